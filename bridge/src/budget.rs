@@ -1,0 +1,75 @@
+//! One budget in bytes for everything that grows with traffic.
+
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// Shares of the budget, in eighths. Fixed ones, so that neither history nor frames ever push out the tail.
+const TAIL_EIGHTHS: usize = 6;
+const HISTORY_EIGHTHS: usize = 1;
+const RINGS_EIGHTHS: usize = 1;
+
+/// Bytes of one segment of the tail: small enough to be evicted one by one, large enough to be few.
+const MAX_SEGMENT: usize = 1024 * 1024;
+const MIN_SEGMENT: usize = 16 * 1024;
+
+/// Bytes of frames that one view may keep.
+const MAX_RING: usize = 1024 * 1024;
+
+#[derive(Debug)]
+pub(crate) struct Budget {
+    total: usize,
+    tail_used: AtomicUsize,
+    births: AtomicU64,
+    /// Held by whoever evicts: one is enough.
+    pub(crate) evicting: Mutex<()>,
+}
+
+impl Budget {
+    pub(crate) fn new(total: usize) -> Budget {
+        Budget {
+            total,
+            tail_used: AtomicUsize::new(0),
+            births: AtomicU64::new(0),
+            evicting: Mutex::new(()),
+        }
+    }
+
+    pub(crate) fn history(&self) -> usize {
+        self.total / 8 * HISTORY_EIGHTHS
+    }
+
+    /// Bytes of frames for one of so many views.
+    pub(crate) fn ring(&self, views: usize) -> usize {
+        (self.total / 8 * RINGS_EIGHTHS / views.max(1)).min(MAX_RING)
+    }
+
+    /// Bytes of a segment where so many partitions share the tail.
+    pub(crate) fn segment(&self, partitions: usize) -> usize {
+        (self.tail() / (4 * partitions.max(1))).clamp(MIN_SEGMENT, MAX_SEGMENT)
+    }
+
+    fn tail(&self) -> usize {
+        self.total / 8 * TAIL_EIGHTHS
+    }
+
+    pub(crate) fn tail_used(&self) -> usize {
+        self.tail_used.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.tail_used() > self.tail()
+    }
+
+    /// Notes that the tail grew, or shrank, by so many bytes.
+    pub(crate) fn charge(&self, bytes: isize) {
+        match usize::try_from(bytes) {
+            Ok(more) => self.tail_used.fetch_add(more, Ordering::Relaxed),
+            Err(_) => self.tail_used.fetch_sub(bytes.unsigned_abs(), Ordering::Relaxed),
+        };
+    }
+
+    /// The next segment's place in the order of all segments.
+    pub(crate) fn next_birth(&self) -> u64 {
+        self.births.fetch_add(1, Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,259 @@
+//! The topics and partitions that this replica knows, each with its log, its head and the views that read it.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use crate::partition_log::{Found, PartitionLog};
+use crate::position::{Fingerprint, Position, TopicId};
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{Mutex, RwLock};
+use crate::tenant::TenantId;
+use crate::view::View;
+
+/// Confirmed positions remembered per partition.
+const MAX_CONFIRMED: usize = 64;
+
+/// Where the reading of a partition starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// The first offset that ingest will read.
+    pub offset: u64,
+    /// The leader epoch of the record below it; -1 where it is not known.
+    pub epoch: i32,
+    /// The lowest offset that Kafka still has.
+    pub log_start: u64,
+}
+
+/// One incarnation of a topic: created again under the same name, it is another `Topic`.
+#[derive(Debug)]
+pub struct Topic {
+    name: Arc<str>,
+    id: TopicId,
+    fingerprint: Fingerprint,
+    partitions: RwLock<Vec<Arc<Partition>>>,
+    views: Arc<ViewIndex>,
+}
+
+impl Topic {
+    pub(crate) fn new(name: &str, id: TopicId, starts: &[Start]) -> Arc<Topic> {
+        let topic = Topic {
+            name: name.into(),
+            id,
+            fingerprint: Fingerprint::new(name, id),
+            partitions: RwLock::new(Vec::new()),
+            views: Arc::default(),
+        };
+        topic.grow(starts);
+        Arc::new(topic)
+    }
+
+    /// The topic's name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Its Kafka topic id (KIP-516); zero where the broker has none.
+    pub fn id(&self) -> TopicId {
+        self.id
+    }
+
+    /// Its partitions, in their order.
+    pub fn partitions(&self) -> Vec<Arc<Partition>> {
+        self.partitions.read().clone()
+    }
+
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    pub(crate) fn views(&self) -> &ViewIndex {
+        &self.views
+    }
+
+    /// Adds partitions after those that are there.
+    pub(crate) fn grow(&self, starts: &[Start]) {
+        let mut partitions = self.partitions.write();
+        for start in starts {
+            let index = partitions.len() as u32;
+            partitions.push(Arc::new(Partition::new(self, index, *start)));
+        }
+    }
+}
+
+/// One partition of one incarnation of a topic.
+#[derive(Debug)]
+pub struct Partition {
+    topic: Arc<str>,
+    topic_id: TopicId,
+    fingerprint: Fingerprint,
+    index: u32,
+    /// Distinguishes it from every other partition of this process's life, other incarnations included.
+    key: u64,
+    origin: Position,
+    /// Held for the whole of a batch: what must not meet a batch in flight takes it too.
+    pub(crate) ingest: Mutex<Ingest>,
+    head: Mutex<Position>,
+    pub(crate) log: RwLock<PartitionLog>,
+    log_start: AtomicU64,
+    truncations: AtomicU32,
+    /// Positions that the broker has confirmed: thousands come back with the same ones.
+    confirmed: Mutex<VecDeque<Position>>,
+    views: Arc<ViewIndex>,
+}
+
+/// What a batch needs to know before it is taken.
+#[derive(Debug, Default)]
+pub(crate) struct Ingest {
+    /// The topic was deleted or created again: late batches of the old one go nowhere.
+    pub(crate) retired: bool,
+}
+
+static NEXT_KEY: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+
+impl Partition {
+    fn new(topic: &Topic, index: u32, start: Start) -> Partition {
+        let origin = Position { offset: start.offset, epoch: start.epoch };
+        Partition {
+            topic: topic.name.clone(),
+            topic_id: topic.id,
+            fingerprint: topic.fingerprint,
+            index,
+            key: NEXT_KEY.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
+            origin,
+            ingest: Mutex::new(Ingest::default()),
+            head: Mutex::new(origin),
+            log: RwLock::new(PartitionLog::new(origin)),
+            log_start: AtomicU64::new(start.log_start),
+            truncations: AtomicU32::new(0),
+            confirmed: Mutex::default(),
+            views: topic.views.clone(),
+        }
+    }
+
+    /// The name of its topic.
+    pub fn topic_name(&self) -> &Arc<str> {
+        &self.topic
+    }
+
+    /// The id of its topic.
+    pub fn topic_id(&self) -> TopicId {
+        self.topic_id
+    }
+
+    /// Its number in the topic, from 0.
+    pub fn index(&self) -> u32 {
+        self.index
+    }
+
+    /// H\[p\]: everything below is in the log and in every view. Reading goes on here.
+    pub fn head(&self) -> Position {
+        *self.head.lock()
+    }
+
+    /// The lowest offset in memory; the head where there is nothing.
+    pub fn oldest(&self) -> u64 {
+        self.log.read().oldest()
+    }
+
+    /// The lowest offset that Kafka still has, as last heard.
+    pub fn log_start(&self) -> u64 {
+        self.log_start.load(Ordering::Relaxed)
+    }
+
+    /// Notes the lowest offset that Kafka still has.
+    pub fn set_log_start(&self, offset: u64) {
+        self.log_start.store(offset, Ordering::Relaxed);
+    }
+
+    /// Timestamps of the oldest and newest record in memory, in milliseconds.
+    pub fn time_span(&self) -> Option<(i64, i64)> {
+        self.log.read().time_span()
+    }
+
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    pub(crate) fn key(&self) -> u64 {
+        self.key
+    }
+
+    /// Where this replica began with it.
+    pub(crate) fn origin(&self) -> Position {
+        self.origin
+    }
+
+    pub(crate) fn set_head(&self, head: Position) {
+        *self.head.lock() = head;
+    }
+
+    /// How often the log was cut back: what was confirmed before a cut must be confirmed anew.
+    pub(crate) fn truncations(&self) -> u32 {
+        self.truncations.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn count_truncation(&self) {
+        self.confirmed.lock().clear();
+        self.truncations.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn views(&self) -> &ViewIndex {
+        &self.views
+    }
+
+    /// Whether memory, or an earlier question to the broker, says that the log holds the record below the position.
+    pub(crate) fn confirms(&self, position: Position) -> bool {
+        let log = self.log.read();
+        let within = position.offset <= log.end().offset;
+        let by_epoch = position.epoch < 0 || log.epoch_below(position.offset) == Some(position.epoch);
+        (within && by_epoch) || self.head() == position || self.confirmed.lock().contains(&position)
+    }
+
+    /// Remembers that the broker confirmed the position, unless the log was cut back since it was asked.
+    pub(crate) fn note_confirmed(&self, position: Position, truncations: u32) {
+        let mut confirmed = self.confirmed.lock();
+        if self.truncations() == truncations && !confirmed.contains(&position) {
+            confirmed.push_back(position);
+            if confirmed.len() > MAX_CONFIRMED {
+                confirmed.pop_front();
+            }
+        }
+    }
+
+    pub(crate) fn find(&self, offset: u64) -> Found {
+        self.log.read().find(offset)
+    }
+}
+
+/// The views of a topic by tenant. Batches read it; views come and go under the bridge's structure lock.
+#[derive(Debug, Default)]
+pub(crate) struct ViewIndex(RwLock<HashMap<TenantId, Vec<Arc<View>>>>);
+
+impl ViewIndex {
+    pub(crate) fn insert(&self, view: &Arc<View>) {
+        self.0.write().entry(view.tenant().clone()).or_default().push(view.clone());
+    }
+
+    pub(crate) fn remove(&self, view: &Arc<View>) {
+        let mut index = self.0.write();
+        if let Some(views) = index.get_mut(view.tenant()) {
+            views.retain(|other| !Arc::ptr_eq(other, view));
+            if views.is_empty() {
+                index.remove(view.tenant());
+            }
+        }
+    }
+
+    /// The views of one tenant.
+    pub(crate) fn of(&self, tenant: &TenantId) -> Vec<Arc<View>> {
+        self.0.read().get(tenant).cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<View>> {
+        self.0.read().values().flatten().cloned().collect()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.read().is_empty()
+    }
+}

@@ -1,0 +1,116 @@
+//! Offsets that can no longer be delivered: a value that travels to the client, never a silent jump.
+
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
+
+/// Why records do not come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum GapCode {
+    /// Kafka's retention has passed by.
+    Retention,
+    /// The topic was deleted and created again.
+    Recreated,
+    /// The log was cut back, and other records took those offsets (KIP-320).
+    Truncated,
+    /// The topic or the partition is gone.
+    Deleted,
+    /// The event id could not be read.
+    UnknownId,
+}
+
+impl GapCode {
+    /// All codes.
+    pub const ALL: [GapCode; 5] = [
+        GapCode::Retention,
+        GapCode::Recreated,
+        GapCode::Truncated,
+        GapCode::Deleted,
+        GapCode::UnknownId,
+    ];
+
+    /// The code in the event's data, and the label of metrics. Stable.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            GapCode::Retention => "retention",
+            GapCode::Recreated => "recreated",
+            GapCode::Truncated => "truncated",
+            GapCode::Deleted => "deleted",
+            GapCode::UnknownId => "unknown_id",
+        }
+    }
+}
+
+impl Serialize for GapCode {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// The data of a `tailrace.gap`: for one partition, offsets from `from` up to and without `to` will not come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Gap {
+    /// Why.
+    pub code: GapCode,
+    /// The topic's name; `None` for an id that could not be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topic: Option<Arc<str>>,
+    /// The partition's number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partition: Option<u32>,
+    /// The first offset that will not come.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<u64>,
+    /// The first offset after those that will not come.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<u64>,
+    /// The new position, in place of `to`, where new records reuse old offsets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<u64>,
+}
+
+impl Gap {
+    /// A gap of one partition that goes on at `to`, which is the gap's end or, where offsets are reused, its `next`.
+    pub(crate) fn of_partition(code: GapCode, topic: &Arc<str>, partition: u32, from: u64, to: u64) -> Gap {
+        let reused = matches!(code, GapCode::Recreated | GapCode::Truncated);
+        Gap {
+            code,
+            topic: Some(topic.clone()),
+            partition: Some(partition),
+            from: Some(from),
+            to: (!reused).then_some(to),
+            next: reused.then_some(to),
+        }
+    }
+
+    /// The gap of an id that could not be read. It names no partition.
+    pub(crate) fn unknown_id() -> Gap {
+        Gap { code: GapCode::UnknownId, topic: None, partition: None, from: None, to: None, next: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(gap: &Gap) -> String {
+        serde_json::to_string(gap).unwrap()
+    }
+
+    #[test]
+    fn a_gap_by_retention_names_its_range() {
+        let gap = Gap::of_partition(GapCode::Retention, &"orders".into(), 1, 100, 150);
+        assert_eq!(json(&gap), r#"{"code":"retention","topic":"orders","partition":1,"from":100,"to":150}"#);
+    }
+
+    #[test]
+    fn a_gap_with_reused_offsets_names_the_next_one() {
+        let gap = Gap::of_partition(GapCode::Truncated, &"orders".into(), 1, 100, 90);
+        assert_eq!(json(&gap), r#"{"code":"truncated","topic":"orders","partition":1,"from":100,"next":90}"#);
+    }
+
+    #[test]
+    fn an_unknown_id_names_no_partition() {
+        assert_eq!(json(&Gap::unknown_id()), r#"{"code":"unknown_id"}"#);
+    }
+}

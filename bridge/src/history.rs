@@ -1,0 +1,316 @@
+//! What only Kafka still has: reads that everybody who waits for them shares, bounded in number and fair between tenants.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::future::BoxFuture;
+use tokio::sync::Notify;
+
+use crate::catalog::Partition;
+use crate::position::Position;
+use crate::segment::Segment;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::tenant::TenantId;
+
+/// Reads of Kafka at once. More would compete for the same brokers with the tail.
+const MAX_RUNNING: usize = 4;
+/// A segment stays this long for the readers that asked for it, whatever else is read.
+const PIN: Duration = Duration::from_secs(2);
+/// Bytes of one read at the most, and at the least.
+const MAX_READ: usize = 1024 * 1024;
+const MIN_READ: usize = 64 * 1024;
+
+/// One stretch of a partition to be read from Kafka.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryRead {
+    /// The topic's name.
+    pub topic: Arc<str>,
+    /// The partition's number.
+    pub partition: u32,
+    /// The first offset wanted.
+    pub from: u64,
+    /// The leader epoch of the record below `from`, to be confirmed by the broker (KIP-320); -1: nothing to confirm.
+    pub epoch: i32,
+    /// The read ends at the first record at or past this offset (exclusive); `u64::MAX`: no such end.
+    pub until: u64,
+    /// About how many bytes to read at the most.
+    pub max_bytes: usize,
+}
+
+/// Why a stretch could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HistoryError {
+    /// The offset is not in Kafka's log, which holds `[start, end)`.
+    #[error("the offset is out of range: the log holds {start} up to {end}")]
+    OutOfRange {
+        /// The lowest offset that Kafka has.
+        start: u64,
+        /// The offset that the next record will get.
+        end: u64,
+    },
+    /// The log was cut back to `end` and has gone on under another leader epoch since.
+    #[error("the log was truncated to {end}")]
+    Truncated {
+        /// The first offset that is not the same any more.
+        end: u64,
+        /// The leader epoch up to there; -1 where it is not known.
+        epoch: i32,
+    },
+    /// The topic or the partition is not there.
+    #[error("the partition is not there")]
+    Gone,
+    /// Kafka did not answer; a later try may succeed.
+    #[error("Kafka did not answer: {0}")]
+    Unavailable(String),
+}
+
+/// Which offsets to look up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OffsetsAt {
+    /// The lowest that Kafka has.
+    Earliest,
+    /// The next that will be written.
+    Latest,
+    /// That of the first record with at least this timestamp (milliseconds since the Unix epoch); the end where none is.
+    Time(i64),
+}
+
+/// Kafka, as far as the core must ask for more than the consumer group brings.
+pub trait Source: Send + Sync + 'static {
+    /// Reads one stretch outside of the group. The segment's base is `from`; its end is `from` too only where the
+    /// partition ends there. Dropping the future may or may not end the read.
+    fn read(&self, read: HistoryRead) -> BoxFuture<'static, Result<Segment, HistoryError>>;
+
+    /// An offset for each partition of the topic, in their order.
+    fn offsets_at(&self, topic: &str, at: OffsetsAt) -> BoxFuture<'static, Result<Vec<u64>, HistoryError>>;
+
+    /// Refreshes the list of topics now. Takes a second at the most, whatever the broker's state.
+    fn refresh(&self) -> BoxFuture<'static, ()>;
+}
+
+/// What one read is known by: the partition, the offset, and the epoch that it confirms.
+type ReadKey = (u64, u64, i32);
+
+/// A read that somebody waits for.
+#[derive(Debug)]
+pub(crate) struct Job {
+    key: ReadKey,
+    read: HistoryRead,
+    done: AtomicBool,
+    error: Mutex<Option<HistoryError>>,
+    bell: Notify,
+}
+
+impl Job {
+    pub(crate) fn is_done(&self) -> bool {
+        self.done.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn error(&self) -> Option<HistoryError> {
+        self.error.lock().clone()
+    }
+
+    /// Waits for the end of the read. Cancel-safe.
+    pub(crate) async fn finished(&self) {
+        loop {
+            let bell = self.bell.notified();
+            tokio::pin!(bell);
+            bell.as_mut().enable();
+            if self.is_done() {
+                return;
+            }
+            bell.await;
+        }
+    }
+
+    fn finish(&self, error: Option<HistoryError>) {
+        *self.error.lock() = error;
+        self.done.store(true, Ordering::Release);
+        self.bell.notify_waiters();
+    }
+}
+
+pub(crate) struct History {
+    source: Arc<dyn Source>,
+    /// Bytes that segments of history may take.
+    limit: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Jobs that wait for a place, by tenant, and the tenants in the order of their turns.
+    waiting: HashMap<TenantId, VecDeque<Arc<Job>>>,
+    turns: VecDeque<TenantId>,
+    /// Jobs that wait or run: one per key, for everybody.
+    jobs: HashMap<ReadKey, Arc<Job>>,
+    running: usize,
+    kept: Vec<Kept>,
+    size: usize,
+}
+
+struct Kept {
+    partition: u64,
+    segment: Arc<Segment>,
+    used: Instant,
+    pinned_until: Instant,
+}
+
+/// Numbers for the gauges.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct HistoryLoad {
+    pub(crate) running: usize,
+    pub(crate) waiting: usize,
+    pub(crate) bytes: usize,
+}
+
+impl History {
+    pub(crate) fn new(source: Arc<dyn Source>, limit: usize) -> Arc<History> {
+        Arc::new(History { source, limit, state: Mutex::default() })
+    }
+
+    pub(crate) fn source(&self) -> &Arc<dyn Source> {
+        &self.source
+    }
+
+    /// The segment of history that covers the offset, if it is still here.
+    pub(crate) fn find(&self, partition: &Partition, offset: u64) -> Option<Arc<Segment>> {
+        let mut state = self.state.lock();
+        let covers = |kept: &&mut Kept| {
+            kept.partition == partition.key()
+                && kept.segment.base() <= offset
+                && offset < kept.segment.end().offset
+        };
+        let kept = state.kept.iter_mut().find(covers)?;
+        kept.used = Instant::now();
+        kept.pinned_until = kept.used;
+        Some(kept.segment.clone())
+    }
+
+    /// Asks for a read from `from` on; somebody else's read of the same serves too.
+    pub(crate) fn request(
+        self: &Arc<Self>,
+        tenant: &TenantId,
+        partition: &Partition,
+        from: Position,
+        until: u64,
+    ) -> Arc<Job> {
+        let key = (partition.key(), from.offset, from.epoch);
+        let mut state = self.state.lock();
+        if let Some(job) = state.jobs.get(&key) {
+            return job.clone();
+        }
+        let read = HistoryRead {
+            topic: partition.topic_name().clone(),
+            partition: partition.index(),
+            from: from.offset,
+            epoch: from.epoch,
+            until,
+            max_bytes: (self.limit / (2 * MAX_RUNNING)).clamp(MIN_READ, MAX_READ),
+        };
+        let (done, error) = (AtomicBool::new(false), Mutex::new(None));
+        let job = Arc::new(Job { key, read, done, error, bell: Notify::new() });
+        state.jobs.insert(key, job.clone());
+        state.enqueue(tenant, job.clone());
+        drop(state);
+        self.dispatch();
+        job
+    }
+
+    pub(crate) fn load(&self) -> HistoryLoad {
+        let state = self.state.lock();
+        let waiting = state.waiting.values().map(VecDeque::len).sum();
+        HistoryLoad { running: state.running, waiting, bytes: state.size }
+    }
+
+    /// Starts as many reads as there is room for. Called again by a tick, for pins end by time.
+    pub(crate) fn dispatch(self: &Arc<Self>) {
+        let mut state = self.state.lock();
+        while state.running < MAX_RUNNING && !state.waiting.is_empty() && self.make_room(&mut state) {
+            let Some(job) = state.next_turn() else { break };
+            state.running += 1;
+            let history = self.clone();
+            tokio::spawn(async move {
+                let result = history.source.read(job.read.clone()).await;
+                history.finish(&job, result);
+            });
+        }
+    }
+
+    fn finish(self: &Arc<Self>, job: &Arc<Job>, result: Result<Segment, HistoryError>) {
+        let mut state = self.state.lock();
+        state.running -= 1;
+        state.jobs.remove(&job.key);
+        let error = match result {
+            Ok(segment) => {
+                state.keep(job.key.0, Arc::new(segment));
+                None
+            }
+            Err(error) => Some(error),
+        };
+        drop(state);
+        job.finish(error);
+        self.dispatch();
+    }
+
+    /// Whether a further read fits, after the segments that were used longest ago have gone.
+    fn make_room(&self, state: &mut State) -> bool {
+        let now = Instant::now();
+        let reserved = (state.running + 1) * (self.limit / (2 * MAX_RUNNING)).clamp(MIN_READ, MAX_READ);
+        while state.size + reserved > self.limit.max(reserved) {
+            let unpinned = state.kept.iter().enumerate().filter(|(_, kept)| kept.pinned_until <= now);
+            let Some((oldest, _)) = unpinned.min_by_key(|(_, kept)| kept.used) else { return false };
+            let gone = state.kept.swap_remove(oldest);
+            state.size -= gone.segment.size();
+        }
+        true
+    }
+
+    /// Forgets the partitions that are not in `known`: their topics were deleted or created again.
+    pub(crate) fn retain(&self, known: &HashSet<u64>) {
+        let mut state = self.state.lock();
+        state.kept.retain(|kept| known.contains(&kept.partition));
+        state.size = state.kept.iter().map(|kept| kept.segment.size()).sum();
+    }
+
+    /// Forgets what is kept of one partition.
+    pub(crate) fn forget(&self, partition: &Partition) {
+        let mut state = self.state.lock();
+        state.kept.retain(|kept| kept.partition != partition.key());
+        state.size = state.kept.iter().map(|kept| kept.segment.size()).sum();
+    }
+}
+
+impl State {
+    fn enqueue(&mut self, tenant: &TenantId, job: Arc<Job>) {
+        let queue = self.waiting.entry(tenant.clone()).or_default();
+        if queue.is_empty() {
+            self.turns.push_back(tenant.clone());
+        }
+        queue.push_back(job);
+    }
+
+    /// The next job of the tenant whose turn it is; then it is another tenant's turn.
+    fn next_turn(&mut self) -> Option<Arc<Job>> {
+        let tenant = self.turns.pop_front()?;
+        let queue = self.waiting.get_mut(&tenant)?;
+        let job = queue.pop_front();
+        if queue.is_empty() {
+            self.waiting.remove(&tenant);
+        } else {
+            self.turns.push_back(tenant);
+        }
+        job
+    }
+
+    fn keep(&mut self, partition: u64, segment: Arc<Segment>) {
+        if segment.end().offset == segment.base() {
+            return;
+        }
+        let now = Instant::now();
+        self.size += segment.size();
+        self.kept.push(Kept { partition, segment, used: now, pinned_until: now + PIN });
+    }
+}

@@ -1,0 +1,154 @@
+//! Single values out of JSON text, without reading the rest of it.
+
+use std::borrow::Cow;
+
+use sonic_rs::PointerNode;
+
+/// Where a value stands in a document. A number steps into arrays as an index, and into objects as a name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Pointer {
+    steps: Vec<PointerNode>,
+    /// With a number in it, what it means depends on the document: then each step is taken by itself.
+    has_number: bool,
+}
+
+/// What a pointer leads to.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Found<'a> {
+    /// A string, unescaped.
+    Text(Cow<'a, str>),
+    /// A number or a boolean, as it is written.
+    Literal(Cow<'a, str>),
+    Null,
+    /// An object or an array.
+    Nested,
+}
+
+impl Pointer {
+    /// A pointer as RFC 6901 writes it: empty, or `/step/step`, with `~1` for a slash and `~0` for a tilde.
+    pub(crate) fn parse(text: &str) -> Result<Pointer, String> {
+        if text.is_empty() {
+            return Ok(Pointer::of_steps(std::iter::empty::<String>()));
+        }
+        let Some(steps) = text.strip_prefix('/') else {
+            return Err(format!("the pointer {text:?} does not begin with a slash"));
+        };
+        Ok(Pointer::of_steps(steps.split('/').map(|step| step.replace("~1", "/").replace("~0", "~"))))
+    }
+
+    pub(crate) fn of_steps(steps: impl Iterator<Item = impl AsRef<str>>) -> Pointer {
+        let steps: Vec<PointerNode> = steps.map(|step| PointerNode::from(step.as_ref())).collect();
+        let has_number = steps.iter().any(|step| index_of(step).is_some());
+        Pointer { steps, has_number }
+    }
+
+    /// The value in `json`; `None` where it lacks, or the text is not JSON as far as it was read. Never panics.
+    pub(crate) fn find<'a>(&self, json: &'a [u8]) -> Option<Found<'a>> {
+        let raw = if self.has_number { self.step_by_step(json)? } else { get(json, &self.steps)? };
+        let raw = raw.trim_ascii();
+        match raw.as_bytes().first()? {
+            b'"' => Some(Found::Text(unescape(raw)?)),
+            b'{' | b'[' => Some(Found::Nested),
+            b'n' => Some(Found::Null),
+            _ => Some(Found::Literal(Cow::Borrowed(raw))),
+        }
+    }
+
+    fn step_by_step<'a>(&self, json: &'a [u8]) -> Option<&'a str> {
+        let mut raw = std::str::from_utf8(json).ok()?;
+        for step in &self.steps {
+            let in_array = raw.trim_ascii_start().starts_with('[');
+            let step = match index_of(step) {
+                Some(index) if in_array => PointerNode::Index(index),
+                _ => step.clone(),
+            };
+            raw = get(raw.as_bytes(), std::slice::from_ref(&step))?;
+        }
+        Some(raw)
+    }
+}
+
+fn get<'a>(json: &'a [u8], steps: &[PointerNode]) -> Option<&'a str> {
+    match sonic_rs::get_from_slice(json, steps).ok()?.as_raw_cow() {
+        Cow::Borrowed(raw) => Some(raw),
+        // A value of a slice is always a part of the slice.
+        Cow::Owned(_) => None,
+    }
+}
+
+fn index_of(step: &PointerNode) -> Option<usize> {
+    match step {
+        PointerNode::Key(key) if key == "0" || !key.starts_with('0') => {
+            key.bytes().all(|byte| byte.is_ascii_digit()).then(|| key.parse().ok()).flatten()
+        }
+        _ => None,
+    }
+}
+
+fn unescape(raw: &str) -> Option<Cow<'_, str>> {
+    let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
+    if inner.contains('\\') { serde_json::from_str(raw).ok().map(Cow::Owned) } else { Some(Cow::Borrowed(inner)) }
+}
+
+/// Whether the bytes are one whole JSON document. Control characters within strings are refused, as the standard has it.
+pub(crate) fn is_json(text: &[u8]) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn text_at(pointer: &str, json: &str) -> Option<String> {
+        match Pointer::parse(pointer).unwrap().find(json.as_bytes())? {
+            Found::Text(text) | Found::Literal(text) => Some(text.into_owned()),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_pointer_leads_to_strings_numbers_and_booleans() {
+        let json = r#" { "a" : { "b/c" : "x\n\u00e9" , "~" : 17 }, "l":[{"k":true},[5 ]], "7": "seven", "n":null } "#;
+        assert_eq!(text_at("/a/b~1c", json).as_deref(), Some("x\né"));
+        assert_eq!(text_at("/a/~0", json).as_deref(), Some("17"));
+        assert_eq!(text_at("/l/0/k", json).as_deref(), Some("true"));
+        assert_eq!(text_at("/l/1/0", json).as_deref(), Some("5"));
+        assert_eq!(text_at("/7", json).as_deref(), Some("seven"));
+        assert_eq!(text_at("/l/2", json), None);
+        assert_eq!(text_at("/l/00", json), None);
+        assert_eq!(text_at("/a/x", json), None);
+        assert_eq!(text_at("/a/~0/deeper", json), None);
+        assert_eq!(text_at("", "17"), Some("17".into()));
+        assert_eq!(Pointer::parse("/n").unwrap().find(json.as_bytes()), Some(Found::Null));
+        assert_eq!(Pointer::parse("/l").unwrap().find(json.as_bytes()), Some(Found::Nested));
+        assert!(Pointer::parse("a").is_err());
+    }
+
+    #[test]
+    fn deep_nesting_is_no_attack() {
+        let deep = "[".repeat(1_000_000);
+        assert_eq!(text_at("/0/0/0/a", &deep), None);
+        let _ = is_json(deep.as_bytes());
+        assert_eq!(text_at("/a", &format!("{{\"b\":{deep}")), None);
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_that_are_not_json_never_panic(json in proptest::collection::vec(any::<u8>(), 0..100), step in "[a0]{0,2}") {
+            for pointer in ["", "/a", "/0", &format!("/{step}/0")] {
+                let _ = Pointer::parse(pointer).unwrap().find(&json);
+            }
+        }
+
+        #[test]
+        fn damaged_json_never_panics(at in 0usize..40, byte: u8, cut in 0usize..40) {
+            let mut json = br#"{"a":{"b":"x\u00e9y"},"0":[1,{"a":null}]}"#.to_vec();
+            json[at] = byte;
+            json.truncate(cut.max(1));
+            for pointer in ["", "/a/b", "/0/1/a", "/z"] {
+                let _ = Pointer::parse(pointer).unwrap().find(&json);
+            }
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! The in-memory copy of a stretch of one partition, in segments: Kafka is the disk, this is the page cache.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::position::Position;
+use crate::record::NewRecord;
+use crate::segment::Segment;
+
+/// Epoch starts remembered per partition. A leader changes seldom; older ones are asked from Kafka.
+const MAX_EPOCHS: usize = 256;
+
+/// Segments of rising, adjoining offsets. The last one is appended to as long as no reader holds it.
+#[derive(Debug)]
+pub(crate) struct PartitionLog {
+    segments: VecDeque<Stored>,
+    end: Position,
+    epochs: VecDeque<(u64, i32)>,
+}
+
+#[derive(Debug)]
+struct Stored {
+    segment: Arc<Segment>,
+    /// What the budget was charged with for it.
+    charged: usize,
+    /// When it was begun, in the order of all partitions: the lowest goes first.
+    born: u64,
+}
+
+/// What a reader finds at an offset.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// The segment that covers the offset.
+    Segment(Arc<Segment>),
+    /// It lies before what memory holds: history.
+    Before,
+    /// Nothing was appended there yet.
+    AtEnd,
+}
+
+/// A run of records that one append added: the segment and the indexes in it.
+pub(crate) type Run = (Arc<Segment>, Range<u32>);
+
+impl PartitionLog {
+    pub(crate) fn new(start: Position) -> PartitionLog {
+        PartitionLog { segments: VecDeque::new(), end: start, epochs: VecDeque::new() }
+    }
+
+    /// The next offset after everything appended.
+    pub(crate) fn end(&self) -> Position {
+        self.end
+    }
+
+    /// The lowest offset in memory; the end where there is nothing.
+    pub(crate) fn oldest(&self) -> u64 {
+        self.segments.front().map_or(self.end.offset, |stored| stored.segment.base())
+    }
+
+    /// Appends records in offset order, then moves the end to `end`. Gives the runs that were added, and by how many bytes
+    /// memory grew.
+    pub(crate) fn append(
+        &mut self,
+        records: &[NewRecord<'_>],
+        end: Position,
+        segment_size: usize,
+        mut born: impl FnMut() -> u64,
+    ) -> (Vec<Run>, isize) {
+        let mut runs: Vec<Run> = Vec::new();
+        let mut growth = 0;
+        let mut rest = records;
+        while !rest.is_empty() {
+            let (taken, run, grown) = self.append_to_one(rest, segment_size, &mut born);
+            rest = &rest[taken..];
+            growth += grown;
+            runs.push(run);
+        }
+        self.move_end(end);
+        (runs, growth)
+    }
+
+    /// Fills the last segment, or a new one, with as many records as go in (at least one).
+    fn append_to_one(
+        &mut self,
+        records: &[NewRecord<'_>],
+        segment_size: usize,
+        born: &mut impl FnMut() -> u64,
+    ) -> (usize, Run, isize) {
+        let mut growth = self.open_segment(segment_size, born);
+        for record in records {
+            self.note_epoch(record.offset, record.epoch);
+        }
+        let stored = self.segments.back_mut().expect("a segment was just opened");
+        let segment = Arc::get_mut(&mut stored.segment).expect("an open segment is not shared");
+        let first = segment.len() as u32;
+        let mut taken = 0;
+        for record in records {
+            if taken > 0 && segment.size() >= segment_size {
+                break;
+            }
+            segment.push(record);
+            taken += 1;
+        }
+        let size = segment.size();
+        growth += size as isize - stored.charged as isize;
+        stored.charged = size;
+        self.end = segment.end();
+        let run = first..first + taken as u32;
+        (taken, (stored.segment.clone(), run), growth)
+    }
+
+    /// Makes the last segment one that can be written: a full one, or one that a reader holds, is left as it is.
+    fn open_segment(&mut self, segment_size: usize, born: &mut impl FnMut() -> u64) -> isize {
+        let mut growth = 0;
+        if let Some(stored) = self.segments.back_mut() {
+            match Arc::get_mut(&mut stored.segment) {
+                Some(segment) if segment.size() < segment_size => return 0,
+                Some(segment) => {
+                    segment.seal();
+                    let size = segment.size();
+                    growth = size as isize - stored.charged as isize;
+                    stored.charged = size;
+                }
+                None => {}
+            }
+        }
+        let segment = Arc::new(Segment::new(self.end));
+        self.segments.push_back(Stored { segment, charged: 0, born: born() });
+        growth
+    }
+
+    fn note_epoch(&mut self, offset: u64, epoch: i32) {
+        if epoch >= 0 && self.epochs.back().is_none_or(|&(_, last)| last < epoch) {
+            self.epochs.push_back((offset, epoch));
+            if self.epochs.len() > MAX_EPOCHS {
+                self.epochs.pop_front();
+            }
+        }
+    }
+
+    /// Moves the end over offsets that hold no record of a tenant.
+    pub(crate) fn move_end(&mut self, end: Position) {
+        if end.offset < self.end.offset {
+            return;
+        }
+        if end.offset > 0 {
+            self.note_epoch(end.offset - 1, end.epoch);
+        }
+        if let Some(stored) = self.segments.back_mut() {
+            match Arc::get_mut(&mut stored.segment) {
+                Some(segment) => segment.close(end),
+                None => {
+                    // A reader holds it: the stretch of no records gets a segment of its own.
+                    let born = stored.born;
+                    let mut segment = Segment::new(self.end);
+                    segment.close(end);
+                    if end.offset > self.end.offset {
+                        self.segments.push_back(Stored { segment: Arc::new(segment), charged: 0, born });
+                    }
+                }
+            }
+        }
+        self.end = end;
+    }
+
+    /// The leader epoch of the last record below the offset, where it is known.
+    pub(crate) fn epoch_below(&self, offset: u64) -> Option<i32> {
+        let after = self.epochs.partition_point(|&(start, _)| start < offset);
+        (offset <= self.end.offset && after > 0).then(|| self.epochs[after - 1].1)
+    }
+
+    pub(crate) fn find(&self, offset: u64) -> Found {
+        if offset >= self.end.offset {
+            return Found::AtEnd;
+        }
+        if offset < self.oldest() {
+            return Found::Before;
+        }
+        let after = self.segments.partition_point(|stored| stored.segment.base() <= offset);
+        Found::Segment(self.segments[after - 1].segment.clone())
+    }
+
+    /// All segments, newest first.
+    pub(crate) fn newest_first(&self) -> Vec<Arc<Segment>> {
+        self.segments.iter().rev().map(|stored| stored.segment.clone()).collect()
+    }
+
+    /// The birth of the oldest segment.
+    pub(crate) fn front_born(&self) -> Option<u64> {
+        self.segments.front().map(|stored| stored.born)
+    }
+
+    /// Drops the oldest segment and gives the bytes that were charged for it.
+    pub(crate) fn evict_front(&mut self) -> usize {
+        self.segments.pop_front().map_or(0, |stored| stored.charged)
+    }
+
+    /// Forgets everything: the next offset is `start`. Gives the bytes that were charged.
+    pub(crate) fn reset(&mut self, start: Position) -> usize {
+        let freed = self.segments.drain(..).map(|stored| stored.charged).sum();
+        self.epochs.retain(|&(offset, _)| offset < start.offset);
+        self.end = start;
+        freed
+    }
+
+    /// The time between the oldest and the newest record in memory, and the oldest one's timestamp, in milliseconds.
+    pub(crate) fn time_span(&self) -> Option<(i64, i64)> {
+        let oldest = self.segments.iter().find_map(|stored| stored.segment.time_span())?.0;
+        let newest = self.segments.iter().rev().find_map(|stored| stored.segment.time_span())?.1;
+        Some((oldest, newest))
+    }
+}

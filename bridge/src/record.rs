@@ -1,0 +1,208 @@
+//! A decoded Kafka record: as it comes in, and as a segment keeps it, in one run of bytes.
+//!
+//! The form in memory is private to this process: key, value and event type, each with its length + 1 before it (0: none),
+//! then each header's name and value likewise, to the end.
+
+use std::borrow::Cow;
+
+use crate::tenant::TenantId;
+
+/// Headers as they come from Kafka: names may repeat, values may lack.
+pub type Headers<'a> = &'a [(&'a str, Option<&'a [u8]>)];
+
+/// What rules look at before a record has a tenant.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RawRecord<'a> {
+    /// The key's bytes.
+    pub key: Option<&'a [u8]>,
+    /// The value's bytes; `None` is a tombstone.
+    pub value: Option<&'a [u8]>,
+    /// In the record's order.
+    pub headers: Headers<'a>,
+}
+
+impl<'a> RawRecord<'a> {
+    /// The value of the last header of that name: the one that Kafka's own clients call current.
+    pub fn header(&self, name: &str) -> Option<&'a [u8]> {
+        self.headers.iter().rev().find(|(known, _)| *known == name).and_then(|(_, value)| *value)
+    }
+}
+
+/// A record to append.
+#[derive(Clone, Debug)]
+pub struct NewRecord<'a> {
+    /// Its offset.
+    pub offset: u64,
+    /// The leader epoch under which it was written; -1 is not known.
+    pub epoch: i32,
+    /// Milliseconds since the Unix epoch; -1: none.
+    pub timestamp: i64,
+    /// The key's bytes.
+    pub key: Option<&'a [u8]>,
+    /// The value's bytes; `None` is a tombstone.
+    pub value: Option<&'a [u8]>,
+    /// In the record's order.
+    pub headers: Headers<'a>,
+    /// Whose record it is.
+    pub tenant: TenantId,
+    /// The SSE event type, checked by the rule that gave it.
+    pub event_type: Option<Cow<'a, str>>,
+}
+
+/// A record in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordRef<'a> {
+    /// Its offset.
+    pub offset: u64,
+    /// The leader epoch under which it was written; -1 is not known.
+    pub epoch: i32,
+    /// Milliseconds since the Unix epoch; -1: none.
+    pub timestamp: i64,
+    /// The key's bytes.
+    pub key: Option<&'a [u8]>,
+    /// The value's bytes; `None` is a tombstone.
+    pub value: Option<&'a [u8]>,
+    /// The SSE event type.
+    pub event_type: Option<&'a str>,
+    headers: &'a [u8],
+}
+
+impl<'a> RecordRef<'a> {
+    /// Reads what [`encode`] wrote. Bytes that it did not write give a record that lacks things, never a panic.
+    pub(crate) fn decode(bytes: &'a [u8], offset: u64, epoch: i32, timestamp: i64) -> RecordRef<'a> {
+        let mut rest = bytes;
+        let key = take_bytes(&mut rest).flatten();
+        let value = take_bytes(&mut rest).flatten();
+        let event_type =
+            take_bytes(&mut rest).flatten().and_then(|event_type| std::str::from_utf8(event_type).ok());
+        RecordRef { offset, epoch, timestamp, key, value, event_type, headers: rest }
+    }
+
+    /// The headers in the record's order: names may repeat, values may lack.
+    pub fn headers(&self) -> impl Iterator<Item = (&'a str, Option<&'a [u8]>)> + use<'a> {
+        let mut rest = self.headers;
+        std::iter::from_fn(move || {
+            let name = take_bytes(&mut rest)??;
+            let value = take_bytes(&mut rest)?;
+            Some((std::str::from_utf8(name).unwrap_or_default(), value))
+        })
+    }
+
+    /// The value of the last header of that name: the one that Kafka's own clients call current.
+    pub fn header(&self, name: &str) -> Option<&'a [u8]> {
+        self.headers().filter(|(known, _)| *known == name).last().and_then(|(_, value)| value)
+    }
+}
+
+/// Appends the record's bytes, without offset, epoch and timestamp.
+pub(crate) fn encode(out: &mut Vec<u8>, record: &NewRecord<'_>) {
+    put_bytes(out, record.key);
+    put_bytes(out, record.value);
+    put_bytes(out, record.event_type.as_deref().map(str::as_bytes));
+    for (name, value) in record.headers {
+        put_bytes(out, Some(name.as_bytes()));
+        put_bytes(out, *value);
+    }
+}
+
+fn put_bytes(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
+    match bytes {
+        None => out.push(0),
+        Some(bytes) => {
+            put_varint(out, bytes.len() as u64 + 1);
+            out.extend_from_slice(bytes);
+        }
+    }
+}
+
+fn take_bytes<'a>(rest: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
+    let Some(len) = take_varint(rest)?.checked_sub(1) else { return Some(None) };
+    let (bytes, after) = rest.split_at_checked(usize::try_from(len).ok()?)?;
+    *rest = after;
+    Some(Some(bytes))
+}
+
+/// Appends a number as LEB128: seven bits a byte, the lowest first.
+pub(crate) fn put_varint(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+/// Takes a number that [`put_varint`] wrote. `None`: the bytes end, it is longer than it need be, or above 64 bits.
+pub(crate) fn take_varint(rest: &mut &[u8]) -> Option<u64> {
+    let mut number = 0u64;
+    for shift in (0..64).step_by(7) {
+        let (&byte, after) = rest.split_first()?;
+        *rest = after;
+        let bits = u64::from(byte & 0x7f);
+        if shift == 63 && bits > 1 {
+            return None;
+        }
+        number |= bits << shift;
+        if byte & 0x80 == 0 {
+            return (byte != 0 || shift == 0).then_some(number);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    fn some_bytes() -> impl Strategy<Value = Option<Vec<u8>>> {
+        proptest::option::of(vec(any::<u8>(), 0..300))
+    }
+
+    proptest! {
+        #[test]
+        fn a_record_comes_back_as_it_was(
+            key in some_bytes(),
+            value in some_bytes(),
+            event_type in proptest::option::of(".{0,20}"),
+            headers in vec((".{0,8}", some_bytes()), 0..5),
+        ) {
+            let borrowed: Vec<_> =
+                headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
+            let record = NewRecord {
+                offset: 5, epoch: 2, timestamp: 9,
+                key: key.as_deref(), value: value.as_deref(), headers: &borrowed,
+                tenant: TenantId::new("acme").unwrap(),
+                event_type: event_type.as_deref().map(Cow::Borrowed),
+            };
+            let mut bytes = Vec::new();
+            encode(&mut bytes, &record);
+            let read = RecordRef::decode(&bytes, 5, 2, 9);
+            prop_assert_eq!((read.offset, read.epoch, read.timestamp), (5, 2, 9));
+            prop_assert_eq!(read.key, key.as_deref());
+            prop_assert_eq!(read.value, value.as_deref());
+            prop_assert_eq!(read.event_type, event_type.as_deref());
+            prop_assert_eq!(read.headers().collect::<Vec<_>>(), borrowed.clone());
+            if let Some((name, value)) = borrowed.last() {
+                prop_assert_eq!(read.header(name), *value);
+                prop_assert_eq!(RawRecord { headers: &borrowed, ..Default::default() }.header(name), *value);
+            }
+        }
+
+        #[test]
+        fn foreign_bytes_never_panic(bytes in vec(any::<u8>(), 0..200)) {
+            RecordRef::decode(&bytes, 0, 0, 0).headers().count();
+        }
+
+        #[test]
+        fn a_varint_has_one_form(number in any::<u64>()) {
+            let mut bytes = Vec::new();
+            put_varint(&mut bytes, number);
+            prop_assert_eq!(take_varint(&mut &bytes[..]), Some(number));
+            let last = bytes.len() - 1;
+            bytes[last] |= 0x80;
+            bytes.push(0);
+            prop_assert_eq!(take_varint(&mut &bytes[..]), None);
+        }
+    }
+}

@@ -1,0 +1,387 @@
+//! The replay of a subscription: per partition exactly the matching records between its own positions U and a target V,
+//! in chunks that are merged by timestamp as far as that costs no waiting.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::catalog::Partition;
+use crate::filter::Filter;
+use crate::gap::{Gap, GapCode};
+use crate::history::{History, HistoryError, Job};
+use crate::metrics;
+use crate::partition_log::Found;
+use crate::position::{Position, Vector};
+use crate::reconcile::{Change, Pending, Topics};
+use crate::record::RecordRef;
+use crate::segment::Segment;
+use crate::tenant::TenantId;
+
+/// Records and segments that one partition contributes to a chunk at the most: a chunk is made without a pause.
+const LANE_RECORDS: usize = 256;
+const LANE_SEGMENTS: usize = 8;
+/// Bytes that all partitions together look ahead for one chunk.
+const CHUNK_BYTES: usize = 256 * 1024;
+/// A partition that is not there within this time is overtaken by the others.
+const OVERTAKE: Duration = Duration::from_millis(100);
+/// The pause before Kafka is asked again for what it could not give.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// What the reading of history is about: whose, and through what.
+pub(crate) struct Context<'a> {
+    pub(crate) tenant: &'a TenantId,
+    pub(crate) filter: &'a Filter,
+    pub(crate) history: &'a Arc<History>,
+    pub(crate) topics: &'a Topics,
+}
+
+/// One subscription's replay. It holds no records between two chunks, only what it waits for.
+#[derive(Debug, Default)]
+pub(crate) struct Replay {
+    /// Reads of history that this replay waits for, by partition.
+    waiting: HashMap<u64, Waiting>,
+    /// Partitions whose log confirmed the position, with the number of truncations at that time.
+    confirmed: HashMap<u64, u32>,
+    /// Whether anything came from Kafka rather than from memory.
+    pub(crate) used_history: bool,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    job: Arc<Job>,
+    since: Instant,
+    retry_at: Option<Instant>,
+}
+
+/// What a chunk came to.
+#[derive(Debug)]
+pub(crate) enum Chunk {
+    /// Some frames were emitted, or positions moved.
+    Moved,
+    /// History must come first.
+    Waiting,
+    /// A gap was found; it is to be announced before anything else.
+    Gap(Pending),
+    /// Every position has reached the target, or passed it, and is confirmed.
+    Done,
+}
+
+/// A partition between its position and the target.
+struct Lane {
+    part: usize,
+    index: usize,
+    partition: Arc<Partition>,
+    found: VecDeque<Match>,
+    /// Everything below was looked at.
+    scanned: Position,
+    to: Position,
+    overtaken: bool,
+}
+
+struct Match {
+    segment: Arc<Segment>,
+    index: u32,
+    timestamp: i64,
+}
+
+/// What the log says of a position.
+enum Confirmation {
+    Confirmed,
+    Pending,
+    Gap(Pending),
+}
+
+impl Replay {
+    /// Makes one chunk: emits frames through `emit` until it says stop, and moves `vector` along.
+    ///
+    /// `emit` gets the vector after the record, the record and its partition; `false` ends the chunk after it.
+    pub(crate) fn chunk(
+        &mut self,
+        context: &Context<'_>,
+        vector: &mut Vector,
+        target: &Vector,
+        emit: &mut dyn FnMut(&Vector, &Partition, &RecordRef<'_>) -> bool,
+    ) -> Chunk {
+        let mut lanes = Vec::new();
+        let mut pending = false;
+        for (topic, partitions) in context.topics {
+            let (Some(part), Some(goal)) =
+                (vector.part_of(topic.fingerprint()), target.part_of(topic.fingerprint()))
+            else {
+                continue;
+            };
+            for partition in partitions {
+                let index = partition.index() as usize;
+                let position = vector.parts[part].positions[index];
+                if !position.is_known() {
+                    continue;
+                }
+                match self.confirm(context, partition, position) {
+                    Confirmation::Gap(gap) => return Chunk::Gap(gap),
+                    Confirmation::Pending => pending = true,
+                    Confirmation::Confirmed => {
+                        let Some(&to) = target.parts[goal].positions.get(index) else { continue };
+                        if to.is_known() && position.offset < to.offset {
+                            lanes.push(Lane::new(part, index, partition.clone(), position, to));
+                        }
+                    }
+                }
+            }
+        }
+        if lanes.is_empty() {
+            return if pending { Chunk::Waiting } else { Chunk::Done };
+        }
+        self.fill_and_merge(context, vector, lanes, emit)
+    }
+
+    fn fill_and_merge(
+        &mut self,
+        context: &Context<'_>,
+        vector: &mut Vector,
+        mut lanes: Vec<Lane>,
+        emit: &mut dyn FnMut(&Vector, &Partition, &RecordRef<'_>) -> bool,
+    ) -> Chunk {
+        let bytes = CHUNK_BYTES / lanes.len();
+        for lane in &mut lanes {
+            if let Some(gap) = self.fill(context, lane, bytes) {
+                return Chunk::Gap(gap);
+            }
+        }
+        let mut moved = merge(vector, &mut lanes, emit);
+        for lane in &lanes {
+            let position = &mut vector.parts[lane.part].positions[lane.index];
+            if lane.found.is_empty() && lane.scanned.offset > position.offset {
+                *position = lane.scanned;
+                moved = true;
+            }
+        }
+        if moved { Chunk::Moved } else { Chunk::Waiting }
+    }
+
+    /// Looks for matching records from the lane's position on, in memory, then in what history has brought.
+    fn fill(&mut self, context: &Context<'_>, lane: &mut Lane, max_bytes: usize) -> Option<Pending> {
+        let mut bytes = 0;
+        for _ in 0..LANE_SEGMENTS {
+            if lane.scanned.offset >= lane.to.offset || lane.found.len() >= LANE_RECORDS || bytes >= max_bytes
+            {
+                break;
+            }
+            let segment = match lane.partition.find(lane.scanned.offset) {
+                Found::Segment(segment) => segment,
+                Found::AtEnd => break,
+                Found::Before => match context.history.find(&lane.partition, lane.scanned.offset) {
+                    Some(segment) => {
+                        self.used_history = true;
+                        segment
+                    }
+                    None => return self.fetch(context, lane),
+                },
+            };
+            lane.scan(context, &segment, max_bytes, &mut bytes);
+        }
+        self.waiting.remove(&lane.partition.key());
+        None
+    }
+
+    /// Asks for history, or sees what became of what was asked for.
+    fn fetch(&mut self, context: &Context<'_>, lane: &mut Lane) -> Option<Pending> {
+        let now = Instant::now();
+        let key = lane.partition.key();
+        match self.poll(key, now) {
+            Polled::Failed(error) => {
+                let gap = gap_of(&lane.partition, lane.scanned, &error);
+                if let Some(gap) = gap {
+                    self.waiting.remove(&key);
+                    // Matches that come before the gap go out first.
+                    return lane.found.is_empty().then_some(gap);
+                }
+                self.retry_later(key, now);
+            }
+            Polled::Nothing | Polled::Ended => {
+                let until = match lane.partition.oldest() {
+                    oldest if oldest > lane.scanned.offset => oldest,
+                    _ => u64::MAX,
+                };
+                // The epoch was confirmed when the replay began.
+                let from = Position { offset: lane.scanned.offset, epoch: -1 };
+                let job = context.history.request(context.tenant, &lane.partition, from, until);
+                self.waiting.insert(key, Waiting { job, since: now, retry_at: None });
+                self.used_history = true;
+            }
+            Polled::Running => {}
+        }
+        lane.overtaken = self.waiting.get(&key).is_some_and(|waiting| now - waiting.since >= OVERTAKE);
+        None
+    }
+
+    /// Whether the log holds the records that the position speaks of: its epoch in memory says so, or the broker (KIP-320).
+    fn confirm(
+        &mut self,
+        context: &Context<'_>,
+        partition: &Arc<Partition>,
+        position: Position,
+    ) -> Confirmation {
+        let key = partition.key();
+        let truncations = partition.truncations();
+        if self.confirmed.get(&key) == Some(&truncations) {
+            return Confirmation::Confirmed;
+        }
+        if partition.confirms(position) {
+            self.confirmed.insert(key, truncations);
+            return Confirmation::Confirmed;
+        }
+        let now = Instant::now();
+        match self.poll(key, now) {
+            Polled::Running => return Confirmation::Pending,
+            Polled::Failed(error) => {
+                let Some(gap) = gap_of(partition, position, &error) else {
+                    self.retry_later(key, now);
+                    return Confirmation::Pending;
+                };
+                self.waiting.remove(&key);
+                return Confirmation::Gap(gap);
+            }
+            Polled::Ended => {
+                partition.note_confirmed(position, truncations);
+                self.confirmed.insert(key, truncations);
+                return Confirmation::Confirmed;
+            }
+            Polled::Nothing => {}
+        }
+        let job = context.history.request(context.tenant, partition, position, position.offset + 1);
+        self.waiting.insert(key, Waiting { job, since: now, retry_at: None });
+        Confirmation::Pending
+    }
+
+    /// Looks at what is waited for. What has ended is forgotten: its segment is found now, or asked for again.
+    fn poll(&mut self, key: u64, now: Instant) -> Polled {
+        let Some(waiting) = self.waiting.get(&key) else { return Polled::Nothing };
+        if let Some(at) = waiting.retry_at {
+            if now < at {
+                return Polled::Running;
+            }
+            self.waiting.remove(&key);
+            return Polled::Nothing;
+        }
+        if !waiting.job.is_done() {
+            return Polled::Running;
+        }
+        match waiting.job.error() {
+            Some(error) => Polled::Failed(error),
+            None => {
+                self.waiting.remove(&key);
+                Polled::Ended
+            }
+        }
+    }
+
+    fn retry_later(&mut self, key: u64, now: Instant) {
+        if let Some(waiting) = self.waiting.get_mut(&key) {
+            waiting.retry_at = Some(now + RETRY);
+        }
+    }
+
+    /// The reads that are waited for, and when to look again even if none of them ends.
+    pub(crate) fn awaited(&self) -> (Vec<Arc<Job>>, Instant) {
+        let jobs = self.waiting.values().filter(|waiting| !waiting.job.is_done());
+        let soon = self.waiting.values().filter_map(|waiting| {
+            let overtake = waiting.since + OVERTAKE;
+            waiting.retry_at.or_else(|| (overtake > Instant::now()).then_some(overtake))
+        });
+        let latest = Instant::now() + RETRY;
+        (jobs.map(|waiting| waiting.job.clone()).collect(), soon.min().unwrap_or(latest).min(latest))
+    }
+}
+
+/// What became of a read.
+enum Polled {
+    Nothing,
+    Running,
+    Ended,
+    Failed(HistoryError),
+}
+
+impl Lane {
+    fn new(part: usize, index: usize, partition: Arc<Partition>, from: Position, to: Position) -> Lane {
+        Lane { part, index, partition, found: VecDeque::new(), scanned: from, to, overtaken: false }
+    }
+
+    /// Collects the matches of one segment, up to the target and to what one chunk may hold.
+    fn scan(
+        &mut self,
+        context: &Context<'_>,
+        segment: &Arc<Segment>,
+        max_bytes: usize,
+        bytes: &mut usize,
+    ) {
+        let mut read = 0;
+        for &index in segment.of_tenant(context.tenant, self.scanned.offset) {
+            let record = segment.record(index);
+            if record.offset >= self.to.offset {
+                break;
+            }
+            read += 1;
+            if !context.filter.matches(&record) {
+                continue;
+            }
+            *bytes += record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
+            self.found.push_back(Match { segment: segment.clone(), index, timestamp: record.timestamp });
+            if self.found.len() >= LANE_RECORDS || *bytes >= max_bytes {
+                self.scanned = Position { offset: record.offset + 1, epoch: record.epoch };
+                metrics::count_replay_records(read);
+                return;
+            }
+        }
+        metrics::count_replay_records(read);
+        let end = segment.end();
+        self.scanned = if end.offset >= self.to.offset { self.to } else { end };
+    }
+
+    /// Whether there may be more matches than those that were found.
+    fn is_open(&self) -> bool {
+        self.scanned.offset < self.to.offset
+    }
+}
+
+/// Emits the matches of all lanes by timestamp, as long as no lane that may have an earlier one lacks matches.
+fn merge(
+    vector: &mut Vector,
+    lanes: &mut [Lane],
+    emit: &mut dyn FnMut(&Vector, &Partition, &RecordRef<'_>) -> bool,
+) -> bool {
+    let mut moved = false;
+    while !lanes.iter().any(|lane| lane.found.is_empty() && lane.is_open() && !lane.overtaken) {
+        let earliest = lanes
+            .iter_mut()
+            .filter(|lane| !lane.found.is_empty())
+            .min_by_key(|lane| lane.found.front().map(|found| found.timestamp));
+        let Some(lane) = earliest else { break };
+        let Some(found) = lane.found.pop_front() else { break };
+        let record = found.segment.record(found.index);
+        vector.parts[lane.part].positions[lane.index] =
+            Position { offset: record.offset + 1, epoch: record.epoch };
+        moved = true;
+        if !emit(vector, &lane.partition, &record) {
+            break;
+        }
+    }
+    moved
+}
+
+/// The gap that an error of Kafka's means for a position; `None`: a later try may succeed.
+fn gap_of(partition: &Partition, position: Position, error: &HistoryError) -> Option<Pending> {
+    let (code, to) = match *error {
+        HistoryError::OutOfRange { start, .. } if position.offset < start => {
+            partition.set_log_start(start);
+            (GapCode::Retention, Position { offset: start, epoch: -1 })
+        }
+        HistoryError::OutOfRange { end, .. } if position.offset > end => {
+            (GapCode::Truncated, Position { offset: end, epoch: -1 })
+        }
+        HistoryError::Truncated { end, epoch } => (GapCode::Truncated, Position { offset: end, epoch }),
+        _ => return None,
+    };
+    let gap = Gap::of_partition(code, partition.topic_name(), partition.index(), position.offset, to.offset);
+    let change = Change::Move { topic: partition.fingerprint(), partition: partition.index(), to };
+    Some(Pending { gap, change })
+}

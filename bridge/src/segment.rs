@@ -1,0 +1,153 @@
+//! A stretch of one partition in memory: its records' bytes one after the other, and per tenant the list of its records.
+
+use std::collections::HashMap;
+use std::mem::size_of;
+
+use crate::position::Position;
+use crate::record::{self, NewRecord, RecordRef};
+use crate::tenant::TenantId;
+
+/// What a tenant's list costs beside its entries: the map's slot, the vector and the name.
+const TENANT_OVERHEAD: usize = 128;
+
+/// The records of one partition with offsets in `[base, end)`. What is missing in between are holes, or records of no tenant.
+#[derive(Debug)]
+pub struct Segment {
+    base: u64,
+    end: Position,
+    bytes: Vec<u8>,
+    entries: Vec<Entry>,
+    tenants: HashMap<TenantId, Vec<u32>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    offset: u64,
+    timestamp: i64,
+    start: u32,
+    epoch: i32,
+}
+
+impl Segment {
+    pub(crate) fn new(base: Position) -> Segment {
+        Segment { base: base.offset, end: base, bytes: Vec::new(), entries: Vec::new(), tenants: HashMap::new() }
+    }
+
+    /// The first offset that this segment covers.
+    pub fn base(&self) -> u64 {
+        self.base
+    }
+
+    /// The first offset after those that this segment covers, with the leader epoch of the last record before it.
+    pub fn end(&self) -> Position {
+        self.end
+    }
+
+    /// How many records it holds.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether it holds no record (it may still cover offsets).
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Bytes of memory that it takes, approximately.
+    pub fn size(&self) -> usize {
+        self.bytes.capacity()
+            + self.entries.capacity() * size_of::<Entry>()
+            + self.entries.len() * size_of::<u32>()
+            + self.tenants.len() * TENANT_OVERHEAD
+            + size_of::<Segment>()
+    }
+
+    pub(crate) fn push(&mut self, record: &NewRecord<'_>) {
+        let index = self.entries.len() as u32;
+        let start = self.bytes.len() as u32;
+        record::encode(&mut self.bytes, record);
+        self.entries.push(Entry {
+            offset: record.offset,
+            timestamp: record.timestamp,
+            start,
+            epoch: record.epoch,
+        });
+        match self.tenants.get_mut(&record.tenant) {
+            Some(list) => list.push(index),
+            None => {
+                self.tenants.insert(record.tenant.clone(), vec![index]);
+            }
+        }
+        self.end = Position { offset: record.offset + 1, epoch: record.epoch };
+    }
+
+    pub(crate) fn close(&mut self, end: Position) {
+        debug_assert!(end.offset >= self.end.offset);
+        self.end = end;
+    }
+
+    /// Returns capacity that no record will use any more.
+    pub(crate) fn seal(&mut self) {
+        self.bytes.shrink_to_fit();
+        self.entries.shrink_to_fit();
+        self.tenants.values_mut().for_each(Vec::shrink_to_fit);
+    }
+
+    /// The tenant's records with offsets of at least `from`, as indexes for [`Segment::record`].
+    pub(crate) fn of_tenant(&self, tenant: &TenantId, from: u64) -> &[u32] {
+        let Some(list) = self.tenants.get(tenant) else { return &[] };
+        let skip = list.partition_point(|&index| self.entries[index as usize].offset < from);
+        &list[skip..]
+    }
+
+    pub(crate) fn record(&self, index: u32) -> RecordRef<'_> {
+        let entry = &self.entries[index as usize];
+        let end = self.entries.get(index as usize + 1).map_or(self.bytes.len(), |next| next.start as usize);
+        let bytes = &self.bytes[entry.start as usize..end];
+        RecordRef::decode(bytes, entry.offset, entry.epoch, entry.timestamp)
+    }
+
+    /// The offset of the first record with at least this timestamp, in milliseconds.
+    pub(crate) fn first_since(&self, millis: i64) -> Option<u64> {
+        self.entries.iter().find(|entry| entry.timestamp >= millis).map(|entry| entry.offset)
+    }
+
+    /// Timestamps of the first and last record, in milliseconds.
+    pub(crate) fn time_span(&self) -> Option<(i64, i64)> {
+        Some((self.entries.first()?.timestamp, self.entries.last()?.timestamp))
+    }
+}
+
+/// Builds a segment from records in offset order, for a reading of history.
+#[derive(Debug)]
+pub struct SegmentBuilder {
+    segment: Segment,
+}
+
+impl SegmentBuilder {
+    /// A segment that covers offsets from `base` on.
+    pub fn new(base: u64) -> SegmentBuilder {
+        SegmentBuilder { segment: Segment::new(Position { offset: base, epoch: -1 }) }
+    }
+
+    /// Adds the next record. Records below the end so far are ignored: offsets only rise.
+    pub fn push(&mut self, record: &NewRecord<'_>) {
+        if record.offset >= self.segment.end.offset {
+            self.segment.push(record);
+        }
+    }
+
+    /// Bytes of memory taken so far, approximately.
+    pub fn bytes(&self) -> usize {
+        self.segment.size()
+    }
+
+    /// Closes the segment at `end`: the next offset after everything that was read, whether it was kept or not, with the
+    /// leader epoch of the record right before it (-1 where that is a hole, or not known).
+    pub fn finish(mut self, end: Position) -> Segment {
+        let end = if end.offset < self.segment.end.offset { self.segment.end } else { end };
+        self.segment.close(end);
+        self.segment.seal();
+        self.segment
+    }
+}

@@ -1,0 +1,474 @@
+//! One client's reading of a view: *replaying* until its own positions meet the view's, then *live*.
+//!
+//! Synchronous: [`Subscription::next`] gives what there is within a budget, and whoever writes it to a socket asks again
+//! when that is done. Nothing queues up for a slow client: it costs a cursor.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use serde_json::json;
+
+use crate::bridge::{Hold, Inner};
+use crate::catalog::Partition;
+use crate::frame::{self, Control};
+use crate::metrics;
+use crate::position::{Part, Vector};
+use crate::reconcile::{AtOrigin, Pending, Topics, deleted, reconcile, strangers};
+use crate::record::RecordRef;
+use crate::replay::{Chunk, Context, Replay};
+use crate::ring::{Step, Taken};
+use crate::sabotage::{Sabotage, broken};
+use crate::view::{Live, Snapshot, View, gap_frame};
+
+/// Rounds of one call without a frame before the caller gets a chance to do something else.
+const MAX_ROUNDS: usize = 16;
+/// How often a subscription that is ahead of its view looks again.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// How much one call of [`Subscription::next`] may give.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    /// Frames at the most; at least 1.
+    pub records: usize,
+    /// Bytes at the most, though at least one frame is given whatever its size.
+    pub bytes: usize,
+}
+
+/// What a subscription has for its client.
+#[derive(Debug)]
+pub enum Next {
+    /// Whole SSE blocks, in slices that are written one after the other; `records` of them bear a record.
+    Frames {
+        /// The bytes.
+        bytes: Vec<Bytes>,
+        /// How many records they bear.
+        records: usize,
+    },
+    /// Nothing now: wait with [`Subscription::changed`].
+    Wait,
+}
+
+/// One client's reading of a view. Dropping it ends it.
+pub struct Subscription {
+    inner: Arc<Inner>,
+    view: Arc<View>,
+    /// U: the position after everything that was given.
+    vector: Arc<Vector>,
+    /// Parts of the id that this replica does not see, for another that may. Such a stream keeps a vector of its own.
+    carried: Vec<Part>,
+    /// The id that the client came with, as long as nothing has moved.
+    came_with: Option<String>,
+    /// Whether U is further than the last id that was given.
+    moved: bool,
+    pending: std::collections::VecDeque<Pending>,
+    state: State,
+    topics: Arc<Topics>,
+    shape: u64,
+    synced: bool,
+    resumed: bool,
+    replayed: u64,
+    /// The view's version before the last look at it.
+    seen: u64,
+    wait: Wait,
+    /// The last reader that lets go of a view retires it.
+    _hold: Hold,
+}
+
+enum State {
+    Replaying(Box<Replaying>),
+    Live { cursor: u64 },
+}
+
+/// A replay and the moment of the view that it is going for.
+#[derive(Default)]
+struct Replaying {
+    replay: Replay,
+    target: Option<Snapshot>,
+}
+
+/// What the next look is worth waiting for.
+enum Wait {
+    View,
+    Replay,
+    /// Nothing: there is more to do, but others should have their turn.
+    Turn,
+}
+
+/// How a subscription begins.
+pub(crate) struct Beginning {
+    pub(crate) vector: Vector,
+    pub(crate) carried: Vec<Part>,
+    pub(crate) pending: Vec<Pending>,
+    pub(crate) came_with: Option<String>,
+    pub(crate) resumed: bool,
+    pub(crate) topics: Arc<Topics>,
+    pub(crate) shape: u64,
+}
+
+impl Subscription {
+    /// A subscription that begins at the view's own position: live at once.
+    pub(crate) fn latest(hold: Hold, beginning: Beginning) -> Subscription {
+        let snapshot = hold.view.snapshot();
+        let cursor = snapshot.next;
+        let mut subscription = Subscription::replaying(hold, beginning);
+        subscription.vector = snapshot.vector;
+        subscription.enter(State::Live { cursor });
+        subscription
+    }
+
+    /// A subscription that begins with a replay from `beginning`.
+    pub(crate) fn replaying(hold: Hold, beginning: Beginning) -> Subscription {
+        metrics::replaying(1.0);
+        let seen = hold.view.version();
+        Subscription {
+            inner: hold.inner.clone(),
+            view: hold.view.clone(),
+            _hold: hold,
+            vector: Arc::new(beginning.vector),
+            carried: beginning.carried,
+            came_with: beginning.came_with,
+            moved: false,
+            pending: beginning.pending.into(),
+            state: State::Replaying(Box::default()),
+            topics: beginning.topics,
+            shape: beginning.shape,
+            synced: false,
+            resumed: beginning.resumed,
+            replayed: 0,
+            seen,
+            wait: Wait::View,
+        }
+    }
+
+    /// The id of everything given so far, for the priming frame and for a last block. On a resume it is the id that came
+    /// in until something moves it.
+    pub fn id(&mut self) -> String {
+        if let Some(id) = &self.came_with {
+            return id.clone();
+        }
+        self.moved = false;
+        self.encode_id()
+    }
+
+    /// What there is for the client, within the budget. Does not block.
+    pub fn next(&mut self, budget: Budget) -> Next {
+        let budget = Budget { records: budget.records.max(1), ..budget };
+        for _ in 0..MAX_ROUNDS {
+            self.seen = self.view.version();
+            if let Some(gaps) = self.give_gaps(budget) {
+                return gaps;
+            }
+            let next = match &mut self.state {
+                State::Live { cursor } => {
+                    let cursor = *cursor;
+                    self.next_live(cursor, budget)
+                }
+                State::Replaying(_) => self.next_replayed(budget),
+            };
+            if let Some(next) = next {
+                return next;
+            }
+        }
+        self.wait = Wait::Turn;
+        Next::Wait
+    }
+
+    /// After [`Next::Wait`]: waits until [`Subscription::next`] may give something. It may also return for nothing.
+    /// Cancel-safe.
+    pub async fn changed(&mut self) {
+        match self.wait {
+            Wait::Turn => tokio::task::yield_now().await,
+            Wait::View if self.is_live() => self.view.changed(self.seen).await,
+            Wait::View => {
+                let _ = tokio::time::timeout(LOOK_AGAIN, self.view.changed(self.seen)).await;
+            }
+            Wait::Replay => self.replay_changed().await,
+        }
+    }
+
+    /// At a heartbeat: the id to send if the position has moved past records that do not match since the last id, so that
+    /// a resume does not look at them again.
+    pub fn progress(&mut self) -> Option<String> {
+        if !self.pending.is_empty() {
+            return None;
+        }
+        if let State::Live { cursor } = self.state {
+            // Only a cursor at the view's end may take the view's vector: behind it there are frames to come.
+            if let Some(vector) = self.view.vector_at(cursor) {
+                self.moved |= vector != self.vector;
+                self.vector = vector;
+            }
+        }
+        if !self.moved {
+            return None;
+        }
+        self.moved = false;
+        self.came_with = None;
+        Some(self.encode_id())
+    }
+
+    /// Whether the replay has met the view.
+    pub fn is_live(&self) -> bool {
+        matches!(self.state, State::Live { .. })
+    }
+
+    fn encode_id(&self) -> String {
+        if self.carried.is_empty() {
+            return self.inner.shared.encode_id(&self.vector);
+        }
+        self.inner.shared.encode_id(&with_carried(&self.vector, &self.carried))
+    }
+
+    fn enter(&mut self, state: State) {
+        let was_live = self.is_live();
+        self.state = state;
+        match (was_live, self.is_live()) {
+            (false, true) => metrics::replaying(-1.0),
+            (true, false) => metrics::replaying(1.0),
+            _ => {}
+        }
+    }
+
+    /// Announces the gaps that are due, each with the id that it leads to.
+    fn give_gaps(&mut self, budget: Budget) -> Option<Next> {
+        if self.pending.is_empty() {
+            return None;
+        }
+        let count = self.pending.len().min(budget.records);
+        let due: Vec<Pending> = self.pending.drain(..count).collect();
+        let bytes = due.iter().filter_map(|pending| self.give_gap(pending)).collect();
+        Some(Next::Frames { bytes, records: 0 })
+    }
+
+    fn give_gap(&mut self, pending: &Pending) -> Option<Bytes> {
+        metrics::count_gap(pending.gap.code);
+        pending.change.apply(Arc::make_mut(&mut self.vector));
+        self.came_with = None;
+        self.moved = false;
+        let id = self.encode_id();
+        (!broken(Sabotage::SilentGap)).then(|| gap_frame(&pending.gap, Some(id)))
+    }
+
+    fn next_live(&mut self, cursor: u64, budget: Budget) -> Option<Next> {
+        match self.view.take(cursor, budget.records, budget.bytes) {
+            Live::Frames(taken, end) => Some(self.take(cursor, taken, end)),
+            Live::Nothing => Some(self.sync().unwrap_or_else(|| {
+                self.wait = Wait::View;
+                Next::Wait
+            })),
+            Live::Overrun => {
+                self.enter(State::Replaying(Box::default()));
+                None
+            }
+        }
+    }
+
+    /// Moves on over frames that were taken from the ring.
+    fn take(&mut self, cursor: u64, taken: Taken, end: Option<(Arc<Vector>, bool)>) -> Next {
+        self.came_with = None;
+        self.enter(State::Live { cursor: cursor + taken.marks.len() as u64 });
+        let records = taken.marks.iter().filter(|mark| matches!(mark.step, Step::Record { .. })).count();
+        if let Some(newest) = taken.marks.last() {
+            metrics::delivered(newest.timestamp);
+        }
+        match end {
+            Some((vector, framed)) => {
+                self.vector = vector;
+                self.moved = !framed;
+            }
+            None => self.follow(&taken),
+        }
+        Next::Frames { bytes: taken.slices, records }
+    }
+
+    /// A cursor in the midst of the ring keeps a vector of its own, frame by frame.
+    fn follow(&mut self, taken: &Taken) {
+        self.moved = false;
+        for mark in &taken.marks {
+            match &mark.step {
+                Step::Gap(vector) => self.vector = vector.clone(),
+                Step::Record { topic, partition, position } => {
+                    let vector = Arc::make_mut(&mut self.vector);
+                    if let Some(part) = vector.part_of(*topic) {
+                        let positions = &mut vector.parts[part].positions;
+                        let index = *partition as usize;
+                        if positions.len() <= index {
+                            positions.resize(index + 1, crate::position::Position::UNKNOWN);
+                        }
+                        positions[index] = *position;
+                    }
+                }
+            }
+        }
+    }
+
+    fn next_replayed(&mut self, budget: Budget) -> Option<Next> {
+        let State::Replaying(replaying) = &mut self.state else { return None };
+        let target = match replaying.target.take() {
+            Some(target) => target,
+            None => self.view.snapshot(),
+        };
+        if target.shape != self.shape {
+            self.reshape();
+            return None;
+        }
+        let mut out = Emitted::default();
+        let chunk = self.replay_chunk(&target.vector, budget, &mut out);
+        if out.records > 0 {
+            self.replayed += out.records as u64;
+        }
+        match chunk {
+            Chunk::Gap(pending) => self.pending.push_back(pending),
+            Chunk::Moved => self.keep_target(target),
+            Chunk::Waiting => {
+                // A topic that is gone gives nothing any more: then the target is looked for anew.
+                if self.view.shape() == target.shape {
+                    self.keep_target(target);
+                }
+                self.wait = Wait::Replay;
+                return Some(Next::Wait);
+            }
+            Chunk::Done => return self.join(target),
+        }
+        (out.records > 0).then(|| Next::Frames { bytes: vec![out.bytes.into()], records: out.records })
+    }
+
+    fn keep_target(&mut self, target: Snapshot) {
+        if let State::Replaying(replaying) = &mut self.state {
+            replaying.target = Some(target);
+        }
+    }
+
+    /// One chunk of the replay towards the target.
+    fn replay_chunk(&mut self, target: &Vector, budget: Budget, out: &mut Emitted) -> Chunk {
+        let State::Replaying(replaying) = &mut self.state else { return Chunk::Done };
+        let key = self.view.key();
+        let context = Context {
+            tenant: &key.tenant,
+            filter: &key.filter,
+            history: &self.inner.history,
+            topics: &self.topics,
+        };
+        let (shared, carried) = (&self.inner.shared, &self.carried);
+        let mut id = String::new();
+        let before = self.vector.clone();
+        let mut vector = Vector::clone(&self.vector);
+        let mut emit = |vector: &Vector, partition: &Partition, record: &RecordRef<'_>| {
+            id = match carried.is_empty() {
+                true => shared.encode_id(vector),
+                false => shared.encode_id(&with_carried(vector, carried)),
+            };
+            frame::record(
+                &mut out.bytes,
+                record,
+                partition.topic_name(),
+                partition.index(),
+                key.envelope,
+                &id,
+            );
+            out.records += 1;
+            out.records < budget.records && out.bytes.len() < budget.bytes
+        };
+        let chunk = replaying.replay.chunk(&context, &mut vector, target, &mut emit);
+        if out.records > 0 {
+            self.came_with = None;
+        }
+        self.moved |= vector != *before;
+        self.vector = Arc::new(vector);
+        chunk
+    }
+
+    /// Everything up to the target is given. Where U has met V, the view's ring goes on from the target's frame.
+    fn join(&mut self, target: Snapshot) -> Option<Next> {
+        let meets = |ours: &Vector| ours.meets(&target.vector);
+        if self.carried.is_empty() && (meets(&self.vector) || broken(Sabotage::JoinAhead)) {
+            if !self.view.holds(target.next) {
+                return None;
+            }
+            if let State::Replaying(replaying) = &self.state {
+                let used_history = replaying.replay.used_history;
+                if self.resumed && !self.synced {
+                    metrics::count_resume(used_history);
+                }
+            }
+            // The positions are the same; the view's own vector is shared by all that stand here.
+            self.vector = target.vector;
+            self.enter(State::Live { cursor: target.next });
+            return None;
+        }
+        // Ahead of the view, or with parts that it does not know: on with an own vector as the heads move.
+        self.wait = Wait::View;
+        Some(self.sync().unwrap_or(Next::Wait))
+    }
+
+    /// Says once that the replay has reached live.
+    fn sync(&mut self) -> Option<Next> {
+        if std::mem::replace(&mut self.synced, true) {
+            return None;
+        }
+        let data = json!({ "replayed": self.replayed });
+        let bytes = Control { event: "tailrace.synced", data, id: None, retry_ms: None }.encode();
+        Some(Next::Frames { bytes: vec![bytes], records: 0 })
+    }
+
+    /// Topics or partitions came or went: brings the own vector to the view's shape, with gaps where that takes any.
+    fn reshape(&mut self) {
+        let (shape, topics) = self.view.topics();
+        let mut vector = Vector::clone(&self.vector);
+        let pending = reconcile(&mut vector, &mut self.carried, &topics, &AtOrigin);
+        self.pending.extend(pending);
+        let gone = strangers(&mut vector, &topics);
+        let old_topics = self.topics.clone();
+        let name_of = |fingerprint| {
+            let named = old_topics.iter().find(|(topic, _)| topic.fingerprint() == fingerprint);
+            named.map(|(topic, _)| topic.name().clone())
+        };
+        self.pending.extend(deleted(&gone, name_of));
+        // Parts of topics that are gone stay until their gaps are announced.
+        vector.parts.extend(gone);
+        self.moved = true;
+        self.vector = Arc::new(vector);
+        self.topics = topics.into();
+        self.shape = shape;
+    }
+
+    async fn replay_changed(&mut self) {
+        let State::Replaying(replaying) = &self.state else { return };
+        let (jobs, until) = replaying.replay.awaited();
+        let until = tokio::time::Instant::from_std(until.max(Instant::now() + Duration::from_millis(1)));
+        let ended = futures::future::select_all(
+            jobs.iter().map(|job| Box::pin(job.finished()) as futures::future::BoxFuture<'_, ()>).chain(
+                std::iter::once(Box::pin(tokio::time::sleep_until(until)) as futures::future::BoxFuture<'_, ()>),
+            ),
+        );
+        ended.await;
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        if !self.is_live() {
+            metrics::replaying(-1.0);
+        }
+    }
+}
+
+impl std::fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Subscription").field("view", self.view.key()).field("live", &self.is_live()).finish()
+    }
+}
+
+/// The frames of one chunk.
+#[derive(Default)]
+struct Emitted {
+    bytes: Vec<u8>,
+    records: usize,
+}
+
+fn with_carried(vector: &Vector, carried: &[Part]) -> Vector {
+    let mut whole = vector.clone();
+    whole.parts.extend(carried.iter().cloned());
+    whole
+}

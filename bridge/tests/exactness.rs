@@ -1,0 +1,192 @@
+//! Views, joins, cuts, restarts and little memory against a plain list: whatever happens, a client gets its records exactly.
+
+mod support;
+
+use proptest::prelude::*;
+use support::*;
+use tailrace_bridge::*;
+
+const PARTITIONS: usize = 3;
+
+/// One thing that happens.
+#[derive(Clone, Debug)]
+enum Event {
+    /// Records are written to Kafka: partition, how many, of which tenant, after a hole.
+    Write { partition: usize, count: usize, tenant: usize, hole: u64 },
+    /// The bridge takes what Kafka has of a partition, as one batch or two.
+    Ingest { partition: usize, split: bool },
+    /// A client reads.
+    Read { client: usize, rounds: usize, records: usize },
+    /// A client is given its heartbeat.
+    Heartbeat { client: usize },
+    /// A client is cut and comes back; perhaps what it was last sent never arrived.
+    Cut { client: usize, lost: bool },
+    /// The bridge starts again, warmed back to this share of each partition.
+    Restart { back: u64 },
+    /// Frames of a view go.
+    Trim,
+}
+
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    let event = prop_oneof![
+        4 => (0..PARTITIONS, 1..6usize, 0..3usize, 0..3u64)
+            .prop_map(|(partition, count, tenant, hole)| Event::Write { partition, count, tenant, hole }),
+        4 => (0..PARTITIONS, any::<bool>()).prop_map(|(partition, split)| Event::Ingest { partition, split }),
+        6 => (0..2usize, 1..4usize, 1..5usize)
+            .prop_map(|(client, rounds, records)| Event::Read { client, rounds, records }),
+        1 => (0..2usize).prop_map(|client| Event::Heartbeat { client }),
+        2 => (0..2usize, any::<bool>()).prop_map(|(client, lost)| Event::Cut { client, lost }),
+        1 => (0..12u64).prop_map(|back| Event::Restart { back }),
+        1 => Just(Event::Trim),
+    ];
+    prop::collection::vec(event, 1..80)
+}
+
+struct Scene {
+    kafka: Kafka,
+    bridge: Bridge,
+    memory: usize,
+    clients: Vec<(Client, Option<Subscription>)>,
+    written: u64,
+}
+
+impl Scene {
+    fn new(memory: usize) -> Scene {
+        let kafka = Kafka::with_partitions(PARTITIONS);
+        let bridge = started(memory, &kafka, &[0; PARTITIONS]);
+        let clients = (0..2).map(|_| (Client::default(), None)).collect();
+        Scene { kafka, bridge, memory, clients, written: 0 }
+    }
+
+    async fn play(&mut self, event: &Event) {
+        match *event {
+            Event::Write { partition, count, tenant, hole } => {
+                for number in 0..count {
+                    let hole = if number == 0 { hole } else { 0 };
+                    let value = format!("{partition}:{}{}", self.written, "x".repeat(900));
+                    self.kafka.write(partition, ["acme", "acme", "globex"][tenant], &value, self.written as i64, hole);
+                    self.written += 1;
+                }
+            }
+            Event::Ingest { partition, split } => self.ingest(partition, split),
+            Event::Read { client, rounds, records } => self.read(client, rounds, records).await,
+            Event::Heartbeat { client } => self.heartbeat(client),
+            Event::Cut { client, lost } => {
+                // What was sent last may be lost on the way, with its id.
+                if let Some(mut subscription) = self.clients[client].1.take().filter(|_| lost) {
+                    subscription.next(Budget { records: 3, bytes: 4096 });
+                }
+            }
+            Event::Restart { back } => self.restart(back),
+            Event::Trim => self.bridge.tick(),
+        }
+    }
+
+    fn ingest(&mut self, partition: usize, split: bool) {
+        let target = self.bridge.topic("orders").unwrap().partitions()[partition].clone();
+        let (facts, end) = {
+            let world = self.kafka.0.lock().unwrap();
+            let head = target.head().offset;
+            let new: Vec<Fact> =
+                world.partitions[partition].iter().filter(|fact| fact.offset >= head).cloned().collect();
+            (new, world.ends[partition])
+        };
+        let (first, second) = facts.split_at(if split { facts.len() / 2 } else { 0 });
+        for batch in [first, second].into_iter().filter(|batch| !batch.is_empty()) {
+            append(&self.bridge, &target, batch);
+        }
+        self.bridge.advance(&target, end);
+    }
+
+    async fn read(&mut self, which: usize, rounds: usize, records: usize) {
+        let (client, subscription) = &mut self.clients[which];
+        let subscription = match subscription {
+            Some(subscription) => subscription,
+            None => {
+                let from = if which == 0 { From::Latest } else { From::Earliest };
+                let request = request(client.id.clone(), from);
+                let mut fresh = self.bridge.subscribe(request).await.unwrap();
+                let id = fresh.id();
+                client.begin(&id);
+                subscription.insert(fresh)
+            }
+        };
+        for _ in 0..rounds {
+            match subscription.next(Budget { records, bytes: 4096 }) {
+                Next::Frames { bytes, .. } => client.take(&joined(bytes)),
+                Next::Wait => {
+                    let wait = std::time::Duration::from_millis(1);
+                    let _ = tokio::time::timeout(wait, subscription.changed()).await;
+                }
+            }
+        }
+    }
+
+    fn heartbeat(&mut self, which: usize) {
+        let (client, subscription) = &mut self.clients[which];
+        if let Some(id) = subscription.as_mut().and_then(Subscription::progress) {
+            client.take(format!("id: {id}\n\n").as_bytes());
+        }
+    }
+
+    fn restart(&mut self, back: u64) {
+        self.clients.iter_mut().for_each(|(_, subscription)| *subscription = None);
+        let heads: Vec<u64> = self.kafka.0.lock().unwrap().ends.iter().map(|end| end.saturating_sub(back)).collect();
+        self.bridge = started(self.memory, &self.kafka, &heads);
+    }
+
+    /// Everything is ingested and read to the end; then each client has exactly its records.
+    async fn settle(&mut self) {
+        (0..PARTITIONS).for_each(|partition| self.ingest(partition, false));
+        for which in 0..self.clients.len() {
+            for _ in 0..10_000 {
+                let before = self.clients[which].0.values.len();
+                self.read(which, 4, 64).await;
+                let live = self.clients[which].1.as_ref().is_some_and(Subscription::is_live);
+                if live && self.clients[which].0.values.len() == before {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn expect_exact(&self) -> Result<(), TestCaseError> {
+        for (which, (client, _)) in self.clients.iter().enumerate() {
+            prop_assert!(client.gaps.is_empty(), "client {} got gaps {:?}", which, client.gaps);
+            for partition in 0..PARTITIONS {
+                let facts = self.kafka.facts(partition, client.first[&partition], "acme");
+                let expected: Vec<&str> = facts.iter().map(|fact| fact.value.as_str()).collect();
+                prop_assert_eq!(client.of_partition(partition), expected, "client {} partition {}", which, partition);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn started(memory: usize, kafka: &Kafka, heads: &[u64]) -> Bridge {
+    let bridge = bridge(memory, kafka);
+    let starts: Vec<Start> =
+        heads.iter().map(|&offset| Start { offset, epoch: -1, log_start: 0 }).collect();
+    bridge.add_topic("orders", TopicId([1; 16]), &starts);
+    bridge
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_a_client_gets_its_records_exactly(
+        events in events(),
+        memory in prop_oneof![Just(64 * 1024), Just(512 * 1024), Just(16 << 20)],
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut scene = Scene::new(memory);
+            for event in &events {
+                scene.play(event).await;
+            }
+            scene.settle().await;
+            scene.expect_exact()
+        })?;
+    }
+}

@@ -1,0 +1,227 @@
+//! Settings: everything is checked here, before anything binds or connects.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use tailrace_bridge::{ByteSize, Span};
+use tailrace_consumer::KafkaSettings;
+use tailrace_web::WebSettings;
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::{self, ProcessArgs, Settings};
+use crate::log::Format;
+
+const PREFIX: &str = "TAILRACE_";
+/// Variables of this prefix are librdkafka's properties; the consumer checks them.
+const KAFKA_PREFIX: &str = "TAILRACE_KAFKA_";
+/// Appended to a secret's variable, it names the file that holds it.
+const FILE_SUFFIX: &str = "_FILE";
+/// Below this the core's rings and the consumer's prefetch would leave nothing for records.
+const MIN_CACHE: u64 = 4 << 20;
+/// A longer wait than this is no batching any more, it is a delay.
+const MAX_LINGER: Duration = Duration::from_secs(1);
+/// The consumer's share of the memory, as a fraction and with its bounds: enough to keep fetches going, no more.
+const PREFETCH_SHARE: usize = 4;
+const PREFETCH: (usize, usize) = (1 << 20, 64 << 20);
+
+/// All that a server needs, checked.
+pub(crate) struct Plan {
+    pub(crate) kafka: KafkaSettings,
+    pub(crate) web: WebSettings,
+    pub(crate) process: Process,
+}
+
+/// The checked settings that no package owns.
+pub(crate) struct Process {
+    /// Bytes for everything that grows with traffic.
+    pub(crate) cache: usize,
+    pub(crate) linger: Duration,
+    pub(crate) log: String,
+    pub(crate) log_format: Format,
+}
+
+impl Process {
+    /// What the consumer may hold before it reaches the core.
+    pub(crate) fn prefetch(&self) -> usize {
+        (self.cache / PREFETCH_SHARE).clamp(PREFETCH.0, PREFETCH.1)
+    }
+}
+
+/// Checks everything.
+pub(crate) fn plan(settings: &Settings, environment: &Environment) -> Result<Plan, Refusal> {
+    environment.refuse_unknown()?;
+    assemble(settings, environment)
+}
+
+/// As [`plan`], but deaf to variables that are nobody's business: the demo takes flags only.
+pub(crate) fn assemble(settings: &Settings, environment: &Environment) -> Result<Plan, Refusal> {
+    let process = process(&settings.process)?;
+    let web = settings.web.settings().map_err(|e| Refusal::value(e.variable, &e.value, e.accepted))?;
+    let instance = instance(web.listen.port());
+    let mut kafka = settings
+        .kafka
+        .settings(environment.kafka()?, &instance)
+        .map_err(|e| Refusal::value(e.variable, &e.value, e.accepted))?;
+    kafka.prefetch = process.prefetch();
+    Ok(Plan { kafka, web, process })
+}
+
+fn process(args: &ProcessArgs) -> Result<Process, Refusal> {
+    let cache = read::<ByteSize>("TAILRACE_CACHE_SIZE", &args.cache_size)?.get();
+    if cache < MIN_CACHE {
+        return Err(Refusal::value("TAILRACE_CACHE_SIZE", &args.cache_size, "a size of at least 4MiB"));
+    }
+    let linger = read::<Span>("TAILRACE_LINGER", &args.linger)?.get();
+    if linger > MAX_LINGER {
+        return Err(Refusal::value("TAILRACE_LINGER", &args.linger, "a time of at most 1s"));
+    }
+    if EnvFilter::try_new(&args.log).is_err() {
+        let accepted = "error, warn, info, debug, trace, off, or directives such as info,tailrace_web=debug";
+        return Err(Refusal::value("TAILRACE_LOG", &args.log, accepted));
+    }
+    let log_format = match args.log_format.as_str() {
+        "text" => Format::Text,
+        "json" => Format::Json,
+        other => return Err(Refusal::value("TAILRACE_LOG_FORMAT", other, "text, json")),
+    };
+    let cache = usize::try_from(cache).unwrap_or(usize::MAX);
+    Ok(Process { cache, linger, log: args.log.clone(), log_format })
+}
+
+fn read<T: FromStr<Err: fmt::Display>>(variable: &str, value: &str) -> Result<T, Refusal> {
+    value.parse().map_err(|error| Refusal::value(variable, value, error))
+}
+
+/// Host name and port, so that two on one host never share a consumer group. With a port that the system will choose, the
+/// process id takes its place.
+fn instance(port: u16) -> String {
+    let host = gethostname::gethostname().to_string_lossy().into_owned();
+    let host: String = host.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' }).collect();
+    match port {
+        0 => format!("{host}-p{}", std::process::id()),
+        port => format!("{host}-{port}"),
+    }
+}
+
+/// The variables of this process that bear the program's name.
+pub(crate) struct Environment(Vec<(String, OsString)>);
+
+impl Environment {
+    pub(crate) fn of(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Environment {
+        let named = variables.into_iter().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+        Environment(named.filter(|(name, _)| name.starts_with(PREFIX)).collect())
+    }
+
+    /// The variables that may be librdkafka's properties.
+    fn kafka(&self) -> Result<Vec<(String, String)>, Refusal> {
+        let passed = self.0.iter().filter(|(name, _)| name.starts_with(KAFKA_PREFIX) && !is_injected(name));
+        passed.map(|(name, value)| Ok((name.clone(), utf8(name, value)?))).collect()
+    }
+
+    /// A variable that nobody reads is most likely one that somebody misspelt.
+    fn refuse_unknown(&self) -> Result<(), Refusal> {
+        let known = known_variables();
+        let names = self.0.iter().map(|(name, _)| name.as_str());
+        match names.filter(|name| !known.iter().any(|k| k == name)).find(|name| !is_foreign(name)) {
+            Some(name) => Err(Refusal::unknown(name, &known)),
+            None => Ok(()),
+        }
+    }
+
+    /// Secrets whose `…_FILE` variable names a file become the defaults of their flags: so flag and variable win over it.
+    pub(crate) fn secrets_from_files(&self, mut command: clap::Command) -> Result<clap::Command, Refusal> {
+        for (id, variable) in secrets(&command) {
+            let file = format!("{variable}{FILE_SUFFIX}");
+            let Some((_, path)) = self.0.iter().find(|(name, _)| *name == file) else { continue };
+            let secret = read_secret(&file, path)?;
+            let fill = |c: clap::Command| c.mut_arg(&id, |arg| arg.default_value(secret.clone()).hide_default_value(true));
+            command = fill(command).mut_subcommand("serve", fill).mut_subcommand("check", fill);
+        }
+        Ok(command)
+    }
+}
+
+fn utf8(name: &str, value: &OsString) -> Result<String, Refusal> {
+    let text = value.clone().into_string();
+    text.map_err(|bad| Refusal::value(name, &bad.to_string_lossy(), "UTF-8 text"))
+}
+
+fn read_secret(variable: &str, path: &OsString) -> Result<String, Refusal> {
+    let shown = path.to_string_lossy();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Refusal::value(variable, &shown, format!("a file that can be read ({error})")))?;
+    // Editors and `echo` end a file with a line end that is no part of the secret.
+    let secret = text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
+    if secret.is_empty() {
+        return Err(Refusal::value(variable, &shown, "a file that is not empty"));
+    }
+    Ok(secret.to_owned())
+}
+
+/// Flag ids and variables of the settings whose values are not shown.
+fn secrets(command: &clap::Command) -> Vec<(clap::Id, String)> {
+    let hidden = command.get_arguments().filter(|arg| arg.is_hide_env_values_set());
+    hidden.filter_map(|arg| Some((arg.get_id().clone(), arg.get_env()?.to_string_lossy().into_owned()))).collect()
+}
+
+fn is_secret(variable: &str) -> bool {
+    secrets(&cli::command()).iter().any(|(_, secret)| secret == variable)
+}
+
+/// Every variable that is read, `…_FILE` of secrets included.
+fn known_variables() -> Vec<String> {
+    let command = cli::command();
+    let files = secrets(&command).into_iter().map(|(_, variable)| variable + FILE_SUFFIX);
+    let own = command.get_arguments().filter_map(|arg| Some(arg.get_env()?.to_string_lossy().into_owned()));
+    let sabotage = cfg!(feature = "sabotage").then(|| "TAILRACE_SABOTAGE".to_owned());
+    own.chain(files).chain(sabotage).collect()
+}
+
+/// Not for this check: the consumer's, or nobody's.
+fn is_foreign(name: &str) -> bool {
+    name.starts_with(KAFKA_PREFIX) || is_injected(name)
+}
+
+/// Kubernetes describes every service of a namespace in every pod's variables, so a service named `tailrace…` as well.
+fn is_injected(name: &str) -> bool {
+    let mut words = name.split('_').rev().skip_while(|word| ["ADDR", "PORT", "PROTO"].contains(word));
+    let protocol = words.next().is_some_and(|word| ["TCP", "UDP", "SCTP"].contains(&word));
+    let number = words.next().is_some_and(|word| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit()));
+    let numbered = protocol && number && words.next() == Some("PORT");
+    name.ends_with("_SERVICE_HOST") || name.contains("_SERVICE_PORT") || name.ends_with("_PORT") || numbered
+}
+
+/// A setting that cannot be used, in words for whoever has to change it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal(String);
+
+impl Refusal {
+    /// A value that is not accepted; an empty one is called missing, a secret one is not repeated.
+    pub(crate) fn value(variable: impl fmt::Display, value: &str, accepted: impl fmt::Display) -> Refusal {
+        let variable = variable.to_string();
+        Refusal(match value {
+            "" => format!("{variable} is not set; accepted: {accepted}"),
+            _ if is_secret(&variable) => format!("{variable}: its value is not accepted; accepted: {accepted}"),
+            _ => format!("{variable}={value} is not accepted; accepted: {accepted}"),
+        })
+    }
+
+    fn unknown(name: &str, known: &[String]) -> Refusal {
+        let distance = |candidate: &&String| strsim::damerau_levenshtein(name, candidate);
+        let nearest = known.iter().min_by_key(distance).map_or(PREFIX, String::as_str);
+        Refusal(format!("{name} is no setting of Tailrace; the nearest is {nearest} (all: tailrace --help)"))
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+#[cfg(test)]
+mod tests;

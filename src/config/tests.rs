@@ -1,0 +1,145 @@
+use super::*;
+use crate::cli::{Command, Stop};
+
+fn environment(variables: &[(&str, &str)]) -> Environment {
+    Environment::of(variables.iter().map(|(name, value)| (name.into(), value.into())))
+}
+
+fn refusal(args: &[&str], variables: &[(&str, &str)]) -> String {
+    let environment = environment(variables);
+    let line = ["tailrace", "serve"].iter().chain(args).map(|arg| arg.to_string());
+    match cli::parse(line, &environment) {
+        Err(Stop::Refused(refusal)) => refusal.to_string(),
+        Err(Stop::Clap(error)) => panic!("{error}"),
+        Ok(cli::Cli { command: Some(Command::Serve(settings)), .. }) => match plan(&settings, &environment) {
+            Err(refusal) => refusal.to_string(),
+            Ok(_) => panic!("accepted"),
+        },
+        Ok(_) => panic!("not serve"),
+    }
+}
+
+/// The least that a server starts with.
+const LEAST: [&str; 8] = [
+    "--kafka-bootstrap-servers",
+    "127.0.0.1:9092",
+    "--topics",
+    "orders",
+    "--tenant-from",
+    "none",
+    "--auth",
+    "none",
+];
+
+fn planned(more: &[&str], variables: &[(&str, &str)]) -> Plan {
+    let environment = environment(variables);
+    let line = ["tailrace"].iter().chain(&LEAST).chain(more).map(|arg| arg.to_string());
+    let Ok(cli) = cli::parse(line, &environment) else { panic!("does not parse") };
+    plan(&cli.settings, &environment).unwrap_or_else(|refusal| panic!("{refusal}"))
+}
+
+#[test]
+fn four_settings_are_enough_to_start() {
+    let plan = planned(&[], &[]);
+    assert_eq!(plan.process.cache, 256 << 20);
+    assert_eq!(plan.kafka.prefetch, 64 << 20);
+    assert!(plan.kafka.instance.ends_with("-8080"), "{}", plan.kafka.instance);
+}
+
+#[test]
+fn a_missing_tenant_rule_is_named() {
+    let text = refusal(&["--kafka-bootstrap-servers", "h:1", "--topics", "a", "--auth", "none"], &[]);
+    assert!(text.contains("TAILRACE_TENANT_FROM is not set"), "{text}");
+}
+
+#[test]
+fn without_a_key_the_next_step_is_said() {
+    let text = refusal(&LEAST[..6], &[]);
+    assert!(text.contains("TAILRACE_JWT_SECRET") && text.contains("TAILRACE_AUTH=none"), "{text}");
+}
+
+#[test]
+fn a_bad_value_names_the_variable_the_value_and_what_is_accepted() {
+    for (flag, variable, value, accepted) in [
+        ("--cache-size", "TAILRACE_CACHE_SIZE", "lots", "MiB"),
+        ("--cache-size", "TAILRACE_CACHE_SIZE", "1KiB", "at least 4MiB"),
+        ("--linger", "TAILRACE_LINGER", "5", "ms"),
+        ("--linger", "TAILRACE_LINGER", "1h", "at most 1s"),
+        ("--log", "TAILRACE_LOG", "info,=x=y", "debug"),
+        ("--log-format", "TAILRACE_LOG_FORMAT", "xml", "text, json"),
+        ("--heartbeat", "TAILRACE_HEARTBEAT", "soon", "s"),
+        ("--listen", "TAILRACE_LISTEN", "here", "8080"),
+    ] {
+        let text = refusal(&[&LEAST[..], &[flag, value]].concat(), &[]);
+        assert!(text.starts_with(&format!("{variable}={value} is not accepted")), "{text}");
+        assert!(text.contains(accepted), "{text}");
+    }
+}
+
+#[test]
+fn an_unknown_variable_names_the_nearest() {
+    let text = refusal(&LEAST, &[("TAILRACE_TOPIC", "orders")]);
+    assert!(text.contains("TAILRACE_TOPIC is no setting") && text.contains("TAILRACE_TOPICS "), "{text}");
+    let text = refusal(&LEAST, &[("TAILRACE_CASHE_SIZE", "1GiB")]);
+    assert!(text.contains("TAILRACE_CACHE_SIZE"), "{text}");
+}
+
+#[test]
+fn what_kubernetes_injects_is_nobody_s_mistake() {
+    planned(
+        &[],
+        &[
+            ("TAILRACE_SERVICE_HOST", "10.0.0.1"),
+            ("TAILRACE_SERVICE_PORT", "80"),
+            ("TAILRACE_SERVICE_PORT_HTTP", "80"),
+            ("TAILRACE_PORT", "tcp://10.0.0.1:80"),
+            ("TAILRACE_PORT_80_TCP", "tcp://10.0.0.1:80"),
+            ("TAILRACE_PORT_80_TCP_ADDR", "10.0.0.1"),
+            ("TAILRACE_PORT_80_UDP_PROTO", "udp"),
+            ("TAILRACE_KAFKA_SERVICE_HOST", "10.0.0.2"),
+            ("TAILRACE_KAFKA_PORT_9092_TCP_PORT", "9092"),
+            ("OTHER_PROGRAM", "x"),
+        ],
+    );
+    assert!(!is_injected("TAILRACE_PORT_TCP"));
+    assert!(!is_injected("TAILRACE_PORTS"));
+}
+
+#[test]
+fn a_kafka_property_that_is_unknown_is_refused() {
+    let text = refusal(&LEAST, &[("TAILRACE_KAFKA_SESION_TIMEOUT_MS", "6000")]);
+    assert!(text.contains("TAILRACE_KAFKA_SESION_TIMEOUT_MS"), "{text}");
+}
+
+#[test]
+fn a_secret_comes_from_its_file_without_the_line_end() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), "0123456789abcdef0123456789abcdef\n").expect("written");
+    let path = file.path().to_str().expect("UTF-8");
+    let command = environment(&[("TAILRACE_JWT_SECRET_FILE", path)]).secrets_from_files(cli::command()).expect("read");
+    let arg = command.get_arguments().find(|arg| arg.get_id() == "jwt_secret").expect("there");
+    assert_eq!(arg.get_default_values(), ["0123456789abcdef0123456789abcdef"]);
+}
+
+#[test]
+fn a_secret_file_that_is_not_there_is_named() {
+    let text = refusal(&LEAST[..6], &[("TAILRACE_JWT_SECRET_FILE", "/nowhere/secret")]);
+    assert!(text.starts_with("TAILRACE_JWT_SECRET_FILE=/nowhere/secret is not accepted"), "{text}");
+}
+
+#[test]
+fn a_secret_is_never_repeated() {
+    let text = Refusal::value("TAILRACE_JWT_SECRET", "hunter2", "32 bytes").to_string();
+    assert!(!text.contains("hunter2"), "{text}");
+}
+
+#[test]
+fn the_prefetch_is_a_quarter_within_bounds() {
+    let of = |cache| Process { cache, linger: Duration::ZERO, log: String::new(), log_format: Format::Text }.prefetch();
+    assert_eq!((of(16 << 20), of(4 << 20), of(1 << 30)), (4 << 20, 1 << 20, 64 << 20));
+}
+
+#[test]
+fn a_port_of_the_system_s_choice_still_gives_an_instance_of_its_own() {
+    assert!(instance(0).ends_with(&format!("-p{}", std::process::id())));
+}

@@ -1,0 +1,113 @@
+//! `tailrace id`: an event id, explained for people.
+
+use std::fmt::Write as _;
+use std::str::FromStr as _;
+
+use anyhow::{Context as _, anyhow};
+use jiff::Timestamp;
+use tailrace_bridge::{EventId, Fingerprint, Part, Position, TopicId};
+
+/// What `tailrace id` is asked.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The id, as in `id:` or Last-Event-ID
+    #[arg(allow_hyphen_values = true)]
+    id: String,
+    /// Names of topics that the id may speak of: an id has only hashes of them
+    #[arg(long = "topic", value_name = "NAME")]
+    topics: Vec<String>,
+}
+
+/// Prints the explanation.
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let text = args.id.trim();
+    let id = EventId::from_str(text).map_err(|error| anyhow!("{text:?} is no event id of Tailrace: {error}"))?;
+    print!("{}", explain(&id, text.len(), &args.topics)?);
+    Ok(())
+}
+
+fn explain(id: &EventId, length: usize, names: &[String]) -> anyhow::Result<String> {
+    let parts = &id.vector.parts;
+    let partitions: usize = parts.iter().map(|part| part.positions.len()).sum();
+    let time = Timestamp::from_second(i64::from(id.minutes) * 60).context("read the id's time")?;
+    let mut out = String::new();
+    writeln!(out, "event id of {length} characters: {}, {}", count(parts.len(), "topic"), count(partitions, "partition"))?;
+    writeln!(out, "list of topics as of {}", time.strftime("%Y-%m-%d %H:%M UTC"))?;
+    for part in parts {
+        explain_part(&mut out, part, names)?;
+    }
+    Ok(out)
+}
+
+fn explain_part(out: &mut String, part: &Part, names: &[String]) -> std::fmt::Result {
+    let Fingerprint { name, id } = part.fingerprint;
+    let known = names.iter().find(|candidate| Fingerprint::new(candidate, TopicId::ZERO).name == name);
+    let title = known.map_or("a topic", String::as_str);
+    writeln!(out, "\n{title}  name hash {}, topic id hash {}", hex(name), id_hash(id))?;
+    writeln!(out, "{:>11}  {:>20}  {:>6}", "partition", "next offset", "epoch")?;
+    for (index, position) in part.positions.iter().enumerate() {
+        writeln!(out, "{index:>11}  {:>20}  {:>6}", offset(position), epoch(position))?;
+    }
+    Ok(())
+}
+
+fn count(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
+fn hex(bytes: [u8; 3]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn id_hash(id: [u8; 3]) -> String {
+    if id == [0; 3] { "none (the broker has no topic ids)".to_owned() } else { hex(id) }
+}
+
+fn offset(position: &Position) -> String {
+    if position.is_known() { position.offset.to_string() } else { "not known yet".to_owned() }
+}
+
+fn epoch(position: &Position) -> String {
+    if position.epoch < 0 { "–".to_owned() } else { position.epoch.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tailrace_bridge::Vector;
+
+    fn an_id() -> EventId {
+        let positions = vec![Position { offset: 1042, epoch: 3 }, Position::UNKNOWN];
+        let fingerprint = Fingerprint::new("orders", TopicId([7; 16]));
+        EventId { minutes: 29_000_000, vector: Vector { parts: vec![Part { fingerprint, positions }] } }
+    }
+
+    fn ask(id: &str, topics: &[&str]) -> anyhow::Result<()> {
+        run(&Args { id: id.to_owned(), topics: topics.iter().map(|name| name.to_string()).collect() })
+    }
+
+    #[test]
+    fn an_explanation_has_the_time_the_positions_and_the_epochs() {
+        let text = explain(&an_id(), 30, &[]).expect("explains");
+        assert!(text.contains("1 topic, 2 partitions"), "{text}");
+        assert!(text.contains("2025-02-20 21:20 UTC"), "{text}");
+        assert!(text.contains("0                  1042       3"), "{text}");
+        assert!(text.contains("1         not known yet       –"), "{text}");
+    }
+
+    #[test]
+    fn a_topic_is_named_if_its_name_is_given() {
+        let names = ["shipments".to_owned(), "orders".to_owned()];
+        assert!(explain(&an_id(), 30, &names).expect("explains").contains("\norders  name hash"));
+        assert!(explain(&an_id(), 30, &[]).expect("explains").contains("\na topic  name hash"));
+    }
+
+    #[test]
+    fn a_bad_id_says_why() {
+        let good = an_id().to_string();
+        ask(&good, &["orders"]).expect("good");
+        let damaged = ask(&good[..good.len() - 4], &[]).expect_err("damaged").to_string();
+        assert!(damaged.contains("checksum"), "{damaged}");
+        assert!(ask("42", &[]).expect_err("no id").to_string().contains("is no event id"));
+    }
+}

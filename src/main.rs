@@ -1,0 +1,74 @@
+//! Tailrace: Kafka topics as per-tenant Server-Sent Event streams. This file only parses, builds, runs and drains.
+
+mod check;
+mod cli;
+mod config;
+mod demo;
+mod docs;
+mod id;
+mod limits;
+mod log;
+mod recorder;
+mod serve;
+mod signals;
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+
+use crate::cli::{Command, Settings, Stop};
+use crate::config::{Environment, Refusal};
+
+/// A setting is wrong (EX_USAGE of sysexits.h): to start again as it is cannot help.
+const EXIT_USAGE: u8 = 64;
+
+fn main() -> ExitCode {
+    let environment = Environment::of(std::env::vars_os());
+    let cli = match cli::parse(std::env::args(), &environment) {
+        Ok(cli) => cli,
+        Err(Stop::Refused(refusal)) => return report(&refusal.into()),
+        Err(Stop::Clap(error)) => {
+            // Nobody reads what cannot be printed.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    match run(cli.command.unwrap_or(Command::Serve(Box::new(cli.settings))), &environment) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => report(&error),
+    }
+}
+
+fn run(command: Command, environment: &Environment) -> anyhow::Result<()> {
+    match command {
+        Command::Serve(settings) => serve(&settings, environment),
+        Command::Demo(settings) => in_runtime(demo::run(&settings)),
+        Command::Id(args) => id::run(&args),
+        Command::Check(settings) => {
+            let plan = config::plan(&settings, environment)?;
+            log::start(&plan.process)?;
+            in_runtime(check::run(plan))
+        }
+        Command::Configuration { markdown } => docs::print(markdown),
+    }
+}
+
+fn serve(settings: &Settings, environment: &Environment) -> anyhow::Result<()> {
+    let plan = config::plan(settings, environment)?;
+    log::start(&plan.process)?;
+    in_runtime(serve::run(plan))
+}
+
+fn in_runtime(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.enable_all().build().context("start the runtime")?;
+    let result = runtime.block_on(work);
+    // What is still blocked in librdkafka must not hold up the exit.
+    runtime.shutdown_background();
+    result
+}
+
+fn report(error: &anyhow::Error) -> ExitCode {
+    eprintln!("tailrace: {error:#}");
+    if error.is::<Refusal>() { ExitCode::from(EXIT_USAGE) } else { ExitCode::FAILURE }
+}

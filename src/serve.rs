@@ -1,0 +1,114 @@
+//! The server: wiring of the packages, start-up, and drain.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tailrace_bridge::{Bridge, BridgeConfig};
+use tailrace_consumer::{Kafka, Running};
+use tailrace_web::Web;
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
+
+use crate::config::Plan;
+use crate::signals::Signals;
+use crate::{limits, recorder};
+
+/// How often rings are trimmed, gauges set, and histograms folded.
+const TICK: Duration = Duration::from_secs(1);
+
+/// A server that has bound its addresses and reads Kafka.
+pub(crate) struct Server {
+    pub(crate) bridge: Bridge,
+    web: Web,
+    kafka: Running,
+    ticker: JoinHandle<()>,
+}
+
+/// Serves until a signal has drained everything.
+pub(crate) async fn run(plan: Plan) -> anyhow::Result<()> {
+    let signals = Signals::catch()?;
+    let summary = Summary::of(&plan);
+    let server = Server::start(plan).await?;
+    summary.log(&server);
+    server.run_until(signals.first()).await;
+    Ok(())
+}
+
+impl Server {
+    /// Binds, then begins to read: a port that is taken leaves no consumer group behind.
+    pub(crate) async fn start(plan: Plan) -> anyhow::Result<Server> {
+        limits::raise_open_files(plan.web.max_streams as u64);
+        let prometheus = recorder::install()?;
+        let rules = plan.kafka.rules.clone();
+        let memory = plan.process.cache - plan.process.prefetch();
+        let kafka = Kafka::new(plan.kafka).context("set up the Kafka consumer")?;
+        let config = BridgeConfig { memory, rules: Arc::clone(&rules), linger: plan.process.linger };
+        let bridge = Bridge::new(config, kafka.source());
+        let web = Web::bind(plan.web, bridge.clone(), rules, prometheus.clone()).await.context("listen")?;
+        let ticker = tokio::spawn(tick(bridge.clone(), prometheus));
+        let kafka = kafka.start(bridge.clone());
+        Ok(Server { bridge, web, kafka, ticker })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.web.address()
+    }
+
+    pub(crate) fn admin_address(&self) -> SocketAddr {
+        self.web.admin_address()
+    }
+
+    /// Serves until `shutdown`, then drains: streams first, then the consumer group is left and deleted.
+    pub(crate) async fn run_until(self, shutdown: impl Future<Output = ()> + Send + 'static) {
+        self.web.run(shutdown).await;
+        self.kafka.stop().await;
+        self.ticker.abort();
+        tracing::info!("stopped");
+    }
+}
+
+/// The upkeep of the process.
+async fn tick(bridge: Bridge, prometheus: PrometheusHandle) {
+    let mut clock = tokio::time::interval(TICK);
+    clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        clock.tick().await;
+        bridge.tick();
+        prometheus.run_upkeep();
+    }
+}
+
+/// What one line at start-up says.
+struct Summary {
+    topics: String,
+    group: String,
+    tenant_from: String,
+    auth: &'static str,
+}
+
+impl Summary {
+    fn of(plan: &Plan) -> Summary {
+        Summary {
+            topics: plan.kafka.topics.to_string(),
+            group: format!("{}-{}", plan.kafka.group_prefix, plan.kafka.instance),
+            tenant_from: plan.kafka.rules.to_string(),
+            auth: plan.web.auth.as_str(),
+        }
+    }
+
+    fn log(&self, server: &Server) {
+        tracing::info!(
+            listen = %server.address(),
+            admin = %server.admin_address(),
+            topics = self.topics,
+            tenant_from = self.tenant_from,
+            auth = self.auth,
+            group = self.group,
+            version = env!("CARGO_PKG_VERSION"),
+            "serving"
+        );
+    }
+}

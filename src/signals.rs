@@ -1,0 +1,43 @@
+//! SIGTERM and SIGINT: the first asks for a drain, the second ends the process at once.
+
+use anyhow::Context as _;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// By the shell's custom, a process ended by signal n exits with 128 + n.
+const SIGNALLED: i32 = 128;
+
+pub(crate) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// Catches signals from here on.
+    pub(crate) fn catch() -> anyhow::Result<Signals> {
+        let catch = |kind| signal(kind).context("catch signals");
+        Ok(Signals { interrupt: catch(SignalKind::interrupt())?, terminate: catch(SignalKind::terminate())? })
+    }
+
+    /// The next signal. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> SignalKind {
+        tokio::select! {
+            _ = self.interrupt.recv() => SignalKind::interrupt(),
+            _ = self.terminate.recv() => SignalKind::terminate(),
+        }
+    }
+
+    /// Waits for the first signal, then leaves a watch behind for whoever does not want to wait for the drain.
+    pub(crate) async fn first(mut self) {
+        let kind = self.next().await;
+        tracing::info!(signal = name(kind), "draining; a second signal stops at once");
+        tokio::spawn(async move {
+            let kind = self.next().await;
+            tracing::warn!(signal = name(kind), "stopped without a drain");
+            std::process::exit(SIGNALLED + kind.as_raw_value());
+        });
+    }
+}
+
+fn name(kind: SignalKind) -> &'static str {
+    if kind == SignalKind::interrupt() { "SIGINT" } else { "SIGTERM" }
+}

@@ -1,0 +1,285 @@
+/**
+ * tailrace.js: a small client for Tailrace streams. One ES module, no dependency, no build step.
+ *
+ * A plain `new EventSource(url)` resumes exactly by itself, and is enough for many pages. This module adds what an
+ * EventSource leaves to the page:
+ *   - it opens the stream again where an EventSource gives up for good (any answer but 200, such as a proxy's 502),
+ *     with growing, jittered delays, from the last id;
+ *   - it asks for a fresh token whenever it connects;
+ *   - it notices a connection that is open but dead, by the heartbeat;
+ *   - it says what state it is in, and why a stream was refused;
+ *   - it ends with an AbortSignal.
+ *
+ *     import { Tailrace } from "./tailrace.js";
+ *
+ *     const stream = new Tailrace("/t/acme/events", {
+ *       topics: ["orders"],
+ *       from: "-15m",
+ *       token: async () => (await fetch("/my/token")).text(),
+ *       onstate: (state, detail) => console.log(state, detail),
+ *     });
+ *     stream.on("message", "order.created", (event) => console.log(event.type, JSON.parse(event.data)));
+ *     stream.on("tailrace.gap", (event) => reloadFromTheDatabase(JSON.parse(event.data)));
+ *
+ * Over a page reload: store `stream.lastEventId` and pass it back as `lastEventId`.
+ *
+ * Named events reach only handlers of their name, as with every EventSource; `message` are those without a name.
+ */
+
+/** Default of `heartbeat`, in milliseconds: the server's own default. */
+const HEARTBEAT_MS = 15_000;
+/** A connection is taken for dead after this many heartbeats' time without a sign of life. */
+const SILENT_HEARTBEATS = 2.5;
+/** Delay before the first attempt to open a closed stream again; it doubles with each attempt. */
+const BACKOFF_FIRST_MS = 500;
+/** No delay grows beyond this, so that a page comes back within half a minute of its server. */
+const BACKOFF_MAX_MS = 30_000;
+/** How long the reason of a refusal is waited for. */
+const EXPLAIN_MS = 5_000;
+/** Answers that no repetition changes. 401 is not among them: the next attempt brings another token. */
+const FINAL_STATUSES = new Set([204, 400, 403, 404, 405, 414]);
+
+export class Tailrace {
+  #url;
+  #options;
+  #handlers = new Map(); // event type -> Set of functions
+  #source = null;
+  #timer = 0; // of the next attempt
+  #watch = 0; // of the heartbeat
+  #attempt = 0; // attempts since a connection was last open
+  #generation = 0; // tells what belongs to a connection that was replaced meanwhile
+  #heartbeat;
+  #lastBeat = 0;
+  #lastEventId;
+  #state = "idle";
+  #end = new AbortController();
+
+  /**
+   * Opens the stream at once.
+   *
+   * @param {string|URL} url  the stream, absolute or relative to the page: "/t/acme/events"
+   * @param {object}   [options]
+   * @param {string[]} [options.topics]     `topic=`; none: all that the server has
+   * @param {string[]} [options.types]      `type=`; any of them
+   * @param {string[]} [options.keys]       `key=`; any of them
+   * @param {string[]} [options.where]      `where=`; all of them
+   * @param {string}   [options.from]       `from=`: latest, earliest, -15m, -100, a time, an id
+   * @param {string}   [options.envelope]   `envelope=`: none or record
+   * @param {string}   [options.lastEventId] where to resume, e.g. from before a page reload; wins over `from`
+   * @param {() => (string|Promise<string>)} [options.token]  called before each connection; sent as `access_token=`
+   * @param {number}   [options.heartbeat]  the server's heartbeat in ms (default 15000); 0: do not watch it
+   * @param {AbortSignal} [options.signal]  ends the stream
+   * @param {boolean}  [options.withCredentials]  as of EventSource
+   * @param {(state: string, detail?: object) => void} [options.onstate]
+   *        connecting | open | waiting {delay, reason} | refused {status, title, detail} | closed.
+   *        `refused` and `closed` are final.
+   */
+  constructor(url, options = {}) {
+    this.#url = new URL(url, document.baseURI);
+    this.#options = options;
+    this.#heartbeat = options.heartbeat ?? HEARTBEAT_MS;
+    this.#lastEventId = options.lastEventId ?? "";
+    if (options.signal?.aborted) {
+      this.#state = "closed";
+      return;
+    }
+    const { signal } = this.#end;
+    options.signal?.addEventListener("abort", () => this.close(), { once: true, signal });
+    globalThis.addEventListener?.("online", () => this.#timer && this.#connect(), { signal });
+    this.#connect();
+  }
+
+  /** The id of the last event that a handler could have seen; "" before the first. Resume with it. */
+  get lastEventId() {
+    return this.#lastEventId;
+  }
+
+  /** connecting, open, waiting, refused or closed. */
+  get state() {
+    return this.#state;
+  }
+
+  /**
+   * Calls a function for events of one or several types: `on("order.created", "order.paid", fn)`.
+   * Types can be added at any time. Returns a function that takes this away again.
+   */
+  on(...args) {
+    const handler = args.pop();
+    for (const type of args) {
+      if (!this.#handlers.has(type)) {
+        this.#handlers.set(type, new Set());
+        this.#source?.addEventListener(type, this.#dispatch);
+      }
+      this.#handlers.get(type).add(handler);
+    }
+    return () => args.forEach((type) => this.#handlers.get(type)?.delete(handler));
+  }
+
+  /** Cuts the connection, in the middle of whatever arrives, and resumes after `delay` ms. For demonstrations and tests. */
+  cut(delay = 0) {
+    if (this.#ended) return;
+    this.#disconnect();
+    this.#wait(delay, "cut");
+  }
+
+  /** Ends the stream for good. The id stays readable. */
+  close() {
+    if (!this.#ended) this.#finish("closed");
+  }
+
+  get #ended() {
+    return this.#end.signal.aborted || this.#state === "closed";
+  }
+
+  async #connect() {
+    if (this.#ended) return;
+    this.#disconnect();
+    const generation = this.#generation;
+    this.#enter("connecting");
+    let token;
+    try {
+      token = await this.#options.token?.();
+    } catch (error) {
+      if (generation === this.#generation) this.#backOff(`no token: ${error?.message ?? error}`);
+      return;
+    }
+    // Cut, closed or replaced while the token was on its way.
+    if (generation !== this.#generation) return;
+    this.#open(this.#address(token));
+  }
+
+  #open(address) {
+    const source = new EventSource(address, { withCredentials: this.#options.withCredentials ?? false });
+    this.#source = source;
+    source.onopen = () => {
+      this.#attempt = 0;
+      this.#alive();
+      this.#enter("open");
+    };
+    source.onerror = () => this.#failed(source, address);
+    for (const type of this.#handlers.keys()) source.addEventListener(type, this.#dispatch);
+    // What the module itself needs to hear, whether or not the page does.
+    for (const type of ["tailrace.heartbeat", "tailrace.synced", "tailrace.error"]) {
+      source.addEventListener(type, this.#dispatch);
+    }
+    this.#alive();
+  }
+
+  #address(token) {
+    const address = new URL(this.#url);
+    const { topics, types, keys, where, from, envelope } = this.#options;
+    const add = (name, values) => values?.forEach((value) => address.searchParams.append(name, value));
+    add("topic", topics);
+    add("type", types);
+    add("key", keys);
+    add("where", where);
+    if (envelope) address.searchParams.set("envelope", envelope);
+    if (this.#heartbeat) address.searchParams.set("heartbeat", "event");
+    if (token) address.searchParams.set("access_token", token);
+    // `from` stays: it is what the server falls back to should it be unable to read the id.
+    if (from) address.searchParams.set("from", from);
+    if (this.#lastEventId) address.searchParams.set("last_event_id", this.#lastEventId);
+    return address;
+  }
+
+  // Every event of every type comes through here once, before its handlers.
+  #dispatch = (event) => {
+    if (event.target !== this.#source) return;
+    this.#alive(event.type === "tailrace.heartbeat");
+    // Also moves with id-only frames: a browser shows their id with the next event that it dispatches.
+    if (event.lastEventId) this.#lastEventId = event.lastEventId;
+    for (const handler of this.#handlers.get(event.type) ?? []) handler(event);
+    // An EventSource would come back with the same address, and so with the same, expired token.
+    if (event.type === "tailrace.error" && event.data?.includes('"token_expired"')) {
+      this.#disconnect();
+      this.#connect();
+    }
+  };
+
+  #failed(source, address) {
+    if (source !== this.#source) return;
+    // The browser is about to reconnect by itself, and sends the last id, with id-only frames counted in.
+    if (source.readyState === EventSource.CONNECTING) {
+      clearTimeout(this.#watch);
+      this.#enter("connecting");
+      return;
+    }
+    // It gave up: the answer was no stream.
+    this.#disconnect();
+    this.#explain(address, this.#generation);
+  }
+
+  // An EventSource hides why it was refused, so the same address is asked once more, for the answer's head alone.
+  async #explain(address, generation) {
+    let answer = {};
+    try {
+      const signal = AbortSignal.any([this.#end.signal, AbortSignal.timeout(EXPLAIN_MS)]);
+      const response = await fetch(address, {
+        signal,
+        headers: { Accept: "text/event-stream, application/problem+json" },
+        credentials: this.#options.withCredentials ? "include" : "same-origin",
+      });
+      const problem = /json/.test(response.headers.get("Content-Type") ?? "") ? await response.json() : {};
+      answer = { ...problem, status: response.status, after: Number(response.headers.get("Retry-After")) * 1000 };
+      response.body?.cancel().catch(() => {});
+    } catch {
+      // Unreachable: there is nothing to tell but that.
+    }
+    if (generation !== this.#generation || this.#ended) return;
+    if (FINAL_STATUSES.has(answer.status)) this.#finish("refused", answer);
+    else this.#backOff(answer.title ?? (answer.status ? `status ${answer.status}` : "unreachable"), answer.after);
+  }
+
+  #backOff(reason, atLeast = 0) {
+    const full = Math.min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** this.#attempt++);
+    // Half of it at random: pages that one event threw out do not come back in the same instant.
+    this.#wait(Math.max(full * (0.5 + Math.random() / 2), atLeast || 0), reason);
+  }
+
+  #wait(delay, reason) {
+    this.#timer = setTimeout(() => this.#connect(), delay);
+    this.#enter("waiting", { delay, reason });
+  }
+
+  // A sign of life. Heartbeats come only into silence, so any event will do.
+  #alive(beat = false) {
+    clearTimeout(this.#watch);
+    if (!this.#heartbeat) return;
+    if (beat) this.#learn();
+    else this.#lastBeat = 0;
+    const silence = this.#heartbeat * SILENT_HEARTBEATS;
+    this.#watch = setTimeout(() => {
+      this.#disconnect();
+      this.#backOff("silent");
+    }, silence);
+  }
+
+  // Two heartbeats with nothing in between show the server's interval, where it is longer than was expected.
+  #learn() {
+    const now = performance.now();
+    if (this.#lastBeat) this.#heartbeat = Math.max(this.#heartbeat, now - this.#lastBeat);
+    this.#lastBeat = now;
+  }
+
+  #disconnect() {
+    this.#generation++;
+    clearTimeout(this.#timer);
+    clearTimeout(this.#watch);
+    this.#timer = 0;
+    this.#lastBeat = 0;
+    this.#source?.close();
+    this.#source = null;
+  }
+
+  #finish(state, detail) {
+    this.#disconnect();
+    this.#enter(state, detail);
+    this.#end.abort();
+  }
+
+  #enter(state, detail) {
+    if (this.#state === state && !detail) return;
+    this.#state = state;
+    this.#options.onstate?.(state, detail);
+  }
+}

@@ -1,0 +1,188 @@
+//! Whether a request may read a tenant's events.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use serde_json::{Map, Value};
+use tailrace_bridge::TenantId;
+
+use crate::problem::Problem;
+
+/// Clocks of issuers and servers differ a little.
+const LEEWAY_SECONDS: u64 = 5;
+
+/// How requests are told apart.
+#[derive(Clone)]
+pub(crate) enum Auth {
+    /// Not at all.
+    None,
+    /// By a signed token.
+    Jwt(Arc<Jwt>),
+}
+
+/// What tokens are checked against, as configured.
+pub(crate) struct JwtRules {
+    pub(crate) secret: Vec<u8>,
+    /// Empty: any.
+    pub(crate) issuer: String,
+    /// Empty: none is named.
+    pub(crate) audience: String,
+    pub(crate) tenant_claim: String,
+    /// With `{tenant}` in the tenant's place; empty: no scope is needed.
+    pub(crate) scope: String,
+}
+
+pub(crate) struct Jwt {
+    rules: JwtRules,
+    key: DecodingKey,
+    validation: Validation,
+}
+
+/// Who asks: what a checked token says.
+#[derive(Debug)]
+pub(crate) enum Caller {
+    /// Nobody was asked.
+    Anyone,
+    /// The bearer of a valid token.
+    Bearer(Bearer),
+}
+
+#[derive(Debug)]
+pub(crate) struct Bearer {
+    tenants: Vec<String>,
+    scopes: Vec<String>,
+    /// When the token ends, leeway included.
+    expires: SystemTime,
+}
+
+impl Auth {
+    pub(crate) fn jwt(rules: JwtRules) -> Auth {
+        Auth::Jwt(Arc::new(Jwt::new(rules)))
+    }
+
+    /// Checks the token of a request: the header `Authorization: Bearer`, else `access_token=`.
+    pub(crate) fn caller(&self, headers: &HeaderMap, parameter: Option<&str>) -> Result<Caller, Problem> {
+        let Auth::Jwt(jwt) = self else { return Ok(Caller::Anyone) };
+        let token = bearer(headers)?.or(parameter);
+        let token = token.ok_or_else(|| {
+            unauthenticated("send a token: the header `Authorization: Bearer …`, or access_token= where headers cannot be set")
+        })?;
+        jwt.check(token).map(Caller::Bearer)
+    }
+
+    /// Whether that caller may read that tenant.
+    pub(crate) fn allow(&self, caller: &Caller, tenant: &TenantId) -> Result<(), Problem> {
+        match (self, caller) {
+            (Auth::None, _) => Ok(()),
+            (Auth::Jwt(jwt), Caller::Bearer(bearer)) => jwt.allow(bearer, tenant),
+            (Auth::Jwt(_), Caller::Anyone) => Err(unauthenticated("a token is needed")),
+        }
+    }
+}
+
+impl Caller {
+    /// The one tenant that the token names, if it names just one.
+    pub(crate) fn only_tenant(&self) -> Option<&str> {
+        match self {
+            Caller::Bearer(bearer) if bearer.tenants.len() == 1 => bearer.tenants.first().map(String::as_str),
+            _ => None,
+        }
+    }
+
+    /// How long the token still holds; `None`: for ever.
+    pub(crate) fn remaining(&self) -> Option<Duration> {
+        match self {
+            Caller::Anyone => None,
+            Caller::Bearer(bearer) => Some(bearer.expires.duration_since(SystemTime::now()).unwrap_or_default()),
+        }
+    }
+}
+
+impl Jwt {
+    fn new(rules: JwtRules) -> Jwt {
+        let mut validation = Validation::new(Algorithm::HS256);
+        let mut required = vec!["exp"];
+        validation.leeway = LEEWAY_SECONDS;
+        validation.validate_nbf = true;
+        // A token with an audience is for somebody: without TAILRACE_JWT_AUDIENCE it is not for us (RFC 7519, 4.1.3).
+        if !rules.audience.is_empty() {
+            validation.set_audience(&[&rules.audience]);
+            required.push("aud");
+        }
+        if !rules.issuer.is_empty() {
+            validation.set_issuer(&[&rules.issuer]);
+            required.push("iss");
+        }
+        validation.set_required_spec_claims(&required);
+        Jwt { key: DecodingKey::from_secret(&rules.secret), validation, rules }
+    }
+
+    fn check(&self, token: &str) -> Result<Bearer, Problem> {
+        let data = jsonwebtoken::decode::<Map<String, Value>>(token, &self.key, &self.validation);
+        let claims = data.map_err(|error| unauthenticated(why(error.kind())))?.claims;
+        let seconds = claims.get("exp").and_then(Value::as_f64).unwrap_or(0.0).clamp(0.0, u32::MAX as f64 * 8.0);
+        Ok(Bearer {
+            tenants: words(claims.get(&self.rules.tenant_claim), false),
+            scopes: words(claims.get("scope"), true),
+            expires: UNIX_EPOCH + Duration::from_secs(seconds as u64 + LEEWAY_SECONDS),
+        })
+    }
+
+    fn allow(&self, bearer: &Bearer, tenant: &TenantId) -> Result<(), Problem> {
+        let claim = &self.rules.tenant_claim;
+        if !bearer.tenants.iter().any(|name| name == tenant.as_str()) {
+            return Err(forbidden(format!("the token's claim {claim:?} does not name this tenant")));
+        }
+        let scope = self.rules.scope.replace("{tenant}", tenant.as_str());
+        if !scope.is_empty() && !bearer.scopes.contains(&scope) {
+            return Err(forbidden(format!("the token's scope lacks {scope:?}")));
+        }
+        Ok(())
+    }
+}
+
+/// A string, or an array of strings; `split` for the space-separated form of RFC 8693.
+fn words(claim: Option<&Value>, split: bool) -> Vec<String> {
+    match claim {
+        Some(Value::String(text)) if split => text.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect(),
+        Some(Value::String(text)) => vec![text.clone()],
+        Some(Value::Array(all)) => all.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let Some(value) = headers.get(AUTHORIZATION) else { return Ok(None) };
+    let text = value.to_str().map_err(|_| unauthenticated("the header Authorization is not text"))?;
+    match text.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Some(token.trim())),
+        _ => Err(unauthenticated("the header Authorization must be `Bearer` and a token")),
+    }
+}
+
+/// What a caller may know of the fault; never a part of the token.
+fn why(kind: &ErrorKind) -> String {
+    match kind {
+        ErrorKind::ExpiredSignature => "the token has expired".to_owned(),
+        ErrorKind::ImmatureSignature => "the token is not valid yet".to_owned(),
+        ErrorKind::InvalidSignature => "the token's signature is wrong".to_owned(),
+        ErrorKind::InvalidAlgorithm => "the token must be signed with HS256".to_owned(),
+        ErrorKind::InvalidIssuer => "the token's issuer is not the expected one".to_owned(),
+        ErrorKind::InvalidAudience => "the token is for another audience".to_owned(),
+        ErrorKind::MissingRequiredClaim(claim) => format!("the token lacks the claim {claim:?}"),
+        ErrorKind::InvalidClaimFormat(claim) => format!("the token's claim {claim:?} has the wrong form"),
+        _ => "the token cannot be read".to_owned(),
+    }
+}
+
+fn unauthenticated(detail: impl Into<String>) -> Problem {
+    Problem::Unauthenticated { detail: detail.into() }
+}
+
+fn forbidden(detail: String) -> Problem {
+    Problem::Forbidden { detail }
+}

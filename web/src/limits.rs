@@ -1,0 +1,165 @@
+//! How many streams there may be, and how fast new ones may come: in all, per tenant, per address.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use governor::clock::{Clock, DefaultClock};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use parking_lot::Mutex;
+use tailrace_bridge::TenantId;
+
+use crate::metrics::Metrics;
+use crate::problem::{Passing, PassingCode};
+use crate::settings::WebSettings;
+
+/// Keys that a limiter of rates may hold before it is swept out of turn.
+const MAX_RATE_KEYS: usize = 100_000;
+/// When to come back where nothing says when a place is free.
+const RETRY_FULL: Duration = Duration::from_secs(5);
+
+/// The counts and the limits, shared by all requests.
+pub(crate) struct Limits {
+    max_streams: usize,
+    max_per_tenant: usize,
+    max_per_address: usize,
+    open: Mutex<Open>,
+    tenant_rate: Option<DefaultKeyedRateLimiter<TenantId>>,
+    address_rate: Option<DefaultKeyedRateLimiter<IpAddr>>,
+    metrics: Arc<Metrics>,
+}
+
+/// Open streams. An entry goes with its last stream, so the maps are no larger than the streams are many.
+#[derive(Default)]
+struct Open {
+    streams: usize,
+    tenants: HashMap<TenantId, usize>,
+    addresses: HashMap<IpAddr, usize>,
+}
+
+/// One stream's place; dropping it gives the place back.
+pub(crate) struct Place {
+    limits: Arc<Limits>,
+    tenant: TenantId,
+    address: IpAddr,
+}
+
+impl Limits {
+    pub(crate) fn new(settings: &WebSettings, metrics: Arc<Metrics>) -> Limits {
+        Limits {
+            max_streams: unlimited(settings.max_streams),
+            max_per_tenant: unlimited(settings.max_streams_per_tenant),
+            max_per_address: unlimited(settings.max_streams_per_address),
+            open: Mutex::default(),
+            tenant_rate: quota(settings.connect_rate_per_tenant).map(RateLimiter::keyed),
+            address_rate: quota(settings.connect_rate_per_address).map(RateLimiter::keyed),
+            metrics,
+        }
+    }
+
+    /// Open streams now.
+    pub(crate) fn streams(&self) -> usize {
+        self.open.lock().streams
+    }
+
+    /// Takes a place for a stream, or says why there is none.
+    pub(crate) fn enter(self: &Arc<Self>, tenant: &TenantId, address: IpAddr) -> Result<Place, Passing> {
+        let address = network(address);
+        check_rate(self.address_rate.as_ref(), &address, "from this address")?;
+        check_rate(self.tenant_rate.as_ref(), tenant, "of this tenant")?;
+        let mut open = self.open.lock();
+        if open.streams >= self.max_streams {
+            return Err(full("all places for streams are taken"));
+        }
+        if open.tenants.get(tenant).is_some_and(|count| *count >= self.max_per_tenant) {
+            return Err(full("this tenant has as many streams as it may"));
+        }
+        if open.addresses.get(&address).is_some_and(|count| *count >= self.max_per_address) {
+            return Err(full("this address has as many streams as it may"));
+        }
+        open.streams += 1;
+        *open.tenants.entry(tenant.clone()).or_default() += 1;
+        *open.addresses.entry(address).or_default() += 1;
+        drop(open);
+        self.metrics.streams.increment(1.0);
+        Ok(Place { limits: Arc::clone(self), tenant: tenant.clone(), address })
+    }
+
+    /// Forgets the rates of those who have not come for a while; called now and then.
+    pub(crate) fn sweep(&self) {
+        if let Some(limiter) = &self.tenant_rate {
+            limiter.retain_recent();
+        }
+        if let Some(limiter) = &self.address_rate {
+            limiter.retain_recent();
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = self.limits.open.lock();
+        open.streams = open.streams.saturating_sub(1);
+        leave(&mut open.tenants, &self.tenant);
+        leave(&mut open.addresses, &self.address);
+        drop(open);
+        self.limits.metrics.streams.decrement(1.0);
+    }
+}
+
+fn leave<K: Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
+    match counts.get_mut(key) {
+        Some(count) if *count > 1 => *count -= 1,
+        _ => {
+            counts.remove(key);
+        }
+    }
+}
+
+fn check_rate<K: Hash + Eq + Clone>(
+    limiter: Option<&DefaultKeyedRateLimiter<K>>,
+    key: &K,
+    whose: &str,
+) -> Result<(), Passing> {
+    let Some(limiter) = limiter else { return Ok(()) };
+    if limiter.len() > MAX_RATE_KEYS {
+        limiter.retain_recent();
+    }
+    limiter.check_key(key).map_err(|until| Passing {
+        code: PassingCode::RateLimited,
+        detail: format!("new streams {whose} come too fast"),
+        after: until.wait_time_from(DefaultClock::default().now()),
+    })
+}
+
+fn full(detail: &str) -> Passing {
+    Passing { code: PassingCode::TooManyStreams, detail: detail.to_owned(), after: RETRY_FULL }
+}
+
+/// One household has a whole /64 of IPv6; an IPv4 address may come in IPv6 clothes.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        v4 => v4,
+    }
+}
+
+fn unlimited(limit: usize) -> usize {
+    if limit == 0 { usize::MAX } else { limit }
+}
+
+/// So many a second, and at once what one second brings; `None` for zero, which is no limit.
+pub(crate) fn quota(per_second: f64) -> Option<Quota> {
+    if per_second <= 0.0 {
+        return None;
+    }
+    let period = Duration::try_from_secs_f64(1.0 / per_second).ok()?.max(Duration::from_nanos(1));
+    let burst = NonZeroU32::new(per_second.ceil().min(f64::from(u32::MAX)) as u32).unwrap_or(NonZeroU32::MIN);
+    Some(Quota::with_period(period)?.allow_burst(burst))
+}

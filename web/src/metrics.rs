@@ -1,0 +1,72 @@
+//! Every metric of this package.
+
+use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
+
+use crate::problem::PassingCode;
+use crate::stream::End;
+
+/// Registers this package's metrics with their help texts; all names are there from the first scrape on.
+pub fn describe_metrics() {
+    describe_gauge!("tailrace_build_info", "Always 1; the label says the version");
+    describe_gauge!("tailrace_ready", "Whether /readyz is green: 1 or 0");
+    describe_gauge!("tailrace_streams", "Open streams");
+    describe_counter!("tailrace_streams_accepted_total", "Streams begun");
+    describe_counter!("tailrace_streams_refused_total", "Streams not begun, by reason");
+    describe_counter!("tailrace_streams_closed_total", "Streams ended, by reason");
+    describe_counter!("tailrace_frames_sent_total", "Records given to sockets as frames");
+    describe_counter!("tailrace_sent_bytes_total", "Bytes of streams given to sockets");
+    describe_counter!("tailrace_streams_throttled_total", "Times that a stream over its rate was made to wait");
+    gauge!("tailrace_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    gauge!("tailrace_ready").set(0.0);
+    Metrics::new();
+}
+
+/// Handles that were looked up once.
+pub(crate) struct Metrics {
+    pub(crate) streams: Gauge,
+    pub(crate) accepted: Counter,
+    pub(crate) frames: Counter,
+    pub(crate) bytes: Counter,
+    pub(crate) throttled: Counter,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Metrics {
+        const OTHERS: [&str; 7] = [
+            "bad_parameter",
+            "bad_tenant",
+            "unauthenticated",
+            "forbidden",
+            "not_found",
+            "unknown_topic",
+            "internal",
+        ];
+        for reason in PassingCode::ALL.map(PassingCode::as_str).into_iter().chain(OTHERS) {
+            counter!("tailrace_streams_refused_total", "reason" => reason).increment(0);
+        }
+        for end in End::ALL {
+            counter!("tailrace_streams_closed_total", "reason" => end.reason()).increment(0);
+        }
+        let metrics = Metrics {
+            streams: gauge!("tailrace_streams"),
+            accepted: counter!("tailrace_streams_accepted_total"),
+            frames: counter!("tailrace_frames_sent_total"),
+            bytes: counter!("tailrace_sent_bytes_total"),
+            throttled: counter!("tailrace_streams_throttled_total"),
+        };
+        metrics.streams.increment(0.0);
+        metrics.accepted.increment(0);
+        metrics.frames.increment(0);
+        metrics.bytes.increment(0);
+        metrics.throttled.increment(0);
+        metrics
+    }
+
+    pub(crate) fn refused(&self, reason: &'static str) {
+        counter!("tailrace_streams_refused_total", "reason" => reason).increment(1);
+    }
+
+    pub(crate) fn closed(&self, reason: &'static str) {
+        counter!("tailrace_streams_closed_total", "reason" => reason).increment(1);
+    }
+}

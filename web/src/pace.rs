@@ -1,0 +1,111 @@
+//! The pace of one stream: over its rate it is read later, which costs nothing but its cursor. Nothing is dropped.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use governor::clock::{Clock, DefaultClock};
+use governor::{DefaultDirectRateLimiter, RateLimiter};
+use tailrace_bridge::Budget;
+
+use crate::limits::quota;
+
+/// Records of one read; more would only keep other streams of the thread waiting.
+const READ_RECORDS: usize = 256;
+/// Bytes of one read, about what a socket takes at once.
+const READ_BYTES: usize = 64 * 1024;
+
+/// What a stream has been given is paid after it was sent, and the next read waits until all is paid.
+pub(crate) struct Pace {
+    events: Option<Meter>,
+    bytes: Option<Meter>,
+}
+
+struct Meter {
+    limiter: DefaultDirectRateLimiter,
+    burst: u32,
+    owed: u64,
+}
+
+impl Pace {
+    /// Rates a second; zero is none.
+    pub(crate) fn new(event_rate: f64, byte_rate: f64) -> Pace {
+        Pace { events: Meter::new(event_rate), bytes: Meter::new(byte_rate) }
+    }
+
+    /// How much the next read may take.
+    pub(crate) fn budget(&self) -> Budget {
+        Budget {
+            records: self.events.as_ref().map_or(READ_RECORDS, |meter| READ_RECORDS.min(meter.burst as usize)),
+            bytes: self.bytes.as_ref().map_or(READ_BYTES, |meter| READ_BYTES.min(meter.burst as usize)),
+        }
+    }
+
+    pub(crate) fn charge(&mut self, records: usize, bytes: usize) {
+        if let Some(meter) = &mut self.events {
+            meter.owed += records as u64;
+        }
+        if let Some(meter) = &mut self.bytes {
+            meter.owed += bytes as u64;
+        }
+    }
+
+    /// Pays what can be paid; how long to wait for the rest, if there is a rest.
+    pub(crate) fn wait(&mut self) -> Option<Duration> {
+        let events = self.events.as_mut().and_then(Meter::pay);
+        let bytes = self.bytes.as_mut().and_then(Meter::pay);
+        events.max(bytes)
+    }
+}
+
+impl Meter {
+    fn new(per_second: f64) -> Option<Meter> {
+        let quota = quota(per_second)?;
+        Some(Meter { burst: quota.burst_size().get(), limiter: RateLimiter::direct(quota), owed: 0 })
+    }
+
+    /// In parts no larger than the burst: a limiter never lets through more than that at once.
+    fn pay(&mut self) -> Option<Duration> {
+        loop {
+            let part = NonZeroU32::new(self.owed.min(u64::from(self.burst)) as u32)?;
+            match self.limiter.check_n(part) {
+                Ok(Ok(())) => self.owed -= u64::from(part.get()),
+                Ok(Err(until)) => return Some(until.wait_time_from(DefaultClock::default().now())),
+                // Parts are never larger than the burst; were one, the stream must not stand still for it.
+                Err(_) => self.owed = 0,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_over_the_rate_waits_and_what_is_under_it_does_not() {
+        let mut pace = Pace::new(10.0, 0.0);
+        assert_eq!(pace.budget().records, 10);
+        pace.charge(10, 1 << 20);
+        assert_eq!(pace.wait(), None);
+        pace.charge(10, 1 << 20);
+        let wait = pace.wait().unwrap();
+        assert!(wait > Duration::from_millis(800) && wait <= Duration::from_secs(1), "{wait:?}");
+    }
+
+    #[test]
+    fn a_frame_larger_than_a_second_of_bytes_is_paid_in_parts() {
+        let mut pace = Pace::new(0.0, 1000.0);
+        pace.charge(1, 2500);
+        assert!(pace.wait().is_some());
+        assert_eq!(pace.bytes.as_ref().unwrap().owed, 1500);
+    }
+
+    #[test]
+    fn a_rate_below_one_a_second_is_a_rate() {
+        let mut pace = Pace::new(0.5, 0.0);
+        pace.charge(1, 10);
+        assert_eq!(pace.wait(), None);
+        pace.charge(1, 10);
+        assert!(pace.wait().unwrap() > Duration::from_millis(1500));
+    }
+}

@@ -1,0 +1,193 @@
+//! What goes wrong before a stream begins, and the RFC 9457 problem document that says so. The only place that knows statuses.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, Response, StatusCode};
+use serde_json::{Map, Value, json};
+
+/// Why a request gets no stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Problem {
+    /// A parameter that cannot be used; `column` (1-based, in characters) where a filter's text is wrong.
+    Parameter { name: String, index: usize, column: Option<usize>, detail: String },
+    /// The tenant of the path or the token is no tenant's name.
+    Tenant { detail: String },
+    /// No token, or one that is not valid.
+    Unauthenticated { detail: String },
+    /// A valid token that does not allow this.
+    Forbidden { detail: String },
+    /// No such route, or nothing there for this server.
+    NotFound { detail: String },
+    /// A topic that is not served to this tenant.
+    UnknownTopic { topic: String },
+    /// The route is there, for other methods.
+    Method,
+    /// It may well go through later.
+    Passing(Passing),
+}
+
+/// A condition that passes by itself: a reconnect is told within a stream, or a browser would stop for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Passing {
+    pub(crate) code: PassingCode,
+    pub(crate) detail: String,
+    /// When to try again at the earliest.
+    pub(crate) after: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PassingCode {
+    RateLimited,
+    TooManyStreams,
+    NotReady,
+    Draining,
+    Overloaded,
+}
+
+impl PassingCode {
+    pub(crate) const ALL: [PassingCode; 5] = [
+        PassingCode::RateLimited,
+        PassingCode::TooManyStreams,
+        PassingCode::NotReady,
+        PassingCode::Draining,
+        PassingCode::Overloaded,
+    ];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            PassingCode::RateLimited => "rate_limited",
+            PassingCode::TooManyStreams => "too_many_streams",
+            PassingCode::NotReady => "not_ready",
+            PassingCode::Draining => "draining",
+            PassingCode::Overloaded => "overloaded",
+        }
+    }
+
+    fn status(self) -> StatusCode {
+        match self {
+            PassingCode::RateLimited | PassingCode::TooManyStreams => StatusCode::TOO_MANY_REQUESTS,
+            PassingCode::NotReady | PassingCode::Draining | PassingCode::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
+impl Problem {
+    pub(crate) fn parameter(name: impl Into<String>, detail: impl Into<String>) -> Problem {
+        Problem::Parameter { name: name.into(), index: 0, column: None, detail: detail.into() }
+    }
+
+    /// The stable word for it, also the label of the metric.
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Problem::Parameter { .. } => "bad_parameter",
+            Problem::Tenant { .. } => "bad_tenant",
+            Problem::Unauthenticated { .. } => "unauthenticated",
+            Problem::Forbidden { .. } => "forbidden",
+            Problem::NotFound { .. } => "not_found",
+            Problem::UnknownTopic { .. } => "unknown_topic",
+            Problem::Method => "method_not_allowed",
+            Problem::Passing(passing) => passing.code.as_str(),
+        }
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Problem::Parameter { .. } | Problem::Tenant { .. } => StatusCode::BAD_REQUEST,
+            Problem::Unauthenticated { .. } => StatusCode::UNAUTHORIZED,
+            Problem::Forbidden { .. } => StatusCode::FORBIDDEN,
+            Problem::NotFound { .. } | Problem::UnknownTopic { .. } => StatusCode::NOT_FOUND,
+            Problem::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Problem::Passing(passing) => passing.code.status(),
+        }
+    }
+
+    fn title(&self) -> &'static str {
+        match self {
+            Problem::Parameter { .. } => "A parameter cannot be used",
+            Problem::Tenant { .. } => "Not a tenant's name",
+            Problem::Unauthenticated { .. } => "A valid token is needed",
+            Problem::Forbidden { .. } => "The token does not allow this",
+            Problem::NotFound { .. } => "Nothing is here",
+            Problem::UnknownTopic { .. } => "Unknown topic",
+            Problem::Method => "The method is not allowed here",
+            Problem::Passing(passing) => match passing.code {
+                PassingCode::RateLimited => "Too many new streams",
+                PassingCode::TooManyStreams => "Too many open streams",
+                PassingCode::NotReady => "Not ready yet",
+                PassingCode::Draining => "This server is about to stop",
+                PassingCode::Overloaded => "Overloaded",
+            },
+        }
+    }
+
+    fn detail(&self) -> String {
+        match self {
+            Problem::Parameter { detail, .. }
+            | Problem::Tenant { detail }
+            | Problem::Unauthenticated { detail }
+            | Problem::Forbidden { detail }
+            | Problem::NotFound { detail }
+            | Problem::Passing(Passing { detail, .. }) => detail.clone(),
+            Problem::UnknownTopic { topic } => format!("there is no topic {topic:?} here"),
+            Problem::Method => "see the header Allow".to_owned(),
+        }
+    }
+
+    /// The members beside those of RFC 9457: where in the request the fault lies.
+    fn place(&self, document: &mut Map<String, Value>) {
+        match self {
+            Problem::Parameter { name, index, column, .. } => {
+                document.insert("parameter".to_owned(), json!(name));
+                document.insert("index".to_owned(), json!(index));
+                if let Some(column) = column {
+                    document.insert("column".to_owned(), json!(column));
+                }
+            }
+            Problem::UnknownTopic { topic } => {
+                document.insert("parameter".to_owned(), json!("topic"));
+                document.insert("topic".to_owned(), json!(topic));
+            }
+            _ => {}
+        }
+    }
+
+    /// The answer to the request.
+    pub(crate) fn response(&self, trace_id: &str) -> Response<Body> {
+        let status = self.status();
+        let mut document = Map::new();
+        document.insert("type".to_owned(), json!(format!("urn:tailrace:problem:{}", self.code())));
+        document.insert("title".to_owned(), json!(self.title()));
+        document.insert("status".to_owned(), json!(status.as_u16()));
+        document.insert("code".to_owned(), json!(self.code()));
+        document.insert("detail".to_owned(), json!(self.detail()));
+        self.place(&mut document);
+        document.insert("trace_id".to_owned(), json!(trace_id));
+        let mut text = Value::Object(document).to_string();
+        text.push('\n');
+        let mut response = Response::new(Body::from(text));
+        *response.status_mut() = status;
+        self.headers(response.headers_mut());
+        response
+    }
+
+    fn headers(&self, headers: &mut axum::http::HeaderMap) {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        match self {
+            Problem::Passing(passing) => {
+                headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(passing.after)));
+            }
+            Problem::Unauthenticated { .. } => {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"tailrace\""));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// `Retry-After` knows only whole seconds; 0 would mean at once.
+fn whole_seconds(after: Duration) -> u64 {
+    (after.as_secs() + u64::from(after.subsec_nanos() > 0)).max(1)
+}

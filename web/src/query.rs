@@ -1,0 +1,170 @@
+//! The parameters of a stream. Every fault names its parameter; an unknown one gets the nearest known name.
+
+use std::time::Duration;
+
+use percent_encoding::percent_decode_str;
+use tailrace_bridge::{Envelope, Filter, From, Span};
+
+use crate::problem::Problem;
+use crate::settings::{HEARTBEAT_BOUNDS, RETRY_BOUNDS, WebSettings};
+
+/// All names, in the order of the documentation.
+const NAMES: [&str; 10] =
+    ["topic", "type", "key", "where", "from", "envelope", "heartbeat", "retry", "last_event_id", "access_token"];
+/// So many values of one repeatable parameter; each is kept for as long as the stream.
+const MAX_VALUES: usize = 256;
+/// A client may not ask for more than one heartbeat a second, unless that is the server's own pace.
+const FASTEST_HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// The parameters as they came, split by name.
+#[derive(Default)]
+pub(crate) struct Raw {
+    pairs: Vec<(&'static str, String)>,
+}
+
+/// What a stream is asked for.
+#[derive(Debug)]
+pub(crate) struct Query {
+    pub(crate) topics: Vec<String>,
+    pub(crate) filter: Filter,
+    pub(crate) from: From,
+    pub(crate) envelope: Envelope,
+    pub(crate) heartbeat: Duration,
+    /// Whether a heartbeat is an event that scripts see.
+    pub(crate) heartbeat_event: bool,
+    pub(crate) retry: Duration,
+}
+
+impl Raw {
+    /// Splits and decodes a query string; what is not known is refused.
+    pub(crate) fn split(query: &str) -> Result<Raw, Problem> {
+        let mut raw = Raw::default();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let name = decode(name).ok_or_else(|| Problem::parameter(name, "the name is not UTF-8"))?;
+            let known = NAMES.into_iter().find(|known| *known == name).ok_or_else(|| unknown(&name))?;
+            let value = decode(value).ok_or_else(|| at(known, raw.all(known).count(), "the value is not UTF-8"))?;
+            if raw.all(known).count() == MAX_VALUES {
+                return Err(at(known, MAX_VALUES, format!("at most {MAX_VALUES} values are taken")));
+            }
+            raw.pairs.push((known, value));
+        }
+        Ok(raw)
+    }
+
+    fn all(&self, name: &'static str) -> impl Iterator<Item = &str> {
+        self.pairs.iter().filter(move |(known, _)| *known == name).map(|(_, value)| value.as_str())
+    }
+
+    fn list(&self, name: &'static str) -> Vec<String> {
+        self.all(name).map(str::to_owned).collect()
+    }
+
+    /// The one value of a parameter that is not repeatable.
+    pub(crate) fn one(&self, name: &'static str) -> Result<Option<&str>, Problem> {
+        let mut all = self.all(name);
+        match (all.next(), all.next()) {
+            (first, None) => Ok(first),
+            (_, Some(_)) => Err(at(name, 1, "it may be given once")),
+        }
+    }
+
+    /// Reads the values, with the server's defaults for what is not there.
+    pub(crate) fn read(&self, settings: &WebSettings) -> Result<Query, Problem> {
+        let (heartbeat, heartbeat_event) = self.heartbeat(settings.heartbeat)?;
+        Ok(Query {
+            topics: self.topics()?,
+            filter: self.filter()?,
+            from: self.from()?,
+            envelope: self.envelope(settings.envelope)?,
+            heartbeat,
+            heartbeat_event,
+            retry: self.retry(settings.retry)?,
+        })
+    }
+
+    fn topics(&self) -> Result<Vec<String>, Problem> {
+        let mut topics: Vec<String> = Vec::new();
+        for (index, topic) in self.all("topic").enumerate() {
+            if topic.is_empty() {
+                return Err(at("topic", index, "the name of a topic is needed"));
+            }
+            if !topics.iter().any(|known| known == topic) {
+                topics.push(topic.to_owned());
+            }
+        }
+        Ok(topics)
+    }
+
+    fn filter(&self) -> Result<Filter, Problem> {
+        Filter::parse(&self.list("type"), &self.list("key"), &self.list("where")).map_err(|error| Problem::Parameter {
+            name: error.parameter.to_owned(),
+            index: error.index,
+            column: Some(error.column),
+            detail: error.message,
+        })
+    }
+
+    fn from(&self) -> Result<From, Problem> {
+        match self.one("from")? {
+            None => Ok(From::Latest),
+            Some("snapshot") => Err(reserved("from", "snapshot")),
+            Some(text) => text.parse().map_err(|error: String| Problem::parameter("from", error)),
+        }
+    }
+
+    fn envelope(&self, default: Envelope) -> Result<Envelope, Problem> {
+        match self.one("envelope")? {
+            None => Ok(default),
+            Some("cloudevents") => Err(reserved("envelope", "cloudevents")),
+            Some(text) => text.parse().map_err(|error: String| Problem::parameter("envelope", error)),
+        }
+    }
+
+    /// `event`, a time, or (given twice) both.
+    fn heartbeat(&self, default: Duration) -> Result<(Duration, bool), Problem> {
+        let (mut every, mut event) = (default, false);
+        for (index, text) in self.all("heartbeat").enumerate() {
+            if text == "event" {
+                event = true;
+            } else {
+                every = bounded("heartbeat", index, text, (FASTEST_HEARTBEAT.min(default), HEARTBEAT_BOUNDS.1))?;
+            }
+        }
+        Ok((every, event))
+    }
+
+    fn retry(&self, default: Duration) -> Result<Duration, Problem> {
+        match self.one("retry")? {
+            None => Ok(default),
+            Some(text) => bounded("retry", 0, text, RETRY_BOUNDS),
+        }
+    }
+}
+
+fn bounded(name: &'static str, index: usize, text: &str, (low, high): (Duration, Duration)) -> Result<Duration, Problem> {
+    let span: Span = text.parse().map_err(|error: String| at(name, index, error))?;
+    match span.get() {
+        span if span < low || span > high => Err(at(name, index, format!("a time from {low:?} to {high:?} is taken"))),
+        span => Ok(span),
+    }
+}
+
+/// Form encoding: a plus is a space.
+fn decode(text: &str) -> Option<String> {
+    let spaced = text.replace('+', " ");
+    percent_decode_str(&spaced).decode_utf8().ok().map(|text| text.into_owned())
+}
+
+fn at(name: &'static str, index: usize, detail: impl Into<String>) -> Problem {
+    Problem::Parameter { name: name.to_owned(), index, column: None, detail: detail.into() }
+}
+
+fn reserved(name: &'static str, value: &str) -> Problem {
+    Problem::parameter(name, format!("{value:?} is reserved for a later version"))
+}
+
+fn unknown(name: &str) -> Problem {
+    let nearest = NAMES.into_iter().min_by_key(|known| strsim::damerau_levenshtein(known, name)).unwrap_or("topic");
+    Problem::parameter(name, format!("there is no such parameter; the nearest is {nearest:?}"))
+}

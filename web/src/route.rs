@@ -1,0 +1,225 @@
+//! The routes, and the way from a request to its stream: tenant, token, parameters, readiness, room, subscription.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::request::Parts as Head;
+use axum::http::{HeaderMap, Method, Response, Uri};
+use axum::routing::get;
+use percent_encoding::percent_decode_str;
+use tailrace_bridge::{Bridge, SubscribeError, SubscribeRequest, Subscription, TenantId, TenantRules};
+
+use crate::auth::Caller;
+use crate::drain::Drain;
+use crate::limits::{Limits, Place};
+use crate::metrics::Metrics;
+use crate::pace::Pace;
+use crate::problem::{Passing, PassingCode, Problem};
+use crate::query::{Query, Raw};
+use crate::server::Peer;
+use crate::settings::WebSettings;
+use crate::stream::{self, Parts};
+use crate::trace::trace_id;
+use crate::{console, cors, refusal};
+
+/// The tenant where there is only one.
+const ONLY_TENANT: &str = "default";
+/// When a newcomer asks again whether the server is ready.
+const RETRY_NOT_READY: Duration = Duration::from_secs(3);
+/// When a newcomer tries again, by then at another replica.
+const RETRY_DRAINING: Duration = Duration::from_secs(1);
+/// Starting a stream may ask Kafka; past this something is wrong there.
+const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What all requests share.
+pub(crate) struct App {
+    pub(crate) settings: WebSettings,
+    pub(crate) bridge: Bridge,
+    pub(crate) rules: Arc<TenantRules>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) drain: Drain,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// Why there is no stream: for good, or for now.
+enum Stop {
+    Problem(Problem),
+    /// Told by status or within a stream, according to the last event id.
+    Passing { passing: Passing, last_event_id: Option<String> },
+}
+
+impl From<Problem> for Stop {
+    fn from(problem: Problem) -> Stop {
+        Stop::Problem(problem)
+    }
+}
+
+pub(crate) fn router(app: Arc<App>) -> Router {
+    let origins = app.settings.origins.clone();
+    let mut router = Router::new()
+        .route("/events", get(events))
+        .route("/t/{tenant}/events", get(events))
+        .route("/tailrace.js", get(console::module));
+    if app.settings.console {
+        router = router.route("/", get(console::page));
+    }
+    router
+        .method_not_allowed_fallback(wrong_method)
+        .fallback(unknown)
+        .layer(cors::layer(origins))
+        .with_state(app)
+}
+
+pub(crate) async fn unknown(uri: Uri, headers: HeaderMap) -> Response<Body> {
+    let detail = format!("there is no route {:?}; streams are at /t/{{tenant}}/events and /events", uri.path());
+    Problem::NotFound { detail }.response(&trace_id(&headers))
+}
+
+pub(crate) async fn wrong_method(headers: HeaderMap) -> Response<Body> {
+    Problem::Method.response(&trace_id(&headers))
+}
+
+async fn events(State(app): State<Arc<App>>, request: Request) -> Response<Body> {
+    // A stream has no use for a request's body.
+    let (request, _) = request.into_parts();
+    let trace_id = trace_id(&request.headers);
+    let stop = match begin(&app, &request, &trace_id).await {
+        Ok(response) => return response,
+        Err(stop) => stop,
+    };
+    match stop {
+        Stop::Problem(problem) => {
+            app.metrics.refused(problem.code());
+            problem.response(&trace_id)
+        }
+        Stop::Passing { passing, last_event_id } => {
+            app.metrics.refused(passing.code.as_str());
+            refusal::response(passing, last_event_id.as_deref(), app.settings.retry, &trace_id)
+        }
+    }
+}
+
+async fn begin(app: &Arc<App>, request: &Head, trace_id: &str) -> Result<Response<Body>, Stop> {
+    let raw = Raw::split(request.uri.query().unwrap_or_default())?;
+    let caller = app.settings.auth.caller(&request.headers, raw.one("access_token")?)?;
+    let tenant = tenant(app, request.uri.path(), &caller)?;
+    app.settings.auth.allow(&caller, &tenant)?;
+    let query = raw.read(&app.settings)?;
+    let last_event_id = last_event_id(&request.headers, &raw)?;
+    if request.method == Method::HEAD {
+        return Ok(headers_only());
+    }
+    let peer = request.extensions.get::<Peer>().map(|peer| peer.0.ip());
+    let address = peer.unwrap_or_else(|| std::net::Ipv4Addr::UNSPECIFIED.into());
+    let passing = |passing| Stop::Passing { passing, last_event_id: last_event_id.clone() };
+    check_phase(app).map_err(passing)?;
+    let place = app.limits.enter(&tenant, address).map_err(passing)?;
+    let subscription = subscribe(app, tenant, &query, last_event_id.clone()).await?;
+    Ok(stream::response(parts(app, &caller, &query, subscription, place, trace_id)))
+}
+
+fn headers_only() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    stream::stream_headers(response.headers_mut());
+    response
+}
+
+fn parts(app: &App, caller: &Caller, query: &Query, subscription: Subscription, place: Place, trace_id: &str) -> Parts {
+    let settings = &app.settings;
+    let mut drain = app.drain.watch();
+    // A stream that began just before the closing must see it as news.
+    drain.mark_changed();
+    Parts {
+        subscription,
+        place,
+        metrics: Arc::clone(&app.metrics),
+        status: app.bridge.health().watch_status(),
+        drain,
+        pace: Pace::new(settings.stream_event_rate, settings.stream_byte_rate),
+        heartbeat: query.heartbeat,
+        heartbeat_event: query.heartbeat_event,
+        retry: query.retry,
+        token_remaining: caller.remaining(),
+        max_age: settings.max_age,
+        trace_id: trace_id.to_owned(),
+    }
+}
+
+/// Whose stream: the path says it, or it is plain.
+fn tenant(app: &App, path: &str, caller: &Caller) -> Result<TenantId, Problem> {
+    let segment = path.strip_prefix("/t/").and_then(|rest| rest.strip_suffix("/events"));
+    let name = match (segment, app.rules.is_none()) {
+        (Some(segment), _) => decode_tenant(segment)?,
+        (None, true) => ONLY_TENANT.to_owned(),
+        (None, false) => match caller.only_tenant() {
+            Some(tenant) => tenant.to_owned(),
+            None => return Err(unclear_tenant(caller)),
+        },
+    };
+    if app.rules.is_none() && name != ONLY_TENANT {
+        let detail = "this server has one tenant: its stream is at /events".to_owned();
+        return Err(Problem::NotFound { detail });
+    }
+    TenantId::new(&name).map_err(|detail| Problem::Tenant { detail })
+}
+
+fn decode_tenant(segment: &str) -> Result<String, Problem> {
+    let decoded = percent_decode_str(segment).decode_utf8();
+    decoded.map(|name| name.into_owned()).map_err(|_| Problem::Tenant { detail: "it is not UTF-8".to_owned() })
+}
+
+fn unclear_tenant(caller: &Caller) -> Problem {
+    let detail = match caller {
+        Caller::Anyone => "this server has many tenants: ask for /t/{tenant}/events",
+        Caller::Bearer(_) => "the token does not name just one tenant: ask for /t/{tenant}/events",
+    };
+    Problem::Tenant { detail: detail.to_owned() }
+}
+
+/// The header wins over the parameter. Empty is none: a browser that has no id yet sends none.
+fn last_event_id(headers: &HeaderMap, raw: &Raw) -> Result<Option<String>, Problem> {
+    let parameter = raw.one("last_event_id")?;
+    let header = headers.get("last-event-id").map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let id = header.filter(|id| !id.is_empty()).or(parameter.map(str::to_owned));
+    Ok(id.filter(|id| !id.is_empty()))
+}
+
+/// No stream begins before the tail is warm, nor once streams are being ended.
+fn check_phase(app: &App) -> Result<(), Passing> {
+    if app.drain.is_closing() {
+        let detail = "this server is about to stop: another one will take the stream".to_owned();
+        return Err(Passing { code: PassingCode::Draining, detail, after: RETRY_DRAINING });
+    }
+    if !app.bridge.health().is_warm() {
+        let detail = "the server is still warming up".to_owned();
+        return Err(Passing { code: PassingCode::NotReady, detail, after: RETRY_NOT_READY });
+    }
+    Ok(())
+}
+
+async fn subscribe(app: &App, tenant: TenantId, query: &Query, last_event_id: Option<String>) -> Result<Subscription, Stop> {
+    let request = SubscribeRequest {
+        tenant,
+        topics: query.topics.clone(),
+        filter: query.filter.clone(),
+        envelope: query.envelope,
+        from: query.from.clone(),
+        last_event_id: last_event_id.clone(),
+    };
+    let unavailable = |detail: &str| Stop::Passing {
+        passing: Passing { code: PassingCode::Overloaded, detail: detail.to_owned(), after: RETRY_NOT_READY },
+        last_event_id,
+    };
+    match tokio::time::timeout(SUBSCRIBE_TIMEOUT, app.bridge.subscribe(request)).await {
+        Ok(Ok(subscription)) => Ok(subscription),
+        Ok(Err(SubscribeError::UnknownTopic(topic))) => Err(Problem::UnknownTopic { topic }.into()),
+        Ok(Err(SubscribeError::Unavailable(why))) => {
+            tracing::warn!(%why, "a stream could not begin");
+            Err(unavailable("Kafka could not be asked where to begin"))
+        }
+        Err(_) => Err(unavailable("Kafka did not say in time where to begin")),
+    }
+}

@@ -1,0 +1,131 @@
+//! The two listeners together: bind, serve, drain.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tailrace_bridge::{Bridge, TenantRules};
+
+use crate::drain::Drain;
+use crate::limits::Limits;
+use crate::metrics::Metrics;
+use crate::route::{self, App};
+use crate::server::Server;
+use crate::settings::WebSettings;
+use crate::admin;
+
+/// Connections beside streams: refusals, the console, requests being read.
+const SPARE_CONNECTIONS: usize = 1024;
+/// Connections where streams have no limit.
+const MAX_CONNECTIONS: usize = 1 << 20;
+/// Operators and scrapers.
+const ADMIN_CONNECTIONS: u32 = 64;
+/// How often old entries of rate limits go, and the recorder's histograms are emptied.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// The bound web side.
+pub struct Web {
+    app: Arc<App>,
+    server: Server,
+    admin: Server,
+    prometheus: PrometheusHandle,
+}
+
+impl Web {
+    /// Binds both addresses; nothing is answered before [`Web::run`].
+    ///
+    /// # Errors
+    /// Where an address cannot be bound; the message names it.
+    pub async fn bind(
+        settings: WebSettings,
+        bridge: Bridge,
+        rules: Arc<TenantRules>,
+        prometheus: PrometheusHandle,
+    ) -> io::Result<Web> {
+        raise_descriptors(settings.max_streams);
+        let metrics = Arc::new(Metrics::new());
+        let limits = Arc::new(Limits::new(&settings, Arc::clone(&metrics)));
+        let (listen, admin_listen) = (settings.listen, settings.admin_listen);
+        let max_connections = connections(settings.max_streams);
+        let app = Arc::new(App { settings, bridge, rules, limits, drain: Drain::new(), metrics });
+        let server = Server::bind(listen, route::router(Arc::clone(&app)), max_connections).map_err(naming(listen))?;
+        let admin = admin::router(app.bridge.clone(), prometheus.clone());
+        let admin = Server::bind(admin_listen, admin, ADMIN_CONNECTIONS).map_err(naming(admin_listen))?;
+        Ok(Web { app, server, admin, prometheus })
+    }
+
+    /// Where streams are served; the port is the real one where 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// Where /healthz, /readyz and /metrics are served.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin.address()
+    }
+
+    /// Serves until `shutdown` resolves, then drains, then returns.
+    ///
+    /// Draining: readiness turns red at once; new streams are still taken during the drain delay; then all streams are
+    /// ended within the drain timeout, each with `tailrace.drain` and its id. Dropping the future stops accepting only.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let Web { app, server, admin, prometheus } = self;
+        let (streams, operators) = (server.stopper(), admin.stopper());
+        {
+            let end = async {
+                shutdown.await;
+                drain(&app).await;
+                // While the listener still accepts: what comes now is refused and told when to come again.
+                streams.stop().await;
+            };
+            tokio::select! {
+                () = end => {}
+                () = server.run() => {}
+                () = admin.run() => {}
+                () = sweep(&app, &prometheus) => {}
+            }
+        }
+        operators.stop().await;
+    }
+}
+
+async fn drain(app: &App) {
+    let settings = &app.settings;
+    app.bridge.health().set_draining();
+    tracing::info!(streams = app.limits.streams(), delay = ?settings.drain_delay, "draining");
+    tokio::time::sleep(settings.drain_delay).await;
+    if !app.drain.close(&app.limits, settings.drain_timeout).await {
+        tracing::warn!(streams = app.limits.streams(), "streams are cut: they did not end within the drain timeout");
+    }
+}
+
+async fn sweep(app: &App, prometheus: &PrometheusHandle) {
+    loop {
+        tokio::time::sleep(SWEEP_EVERY).await;
+        app.limits.sweep();
+        prometheus.run_upkeep();
+    }
+}
+
+fn naming(address: SocketAddr) -> impl Fn(io::Error) -> io::Error {
+    move |error| io::Error::new(error.kind(), format!("bind {address}: {error}"))
+}
+
+fn connections(max_streams: usize) -> u32 {
+    let wanted = if max_streams == 0 { MAX_CONNECTIONS } else { max_streams.saturating_add(SPARE_CONNECTIONS) };
+    wanted.min(MAX_CONNECTIONS) as u32
+}
+
+/// A stream is a descriptor: the limit goes as high as it may, with a word where that is too low.
+fn raise_descriptors(max_streams: usize) {
+    let wanted = max_streams.saturating_add(SPARE_CONNECTIONS) as u64;
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let now = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
+    if let Some(now) = now.filter(|now| *now < wanted) {
+        tracing::warn!(limit = now, wanted, "the limit of file descriptors is below TAILRACE_MAX_STREAMS; raise it (ulimit -n)");
+    }
+}
