@@ -14,7 +14,7 @@ A flag wins over a variable, a variable over a file.
 Exit codes: 0 stopped as asked, 1 failed, 64 a setting is wrong.";
 
 /// Kafka topics as per-tenant Server-Sent Event streams; reconnect and lose nothing, repeat nothing.
-#[derive(Debug, Parser)]
+#[derive(Parser)]
 #[command(name = "tailrace", version, after_help = AFTER_HELP)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Cli {
@@ -24,7 +24,7 @@ pub(crate) struct Cli {
     pub(crate) settings: Settings,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Subcommand)]
 pub(crate) enum Command {
     /// Serve streams (what happens without a command, too)
     Serve(Box<Settings>),
@@ -45,7 +45,7 @@ pub(crate) enum Command {
 }
 
 /// All settings of a server.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Args)]
 pub(crate) struct Settings {
     #[command(flatten)]
     pub(crate) kafka: tailrace_consumer::Args,
@@ -92,6 +92,24 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>, environment: &Enviro
     let command = environment.secrets_from_files(command()).map_err(Stop::Refused)?;
     let mut matches = command.clone().try_get_matches_from(args).map_err(|error| explain(error, &command))?;
     Cli::from_arg_matches_mut(&mut matches).map_err(|error| explain(error, &command))
+}
+
+/// Parses the command line of `tailrace demo` again, with other defaults by their flags' names.
+pub(crate) fn parse_demo(defaults: &[(&str, String)]) -> anyhow::Result<Settings> {
+    let command = command().mut_subcommand("demo", |demo| with_defaults(demo, defaults));
+    match Cli::from_arg_matches(&command.get_matches())?.command {
+        Some(Command::Demo(settings)) => Ok(*settings),
+        _ => anyhow::bail!("this is not the demo's command line"),
+    }
+}
+
+/// The same settings with other defaults.
+pub(crate) fn with_defaults<V: AsRef<str>>(command: clap::Command, defaults: &[(&str, V)]) -> clap::Command {
+    let find = |flag: Option<&str>| defaults.iter().find(|(name, _)| Some(*name) == flag);
+    command.mut_args(|arg| match find(arg.get_long()) {
+        Some((_, value)) => arg.default_value(value.as_ref().to_owned()),
+        None => arg,
+    })
 }
 
 /// A wrong value is named by its variable, like every other wrong value.
@@ -170,6 +188,6 @@ mod tests {
         let cli = parsed(&["demo"]).expect("parses");
         let Some(Command::Demo(settings)) = cli.command else { panic!("not demo") };
         let web = settings.web.settings().expect("good defaults");
-        assert!(web.listen.ip().is_loopback());
+        assert!(web.listen().ip().is_loopback());
     }
 }

@@ -59,7 +59,7 @@ pub(crate) fn plan(settings: &Settings, environment: &Environment) -> Result<Pla
 pub(crate) fn assemble(settings: &Settings, environment: &Environment) -> Result<Plan, Refusal> {
     let process = process(&settings.process)?;
     let web = settings.web.settings().map_err(|e| Refusal::value(e.variable, &e.value, e.accepted))?;
-    let instance = instance(web.listen.port());
+    let instance = instance(web.listen().port());
     let mut kafka = settings
         .kafka
         .settings(environment.kafka()?, &instance)
@@ -200,11 +200,13 @@ pub(crate) struct Refusal(String);
 impl Refusal {
     /// A value that is not accepted; an empty one is called missing, a secret one is not repeated.
     pub(crate) fn value(variable: impl fmt::Display, value: &str, accepted: impl fmt::Display) -> Refusal {
-        let variable = variable.to_string();
+        let (variable, accepted) = (variable.to_string(), accepted.to_string());
+        // The core's errors begin with a reason of their own, or with this word.
+        let accepted = if accepted.contains("accepted: ") { accepted } else { format!("accepted: {accepted}") };
         Refusal(match value {
-            "" => format!("{variable} is not set; accepted: {accepted}"),
-            _ if is_secret(&variable) => format!("{variable}: its value is not accepted; accepted: {accepted}"),
-            _ => format!("{variable}={value} is not accepted; accepted: {accepted}"),
+            "" => format!("{variable} is not set; {accepted}"),
+            _ if is_secret(&variable) => format!("{variable}: its value is not accepted; {accepted}"),
+            _ => format!("{variable}={value} is not accepted; {accepted}"),
         })
     }
 

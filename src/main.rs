@@ -6,7 +6,6 @@ mod config;
 mod demo;
 mod docs;
 mod id;
-mod limits;
 mod log;
 mod recorder;
 mod serve;
@@ -42,7 +41,7 @@ fn main() -> ExitCode {
 fn run(command: Command, environment: &Environment) -> anyhow::Result<()> {
     match command {
         Command::Serve(settings) => serve(&settings, environment),
-        Command::Demo(settings) => in_runtime(demo::run(&settings)),
+        Command::Demo(_) => in_runtime(demo::run()),
         Command::Id(args) => id::run(&args),
         Command::Check(settings) => {
             let plan = config::plan(&settings, environment)?;

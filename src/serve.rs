@@ -1,7 +1,6 @@
 //! The server: wiring of the packages, start-up, and drain.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -14,7 +13,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::config::Plan;
 use crate::signals::Signals;
-use crate::{limits, recorder};
+use crate::recorder;
 
 /// How often rings are trimmed, gauges set, and histograms folded.
 const TICK: Duration = Duration::from_secs(1);
@@ -40,12 +39,11 @@ pub(crate) async fn run(plan: Plan) -> anyhow::Result<()> {
 impl Server {
     /// Binds, then begins to read: a port that is taken leaves no consumer group behind.
     pub(crate) async fn start(plan: Plan) -> anyhow::Result<Server> {
-        limits::raise_open_files(plan.web.max_streams as u64);
         let prometheus = recorder::install()?;
         let rules = plan.kafka.rules.clone();
         let memory = plan.process.cache - plan.process.prefetch();
         let kafka = Kafka::new(plan.kafka).context("set up the Kafka consumer")?;
-        let config = BridgeConfig { memory, rules: Arc::clone(&rules), linger: plan.process.linger };
+        let config = BridgeConfig { memory, rules: rules.clone(), linger: plan.process.linger };
         let bridge = Bridge::new(config, kafka.source());
         let web = Web::bind(plan.web, bridge.clone(), rules, prometheus.clone()).await.context("listen")?;
         let ticker = tokio::spawn(tick(bridge.clone(), prometheus));
@@ -62,7 +60,7 @@ impl Server {
     }
 
     /// Serves until `shutdown`, then drains: streams first, then the consumer group is left and deleted.
-    pub(crate) async fn run_until(self, shutdown: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) async fn run_until(self, shutdown: impl Future<Output = ()> ) {
         self.web.run(shutdown).await;
         self.kafka.stop().await;
         self.ticker.abort();
@@ -85,7 +83,6 @@ async fn tick(bridge: Bridge, prometheus: PrometheusHandle) {
 struct Summary {
     topics: String,
     group: String,
-    tenant_from: String,
     auth: &'static str,
 }
 
@@ -94,8 +91,7 @@ impl Summary {
         Summary {
             topics: plan.kafka.topics.to_string(),
             group: format!("{}-{}", plan.kafka.group_prefix, plan.kafka.instance),
-            tenant_from: plan.kafka.rules.to_string(),
-            auth: plan.web.auth.as_str(),
+            auth: if plan.web.is_open() { "none" } else { "jwt" },
         }
     }
 
@@ -104,7 +100,6 @@ impl Summary {
             listen = %server.address(),
             admin = %server.admin_address(),
             topics = self.topics,
-            tenant_from = self.tenant_from,
             auth = self.auth,
             group = self.group,
             version = env!("CARGO_PKG_VERSION"),

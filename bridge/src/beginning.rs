@@ -62,7 +62,11 @@ impl Beginnings for SinceId {
 fn all_known(vector: &Vector, topic: &Topic, partitions: &[Arc<Partition>]) -> bool {
     let of_name = |part: &&Part| part.fingerprint.name == topic.fingerprint().name;
     let known = |index: usize| {
-        vector.parts.iter().filter(of_name).any(|part| part.positions.get(index).is_some_and(Position::is_known))
+        vector
+            .parts
+            .iter()
+            .filter(of_name)
+            .any(|part| part.positions.get(index).is_some_and(Position::is_known))
     };
     (0..partitions.len()).all(known)
 }
@@ -220,7 +224,7 @@ impl LastRecords<'_> {
             return Some(segment);
         }
         let from = Position { offset: at, epoch: -1 };
-        let job = self.history.request(self.tenant, partition, from, until);
+        let job = self.history.request(self.tenant, partition, from, until, self.history.read_size(1).0);
         job.finished().await;
         self.history.find(partition, at)
     }

@@ -144,7 +144,8 @@ impl Bridge {
         let mut structure = self.inner.structure.lock();
         let topic = Topic::new(name, id, starts);
         structure.topics.insert(topic.name().clone(), topic.clone());
-        for counted in structure.views.values().filter(|counted| self.inner.covers(counted.view.key(), name)) {
+        for counted in structure.views.values().filter(|counted| self.inner.covers(counted.view.key(), name))
+        {
             attach(&counted.view, &topic);
         }
         self.inner.list_partitions(&structure);
@@ -531,11 +532,7 @@ async fn begin(
 }
 
 /// Goes on at an id: holds it against the topics as they are now.
-async fn resume(
-    hold: Hold,
-    id: EventId,
-    mut beginning: Beginning,
-) -> Result<Subscription, SubscribeError> {
+async fn resume(hold: Hold, id: EventId, mut beginning: Beginning) -> Result<Subscription, SubscribeError> {
     let topics = beginning.topics.clone();
     let mut vector = id.vector;
     if broken(Sabotage::OffByOne) {

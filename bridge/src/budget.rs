@@ -26,12 +26,7 @@ pub(crate) struct Budget {
 
 impl Budget {
     pub(crate) fn new(total: usize) -> Budget {
-        Budget {
-            total,
-            tail_used: AtomicUsize::new(0),
-            births: AtomicU64::new(0),
-            evicting: Mutex::new(()),
-        }
+        Budget { total, tail_used: AtomicUsize::new(0), births: AtomicU64::new(0), evicting: Mutex::new(()) }
     }
 
     pub(crate) fn history(&self) -> usize {

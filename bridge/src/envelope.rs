@@ -26,7 +26,9 @@ impl FromStr for Envelope {
         match text {
             "none" => Ok(Envelope::None),
             "record" => Ok(Envelope::Record),
-            "cloudevents" => Err("cloudevents is reserved for a later release; accepted: none, record".to_owned()),
+            "cloudevents" => {
+                Err("cloudevents is reserved for a later release; accepted: none, record".to_owned())
+            }
             _ => Err(format!("{text:?} is not an envelope; accepted: none, record")),
         }
     }
@@ -126,8 +128,16 @@ mod tests {
 
     fn envelope(key: Option<&[u8]>, value: Option<&[u8]>, headers: Headers<'_>) -> String {
         let tenant = TenantId::new("acme").unwrap();
-        let new =
-            NewRecord { offset: 7, epoch: 0, timestamp: 1_700, key, value, headers, tenant, event_type: None };
+        let new = NewRecord {
+            offset: 7,
+            epoch: 0,
+            timestamp: 1_700,
+            key,
+            value,
+            headers,
+            tenant,
+            event_type: None,
+        };
         let mut bytes = Vec::new();
         record::encode(&mut bytes, &new);
         let mut out = Vec::new();

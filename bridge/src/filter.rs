@@ -157,7 +157,10 @@ impl Flaw {
 
 fn parse_condition(text: &str) -> Result<Condition, Flaw> {
     if let Some((at, _)) = text.char_indices().nth(MAX_WHERE_CHARS) {
-        return Err(Flaw::new(at, format_args!("longer than the {MAX_WHERE_CHARS} characters that are accepted")));
+        return Err(Flaw::new(
+            at,
+            format_args!("longer than the {MAX_WHERE_CHARS} characters that are accepted"),
+        ));
     }
     let at = find_operator(text);
     let field = parse_field(&text[..at.unwrap_or(text.len())])?;
@@ -200,7 +203,10 @@ fn parse_path(path: &str, start: usize) -> Result<Field, Flaw> {
     let mut at = start;
     for step in path.split('.') {
         if step.is_empty() {
-            return Err(Flaw::new(at, "an empty step; for names that are empty or have dots, use value/json/pointer"));
+            return Err(Flaw::new(
+                at,
+                "an empty step; for names that are empty or have dots, use value/json/pointer",
+            ));
         }
         at += step.len() + 1;
     }
@@ -405,8 +411,17 @@ mod tests {
     #[test]
     fn every_field_can_be_asked_for() {
         for condition in [
-            "key=user-17", "type=created", "header.region=eu", "value.user=17", "value/user=17", "value/deep/a.b=x",
-            "value.deep.list.0=zero", "value/deep/list/1/id=7", "value.deep.7=seven", "value.paid=true", "value.esc=a\nb\\,c",
+            "key=user-17",
+            "type=created",
+            "header.region=eu",
+            "value.user=17",
+            "value/user=17",
+            "value/deep/a.b=x",
+            "value.deep.list.0=zero",
+            "value/deep/list/1/id=7",
+            "value.deep.7=seven",
+            "value.paid=true",
+            "value.esc=a\nb\\,c",
         ] {
             assert!(holds(condition), "{condition}");
             assert!(!holds(&condition.replacen('=', "!=", 1)), "not {condition}");
@@ -432,14 +447,27 @@ mod tests {
 
     #[test]
     fn seventeen_is_the_number_and_the_string() {
-        assert!(holds("value.user=17") && holds("value.name=17") && holds("value.user=17.0") && holds("value.price=1.5"));
+        assert!(
+            holds("value.user=17")
+                && holds("value.name=17")
+                && holds("value.user=17.0")
+                && holds("value.price=1.5")
+        );
         assert!(!holds("value.user=017"));
         assert!(!holds("value.big=9007199254740992") && holds("value.big>9007199254740992"));
     }
 
     #[test]
     fn what_is_lacking_meets_only_not_equal() {
-        for field in ["value.x", "value.user.x", "value.none", "value.deep", "value.deep.list.9", "header.x", "header.empty"] {
+        for field in [
+            "value.x",
+            "value.user.x",
+            "value.none",
+            "value.deep",
+            "value.deep.list.9",
+            "header.x",
+            "header.empty",
+        ] {
             assert!(holds(&format!("{field}!=17")), "{field}");
             for operator in ["=", "<", "<=", ">", ">=", "^="] {
                 assert!(!holds(&format!("{field}{operator}")), "{field}{operator}");
@@ -466,7 +494,11 @@ mod tests {
             matches(&Filter::parse(&strings(types), &strings(keys), &strings(wheres)).unwrap(), &SAMPLE)
         };
         assert!(filter(&[], &[], &[]));
-        assert!(filter(&["deleted", "created"], &["a", "user-17"], &["value.user=17", "header.region=eu,us"]));
+        assert!(filter(
+            &["deleted", "created"],
+            &["a", "user-17"],
+            &["value.user=17", "header.region=eu,us"]
+        ));
         assert!(!filter(&["deleted"], &[], &[]));
         assert!(!filter(&[], &["a"], &[]));
         assert!(!filter(&[], &[], &["value.user=17", "header.region=us"]));
@@ -475,7 +507,8 @@ mod tests {
     #[test]
     fn filters_that_say_the_same_share_a_view() {
         let one = Filter::parse(&strings(&["a", "b"]), &[], &strings(&["key=1", "type=2"])).unwrap();
-        let two = Filter::parse(&strings(&["b", "a", "b"]), &[], &strings(&["type=2", "key=1", "key=1"])).unwrap();
+        let two =
+            Filter::parse(&strings(&["b", "a", "b"]), &[], &strings(&["type=2", "key=1", "key=1"])).unwrap();
         assert_eq!(one, two);
         assert!(Filter::default().is_empty() && !one.is_empty());
     }

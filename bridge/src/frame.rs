@@ -237,7 +237,10 @@ mod tests {
             let source = EventSource::read(&framed(value, Some("created"), Envelope::None));
             assert_eq!(source.events[0].0, event);
             let data: Value = serde_json::from_str(&source.events[0].1).unwrap();
-            assert_eq!((&data["value"], &data["offset"], &data["topic"]), (&json, &json!(7), &json!("orders")));
+            assert_eq!(
+                (&data["value"], &data["offset"], &data["topic"]),
+                (&json, &json!(7), &json!("orders"))
+            );
         }
     }
 
@@ -259,7 +262,8 @@ mod tests {
             all.encode(),
             "event: tailrace.error\ndata: {\"code\":\"draining\",\"message\":\"a\\nb\"}\nretry: 2000\nid: ID\n\n"
         );
-        let bare = Control { event: "tailrace.synced", data: json!({"replayed": 0}), id: None, retry_ms: None };
+        let bare =
+            Control { event: "tailrace.synced", data: json!({"replayed": 0}), id: None, retry_ms: None };
         assert_eq!(bare.encode(), "event: tailrace.synced\ndata: {\"replayed\":0}\n\n");
     }
 

@@ -21,13 +21,8 @@ pub enum GapCode {
 
 impl GapCode {
     /// All codes.
-    pub const ALL: [GapCode; 5] = [
-        GapCode::Retention,
-        GapCode::Recreated,
-        GapCode::Truncated,
-        GapCode::Deleted,
-        GapCode::UnknownId,
-    ];
+    pub const ALL: [GapCode; 5] =
+        [GapCode::Retention, GapCode::Recreated, GapCode::Truncated, GapCode::Deleted, GapCode::UnknownId];
 
     /// The code in the event's data, and the label of metrics. Stable.
     pub fn as_str(self) -> &'static str {

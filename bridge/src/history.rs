@@ -1,7 +1,7 @@
 //! What only Kafka still has: reads that everybody who waits for them shares, bounded in number and fair between tenants.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
@@ -147,6 +147,8 @@ struct State {
     /// Jobs that wait or run: one per key, for everybody.
     jobs: HashMap<ReadKey, Arc<Job>>,
     running: usize,
+    /// Bytes that the running reads may bring.
+    reserved: usize,
     kept: Vec<Kept>,
     size: usize,
 }
@@ -155,7 +157,15 @@ struct Kept {
     partition: u64,
     segment: Arc<Segment>,
     used: Instant,
-    pinned_until: Instant,
+    /// The read that brought it: as long as somebody waits for that, it stays until then.
+    pin: (Weak<Job>, Instant),
+}
+
+impl Kept {
+    fn is_pinned(&self, now: Instant) -> bool {
+        let (job, until) = &self.pin;
+        now < *until && job.strong_count() > 0
+    }
 }
 
 /// Numbers for the gauges.
@@ -176,7 +186,16 @@ impl History {
     }
 
     /// The segment of history that covers the offset, if it is still here.
-    pub(crate) fn find(&self, partition: &Partition, offset: u64) -> Option<Arc<Segment>> {
+    pub(crate) fn find(self: &Arc<Self>, partition: &Partition, offset: u64) -> Option<Arc<Segment>> {
+        let (segment, others_wait) = self.find_and_unpin(partition, offset)?;
+        if others_wait {
+            // What was pinned for this reader may make room for another's read.
+            self.dispatch();
+        }
+        Some(segment)
+    }
+
+    fn find_and_unpin(&self, partition: &Partition, offset: u64) -> Option<(Arc<Segment>, bool)> {
         let mut state = self.state.lock();
         let covers = |kept: &&mut Kept| {
             kept.partition == partition.key()
@@ -185,8 +204,9 @@ impl History {
         };
         let kept = state.kept.iter_mut().find(covers)?;
         kept.used = Instant::now();
-        kept.pinned_until = kept.used;
-        Some(kept.segment.clone())
+        kept.pin.1 = kept.used;
+        let segment = kept.segment.clone();
+        Some((segment, !state.waiting.is_empty()))
     }
 
     /// Asks for a read from `from` on; somebody else's read of the same serves too.
@@ -196,6 +216,7 @@ impl History {
         partition: &Partition,
         from: Position,
         until: u64,
+        max_bytes: usize,
     ) -> Arc<Job> {
         let key = (partition.key(), from.offset, from.epoch);
         let mut state = self.state.lock();
@@ -208,7 +229,7 @@ impl History {
             from: from.offset,
             epoch: from.epoch,
             until,
-            max_bytes: (self.limit / (2 * MAX_RUNNING)).clamp(MIN_READ, MAX_READ),
+            max_bytes,
         };
         let (done, error) = (AtomicBool::new(false), Mutex::new(None));
         let job = Arc::new(Job { key, read, done, error, bell: Notify::new() });
@@ -217,6 +238,12 @@ impl History {
         drop(state);
         self.dispatch();
         job
+    }
+
+    /// How many bytes each of so many partitions that one reader merges should ask for, and whether all of them fit at once.
+    pub(crate) fn read_size(&self, partitions: usize) -> (usize, bool) {
+        let bytes = (self.limit / (2 * partitions.max(MAX_RUNNING))).clamp(MIN_READ, MAX_READ);
+        (bytes, bytes * partitions <= self.limit)
     }
 
     pub(crate) fn load(&self) -> HistoryLoad {
@@ -231,36 +258,39 @@ impl History {
         while state.running < MAX_RUNNING && !state.waiting.is_empty() && self.make_room(&mut state) {
             let Some(job) = state.next_turn() else { break };
             state.running += 1;
+            state.reserved += job.read.max_bytes;
             let history = self.clone();
             tokio::spawn(async move {
                 let result = history.source.read(job.read.clone()).await;
-                history.finish(&job, result);
+                history.finish(job, result);
             });
         }
     }
 
-    fn finish(self: &Arc<Self>, job: &Arc<Job>, result: Result<Segment, HistoryError>) {
+    fn finish(self: &Arc<Self>, job: Arc<Job>, result: Result<Segment, HistoryError>) {
         let mut state = self.state.lock();
         state.running -= 1;
+        state.reserved -= job.read.max_bytes;
         state.jobs.remove(&job.key);
         let error = match result {
             Ok(segment) => {
-                state.keep(job.key.0, Arc::new(segment));
+                state.keep(&job, Arc::new(segment));
                 None
             }
             Err(error) => Some(error),
         };
         drop(state);
         job.finish(error);
+        drop(job);
         self.dispatch();
     }
 
     /// Whether a further read fits, after the segments that were used longest ago have gone.
     fn make_room(&self, state: &mut State) -> bool {
         let now = Instant::now();
-        let reserved = (state.running + 1) * (self.limit / (2 * MAX_RUNNING)).clamp(MIN_READ, MAX_READ);
+        let reserved = state.reserved + MIN_READ;
         while state.size + reserved > self.limit.max(reserved) {
-            let unpinned = state.kept.iter().enumerate().filter(|(_, kept)| kept.pinned_until <= now);
+            let unpinned = state.kept.iter().enumerate().filter(|(_, kept)| !kept.is_pinned(now));
             let Some((oldest, _)) = unpinned.min_by_key(|(_, kept)| kept.used) else { return false };
             let gone = state.kept.swap_remove(oldest);
             state.size -= gone.segment.size();
@@ -305,12 +335,13 @@ impl State {
         job
     }
 
-    fn keep(&mut self, partition: u64, segment: Arc<Segment>) {
+    fn keep(&mut self, job: &Arc<Job>, segment: Arc<Segment>) {
         if segment.end().offset == segment.base() {
             return;
         }
         let now = Instant::now();
         self.size += segment.size();
-        self.kept.push(Kept { partition, segment, used: now, pinned_until: now + PIN });
+        let pin = (Arc::downgrade(job), now + PIN);
+        self.kept.push(Kept { partition: job.key.0, segment, used: now, pin });
     }
 }

@@ -14,6 +14,7 @@ mod frame;
 mod gap;
 mod health;
 mod history;
+mod json;
 mod metrics;
 mod partition_log;
 mod position;

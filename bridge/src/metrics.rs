@@ -7,7 +7,10 @@ use crate::gap::GapCode;
 /// Registers the core's metrics with their help texts.
 pub fn describe_metrics() {
     describe_counter!("tailrace_gaps_total", "Gaps announced, by reason; one of a view counts once");
-    describe_counter!("tailrace_resumes_total", "Resumed streams that reached live, by where their past came from");
+    describe_counter!(
+        "tailrace_resumes_total",
+        "Resumed streams that reached live, by where their past came from"
+    );
     describe_counter!("tailrace_replay_records_read_total", "Records looked at by replays");
     describe_counter!("tailrace_frames_encoded_total", "Records encoded as frames, once per view");
     describe_gauge!("tailrace_replays_running", "Streams that are replaying");
@@ -17,7 +20,10 @@ pub fn describe_metrics() {
     describe_gauge!("tailrace_log_memory_bytes", "Memory of the tail of all partition logs");
     describe_gauge!("tailrace_history_memory_bytes", "Memory of stretches of history");
     describe_gauge!("tailrace_ring_memory_bytes", "Memory of the frames that views keep");
-    describe_gauge!("tailrace_tail_span_seconds", "Time between the oldest and the newest record in memory, by topic");
+    describe_gauge!(
+        "tailrace_tail_span_seconds",
+        "Time between the oldest and the newest record in memory, by topic"
+    );
     describe_gauge!(
         "tailrace_oldest_resumable_age_seconds",
         "Age of the oldest record from which all partitions of a topic resume without asking Kafka"

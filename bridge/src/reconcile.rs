@@ -21,9 +21,18 @@ pub(crate) struct Pending {
 pub(crate) enum Change {
     Nothing,
     /// One partition goes on elsewhere.
-    Move { topic: Fingerprint, partition: u32, to: Position },
+    Move {
+        topic: Fingerprint,
+        partition: u32,
+        to: Position,
+    },
     /// One partition leaves the incarnation `old`, and begins in `new` if there is one.
-    Leave { old: Fingerprint, new: Option<Fingerprint>, partition: u32, to: Position },
+    Leave {
+        old: Fingerprint,
+        new: Option<Fingerprint>,
+        partition: u32,
+        to: Position,
+    },
 }
 
 impl Change {
@@ -80,7 +89,8 @@ pub(crate) fn reconcile(
 
 /// The parts whose topics are not among `topics`, by name.
 pub(crate) fn strangers(vector: &mut Vector, topics: &Topics) -> Vec<Part> {
-    let known = |part: &Part| topics.iter().any(|(topic, _)| topic.fingerprint().name == part.fingerprint.name);
+    let known =
+        |part: &Part| topics.iter().any(|(topic, _)| topic.fingerprint().name == part.fingerprint.name);
     let (stay, leave) = std::mem::take(&mut vector.parts).into_iter().partition(known);
     vector.parts = stay;
     leave

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use crate::tenant::TenantId;
 
 /// Headers as they come from Kafka: names may repeat, values may lack.
-pub type Headers<'a> = &'a [(&'a str, Option<&'a [u8]>)];
+pub(crate) type Headers<'a> = &'a [(&'a str, Option<&'a [u8]>)];
 
 /// What rules look at before a record has a tenant.
 #[derive(Clone, Copy, Debug, Default)]

@@ -24,6 +24,8 @@ const LANE_SEGMENTS: usize = 8;
 const CHUNK_BYTES: usize = 256 * 1024;
 /// A partition that is not there within this time is overtaken by the others.
 const OVERTAKE: Duration = Duration::from_millis(100);
+/// What the reading of one record, to confirm a position, is expected to bring.
+const CONFIRM_BYTES: usize = 1024;
 /// The pause before Kafka is asked again for what it could not give.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -42,6 +44,8 @@ pub(crate) struct Replay {
     waiting: HashMap<u64, Waiting>,
     /// Partitions whose log confirmed the position, with the number of truncations at that time.
     confirmed: HashMap<u64, u32>,
+    /// Since when nothing moved, for want of a partition's records.
+    stalled: Option<Instant>,
     /// Whether anything came from Kafka rather than from memory.
     pub(crate) used_history: bool,
 }
@@ -49,7 +53,6 @@ pub(crate) struct Replay {
 #[derive(Debug)]
 struct Waiting {
     job: Arc<Job>,
-    since: Instant,
     retry_at: Option<Instant>,
 }
 
@@ -75,7 +78,6 @@ struct Lane {
     /// Everything below was looked at.
     scanned: Position,
     to: Position,
-    overtaken: bool,
 }
 
 struct Match {
@@ -142,12 +144,16 @@ impl Replay {
         emit: &mut dyn FnMut(&Vector, &Partition, &RecordRef<'_>) -> bool,
     ) -> Chunk {
         let bytes = CHUNK_BYTES / lanes.len();
+        let in_history = lanes.iter().filter(|lane| lane.partition.oldest() > lane.scanned.offset).count();
+        let (read_size, all_fit) = context.history.read_size(in_history);
         for lane in &mut lanes {
-            if let Some(gap) = self.fill(context, lane, bytes) {
+            if let Some(gap) = self.fill(context, lane, bytes, read_size) {
                 return Chunk::Gap(gap);
             }
         }
-        let mut moved = merge(vector, &mut lanes, emit);
+        // Where history cannot hold a stretch of each partition at once, to wait for all of them would be for ever.
+        let overtake = !all_fit || self.stalled.is_some_and(|since| since.elapsed() >= OVERTAKE);
+        let mut moved = merge(vector, &mut lanes, overtake, emit);
         for lane in &lanes {
             let position = &mut vector.parts[lane.part].positions[lane.index];
             if lane.found.is_empty() && lane.scanned.offset > position.offset {
@@ -155,11 +161,22 @@ impl Replay {
                 moved = true;
             }
         }
-        if moved { Chunk::Moved } else { Chunk::Waiting }
+        if moved {
+            self.stalled = None;
+            return Chunk::Moved;
+        }
+        self.stalled.get_or_insert_with(Instant::now);
+        Chunk::Waiting
     }
 
     /// Looks for matching records from the lane's position on, in memory, then in what history has brought.
-    fn fill(&mut self, context: &Context<'_>, lane: &mut Lane, max_bytes: usize) -> Option<Pending> {
+    fn fill(
+        &mut self,
+        context: &Context<'_>,
+        lane: &mut Lane,
+        max_bytes: usize,
+        read_size: usize,
+    ) -> Option<Pending> {
         let mut bytes = 0;
         for _ in 0..LANE_SEGMENTS {
             if lane.scanned.offset >= lane.to.offset || lane.found.len() >= LANE_RECORDS || bytes >= max_bytes
@@ -174,7 +191,7 @@ impl Replay {
                         self.used_history = true;
                         segment
                     }
-                    None => return self.fetch(context, lane),
+                    None => return self.fetch(context, lane, read_size),
                 },
             };
             lane.scan(context, &segment, max_bytes, &mut bytes);
@@ -184,7 +201,7 @@ impl Replay {
     }
 
     /// Asks for history, or sees what became of what was asked for.
-    fn fetch(&mut self, context: &Context<'_>, lane: &mut Lane) -> Option<Pending> {
+    fn fetch(&mut self, context: &Context<'_>, lane: &mut Lane, read_size: usize) -> Option<Pending> {
         let now = Instant::now();
         let key = lane.partition.key();
         match self.poll(key, now) {
@@ -204,13 +221,12 @@ impl Replay {
                 };
                 // The epoch was confirmed when the replay began.
                 let from = Position { offset: lane.scanned.offset, epoch: -1 };
-                let job = context.history.request(context.tenant, &lane.partition, from, until);
-                self.waiting.insert(key, Waiting { job, since: now, retry_at: None });
+                let job = context.history.request(context.tenant, &lane.partition, from, until, read_size);
+                self.waiting.insert(key, Waiting { job, retry_at: None });
                 self.used_history = true;
             }
             Polled::Running => {}
         }
-        lane.overtaken = self.waiting.get(&key).is_some_and(|waiting| now - waiting.since >= OVERTAKE);
         None
     }
 
@@ -248,8 +264,9 @@ impl Replay {
             }
             Polled::Nothing => {}
         }
-        let job = context.history.request(context.tenant, partition, position, position.offset + 1);
-        self.waiting.insert(key, Waiting { job, since: now, retry_at: None });
+        let job =
+            context.history.request(context.tenant, partition, position, position.offset + 1, CONFIRM_BYTES);
+        self.waiting.insert(key, Waiting { job, retry_at: None });
         Confirmation::Pending
     }
 
@@ -284,10 +301,9 @@ impl Replay {
     /// The reads that are waited for, and when to look again even if none of them ends.
     pub(crate) fn awaited(&self) -> (Vec<Arc<Job>>, Instant) {
         let jobs = self.waiting.values().filter(|waiting| !waiting.job.is_done());
-        let soon = self.waiting.values().filter_map(|waiting| {
-            let overtake = waiting.since + OVERTAKE;
-            waiting.retry_at.or_else(|| (overtake > Instant::now()).then_some(overtake))
-        });
+        let retries = self.waiting.values().filter_map(|waiting| waiting.retry_at);
+        let overtake = self.stalled.map(|since| since + OVERTAKE).filter(|at| *at > Instant::now());
+        let soon = retries.chain(overtake);
         let latest = Instant::now() + RETRY;
         (jobs.map(|waiting| waiting.job.clone()).collect(), soon.min().unwrap_or(latest).min(latest))
     }
@@ -303,17 +319,11 @@ enum Polled {
 
 impl Lane {
     fn new(part: usize, index: usize, partition: Arc<Partition>, from: Position, to: Position) -> Lane {
-        Lane { part, index, partition, found: VecDeque::new(), scanned: from, to, overtaken: false }
+        Lane { part, index, partition, found: VecDeque::new(), scanned: from, to }
     }
 
     /// Collects the matches of one segment, up to the target and to what one chunk may hold.
-    fn scan(
-        &mut self,
-        context: &Context<'_>,
-        segment: &Arc<Segment>,
-        max_bytes: usize,
-        bytes: &mut usize,
-    ) {
+    fn scan(&mut self, context: &Context<'_>, segment: &Arc<Segment>, max_bytes: usize, bytes: &mut usize) {
         let mut read = 0;
         for &index in segment.of_tenant(context.tenant, self.scanned.offset) {
             let record = segment.record(index);
@@ -343,14 +353,16 @@ impl Lane {
     }
 }
 
-/// Emits the matches of all lanes by timestamp, as long as no lane that may have an earlier one lacks matches.
+/// Emits the matches of all lanes by timestamp, as long as no lane that may have an earlier one lacks matches
+/// (or those that do are overtaken).
 fn merge(
     vector: &mut Vector,
     lanes: &mut [Lane],
+    overtake: bool,
     emit: &mut dyn FnMut(&Vector, &Partition, &RecordRef<'_>) -> bool,
 ) -> bool {
     let mut moved = false;
-    while !lanes.iter().any(|lane| lane.found.is_empty() && lane.is_open() && !lane.overtaken) {
+    while overtake || !lanes.iter().any(|lane| lane.found.is_empty() && lane.is_open()) {
         let earliest = lanes
             .iter_mut()
             .filter(|lane| !lane.found.is_empty())

@@ -30,7 +30,13 @@ struct Entry {
 
 impl Segment {
     pub(crate) fn new(base: Position) -> Segment {
-        Segment { base: base.offset, end: base, bytes: Vec::new(), entries: Vec::new(), tenants: HashMap::new() }
+        Segment {
+            base: base.offset,
+            end: base,
+            bytes: Vec::new(),
+            entries: Vec::new(),
+            tenants: HashMap::new(),
+        }
     }
 
     /// The first offset that this segment covers.

@@ -41,7 +41,8 @@ impl FromStr for From {
             _ => {}
         }
         if let Some(back) = text.strip_prefix('-') {
-            return parse_back(back).ok_or_else(|| format!("{text:?} is neither a time nor a number; {ACCEPTED}"))?;
+            return parse_back(back)
+                .ok_or_else(|| format!("{text:?} is neither a time nor a number; {ACCEPTED}"))?;
         }
         // An id begins with its version, which is no digit for the next thirteen versions or so.
         if begins_with_digit(text) {
@@ -112,8 +113,22 @@ mod tests {
     #[test]
     fn anything_else_is_refused_with_what_is_accepted() {
         for bad in [
-            "", "now", "snapshot", "-", "-0", "-100001", "-15x", "--5", "-1.5h", "15m", "100", "2026-01-31",
-            "2026-01-31T12:00:00", "2026-13-01T00:00:00Z", "AAAA", "+5",
+            "",
+            "now",
+            "snapshot",
+            "-",
+            "-0",
+            "-100001",
+            "-15x",
+            "--5",
+            "-1.5h",
+            "15m",
+            "100",
+            "2026-01-31",
+            "2026-01-31T12:00:00",
+            "2026-13-01T00:00:00Z",
+            "AAAA",
+            "+5",
         ] {
             assert!(bad.parse::<From>().unwrap_err().contains(ACCEPTED), "{bad}");
         }

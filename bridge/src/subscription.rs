@@ -439,7 +439,9 @@ impl Subscription {
         let until = tokio::time::Instant::from_std(until.max(Instant::now() + Duration::from_millis(1)));
         let ended = futures::future::select_all(
             jobs.iter().map(|job| Box::pin(job.finished()) as futures::future::BoxFuture<'_, ()>).chain(
-                std::iter::once(Box::pin(tokio::time::sleep_until(until)) as futures::future::BoxFuture<'_, ()>),
+                std::iter::once(
+                    Box::pin(tokio::time::sleep_until(until)) as futures::future::BoxFuture<'_, ()>
+                ),
             ),
         );
         ended.await;

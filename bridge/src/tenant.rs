@@ -199,11 +199,14 @@ impl Rule {
     fn tenant_of(&self, topic: &str, record: &RawRecord<'_>) -> Result<TenantId, Unroutable> {
         let name = match self {
             Rule::None(tenant) | Rule::Fixed(tenant) => return Ok(tenant.clone()),
-            Rule::Header(name) => bytes_name(record.header(name)).ok_or_else(|| no_header(name, record))??,
+            Rule::Header(name) => {
+                bytes_name(record.header(name)).ok_or_else(|| no_header(name, record))??
+            }
             Rule::Key => bytes_name(record.key).ok_or(Unroutable::NoKey)??,
             Rule::KeyPrefix(separator) => {
                 let prefix = key_prefix(record.key.ok_or(Unroutable::NoKey)?, separator.as_bytes());
-                bytes_name(prefix).ok_or_else(|| Unroutable::NoSeparator { separator: separator.clone() })??
+                bytes_name(prefix)
+                    .ok_or_else(|| Unroutable::NoSeparator { separator: separator.clone() })??
             }
             Rule::Json { pointer, text } => json_name(pointer, text, record)?,
             Rule::Topic { prefix, suffix } => {
@@ -249,8 +252,7 @@ fn json_name<'a>(pointer: &Pointer, text: &str, record: &RawRecord<'a>) -> Resul
 
 fn no_header(name: &str, record: &RawRecord<'_>) -> Unroutable {
     let told = |name: &str| name.chars().take(MAX_TOLD_CHARS).flat_map(char::escape_debug).collect();
-    let mut present: Vec<String> =
-        record.headers.iter().take(MAX_TOLD).map(|(name, _)| told(name)).collect();
+    let mut present: Vec<String> = record.headers.iter().take(MAX_TOLD).map(|(name, _)| told(name)).collect();
     if record.headers.len() > MAX_TOLD {
         present.push("…".to_owned());
     }
@@ -329,7 +331,9 @@ impl fmt::Display for Unroutable {
             Unroutable::Avro { schema_id } => {
                 write!(f, "the value is no JSON: looks like Avro, schema id {schema_id}")
             }
-            Unroutable::NoTopicMatch { pattern } => write!(f, "the topic's name is not of the pattern {pattern}"),
+            Unroutable::NoTopicMatch { pattern } => {
+                write!(f, "the topic's name is not of the pattern {pattern}")
+            }
             Unroutable::NoRule => f.write_str("no rule for this topic"),
             Unroutable::BadName { flaw } => write!(f, "the tenant's name {flaw}"),
         }
@@ -403,7 +407,9 @@ impl FromStr for EventTypeRule {
             }
             ("fixed", name) if !name.is_empty() => match check_event_type(name) {
                 Ok(()) => TypeRule::Fixed(name.to_owned()),
-                Err(why) => return Err(format!("the event type {name:?} cannot be used: {why}; {ACCEPTED_TYPES}")),
+                Err(why) => {
+                    return Err(format!("the event type {name:?} cannot be used: {why}; {ACCEPTED_TYPES}"));
+                }
             },
             _ => return Err(format!("{text:?} is not a rule; {ACCEPTED_TYPES}")),
         };
@@ -481,7 +487,10 @@ mod tests {
             r#"no_header: no header "org"; headers present: tenant, trace, tenant"#
         );
         let empty = RawRecord::default();
-        assert_eq!(routed("header:org", "orders", &empty), r#"no_header: no header "org"; no headers present"#);
+        assert_eq!(
+            routed("header:org", "orders", &empty),
+            r#"no_header: no header "org"; no headers present"#
+        );
         assert_eq!(routed("key", "orders", &empty), "no_key: no key");
         assert_eq!(routed("key:/", "orders", &RECORD), r#"no_separator: nothing before "/" in the key"#);
         assert_eq!(routed("json:/x", "orders", &RECORD), r#"no_field: no JSON field "/x" in the value"#);
@@ -500,7 +509,10 @@ mod tests {
     fn a_value_that_is_no_name_is_not_passed_over() {
         let bad = RawRecord { key: Some(b"\xff"), headers: &[("t", Some(b"*"))], ..RECORD };
         assert_eq!(routed("key,fixed:x", "orders", &bad), "bad_name: the tenant's name is not UTF-8");
-        assert_eq!(routed("header:t,fixed:x", "orders", &bad), "bad_name: the tenant's name is *, which is reserved");
+        assert_eq!(
+            routed("header:t,fixed:x", "orders", &bad),
+            "bad_name: the tenant's name is *, which is reserved"
+        );
         for pointer in ["/org", "/org/b"] {
             assert_eq!(
                 routed(&format!("json:{pointer},fixed:x"), "orders", &RECORD),
@@ -535,8 +547,22 @@ mod tests {
     #[test]
     fn bad_rules_are_refused_with_what_is_accepted() {
         for bad in [
-            "", "nothing", "header", "header:", "key:", "json", "json:org", "topic:orders", "topic:{tenant}{tenant}",
-            "fixed:*", "fixed:", "none,", "orders=", "orders=nothing", "header:a,,key", "none:x",
+            "",
+            "nothing",
+            "header",
+            "header:",
+            "key:",
+            "json",
+            "json:org",
+            "topic:orders",
+            "topic:{tenant}{tenant}",
+            "fixed:*",
+            "fixed:",
+            "none,",
+            "orders=",
+            "orders=nothing",
+            "header:a,,key",
+            "none:x",
         ] {
             let why = bad.parse::<TenantRules>().unwrap_err();
             assert!(why.contains("accepted: none, header:NAME"), "{bad}: {why}");
@@ -565,8 +591,14 @@ mod tests {
     fn event_types_that_would_break_or_fake_something_are_refused() {
         let long = "x".repeat(257);
         for (text, why) in [
-            (&b"a\nb"[..], "line_end"), (b"a\rb", "line_end"), (b"tailrace.gap", "reserved"), (b"message", "reserved"),
-            (b"open", "reserved"), (b"error", "reserved"), (b"\xff", "not_utf8"), (long.as_bytes(), "too_long"),
+            (&b"a\nb"[..], "line_end"),
+            (b"a\rb", "line_end"),
+            (b"tailrace.gap", "reserved"),
+            (b"message", "reserved"),
+            (b"open", "reserved"),
+            (b"error", "reserved"),
+            (b"\xff", "not_utf8"),
+            (long.as_bytes(), "too_long"),
         ] {
             let headers = [("type", Some(text))];
             let record = RawRecord { headers: &headers, ..RECORD };
@@ -576,7 +608,9 @@ mod tests {
 
     #[test]
     fn bad_event_type_rules_are_refused_with_what_is_accepted() {
-        for bad in ["", "header:", "json:x", "topic:x", "fixed:", "fixed:tailrace.gap", "fixed:message", "key"] {
+        for bad in
+            ["", "header:", "json:x", "topic:x", "fixed:", "fixed:tailrace.gap", "fixed:message", "key"]
+        {
             let why = bad.parse::<EventTypeRule>().unwrap_err();
             assert!(why.contains(ACCEPTED_TYPES), "{bad}: {why}");
         }

@@ -4,8 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-const SPANS: [(&str, u64); 5] =
-    [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+const SPANS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 const SIZES: [(&str, u64); 9] = [
     ("TiB", 1 << 40),
     ("GiB", 1 << 30),
@@ -166,12 +165,31 @@ mod tests {
 
     #[test]
     fn spans_are_read_with_their_units() {
-        for (text, millis) in
-            [("0ms", 0), ("0", 0), ("0s", 0), ("250ms", 250), ("15s", 15_000), ("10m", 600_000), ("2h", 7_200_000), ("1d", 86_400_000)]
-        {
+        for (text, millis) in [
+            ("0ms", 0),
+            ("0", 0),
+            ("0s", 0),
+            ("250ms", 250),
+            ("15s", 15_000),
+            ("10m", 600_000),
+            ("2h", 7_200_000),
+            ("1d", 86_400_000),
+        ] {
             assert_eq!(text.parse::<Span>().unwrap().get(), Duration::from_millis(millis), "{text}");
         }
-        for bad in ["", "15", "s", "-1s", "1.5s", "15 s", "15S", "1w", "99999999999999999999s", "999999999999999d", "٣s"] {
+        for bad in [
+            "",
+            "15",
+            "s",
+            "-1s",
+            "1.5s",
+            "15 s",
+            "15S",
+            "1w",
+            "99999999999999999999s",
+            "999999999999999d",
+            "٣s",
+        ] {
             assert!(bad.parse::<Span>().unwrap_err().contains(ACCEPTED_SPANS), "{bad}");
         }
     }
@@ -179,8 +197,15 @@ mod tests {
     #[test]
     fn sizes_are_read_with_their_units() {
         for (text, bytes) in [
-            ("0", 0), ("1024", 1024), ("512B", 512), ("256KiB", 256 << 10), ("64MiB", 64 << 20), ("1GiB", 1 << 30),
-            ("10MB", 10_000_000), ("5kB", 5_000), ("64mib", 64 << 20),
+            ("0", 0),
+            ("1024", 1024),
+            ("512B", 512),
+            ("256KiB", 256 << 10),
+            ("64MiB", 64 << 20),
+            ("1GiB", 1 << 30),
+            ("10MB", 10_000_000),
+            ("5kB", 5_000),
+            ("64mib", 64 << 20),
         ] {
             assert_eq!(text.parse::<ByteSize>().unwrap().get(), bytes, "{text}");
         }
@@ -191,9 +216,14 @@ mod tests {
 
     #[test]
     fn rates_are_read_by_the_second() {
-        for (text, per_second) in
-            [("0", 0.0), ("100", 100.0), ("100/s", 100.0), ("6000/m", 100.0), ("90/h", 0.025), ("1MiB/s", 1048576.0)]
-        {
+        for (text, per_second) in [
+            ("0", 0.0),
+            ("100", 100.0),
+            ("100/s", 100.0),
+            ("6000/m", 100.0),
+            ("90/h", 0.025),
+            ("1MiB/s", 1048576.0),
+        ] {
             assert_eq!(text.parse::<Rate>().unwrap().per_second(), per_second, "{text}");
         }
         for bad in ["", "/s", "100/", "100/d", "-1/s", "1.5", "100/s/s", "inf"] {

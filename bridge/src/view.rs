@@ -359,7 +359,6 @@ impl View {
     }
 }
 
-
 impl State {
     fn topic_at(&self, name: &str) -> Option<usize> {
         self.slots.binary_search_by(|slots| slots.topic.name().as_ref().cmp(name)).ok()
@@ -408,10 +407,8 @@ impl State {
             Some(topic) => {
                 let partitions = topic.partitions();
                 vector.parts[at] = new_part(topic);
-                self.slots[at] = Slots {
-                    topic: topic.clone(),
-                    partitions: partitions.into_iter().map(Some).collect(),
-                };
+                self.slots[at] =
+                    Slots { topic: topic.clone(), partitions: partitions.into_iter().map(Some).collect() };
             }
             None => {
                 vector.parts.remove(at);

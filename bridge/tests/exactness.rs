@@ -64,7 +64,13 @@ impl Scene {
                 for number in 0..count {
                     let hole = if number == 0 { hole } else { 0 };
                     let value = format!("{partition}:{}{}", self.written, "x".repeat(900));
-                    self.kafka.write(partition, ["acme", "acme", "globex"][tenant], &value, self.written as i64, hole);
+                    self.kafka.write(
+                        partition,
+                        ["acme", "acme", "globex"][tenant],
+                        &value,
+                        self.written as i64,
+                        hole,
+                    );
                     self.written += 1;
                 }
             }
@@ -114,6 +120,7 @@ impl Scene {
         for _ in 0..rounds {
             match subscription.next(Budget { records, bytes: 4096 }) {
                 Next::Frames { bytes, .. } => client.take(&joined(bytes)),
+                Next::Wait if subscription.is_live() => break,
                 Next::Wait => {
                     let wait = std::time::Duration::from_millis(1);
                     let _ = tokio::time::timeout(wait, subscription.changed()).await;
@@ -131,23 +138,30 @@ impl Scene {
 
     fn restart(&mut self, back: u64) {
         self.clients.iter_mut().for_each(|(_, subscription)| *subscription = None);
-        let heads: Vec<u64> = self.kafka.0.lock().unwrap().ends.iter().map(|end| end.saturating_sub(back)).collect();
+        let heads: Vec<u64> =
+            self.kafka.0.lock().unwrap().ends.iter().map(|end| end.saturating_sub(back)).collect();
         self.bridge = started(self.memory, &self.kafka, &heads);
     }
 
     /// Everything is ingested and read to the end; then each client has exactly its records.
-    async fn settle(&mut self) {
+    async fn settle(&mut self) -> Result<(), TestCaseError> {
         (0..PARTITIONS).for_each(|partition| self.ingest(partition, false));
         for which in 0..self.clients.len() {
-            for _ in 0..10_000 {
+            let mut settled = false;
+            for _ in 0..500 {
                 let before = self.clients[which].0.values.len();
+                self.bridge.tick();
                 self.read(which, 4, 64).await;
                 let live = self.clients[which].1.as_ref().is_some_and(Subscription::is_live);
                 if live && self.clients[which].0.values.len() == before {
+                    settled = true;
                     break;
                 }
             }
+            let state = (&self.clients[which].1, &self.clients[which].0.id, &self.clients[which].0.gaps);
+            prop_assert!(settled, "client {} does not get to the end: {:?}", which, state);
         }
+        Ok(())
     }
 
     fn expect_exact(&self) -> Result<(), TestCaseError> {
@@ -156,7 +170,13 @@ impl Scene {
             for partition in 0..PARTITIONS {
                 let facts = self.kafka.facts(partition, client.first[&partition], "acme");
                 let expected: Vec<&str> = facts.iter().map(|fact| fact.value.as_str()).collect();
-                prop_assert_eq!(client.of_partition(partition), expected, "client {} partition {}", which, partition);
+                prop_assert_eq!(
+                    client.of_partition(partition),
+                    expected,
+                    "client {} partition {}",
+                    which,
+                    partition
+                );
             }
         }
         Ok(())
@@ -165,14 +185,13 @@ impl Scene {
 
 fn started(memory: usize, kafka: &Kafka, heads: &[u64]) -> Bridge {
     let bridge = bridge(memory, kafka);
-    let starts: Vec<Start> =
-        heads.iter().map(|&offset| Start { offset, epoch: -1, log_start: 0 }).collect();
+    let starts: Vec<Start> = heads.iter().map(|&offset| Start { offset, epoch: -1, log_start: 0 }).collect();
     bridge.add_topic("orders", TopicId([1; 16]), &starts);
     bridge
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 192, max_shrink_iters: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_happens_a_client_gets_its_records_exactly(
@@ -185,7 +204,7 @@ proptest! {
             for event in &events {
                 scene.play(event).await;
             }
-            scene.settle().await;
+            scene.settle().await?;
             scene.expect_exact()
         })?;
     }

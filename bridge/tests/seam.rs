@@ -16,7 +16,7 @@ use tailrace_bridge::*;
 
 /// Schedules that each model is run under.
 const SCHEDULES: usize = 1_500;
-const RECORDS: usize = 4;
+const RECORDS: usize = 6;
 
 fn subscribe(bridge: &Bridge, client: &mut Client) -> Subscription {
     let request = request(client.id.clone(), From::Latest);
@@ -46,7 +46,7 @@ fn produce(bridge: &Bridge, kafka: &Kafka, partition: Arc<Partition>) {
     let index = partition.index() as usize;
     let mut written = Vec::new();
     for number in 0..RECORDS {
-        let tenant = if number % 3 == 2 { "globex" } else { "acme" };
+        let tenant = if number % 5 == 2 { "globex" } else { "acme" };
         written.push(kafka.write(index, tenant, &format!("{index}:{number}"), number as i64, 0));
         // Sometimes two in one batch, and sometimes what was appended already comes again.
         let again = thread_rng().gen_range(0..2);
@@ -153,14 +153,59 @@ fn recreated() {
     assert_eq!(parsed.vector.parts[0].fingerprint, topic_id_now, "the id speaks of the old topic");
 }
 
+/// A replica that is behind: the client's id is ahead of what it has ingested.
+fn behind() {
+    let kafka = Kafka::with_partitions(2);
+    let start = Start { offset: 0, epoch: -1, log_start: 0 };
+    let ahead = bridge(1 << 20, &kafka);
+    ahead.add_topic("orders", TopicId([1; 16]), &[start, start]);
+    let mut client = Client::default();
+    let mut subscription = subscribe(&ahead, &mut client);
+    let facts: Vec<Fact> =
+        (0..3).map(|number| kafka.write(0, "acme", &format!("0:{number}"), 0, 0)).collect();
+    append(&ahead, &ahead.topic("orders").unwrap().partitions()[0], &facts);
+    read(&mut subscription, &mut client, 6);
+    drop(subscription);
+
+    let late = bridge(1 << 20, &kafka);
+    late.add_topic("orders", TopicId([1; 16]), &[start, start]);
+    let partitions = late.topic("orders").unwrap().partitions();
+    let producers: Vec<_> = partitions
+        .into_iter()
+        .map(|partition| {
+            let (late, kafka) = (late.clone(), kafka.clone());
+            let mine = match partition.index() {
+                0 => facts.clone(),
+                _ => vec![kafka.write(1, "acme", "1:0", 0, 0), kafka.write(1, "acme", "1:1", 0, 0)],
+            };
+            thread::spawn(move || {
+                mine.iter().for_each(|fact| append(&late, &partition, std::slice::from_ref(fact)))
+            })
+        })
+        .collect();
+    let mut subscription = shuttle::future::block_on(late.subscribe(resuming(&client))).unwrap();
+    read(&mut subscription, &mut client, 4);
+    for producer in producers {
+        producer.join().unwrap();
+    }
+    read(&mut subscription, &mut client, 24);
+    expect_exact(&client, &kafka, 2);
+}
+
+fn resuming(client: &Client) -> SubscribeRequest {
+    request(client.id.clone(), From::Latest)
+}
+
 fn noticed(rule: Sabotage, model: fn()) -> bool {
-    catch_unwind(AssertUnwindSafe(|| shuttle::check_random(
-        move || {
-            sabotage(Some(rule));
-            model();
-        },
-        SCHEDULES * 4,
-    )))
+    catch_unwind(AssertUnwindSafe(|| {
+        shuttle::check_random(
+            move || {
+                sabotage(Some(rule));
+                model();
+            },
+            SCHEDULES * 4,
+        )
+    }))
     .is_err()
 }
 
@@ -190,6 +235,11 @@ fn live_and_cut_is_exact_under_every_schedule() {
 #[test]
 fn a_recreated_topic_is_exact_under_every_schedule() {
     holds(recreated);
+}
+
+#[test]
+fn a_replica_that_is_behind_is_exact_under_every_schedule() {
+    holds(behind);
 }
 
 #[test]
@@ -229,5 +279,5 @@ fn rule_7_a_recreated_topic_that_goes_on_is_noticed() {
 
 #[test]
 fn a_join_ahead_of_the_view_is_noticed() {
-    assert!(noticed(Sabotage::JoinAhead, live_and_cut));
+    assert!(noticed(Sabotage::JoinAhead, behind));
 }

@@ -26,7 +26,7 @@
  * Named events reach only handlers of their name, as with every EventSource; `message` are those without a name.
  */
 
-/** Default of `heartbeat`, in milliseconds: the server's own default. */
+/** Default of `heartbeat`, in milliseconds. */
 const HEARTBEAT_MS = 15_000;
 /** A connection is taken for dead after this many heartbeats' time without a sign of life. */
 const SILENT_HEARTBEATS = 2.5;
@@ -49,7 +49,6 @@ export class Tailrace {
   #attempt = 0; // attempts since a connection was last open
   #generation = 0; // tells what belongs to a connection that was replaced meanwhile
   #heartbeat;
-  #lastBeat = 0;
   #lastEventId;
   #state = "idle";
   #end = new AbortController();
@@ -67,7 +66,7 @@ export class Tailrace {
    * @param {string}   [options.envelope]   `envelope=`: none or record
    * @param {string}   [options.lastEventId] where to resume, e.g. from before a page reload; wins over `from`
    * @param {() => (string|Promise<string>)} [options.token]  called before each connection; sent as `access_token=`
-   * @param {number}   [options.heartbeat]  the server's heartbeat in ms (default 15000); 0: do not watch it
+   * @param {number}   [options.heartbeat]  the heartbeat to ask for, in ms (default 15000; 1 s to 1 h); 0: none is watched
    * @param {AbortSignal} [options.signal]  ends the stream
    * @param {boolean}  [options.withCredentials]  as of EventSource
    * @param {(state: string, detail?: object) => void} [options.onstate]
@@ -174,7 +173,11 @@ export class Tailrace {
     add("key", keys);
     add("where", where);
     if (envelope) address.searchParams.set("envelope", envelope);
-    if (this.#heartbeat) address.searchParams.set("heartbeat", "event");
+    if (this.#heartbeat) {
+      // As events, for a script sees neither comments nor id-only frames; and as often as the watch expects them.
+      address.searchParams.append("heartbeat", "event");
+      address.searchParams.append("heartbeat", `${this.#heartbeat}ms`);
+    }
     if (token) address.searchParams.set("access_token", token);
     // `from` stays: it is what the server falls back to should it be unable to read the id.
     if (from) address.searchParams.set("from", from);
@@ -185,10 +188,16 @@ export class Tailrace {
   // Every event of every type comes through here once, before its handlers.
   #dispatch = (event) => {
     if (event.target !== this.#source) return;
-    this.#alive(event.type === "tailrace.heartbeat");
+    this.#alive();
     // Also moves with id-only frames: a browser shows their id with the next event that it dispatches.
     if (event.lastEventId) this.#lastEventId = event.lastEventId;
-    for (const handler of this.#handlers.get(event.type) ?? []) handler(event);
+    for (const handler of this.#handlers.get(event.type) ?? []) {
+      try {
+        handler(event);
+      } catch (error) {
+        reportError(error); // as an EventSource would: the other handlers are called all the same
+      }
+    }
     // An EventSource would come back with the same address, and so with the same, expired token.
     if (event.type === "tailrace.error" && event.data?.includes('"token_expired"')) {
       this.#disconnect();
@@ -242,23 +251,13 @@ export class Tailrace {
   }
 
   // A sign of life. Heartbeats come only into silence, so any event will do.
-  #alive(beat = false) {
+  #alive() {
     clearTimeout(this.#watch);
     if (!this.#heartbeat) return;
-    if (beat) this.#learn();
-    else this.#lastBeat = 0;
-    const silence = this.#heartbeat * SILENT_HEARTBEATS;
     this.#watch = setTimeout(() => {
       this.#disconnect();
       this.#backOff("silent");
-    }, silence);
-  }
-
-  // Two heartbeats with nothing in between show the server's interval, where it is longer than was expected.
-  #learn() {
-    const now = performance.now();
-    if (this.#lastBeat) this.#heartbeat = Math.max(this.#heartbeat, now - this.#lastBeat);
-    this.#lastBeat = now;
+    }, this.#heartbeat * SILENT_HEARTBEATS);
   }
 
   #disconnect() {
@@ -266,7 +265,6 @@ export class Tailrace {
     clearTimeout(this.#timer);
     clearTimeout(this.#watch);
     this.#timer = 0;
-    this.#lastBeat = 0;
     this.#source?.close();
     this.#source = null;
   }

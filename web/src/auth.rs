@@ -97,7 +97,9 @@ impl Caller {
     pub(crate) fn remaining(&self) -> Option<Duration> {
         match self {
             Caller::Anyone => None,
-            Caller::Bearer(bearer) => Some(bearer.expires.duration_since(SystemTime::now()).unwrap_or_default()),
+            Caller::Bearer(bearer) => {
+                Some(bearer.expires.duration_since(SystemTime::now()).unwrap_or_default())
+            }
         }
     }
 }
@@ -124,7 +126,8 @@ impl Jwt {
     fn check(&self, token: &str) -> Result<Bearer, Problem> {
         let data = jsonwebtoken::decode::<Map<String, Value>>(token, &self.key, &self.validation);
         let claims = data.map_err(|error| unauthenticated(why(error.kind())))?.claims;
-        let seconds = claims.get("exp").and_then(Value::as_f64).unwrap_or(0.0).clamp(0.0, u32::MAX as f64 * 8.0);
+        let seconds =
+            claims.get("exp").and_then(Value::as_f64).unwrap_or(0.0).clamp(0.0, u32::MAX as f64 * 8.0);
         Ok(Bearer {
             tenants: words(claims.get(&self.rules.tenant_claim), false),
             scopes: words(claims.get("scope"), true),
@@ -148,7 +151,9 @@ impl Jwt {
 /// A string, or an array of strings; `split` for the space-separated form of RFC 8693.
 fn words(claim: Option<&Value>, split: bool) -> Vec<String> {
     match claim {
-        Some(Value::String(text)) if split => text.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect(),
+        Some(Value::String(text)) if split => {
+            text.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect()
+        }
         Some(Value::String(text)) => vec![text.clone()],
         Some(Value::Array(all)) => all.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
         _ => Vec::new(),

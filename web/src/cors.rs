@@ -31,14 +31,21 @@ impl FromStr for Origins {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Origins, String> {
-        text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(Origin::parse).collect::<Result<_, _>>().map(Origins)
+        text.split(',')
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+            .map(Origin::parse)
+            .collect::<Result<_, _>>()
+            .map(Origins)
     }
 }
 
 impl Origin {
     fn parse(text: &str) -> Result<Origin, String> {
         let accepted = || {
-            format!("a comma-separated list of origins such as https://app.example.com, http://localhost:* or *; {text:?} is none")
+            format!(
+                "a comma-separated list of origins such as https://app.example.com, http://localhost:* or *; {text:?} is none"
+            )
         };
         if text == "*" {
             return Ok(Origin::Any);

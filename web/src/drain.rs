@@ -64,17 +64,16 @@ fn spread(streams: usize, timeout: Duration) -> Duration {
     wanted.max(MIN_SPREAD).min(timeout.mul_f64(SPREAD_PART))
 }
 
-/// Resolves at the first SIGTERM or SIGINT.
-///
-/// # Errors
-/// Where the handlers cannot be installed.
-pub async fn shutdown_signal() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_closes_are_spread_over_most_of_the_timeout_and_few_over_a_second() {
+        let timeout = Duration::from_secs(20);
+        assert_eq!(spread(0, timeout), MIN_SPREAD);
+        assert_eq!(spread(1_000, timeout), Duration::from_secs(5));
+        assert_eq!(spread(100_000, timeout), Duration::from_secs(15));
+        assert_eq!(spread(100_000, Duration::ZERO), Duration::ZERO);
     }
-    Ok(())
 }

@@ -1,8 +1,8 @@
 //! HTTP for Tailrace: routes, streams, authentication, limits, the console and the admin endpoints.
 //!
-//! The files follow a request: [`server`] accepts it, [`route`] finds its handler, [`auth`] and [`query`] say whose
-//! stream it is and of what, [`limits`] whether there is room, and [`stream`] is the body that hyper polls.
-//! What cannot be served is a [`problem`] document, or a [`refusal`] within the stream where a browser would
+//! The files follow a request: `server` accepts it, `route` finds its handler, `auth` and `query` say whose
+//! stream it is and of what, `limits` whether there is room, and `stream` is the body that hyper polls.
+//! What cannot be served is a `problem` document, or a `refusal` within the stream where a browser would
 //! otherwise give up for good. Nothing here knows Kafka.
 
 mod admin;
@@ -23,7 +23,6 @@ mod stream;
 mod trace;
 mod web;
 
-pub use drain::shutdown_signal;
 pub use metrics::describe_metrics;
 pub use settings::{Args, SettingError, WebSettings};
 pub use web::Web;

@@ -163,3 +163,42 @@ pub(crate) fn quota(per_second: f64) -> Option<Quota> {
     let burst = NonZeroU32::new(per_second.ceil().min(f64::from(u32::MAX)) as u32).unwrap_or(NonZeroU32::MIN);
     Some(Quota::with_period(period)?.allow_burst(burst))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(max_per_tenant: usize) -> Arc<Limits> {
+        Arc::new(Limits {
+            max_streams: 3,
+            max_per_tenant,
+            max_per_address: usize::MAX,
+            open: Mutex::default(),
+            tenant_rate: None,
+            address_rate: None,
+            metrics: Arc::new(Metrics::new()),
+        })
+    }
+
+    #[test]
+    fn a_place_comes_back_when_it_is_dropped_and_nothing_is_kept_of_who_left() {
+        let limits = limits(1);
+        let (acme, other) = (TenantId::new("acme").unwrap(), TenantId::new("other").unwrap());
+        let address = IpAddr::from([127, 0, 0, 1]);
+        let first = limits.enter(&acme, address).ok().unwrap();
+        assert_eq!(limits.enter(&acme, address).err().unwrap().code, PassingCode::TooManyStreams);
+        let second = limits.enter(&other, address).ok().unwrap();
+        assert_eq!(limits.streams(), 2);
+        drop((first, second));
+        let open = limits.open.lock();
+        assert_eq!((open.streams, open.tenants.len(), open.addresses.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn one_ipv6_network_is_one_address_and_mapped_ipv4_is_ipv4() {
+        let text = |text: &str| network(text.parse().unwrap());
+        assert_eq!(text("2001:db8:1:2:3::4"), text("2001:db8:1:2:ffff::1"));
+        assert_ne!(text("2001:db8:1:2::1"), text("2001:db8:1:3::1"));
+        assert_eq!(text("::ffff:10.0.0.1"), text("10.0.0.1"));
+    }
+}

@@ -7,7 +7,6 @@ use crate::stream::End;
 
 /// Registers this package's metrics with their help texts; all names are there from the first scrape on.
 pub fn describe_metrics() {
-    describe_gauge!("tailrace_build_info", "Always 1; the label says the version");
     describe_gauge!("tailrace_ready", "Whether /readyz is green: 1 or 0");
     describe_gauge!("tailrace_streams", "Open streams");
     describe_counter!("tailrace_streams_accepted_total", "Streams begun");
@@ -15,8 +14,10 @@ pub fn describe_metrics() {
     describe_counter!("tailrace_streams_closed_total", "Streams ended, by reason");
     describe_counter!("tailrace_frames_sent_total", "Records given to sockets as frames");
     describe_counter!("tailrace_sent_bytes_total", "Bytes of streams given to sockets");
-    describe_counter!("tailrace_streams_throttled_total", "Times that a stream over its rate was made to wait");
-    gauge!("tailrace_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    describe_counter!(
+        "tailrace_streams_throttled_total",
+        "Times that a stream over its rate was made to wait"
+    );
     gauge!("tailrace_ready").set(0.0);
     Metrics::new();
 }

@@ -35,7 +35,10 @@ impl Pace {
     /// How much the next read may take.
     pub(crate) fn budget(&self) -> Budget {
         Budget {
-            records: self.events.as_ref().map_or(READ_RECORDS, |meter| READ_RECORDS.min(meter.burst as usize)),
+            records: self
+                .events
+                .as_ref()
+                .map_or(READ_RECORDS, |meter| READ_RECORDS.min(meter.burst as usize)),
             bytes: self.bytes.as_ref().map_or(READ_BYTES, |meter| READ_BYTES.min(meter.burst as usize)),
         }
     }

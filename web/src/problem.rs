@@ -68,7 +68,9 @@ impl PassingCode {
     fn status(self) -> StatusCode {
         match self {
             PassingCode::RateLimited | PassingCode::TooManyStreams => StatusCode::TOO_MANY_REQUESTS,
-            PassingCode::NotReady | PassingCode::Draining | PassingCode::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            PassingCode::NotReady | PassingCode::Draining | PassingCode::Overloaded => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 }

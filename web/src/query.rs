@@ -9,8 +9,18 @@ use crate::problem::Problem;
 use crate::settings::{HEARTBEAT_BOUNDS, RETRY_BOUNDS, WebSettings};
 
 /// All names, in the order of the documentation.
-const NAMES: [&str; 10] =
-    ["topic", "type", "key", "where", "from", "envelope", "heartbeat", "retry", "last_event_id", "access_token"];
+const NAMES: [&str; 10] = [
+    "topic",
+    "type",
+    "key",
+    "where",
+    "from",
+    "envelope",
+    "heartbeat",
+    "retry",
+    "last_event_id",
+    "access_token",
+];
 /// So many values of one repeatable parameter; each is kept for as long as the stream.
 const MAX_VALUES: usize = 256;
 /// A client may not ask for more than one heartbeat a second, unless that is the server's own pace.
@@ -43,7 +53,8 @@ impl Raw {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let name = decode(name).ok_or_else(|| Problem::parameter(name, "the name is not UTF-8"))?;
             let known = NAMES.into_iter().find(|known| *known == name).ok_or_else(|| unknown(&name))?;
-            let value = decode(value).ok_or_else(|| at(known, raw.all(known).count(), "the value is not UTF-8"))?;
+            let value =
+                decode(value).ok_or_else(|| at(known, raw.all(known).count(), "the value is not UTF-8"))?;
             if raw.all(known).count() == MAX_VALUES {
                 return Err(at(known, MAX_VALUES, format!("at most {MAX_VALUES} values are taken")));
             }
@@ -97,11 +108,13 @@ impl Raw {
     }
 
     fn filter(&self) -> Result<Filter, Problem> {
-        Filter::parse(&self.list("type"), &self.list("key"), &self.list("where")).map_err(|error| Problem::Parameter {
-            name: error.parameter.to_owned(),
-            index: error.index,
-            column: Some(error.column),
-            detail: error.message,
+        Filter::parse(&self.list("type"), &self.list("key"), &self.list("where")).map_err(|error| {
+            Problem::Parameter {
+                name: error.parameter.to_owned(),
+                index: error.index,
+                column: Some(error.column),
+                detail: error.message,
+            }
         })
     }
 
@@ -128,7 +141,8 @@ impl Raw {
             if text == "event" {
                 event = true;
             } else {
-                every = bounded("heartbeat", index, text, (FASTEST_HEARTBEAT.min(default), HEARTBEAT_BOUNDS.1))?;
+                every =
+                    bounded("heartbeat", index, text, (FASTEST_HEARTBEAT.min(default), HEARTBEAT_BOUNDS.1))?;
             }
         }
         Ok((every, event))
@@ -142,10 +156,17 @@ impl Raw {
     }
 }
 
-fn bounded(name: &'static str, index: usize, text: &str, (low, high): (Duration, Duration)) -> Result<Duration, Problem> {
+fn bounded(
+    name: &'static str,
+    index: usize,
+    text: &str,
+    (low, high): (Duration, Duration),
+) -> Result<Duration, Problem> {
     let span: Span = text.parse().map_err(|error: String| at(name, index, error))?;
     match span.get() {
-        span if span < low || span > high => Err(at(name, index, format!("a time from {low:?} to {high:?} is taken"))),
+        span if span < low || span > high => {
+            Err(at(name, index, format!("a time from {low:?} to {high:?} is taken")))
+        }
         span => Ok(span),
     }
 }
@@ -165,6 +186,53 @@ fn reserved(name: &'static str, value: &str) -> Problem {
 }
 
 fn unknown(name: &str) -> Problem {
-    let nearest = NAMES.into_iter().min_by_key(|known| strsim::damerau_levenshtein(known, name)).unwrap_or("topic");
+    let nearest =
+        NAMES.into_iter().min_by_key(|known| strsim::damerau_levenshtein(known, name)).unwrap_or("topic");
     Problem::parameter(name, format!("there is no such parameter; the nearest is {nearest:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn detail(query: &str) -> String {
+        match Raw::split(query) {
+            Err(Problem::Parameter { detail, .. }) => detail,
+            _ => panic!("{query} was taken"),
+        }
+    }
+
+    #[test]
+    fn values_are_form_encoded_and_come_in_order() {
+        let raw = Raw::split("where=value.a%3D1+2&topic=b&where=key=x&&topic=a").unwrap();
+        assert_eq!(raw.list("where"), ["value.a=1 2", "key=x"]);
+        assert_eq!(raw.topics().unwrap(), ["b", "a"]);
+    }
+
+    #[test]
+    fn the_nearest_name_is_the_one_that_was_meant() {
+        for (typo, meant) in
+            [("topics", "topic"), ("lastEventId", "last_event_id"), ("form", "from"), ("wehre", "where")]
+        {
+            assert!(detail(&format!("{typo}=1")).contains(&format!("{meant:?}")), "{typo}");
+        }
+    }
+
+    #[test]
+    fn one_parameter_does_not_fill_the_memory() {
+        assert!(detail(&"key=a&".repeat(MAX_VALUES + 1)).contains("at most"));
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_can_be_typed_breaks_it(query in ".{0,200}", name in proptest::sample::select(&NAMES[..])) {
+            let _ = Raw::split(&query);
+            if let Ok(raw) = Raw::split(&format!("{name}={query}")) {
+                let _ = (raw.topics(), raw.filter(), raw.from(), raw.envelope(Envelope::None));
+                let _ = (raw.heartbeat(Duration::from_secs(15)), raw.retry(Duration::from_secs(2)));
+            }
+        }
+    }
 }

@@ -14,7 +14,12 @@ use crate::problem::{Passing, Problem};
 use crate::stream::{jittered, stream_headers};
 
 /// The answer for a condition that passes; `last_event_id` makes the difference.
-pub(crate) fn response(passing: Passing, last_event_id: Option<&str>, retry: Duration, trace_id: &str) -> Response<Body> {
+pub(crate) fn response(
+    passing: Passing,
+    last_event_id: Option<&str>,
+    retry: Duration,
+    trace_id: &str,
+) -> Response<Body> {
     match last_event_id {
         None => Problem::Passing(passing).response(trace_id),
         Some(id) => in_stream(&passing, id, retry, trace_id),

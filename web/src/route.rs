@@ -48,7 +48,10 @@ pub(crate) struct App {
 enum Stop {
     Problem(Problem),
     /// Told by status or within a stream, according to the last event id.
-    Passing { passing: Passing, last_event_id: Option<String> },
+    Passing {
+        passing: Passing,
+        last_event_id: Option<String>,
+    },
 }
 
 impl From<Problem> for Stop {
@@ -74,7 +77,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
 }
 
 pub(crate) async fn unknown(uri: Uri, headers: HeaderMap) -> Response<Body> {
-    let detail = format!("there is no route {:?}; streams are at /t/{{tenant}}/events and /events", uri.path());
+    let detail =
+        format!("there is no route {:?}; streams are at /t/{{tenant}}/events and /events", uri.path());
     Problem::NotFound { detail }.response(&trace_id(&headers))
 }
 
@@ -117,6 +121,7 @@ async fn begin(app: &Arc<App>, request: &Head, trace_id: &str) -> Result<Respons
     let passing = |passing| Stop::Passing { passing, last_event_id: last_event_id.clone() };
     check_phase(app).map_err(passing)?;
     let place = app.limits.enter(&tenant, address).map_err(passing)?;
+    tracing::debug!(tenant = tenant.as_str(), %address, trace_id, resumes = last_event_id.is_some(), "a stream begins");
     let subscription = subscribe(app, tenant, &query, last_event_id.clone()).await?;
     Ok(stream::response(parts(app, &caller, &query, subscription, place, trace_id)))
 }
@@ -127,14 +132,21 @@ fn headers_only() -> Response<Body> {
     response
 }
 
-fn parts(app: &App, caller: &Caller, query: &Query, subscription: Subscription, place: Place, trace_id: &str) -> Parts {
+fn parts(
+    app: &App,
+    caller: &Caller,
+    query: &Query,
+    subscription: Subscription,
+    place: Place,
+    trace_id: &str,
+) -> Parts {
     let settings = &app.settings;
     let mut drain = app.drain.watch();
     // A stream that began just before the closing must see it as news.
     drain.mark_changed();
     Parts {
         subscription,
-        place,
+        _place: place,
         metrics: Arc::clone(&app.metrics),
         status: app.bridge.health().watch_status(),
         drain,
@@ -168,7 +180,9 @@ fn tenant(app: &App, path: &str, caller: &Caller) -> Result<TenantId, Problem> {
 
 fn decode_tenant(segment: &str) -> Result<String, Problem> {
     let decoded = percent_decode_str(segment).decode_utf8();
-    decoded.map(|name| name.into_owned()).map_err(|_| Problem::Tenant { detail: "it is not UTF-8".to_owned() })
+    decoded
+        .map(|name| name.into_owned())
+        .map_err(|_| Problem::Tenant { detail: "it is not UTF-8".to_owned() })
 }
 
 fn unclear_tenant(caller: &Caller) -> Problem {
@@ -182,7 +196,8 @@ fn unclear_tenant(caller: &Caller) -> Problem {
 /// The header wins over the parameter. Empty is none: a browser that has no id yet sends none.
 fn last_event_id(headers: &HeaderMap, raw: &Raw) -> Result<Option<String>, Problem> {
     let parameter = raw.one("last_event_id")?;
-    let header = headers.get("last-event-id").map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let header =
+        headers.get("last-event-id").map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     let id = header.filter(|id| !id.is_empty()).or(parameter.map(str::to_owned));
     Ok(id.filter(|id| !id.is_empty()))
 }
@@ -200,7 +215,12 @@ fn check_phase(app: &App) -> Result<(), Passing> {
     Ok(())
 }
 
-async fn subscribe(app: &App, tenant: TenantId, query: &Query, last_event_id: Option<String>) -> Result<Subscription, Stop> {
+async fn subscribe(
+    app: &App,
+    tenant: TenantId,
+    query: &Query,
+    last_event_id: Option<String>,
+) -> Result<Subscription, Stop> {
     let request = SubscribeRequest {
         tenant,
         topics: query.topics.clone(),

@@ -96,7 +96,11 @@ impl Server {
     }
 
     pub(crate) fn stopper(&self) -> Stopper {
-        Stopper { places: Arc::clone(&self.places), max_connections: self.max_connections, order: self.order.clone() }
+        Stopper {
+            places: Arc::clone(&self.places),
+            max_connections: self.max_connections,
+            order: self.order.clone(),
+        }
     }
 
     /// Accepts for ever; dropping the future closes the listener and leaves the connections to the stopper.
@@ -108,7 +112,8 @@ impl Server {
             let Ok(place) = Arc::clone(&self.places).acquire_owned().await else { return };
             match self.listener.accept().await {
                 Ok((socket, peer)) => {
-                    let connection = Connection { router: self.router.clone(), order: self.order.subscribe(), place };
+                    let connection =
+                        Connection { router: self.router.clone(), order: self.order.subscribe(), place };
                     tokio::spawn(connection.serve(Arc::clone(&builder), socket, peer));
                 }
                 Err(error) => recover(&error, &mut said).await,
@@ -171,7 +176,8 @@ fn builder() -> Builder<TokioExecutor> {
 fn tune(socket: &TcpStream) -> io::Result<()> {
     socket.set_nodelay(true)?;
     let socket = SockRef::from(socket);
-    let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(10));
+    let keepalive =
+        TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(10));
     socket.set_tcp_keepalive(&keepalive.with_retries(6))?;
     #[cfg(target_os = "linux")]
     socket.set_tcp_notsent_lowat(NOTSENT_LOWAT)?;
@@ -199,14 +205,19 @@ impl Connection {
         let mut serving = pin!(builder.serve_connection(TokioIo::new(socket), service));
         let mut finishing = false;
         let mut look = pin!(tokio::time::sleep(HEADER_TIMEOUT));
+        let mut answered = 0;
         loop {
             tokio::select! {
                 _ = serving.as_mut() => break,
                 // Also for what hyper has no limit of its own: a preface never finished, HTTP/2 without streams.
-                () = look.as_mut() => match busy.is_idle() {
-                    true => break,
-                    false => look.as_mut().reset(Instant::now() + LOOK_BUSY),
-                },
+                () = look.as_mut() => {
+                    let (idle, begun) = (busy.is_idle(), busy.begun());
+                    if idle && begun == answered {
+                        break;
+                    }
+                    answered = begun;
+                    look.as_mut().reset(Instant::now() + if idle { HEADER_TIMEOUT } else { LOOK_BUSY });
+                }
                 Ok(()) = order.changed() => match *order.borrow_and_update() {
                     Order::Stop => break,
                     Order::Finish if !finishing => {
@@ -233,26 +244,31 @@ async fn answer(
     Ok(response.map(|body| Watched { body, _at_work: at_work }))
 }
 
-/// How many responses of a connection are under way.
+/// How many responses of a connection are under way, and how many have begun at all.
 #[derive(Clone, Default)]
-struct Busy(Arc<AtomicUsize>);
+struct Busy(Arc<(AtomicUsize, AtomicUsize)>);
 
 struct AtWork(Busy);
 
 impl Busy {
     fn enter(&self) -> AtWork {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.0.0.fetch_add(1, Ordering::Relaxed);
+        self.0.1.fetch_add(1, Ordering::Relaxed);
         AtWork(self.clone())
     }
 
     fn is_idle(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == 0
+        self.0.0.load(Ordering::Relaxed) == 0
+    }
+
+    fn begun(&self) -> usize {
+        self.0.1.load(Ordering::Relaxed)
     }
 }
 
 impl Drop for AtWork {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.0.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -266,7 +282,10 @@ impl http_body::Body for Watched {
     type Data = Bytes;
     type Error = axum::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         Pin::new(&mut self.body).poll_frame(context)
     }
 

@@ -12,7 +12,8 @@ use crate::cors::Origins;
 /// The shortest HS256 key (RFC 7518, section 3.2: as long as the hash).
 const MIN_SECRET_BYTES: usize = 32;
 /// Heartbeats closer than this only warm the room; wider ones outlast the idle limits of proxies.
-pub(crate) const HEARTBEAT_BOUNDS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3600));
+pub(crate) const HEARTBEAT_BOUNDS: (Duration, Duration) =
+    (Duration::from_millis(100), Duration::from_secs(3600));
 /// A reconnect sooner than this is a busy loop.
 pub(crate) const RETRY_BOUNDS: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(3600));
 
@@ -24,7 +25,12 @@ pub struct Args {
     #[arg(long = "listen", env = "TAILRACE_LISTEN", default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
     listen: String,
     /// Address of /healthz, /readyz and /metrics, as HOST:PORT
-    #[arg(long = "admin-listen", env = "TAILRACE_ADMIN_LISTEN", default_value = "127.0.0.1:9464", value_name = "ADDRESS")]
+    #[arg(
+        long = "admin-listen",
+        env = "TAILRACE_ADMIN_LISTEN",
+        default_value = "127.0.0.1:9464",
+        value_name = "ADDRESS"
+    )]
     admin_listen: String,
     /// Who may read: `jwt` (a bearer token per tenant) or `none` (everybody reads every tenant)
     #[arg(long = "auth", env = "TAILRACE_AUTH", default_value = "jwt", value_name = "KIND")]
@@ -45,10 +51,20 @@ pub struct Args {
     #[arg(long = "jwt-audience", env = "TAILRACE_JWT_AUDIENCE", default_value = "", value_name = "AUDIENCE")]
     jwt_audience: String,
     /// Claim that holds the tenant, or a list of tenants
-    #[arg(long = "jwt-tenant-claim", env = "TAILRACE_JWT_TENANT_CLAIM", default_value = "tenant_id", value_name = "CLAIM")]
+    #[arg(
+        long = "jwt-tenant-claim",
+        env = "TAILRACE_JWT_TENANT_CLAIM",
+        default_value = "tenant_id",
+        value_name = "CLAIM"
+    )]
     jwt_tenant_claim: String,
     /// Scope that a token must have, `{tenant}` standing for the tenant; empty: the claim alone decides
-    #[arg(long = "jwt-scope", env = "TAILRACE_JWT_SCOPE", default_value = "event:read:{tenant}", value_name = "SCOPE")]
+    #[arg(
+        long = "jwt-scope",
+        env = "TAILRACE_JWT_SCOPE",
+        default_value = "event:read:{tenant}",
+        value_name = "SCOPE"
+    )]
     jwt_scope: String,
     /// Origins whose pages may read streams, comma-separated; `*` is any, `http://localhost:*` any port; empty: none but the server's own
     #[arg(long = "cors-origins", env = "TAILRACE_CORS_ORIGINS", default_value = "", value_name = "ORIGINS")]
@@ -69,31 +85,76 @@ pub struct Args {
     #[arg(long = "drain-delay", env = "TAILRACE_DRAIN_DELAY", default_value = "5s", value_name = "TIME")]
     drain_delay: String,
     /// Time in which all streams are closed after that, with a unit; what is still open then is cut
-    #[arg(long = "drain-timeout", env = "TAILRACE_DRAIN_TIMEOUT", default_value = "20s", value_name = "TIME")]
+    #[arg(
+        long = "drain-timeout",
+        env = "TAILRACE_DRAIN_TIMEOUT",
+        default_value = "20s",
+        value_name = "TIME"
+    )]
     drain_timeout: String,
     /// Age at which a stream is closed and comes back, with a unit; 0s: none
-    #[arg(long = "max-connection-age", env = "TAILRACE_MAX_CONNECTION_AGE", default_value = "0s", value_name = "TIME")]
+    #[arg(
+        long = "max-connection-age",
+        env = "TAILRACE_MAX_CONNECTION_AGE",
+        default_value = "0s",
+        value_name = "TIME"
+    )]
     max_connection_age: String,
     /// Open streams in all; 0: no limit
-    #[arg(long = "max-streams", env = "TAILRACE_MAX_STREAMS", default_value = "100000", value_name = "COUNT")]
+    #[arg(
+        long = "max-streams",
+        env = "TAILRACE_MAX_STREAMS",
+        default_value = "100000",
+        value_name = "COUNT"
+    )]
     max_streams: String,
     /// Open streams of one tenant; 0: no limit
-    #[arg(long = "max-streams-per-tenant", env = "TAILRACE_MAX_STREAMS_PER_TENANT", default_value = "10000", value_name = "COUNT")]
+    #[arg(
+        long = "max-streams-per-tenant",
+        env = "TAILRACE_MAX_STREAMS_PER_TENANT",
+        default_value = "10000",
+        value_name = "COUNT"
+    )]
     max_streams_per_tenant: String,
     /// Open streams of one address (of one /64 for IPv6); 0: no limit
-    #[arg(long = "max-streams-per-address", env = "TAILRACE_MAX_STREAMS_PER_ADDRESS", default_value = "0", value_name = "COUNT")]
+    #[arg(
+        long = "max-streams-per-address",
+        env = "TAILRACE_MAX_STREAMS_PER_ADDRESS",
+        default_value = "0",
+        value_name = "COUNT"
+    )]
     max_streams_per_address: String,
     /// New streams of one tenant, as in `100/s`; 0: no limit
-    #[arg(long = "connect-rate-per-tenant", env = "TAILRACE_CONNECT_RATE_PER_TENANT", default_value = "0", value_name = "RATE")]
+    #[arg(
+        long = "connect-rate-per-tenant",
+        env = "TAILRACE_CONNECT_RATE_PER_TENANT",
+        default_value = "0",
+        value_name = "RATE"
+    )]
     connect_rate_per_tenant: String,
     /// New streams of one address, as in `100/s`; 0: no limit
-    #[arg(long = "connect-rate-per-address", env = "TAILRACE_CONNECT_RATE_PER_ADDRESS", default_value = "0", value_name = "RATE")]
+    #[arg(
+        long = "connect-rate-per-address",
+        env = "TAILRACE_CONNECT_RATE_PER_ADDRESS",
+        default_value = "0",
+        value_name = "RATE"
+    )]
     connect_rate_per_address: String,
     /// Events that one stream gets, as in `100/s`; 0: no limit. A stream over it is read later, nothing is dropped
-    #[arg(long = "stream-event-rate", env = "TAILRACE_STREAM_EVENT_RATE", default_value = "0", value_name = "RATE")]
+    #[arg(
+        long = "stream-event-rate",
+        env = "TAILRACE_STREAM_EVENT_RATE",
+        default_value = "0",
+        value_name = "RATE"
+    )]
     stream_event_rate: String,
     /// Bytes that one stream gets, as in `64KiB/s`; 0: no limit. A stream over it is read later, nothing is dropped
-    #[arg(long = "stream-byte-rate", env = "TAILRACE_STREAM_BYTE_RATE", default_value = "0", value_name = "RATE")]
+    #[arg(
+        long = "stream-byte-rate",
+        env = "TAILRACE_STREAM_BYTE_RATE",
+        default_value = "0",
+        value_name = "RATE"
+    )]
     stream_byte_rate: String,
 }
 
@@ -150,12 +211,19 @@ impl Args {
             retry: span_within("TAILRACE_RETRY", &self.retry, RETRY_BOUNDS)?,
             drain_delay: span("TAILRACE_DRAIN_DELAY", &self.drain_delay)?,
             drain_timeout: span("TAILRACE_DRAIN_TIMEOUT", &self.drain_timeout)?,
-            max_age: Some(span("TAILRACE_MAX_CONNECTION_AGE", &self.max_connection_age)?).filter(|age| !age.is_zero()),
+            max_age: Some(span("TAILRACE_MAX_CONNECTION_AGE", &self.max_connection_age)?)
+                .filter(|age| !age.is_zero()),
             max_streams: count("TAILRACE_MAX_STREAMS", &self.max_streams)?,
             max_streams_per_tenant: count("TAILRACE_MAX_STREAMS_PER_TENANT", &self.max_streams_per_tenant)?,
-            max_streams_per_address: count("TAILRACE_MAX_STREAMS_PER_ADDRESS", &self.max_streams_per_address)?,
+            max_streams_per_address: count(
+                "TAILRACE_MAX_STREAMS_PER_ADDRESS",
+                &self.max_streams_per_address,
+            )?,
             connect_rate_per_tenant: rate("TAILRACE_CONNECT_RATE_PER_TENANT", &self.connect_rate_per_tenant)?,
-            connect_rate_per_address: rate("TAILRACE_CONNECT_RATE_PER_ADDRESS", &self.connect_rate_per_address)?,
+            connect_rate_per_address: rate(
+                "TAILRACE_CONNECT_RATE_PER_ADDRESS",
+                &self.connect_rate_per_address,
+            )?,
             stream_event_rate: rate("TAILRACE_STREAM_EVENT_RATE", &self.stream_event_rate)?,
             stream_byte_rate: rate("TAILRACE_STREAM_BYTE_RATE", &self.stream_byte_rate)?,
         })
@@ -178,7 +246,8 @@ impl Args {
     }
 
     fn secret(&self) -> Result<&str, SettingError> {
-        let accepted = "a secret of 32 bytes or more, for tokens signed with HS256; or set TAILRACE_AUTH=none";
+        let accepted =
+            "a secret of 32 bytes or more, for tokens signed with HS256; or set TAILRACE_AUTH=none";
         match self.jwt_secret.as_deref() {
             None | Some("") => Err(wrong("TAILRACE_JWT_SECRET", "", accepted)),
             Some(secret) if secret.len() < MIN_SECRET_BYTES => {
@@ -206,6 +275,11 @@ impl Args {
 }
 
 impl WebSettings {
+    /// Where streams will be served; port 0 is one of the system's choice.
+    pub fn listen(&self) -> SocketAddr {
+        self.listen
+    }
+
     /// Whether anybody may read any tenant.
     pub fn is_open(&self) -> bool {
         matches!(self.auth, Auth::None)
@@ -224,9 +298,11 @@ fn wrong(variable: &'static str, value: &str, accepted: impl Into<String>) -> Se
 fn refuse_for_now(variable: &'static str, value: Option<&str>) -> Result<(), SettingError> {
     match value {
         None | Some("") => Ok(()),
-        Some(value) => {
-            Err(wrong(variable, value, "nothing yet: it is not available in this version, which checks tokens with TAILRACE_JWT_SECRET"))
-        }
+        Some(value) => Err(wrong(
+            variable,
+            value,
+            "nothing yet: it is not available in this version, which checks tokens with TAILRACE_JWT_SECRET",
+        )),
     }
 }
 
@@ -244,7 +320,11 @@ fn span(variable: &'static str, value: &str) -> Result<Duration, SettingError> {
     parse::<Span>(variable, value).map(|span| span.get())
 }
 
-fn span_within(variable: &'static str, value: &str, (low, high): (Duration, Duration)) -> Result<Duration, SettingError> {
+fn span_within(
+    variable: &'static str,
+    value: &str,
+    (low, high): (Duration, Duration),
+) -> Result<Duration, SettingError> {
     let span = span(variable, value)?;
     if span < low || span > high {
         return Err(wrong(variable, value, format!("a time from {low:?} to {high:?}")));

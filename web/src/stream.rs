@@ -61,7 +61,8 @@ impl End {
 /// What a stream is made of.
 pub(crate) struct Parts {
     pub(crate) subscription: Subscription,
-    pub(crate) place: Place,
+    /// Held for as long as the stream is there.
+    pub(crate) _place: Place,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) status: watch::Receiver<Status>,
     pub(crate) drain: watch::Receiver<Phase>,
@@ -89,6 +90,7 @@ struct Stream {
     state: State,
     out: VecDeque<Bytes>,
     last_write: Instant,
+    last_beat: Instant,
     /// Set where the rate has been used up.
     paced_until: Option<Instant>,
     /// The soonest deadline that ends the stream, and why.
@@ -123,7 +125,9 @@ pub(crate) fn jittered(time: Duration) -> Duration {
 impl Stream {
     fn new(parts: Parts) -> Stream {
         let now = Instant::now();
-        let aged = parts.max_age.map(|age| (now + age.mul_f64(1.0 - rand::rng().random_range(0.0..AGE_JITTER)), End::MaxAge));
+        let aged = parts
+            .max_age
+            .map(|age| (now + age.mul_f64(1.0 - rand::rng().random_range(0.0..AGE_JITTER)), End::MaxAge));
         let expired = parts.token_remaining.map(|left| (now + left.min(NEVER), End::TokenExpired));
         let end = [aged, expired].into_iter().flatten().min_by_key(|(at, _)| *at);
         Stream {
@@ -131,6 +135,7 @@ impl Stream {
             state: State::Priming,
             out: VecDeque::new(),
             last_write: now,
+            last_beat: now,
             paced_until: None,
             end,
             parts,
@@ -180,11 +185,11 @@ impl Stream {
             let status = *self.parts.status.borrow_and_update();
             return self.say_status(status);
         }
+        if now >= self.next_beat() {
+            return self.beat();
+        }
         if !self.is_paced(now) && self.read() {
             return;
-        }
-        if now >= self.last_write + self.parts.heartbeat {
-            return self.beat();
         }
         self.wait().await;
     }
@@ -215,12 +220,23 @@ impl Stream {
         }
     }
 
+    /// A comment or an id breaks silence. The event also comes amid traffic: a script may listen to none of it.
+    fn next_beat(&self) -> Instant {
+        let since = if self.parts.heartbeat_event { self.last_beat } else { self.last_write };
+        since + self.parts.heartbeat
+    }
+
     fn beat(&mut self) {
+        self.last_beat = Instant::now();
         let id = self.parts.subscription.progress();
         let block = match (self.parts.heartbeat_event, id) {
-            (true, id) => {
-                Control { event: "tailrace.heartbeat", data: json!({ "time": unix_millis() }), id, retry_ms: None }.encode()
+            (true, id) => Control {
+                event: "tailrace.heartbeat",
+                data: json!({ "time": unix_millis() }),
+                id,
+                retry_ms: None,
             }
+            .encode(),
             (false, Some(id)) => Control::progress(&id),
             (false, None) => Control::comment(),
         };
@@ -248,12 +264,17 @@ impl Stream {
     fn finish(&mut self, end: End) {
         let retry_ms = jittered(self.parts.retry).as_millis() as u64;
         let (event, data) = match end {
-            End::TokenExpired => ("tailrace.error", json!({
-                "code": "token_expired", "message": "the token has expired: come back with a new one",
-                "retry_ms": retry_ms, "trace_id": self.parts.trace_id,
-            })),
+            End::TokenExpired => (
+                "tailrace.error",
+                json!({
+                    "code": "token_expired", "message": "the token has expired: come back with a new one",
+                    "retry_ms": retry_ms, "trace_id": self.parts.trace_id,
+                }),
+            ),
             End::MaxAge => ("tailrace.drain", json!({ "code": "max_age", "retry_ms": retry_ms })),
-            End::Drain | End::Client | End::Cut => ("tailrace.drain", json!({ "code": "draining", "retry_ms": retry_ms })),
+            End::Drain | End::Client | End::Cut => {
+                ("tailrace.drain", json!({ "code": "draining", "retry_ms": retry_ms }))
+            }
         };
         let id = Some(self.parts.subscription.id());
         self.say(Control { event, data, id, retry_ms: Some(retry_ms) }.encode());
@@ -263,8 +284,10 @@ impl Stream {
 
     /// Waits for news, for a change, or for the next deadline.
     async fn wait(&mut self) {
-        let heartbeat = self.last_write + self.parts.heartbeat;
-        let due = [self.paced_until, self.end.map(|(at, _)| at)].into_iter().flatten().fold(heartbeat, Instant::min);
+        let due = [self.paced_until, self.end.map(|(at, _)| at)]
+            .into_iter()
+            .flatten()
+            .fold(self.next_beat(), Instant::min);
         // An early firing costs one look around; resetting the timer for each event would cost more.
         if self.timer.is_elapsed() || due < self.timer.deadline() {
             self.timer.as_mut().reset(due);

@@ -9,13 +9,13 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tailrace_bridge::{Bridge, TenantRules};
 
+use crate::admin;
 use crate::drain::Drain;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::route::{self, App};
 use crate::server::Server;
 use crate::settings::WebSettings;
-use crate::admin;
 
 /// Connections beside streams: refusals, the console, requests being read.
 const SPARE_CONNECTIONS: usize = 1024;
@@ -23,7 +23,7 @@ const SPARE_CONNECTIONS: usize = 1024;
 const MAX_CONNECTIONS: usize = 1 << 20;
 /// Operators and scrapers.
 const ADMIN_CONNECTIONS: u32 = 64;
-/// How often old entries of rate limits go, and the recorder's histograms are emptied.
+/// How often old entries of rate limits go.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// The bound web side.
@@ -31,11 +31,10 @@ pub struct Web {
     app: Arc<App>,
     server: Server,
     admin: Server,
-    prometheus: PrometheusHandle,
 }
 
 impl Web {
-    /// Binds both addresses; nothing is answered before [`Web::run`].
+    /// Binds both addresses; nothing is answered before [`Web::run`]. The caller runs the recorder's upkeep.
     ///
     /// # Errors
     /// Where an address cannot be bound; the message names it.
@@ -51,10 +50,11 @@ impl Web {
         let (listen, admin_listen) = (settings.listen, settings.admin_listen);
         let max_connections = connections(settings.max_streams);
         let app = Arc::new(App { settings, bridge, rules, limits, drain: Drain::new(), metrics });
-        let server = Server::bind(listen, route::router(Arc::clone(&app)), max_connections).map_err(naming(listen))?;
-        let admin = admin::router(app.bridge.clone(), prometheus.clone());
+        let server =
+            Server::bind(listen, route::router(Arc::clone(&app)), max_connections).map_err(naming(listen))?;
+        let admin = admin::router(app.bridge.clone(), prometheus);
         let admin = Server::bind(admin_listen, admin, ADMIN_CONNECTIONS).map_err(naming(admin_listen))?;
-        Ok(Web { app, server, admin, prometheus })
+        Ok(Web { app, server, admin })
     }
 
     /// Where streams are served; the port is the real one where 0 was asked for.
@@ -72,22 +72,20 @@ impl Web {
     /// Draining: readiness turns red at once; new streams are still taken during the drain delay; then all streams are
     /// ended within the drain timeout, each with `tailrace.drain` and its id. Dropping the future stops accepting only.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Web { app, server, admin, prometheus } = self;
+        let Web { app, server, admin } = self;
         let (streams, operators) = (server.stopper(), admin.stopper());
-        {
-            let end = async {
-                shutdown.await;
-                drain(&app).await;
-                // While the listener still accepts: what comes now is refused and told when to come again.
-                streams.stop().await;
-            };
-            tokio::select! {
-                () = end => {}
-                () = server.run() => {}
-                () = admin.run() => {}
-                () = sweep(&app, &prometheus) => {}
-            }
+        let end = async {
+            shutdown.await;
+            // Meanwhile the listener still accepts: what comes now is refused and told when to come again.
+            drain(&app).await;
+        };
+        tokio::select! {
+            () = end => {}
+            () = server.run() => {}
+            () = admin.run() => {}
+            () = sweep(&app) => {}
         }
+        streams.stop().await;
         operators.stop().await;
     }
 }
@@ -98,15 +96,17 @@ async fn drain(app: &App) {
     tracing::info!(streams = app.limits.streams(), delay = ?settings.drain_delay, "draining");
     tokio::time::sleep(settings.drain_delay).await;
     if !app.drain.close(&app.limits, settings.drain_timeout).await {
-        tracing::warn!(streams = app.limits.streams(), "streams are cut: they did not end within the drain timeout");
+        tracing::warn!(
+            streams = app.limits.streams(),
+            "streams are cut: they did not end within the drain timeout"
+        );
     }
 }
 
-async fn sweep(app: &App, prometheus: &PrometheusHandle) {
+async fn sweep(app: &App) {
     loop {
         tokio::time::sleep(SWEEP_EVERY).await;
         app.limits.sweep();
-        prometheus.run_upkeep();
     }
 }
 
@@ -115,7 +115,8 @@ fn naming(address: SocketAddr) -> impl Fn(io::Error) -> io::Error {
 }
 
 fn connections(max_streams: usize) -> u32 {
-    let wanted = if max_streams == 0 { MAX_CONNECTIONS } else { max_streams.saturating_add(SPARE_CONNECTIONS) };
+    let wanted =
+        if max_streams == 0 { MAX_CONNECTIONS } else { max_streams.saturating_add(SPARE_CONNECTIONS) };
     wanted.min(MAX_CONNECTIONS) as u32
 }
 
@@ -126,6 +127,10 @@ fn raise_descriptors(max_streams: usize) {
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     let now = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
     if let Some(now) = now.filter(|now| *now < wanted) {
-        tracing::warn!(limit = now, wanted, "the limit of file descriptors is below TAILRACE_MAX_STREAMS; raise it (ulimit -n)");
+        tracing::warn!(
+            limit = now,
+            wanted,
+            "the limit of file descriptors is below TAILRACE_MAX_STREAMS; raise it (ulimit -n)"
+        );
     }
 }

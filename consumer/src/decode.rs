@@ -1,0 +1,164 @@
+//! From librdkafka's message to a record of the bridge: its tenant and its event type, by the rules.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tailrace_bridge::{EventTypeRule, NewRecord, RawRecord, TenantRules};
+
+use crate::metrics;
+use crate::native::Message;
+
+/// The same thing about the same topic is said at most this often.
+const SAY_EVERY: Duration = Duration::from_secs(60);
+/// Topics and reasons remembered for that; beyond it nothing new is said.
+const MAX_SAID: usize = 10_000;
+
+/// Whether what a record lacks is counted and said, or was already, when the tail came by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tell {
+    Loudly,
+    Silently,
+}
+
+/// Applies the rules. Shared by the tail and by the readers of history, which must agree.
+#[derive(Debug)]
+pub(crate) struct Decoder {
+    rules: Arc<TenantRules>,
+    event_type: EventTypeRule,
+    said: Limiter,
+}
+
+impl Decoder {
+    pub(crate) fn new(rules: Arc<TenantRules>, event_type: EventTypeRule) -> Decoder {
+        Decoder { rules, event_type, said: Limiter::default() }
+    }
+
+    /// The records of messages of one topic, in their order; those of no tenant are left out.
+    pub(crate) fn batch<T>(
+        &self,
+        topic: &str,
+        messages: &[&Message],
+        tell: Tell,
+        take: impl FnOnce(&[NewRecord<'_>]) -> T,
+    ) -> T {
+        // All headers first, in one run of memory: records hold slices of it.
+        let mut headers = Vec::new();
+        let ranges: Vec<Range<usize>> = messages
+            .iter()
+            .map(|message| {
+                let start = headers.len();
+                message.headers(&mut headers);
+                start..headers.len()
+            })
+            .collect();
+        let records: Vec<NewRecord<'_>> = messages
+            .iter()
+            .zip(ranges)
+            .filter_map(|(message, range)| self.record(topic, message, &headers[range], tell))
+            .collect();
+        take(&records)
+    }
+
+    fn record<'a>(
+        &self,
+        topic: &str,
+        message: &'a Message,
+        headers: &'a [(&'a str, Option<&'a [u8]>)],
+        tell: Tell,
+    ) -> Option<NewRecord<'a>> {
+        let raw = RawRecord { key: message.key(), value: message.value(), headers };
+        let tenant = match self.rules.tenant_of(topic, &raw) {
+            Ok(tenant) => tenant,
+            Err(error) => {
+                if tell == Tell::Loudly {
+                    metrics::unroutable(topic, error.reason());
+                    self.say(topic, error.reason(), message, &error.to_string());
+                }
+                return None;
+            }
+        };
+        let event_type = self.event_type.event_type_of(topic, &raw).unwrap_or_else(|reason| {
+            if tell == Tell::Loudly {
+                metrics::undecodable(topic, reason);
+                self.say(topic, reason, message, &format!("its event type is not used: {}", words(reason)));
+            }
+            None
+        });
+        Some(NewRecord {
+            offset: message.offset(),
+            epoch: message.leader_epoch(),
+            timestamp: message.timestamp(),
+            key: raw.key,
+            value: raw.value,
+            headers,
+            tenant,
+            event_type: event_type.map(Cow::Owned),
+        })
+    }
+
+    fn say(&self, topic: &str, reason: &'static str, message: &Message, text: &str) {
+        if self.said.allows(topic, reason, Instant::now()) {
+            tracing::warn!("{}", line(topic, message.partition(), message.offset(), text));
+        }
+    }
+}
+
+/// `orders[3]@1042: no header "tenant"; headers present: org, trace`
+fn line(topic: &str, partition: i32, offset: u64, text: &str) -> String {
+    format!("{topic}[{partition}]@{offset}: {text}")
+}
+
+fn words(reason: &str) -> &str {
+    match reason {
+        "reserved" => "the name is reserved",
+        "line_end" => "it holds a line end",
+        "not_utf8" => "it is not UTF-8",
+        "too_long" => "it is too long",
+        other => other,
+    }
+}
+
+/// Says yes once a minute for each topic and reason.
+#[derive(Debug, Default)]
+struct Limiter(Mutex<HashMap<(String, &'static str), Instant>>);
+
+impl Limiter {
+    fn allows(&self, topic: &str, reason: &'static str, now: Instant) -> bool {
+        let mut said = self.0.lock();
+        let key = (topic.to_owned(), reason);
+        let due = said.get(&key).is_none_or(|last| now.saturating_duration_since(*last) >= SAY_EVERY);
+        if !due || (said.len() >= MAX_SAID && !said.contains_key(&key)) {
+            return false;
+        }
+        said.insert(key, now);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_reason_of_the_same_topic_is_said_once_a_minute() {
+        let (limiter, start) = (Limiter::default(), Instant::now());
+        assert!(limiter.allows("orders", "no_header", start));
+        assert!(!limiter.allows("orders", "no_header", start + Duration::from_secs(59)));
+        assert!(limiter.allows("orders", "no_key", start));
+        assert!(limiter.allows("logs", "no_header", start));
+        assert!(limiter.allows("orders", "no_header", start + Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn a_line_says_where_and_why() {
+        let text = "no header \"tenant\"; headers present: org, trace";
+        assert_eq!(
+            line("orders", 3, 1042, text),
+            "orders[3]@1042: no header \"tenant\"; headers present: org, trace"
+        );
+    }
+}

@@ -1,0 +1,42 @@
+//! What can go wrong between this package and Kafka.
+
+use crate::native::Code;
+
+/// Kafka, or librdkafka, did not do what was asked of it.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum KafkaError {
+    /// The properties do not make a client.
+    #[error("the Kafka properties do not make a client: {0}")]
+    Config(String),
+    /// A request to the cluster failed.
+    #[error("{what}: {message}")]
+    #[non_exhaustive]
+    Request {
+        /// What was asked.
+        what: &'static str,
+        /// librdkafka's code for the failure.
+        code: Code,
+        /// librdkafka's words for it.
+        message: String,
+    },
+    /// A thread could not be started.
+    #[error("start a thread: {0}")]
+    Thread(String),
+}
+
+impl KafkaError {
+    /// Whether Kafka answered, and the answer was no.
+    pub(crate) fn is_denied(&self) -> bool {
+        matches!(self, KafkaError::Request { code, .. } if is_denied(*code))
+    }
+}
+
+/// Whether the code says that the credentials lack a permission.
+pub(crate) fn is_denied(code: Code) -> bool {
+    matches!(
+        code,
+        Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED
+            | Code::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED
+            | Code::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED
+    )
+}

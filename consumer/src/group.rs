@@ -1,0 +1,165 @@
+//! The membership of the consumer group. It shows presence and lag; where reading starts is never its decision.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tailrace_bridge::{Bridge, Partition};
+
+use crate::error::KafkaError;
+use crate::native::{Client, List, Rebalance, Role};
+use crate::settings::KafkaSettings;
+use crate::{metrics, properties};
+
+/// librdkafka's logical offset for the first record that there is.
+const BEGINNING: i64 = -2;
+
+/// One assigned partition.
+#[derive(Debug, Default)]
+struct Place {
+    /// The partition that its records belong to, as of the last seek; none while the bridge does not know it. Records
+    /// that come meanwhile are not taken: they come again after the seek.
+    partition: Option<Arc<Partition>>,
+    /// Whether its end has been reached at least once.
+    ended: bool,
+}
+
+/// What this member was assigned. Shared by the thread that polls and the one that watches.
+#[derive(Default)]
+pub(crate) struct Assignment(Mutex<HashMap<String, HashMap<i32, Place>>>);
+
+impl Assignment {
+    /// The partition that messages of this place belong to.
+    pub(crate) fn partition(&self, topic: &str, index: i32) -> Option<Arc<Partition>> {
+        self.0.lock().get(topic)?.get(&index)?.partition.clone()
+    }
+
+    pub(crate) fn note_end(&self, topic: &str, index: i32) {
+        if let Some(place) = self.0.lock().get_mut(topic).and_then(|places| places.get_mut(&index)) {
+            place.ended = true;
+        }
+    }
+
+    /// Of these partitions, how many are not assigned, and how many have not been read to their end yet.
+    pub(crate) fn lacking(&self, partitions: &[Arc<Partition>]) -> (usize, usize) {
+        let places = self.0.lock();
+        let place = |p: &Arc<Partition>| places.get(&**p.topic_name())?.get(&(p.index() as i32));
+        let unassigned = partitions.iter().filter(|p| place(p).is_none()).count();
+        let unread = partitions.iter().filter(|p| place(p).is_none_or(|place| !place.ended)).count();
+        (unassigned, unread)
+    }
+
+    pub(crate) fn clear(&self) {
+        self.0.lock().clear();
+    }
+
+    /// Takes up what the bridge knows differently by now (added, created again, deleted): what has to be sought.
+    fn sync(&self, bridge: &Bridge) -> Vec<Arc<Partition>> {
+        let mut moved = Vec::new();
+        for (topic, places) in self.0.lock().iter_mut() {
+            let known = bridge.topic(topic).map(|topic| topic.partitions()).unwrap_or_default();
+            for (index, place) in places.iter_mut() {
+                let now = known.get(*index as usize);
+                let same = match (&place.partition, now) {
+                    (Some(old), Some(new)) => Arc::ptr_eq(old, new),
+                    (None, None) => true,
+                    _ => false,
+                };
+                if !same {
+                    *place = Place { partition: now.cloned(), ended: false };
+                    moved.extend(now.cloned());
+                }
+            }
+        }
+        moved
+    }
+
+    fn add(&self, topic: &str, index: i32, partition: Option<Arc<Partition>>) {
+        let place = Place { partition, ended: false };
+        self.0.lock().entry(topic.to_owned()).or_default().insert(index, place);
+    }
+
+    fn remove(&self, topic: &str, index: i32) {
+        if let Some(places) = self.0.lock().get_mut(topic) {
+            places.remove(&index);
+        }
+    }
+}
+
+/// The member itself.
+pub(crate) struct Group {
+    client: Client,
+    assignment: Arc<Assignment>,
+}
+
+impl Group {
+    /// Connects in the background; joins with the first [`Group::subscribe`].
+    pub(crate) fn new(settings: &KafkaSettings, bridge: Bridge, assignment: Arc<Assignment>) -> Result<Group, KafkaError> {
+        assignment.clear();
+        let places = assignment.clone();
+        let on_rebalance = Box::new(move |client: &Client, kind: Rebalance, list: &List| match kind {
+            Rebalance::Assigned => assigned(client, &bridge, &places, list),
+            Rebalance::Revoked => revoked(client, &places, list),
+        });
+        let client = Client::new(&properties::member(settings), Role::Consumer(Some(on_rebalance)))?;
+        Ok(Group { client, assignment })
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(crate) fn subscribe(&self, topics: &[String]) -> Result<(), KafkaError> {
+        match topics {
+            [] => Ok(self.client.unsubscribe()),
+            topics => self.client.subscribe(topics),
+        }
+    }
+
+    /// Goes on at the heads of what the bridge knows differently by now.
+    pub(crate) fn sync(&self, bridge: &Bridge) {
+        self.seek(&self.assignment.sync(bridge));
+    }
+
+    /// Goes on at the heads of these partitions. What was fetched before is not delivered any more.
+    pub(crate) fn seek(&self, partitions: &[Arc<Partition>]) {
+        if partitions.is_empty() {
+            return;
+        }
+        let mut list = List::new(partitions.len());
+        for partition in partitions {
+            list.add_position(partition.topic_name(), partition.index() as i32, partition.head());
+        }
+        if let Err(error) = self.client.seek(&list) {
+            tracing::warn!(%error, "seek failed; it is tried again when the partition is found lost");
+        }
+    }
+}
+
+/// Gives every partition an explicit offset: the log's head. What the bridge does not know yet is read from its first
+/// record, to be sought once it does.
+fn assigned(client: &Client, bridge: &Bridge, assignment: &Assignment, list: &List) {
+    metrics::rebalanced("assigned");
+    let mut starts = List::new(list.entries().count());
+    for entry in list.entries() {
+        let known = bridge.topic(entry.topic).and_then(|topic| topic.partitions().get(entry.partition as usize).cloned());
+        match &known {
+            Some(partition) => starts.add_position(entry.topic, entry.partition, partition.head()),
+            None => starts.add(entry.topic, entry.partition, BEGINNING),
+        }
+        assignment.add(entry.topic, entry.partition, known);
+    }
+    tracing::info!(partitions = list.entries().count(), "partitions assigned");
+    if let Err(error) = client.incremental_assign(&starts) {
+        tracing::error!(%error, "the assignment was not taken");
+    }
+}
+
+fn revoked(client: &Client, assignment: &Assignment, list: &List) {
+    metrics::rebalanced("revoked");
+    list.entries().for_each(|entry| assignment.remove(entry.topic, entry.partition));
+    tracing::info!(partitions = list.entries().count(), "partitions revoked");
+    if let Err(error) = client.incremental_unassign(list) {
+        tracing::error!(%error, "the revocation was not taken");
+    }
+}

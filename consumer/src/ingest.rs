@@ -1,0 +1,283 @@
+//! The tail: one consumer queue, drained in batches on a thread of its own, partition by partition into the bridge.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError};
+use std::time::{Duration, Instant};
+
+use ::metrics::Counter;
+use tailrace_bridge::{Bridge, GapCode, Partition, Position};
+
+use crate::decode::{Decoder, Tell};
+use crate::error::KafkaError;
+use crate::group::{Assignment, Group};
+use crate::metrics;
+use crate::native::{Client, Code, List, Message};
+use crate::settings::KafkaSettings;
+use crate::status::Watch;
+use crate::topics::Ask;
+
+/// Records of one batch at the most: enough to spread what a batch costs, few enough to keep the first one's wait short.
+const MAX_BATCH: usize = 2000;
+/// How long a poll waits for the first record; so long, too, a command may wait in a quiet time.
+const POLL: Duration = Duration::from_millis(50);
+/// How long to wait before a client is made anew, or the group asked again.
+const RETRY: Duration = Duration::from_secs(2);
+const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+/// The same error of the same partition is said at most this often.
+const SAY_EVERY: Duration = Duration::from_secs(60);
+
+/// What the other threads want of the tail.
+pub(crate) enum Command {
+    /// These are the topics now.
+    Subscribe(Vec<String>),
+    /// The bridge knows partitions that it did not know before.
+    Sync,
+    /// Reading goes on elsewhere, with a gap.
+    Jump(Arc<Partition>, GapCode, Position),
+    /// Reading goes on at the head.
+    Resume(Arc<Partition>),
+    /// Leaves the group.
+    Stop,
+}
+
+pub(crate) struct Ingest {
+    pub(crate) settings: Arc<KafkaSettings>,
+    pub(crate) bridge: Bridge,
+    pub(crate) decoder: Arc<Decoder>,
+    pub(crate) assignment: Arc<Assignment>,
+    pub(crate) watch: Arc<Watch>,
+    pub(crate) admin: Arc<Client>,
+    pub(crate) commands: Receiver<Command>,
+    pub(crate) asks: Sender<Ask>,
+    pub(crate) topics: Vec<String>,
+    pub(crate) counters: HashMap<String, Counter>,
+    pub(crate) said: HashMap<(String, i32), Instant>,
+}
+
+/// Why reading ended.
+enum End {
+    Stopped,
+    /// Another process took the place of this member.
+    Fenced,
+    Failed(KafkaError),
+}
+
+impl Ingest {
+    /// Reads until [`Command::Stop`], through whatever ends a membership meanwhile.
+    pub(crate) fn run(mut self) {
+        loop {
+            match self.read() {
+                End::Stopped => return,
+                End::Fenced => {
+                    if !self.wait_for_the_place() {
+                        return;
+                    }
+                }
+                End::Failed(error) => {
+                    tracing::error!(%error, "the consumer ended; it is started again");
+                    if !self.pause(RETRY) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// One membership, from its first to its last record.
+    fn read(&mut self) -> End {
+        let group = match Group::new(&self.settings, self.bridge.clone(), self.assignment.clone()) {
+            Ok(group) => group,
+            Err(error) => return End::Failed(error),
+        };
+        if let Err(error) = group.subscribe(&self.topics) {
+            return End::Failed(error);
+        }
+        let end = self.read_on(&group);
+        self.assignment.clear();
+        match end {
+            End::Stopped => self.leave(group),
+            _ => drop(group),
+        }
+        end
+    }
+
+    fn read_on(&mut self, group: &Group) -> End {
+        let mut batch = Vec::new();
+        loop {
+            loop {
+                match self.commands.try_recv() {
+                    Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return End::Stopped,
+                    Ok(command) => self.obey(group, command),
+                    Err(TryRecvError::Empty) => break,
+                }
+            }
+            group.client().poll(POLL, MAX_BATCH, &mut batch);
+            self.take(group, &batch);
+            batch.clear();
+            if let Some((code, message)) = group.client().fatal() {
+                return match code {
+                    Code::RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID => End::Fenced,
+                    code => End::Failed(KafkaError::Request { what: "consume", code, message }),
+                };
+            }
+        }
+    }
+
+    fn obey(&mut self, group: &Group, command: Command) {
+        match command {
+            Command::Subscribe(topics) => {
+                self.topics = topics;
+                if let Err(error) = group.subscribe(&self.topics) {
+                    tracing::error!(%error, "the topics were not taken");
+                }
+            }
+            Command::Sync => {
+                group.sync(&self.bridge);
+                // So that the group learns of added partitions now, and not at its next refresh.
+                group.client().refresh_metadata(Duration::from_millis(500));
+            }
+            Command::Jump(partition, code, to) => {
+                self.bridge.jump(&partition, code, to);
+                self.resume(group, &partition);
+            }
+            Command::Resume(partition) => self.resume(group, &partition),
+            Command::Stop => {}
+        }
+    }
+
+    fn resume(&self, group: &Group, partition: &Arc<Partition>) {
+        let current = self.assignment.partition(partition.topic_name(), partition.index() as i32);
+        if current.is_some_and(|current| Arc::ptr_eq(&current, partition)) {
+            group.seek(std::slice::from_ref(partition));
+        }
+    }
+
+    /// Takes one batch: by partition, in order, records before the end that follows them.
+    fn take(&mut self, group: &Group, batch: &[Message]) {
+        if batch.is_empty() {
+            return;
+        }
+        let mut index: HashMap<(usize, i32), usize> = HashMap::new();
+        let mut runs: Vec<Vec<&Message>> = Vec::new();
+        for message in batch {
+            if message.is_record() || message.is_end() {
+                let run = *index.entry(message.place()).or_insert_with(|| {
+                    runs.push(Vec::new());
+                    runs.len() - 1
+                });
+                runs[run].push(message);
+            } else {
+                self.note_error(message);
+            }
+        }
+        let mut taken = List::new(runs.len());
+        runs.iter().for_each(|run| self.take_run(run, &mut taken));
+        // Fails for what was revoked meanwhile, which is somebody else's to store then.
+        if let Err(error) = group.client().store_offsets(&taken) {
+            tracing::debug!(%error, "offsets were not stored");
+        }
+    }
+
+    fn take_run(&mut self, run: &[&Message], taken: &mut List) {
+        let Some(first) = run.first() else { return };
+        let (topic, index) = (first.topic(), first.partition());
+        let Some(partition) = self.assignment.partition(topic, index) else { return };
+        let records: Vec<&Message> = run.iter().copied().filter(|message| message.is_record()).collect();
+        if let Some(last) = records.last() {
+            let end = Position { offset: last.offset() + 1, epoch: last.leader_epoch() };
+            self.decoder.batch(topic, &records, Tell::Loudly, |records| self.bridge.append(&partition, records, end));
+            self.count(topic, records.len() as u64);
+        }
+        if let Some(end) = run.iter().rev().find(|message| message.is_end()) {
+            self.bridge.advance(&partition, end.offset());
+            self.assignment.note_end(topic, index);
+        }
+        taken.add_position(topic, index, partition.head());
+    }
+
+    fn count(&mut self, topic: &str, records: u64) {
+        match self.counters.get(topic) {
+            Some(counter) => counter.increment(records),
+            None => {
+                let counter = metrics::consumed(topic);
+                counter.increment(records);
+                self.counters.insert(topic.to_owned(), counter);
+            }
+        }
+    }
+
+    /// Errors of a partition. Where its reading has stopped, whoever may ask the cluster finds out why.
+    fn note_error(&mut self, message: &Message) {
+        let (topic, partition) = (message.topic(), message.partition());
+        let code = message.code();
+        if code == Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET || code == Code::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE {
+            if let Some(partition) = self.assignment.partition(topic, partition) {
+                // The other end is gone only when everything stops.
+                let _ = self.asks.send(Ask::Lost(partition, message.error_text()));
+            }
+            return;
+        }
+        let key = (topic.to_owned(), partition);
+        if self.said.get(&key).is_none_or(|last| last.elapsed() >= SAY_EVERY) {
+            self.said.insert(key, Instant::now());
+            tracing::warn!(topic, partition, error = message.error_text(), "reading is disturbed");
+        }
+    }
+
+    /// Commits, leaves, and deletes the group: nothing of a replica that was drained stays behind.
+    fn leave(&self, group: Group) {
+        let client = group.client();
+        if let Err(error) = client.commit() {
+            tracing::debug!(%error, "nothing was committed");
+        }
+        let member = client.member_id();
+        client.close();
+        drop(group);
+        self.delete_group(&member);
+    }
+
+    fn delete_group(&self, member: &str) {
+        let name = self.settings.group();
+        if let Err(error) = self.admin.remove_member(&name, &self.settings.instance, ASK_TIMEOUT) {
+            tracing::debug!(%error, member, "the member was not removed from its group");
+        }
+        match self.admin.delete_group(&name, ASK_TIMEOUT) {
+            Ok(()) => tracing::info!(group = name, "the consumer group is deleted"),
+            Err(error) => tracing::info!(group = name, %error, "the consumer group stays"),
+        }
+    }
+
+    /// Another process runs as the same instance. Two would take turns forever, so this one waits until the other is gone.
+    fn wait_for_the_place(&mut self) -> bool {
+        let (group, instance) = (self.settings.group(), self.settings.instance.clone());
+        tracing::error!(group, instance, "another process took this instance's place; TAILRACE_INSTANCE must be unique");
+        self.watch.set_fenced(true);
+        loop {
+            if !self.pause(RETRY) {
+                return false;
+            }
+            let members = self.admin.group_members(&group, ASK_TIMEOUT);
+            if members.is_ok_and(|members| members.iter().all(|member| member.instance != instance)) {
+                self.watch.set_fenced(false);
+                return true;
+            }
+        }
+    }
+
+    /// Waits; false where it is time to stop.
+    fn pause(&mut self, time: Duration) -> bool {
+        let until = Instant::now() + time;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match self.commands.recv_timeout(left) {
+                Ok(Command::Stop) => return false,
+                Ok(Command::Subscribe(topics)) => self.topics = topics,
+                Ok(Command::Jump(partition, code, to)) => self.bridge.jump(&partition, code, to),
+                Ok(Command::Sync | Command::Resume(_)) => {}
+                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => return true,
+                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return false,
+            }
+        }
+    }
+}

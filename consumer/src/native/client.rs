@@ -1,0 +1,307 @@
+//! One librdkafka client: a member of the group, a reader outside of it, or one that only asks.
+
+use std::ffi::{CString, c_char, c_int, c_void};
+use std::ptr;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rdkafka_sys as sys;
+
+use super::conf::ERROR_TEXT;
+use super::{Code, Conf, List, Message, SetError};
+use crate::error::KafkaError;
+
+/// What happened to the membership.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rebalance {
+    /// These partitions are this member's now.
+    Assigned,
+    /// These partitions are not its any more.
+    Revoked,
+}
+
+/// Called on the thread that polls, so it must not block.
+pub(crate) type OnRebalance = Box<dyn Fn(&Client, Rebalance, &List) + Send + Sync>;
+
+/// What a client is for.
+pub(crate) enum Role {
+    /// It has a `group.id`; the queue of its records is polled.
+    Consumer(Option<OnRebalance>),
+    /// It only asks the cluster.
+    Admin,
+}
+
+/// What callbacks can reach through librdkafka's opaque pointer.
+struct Context {
+    on_rebalance: Option<OnRebalance>,
+    last_error: Mutex<Option<String>>,
+    /// The client itself, for the rebalance callback, which only runs inside of a poll of that client.
+    client: Mutex<*const Client>,
+}
+
+/// A client handle. Every method may be called from any thread.
+pub(crate) struct Client {
+    rk: *mut sys::rd_kafka_t,
+    queue: *mut sys::rd_kafka_queue_t,
+    context: Box<Context>,
+}
+
+// SAFETY: librdkafka's handles are thread-safe; the context is only changed under its locks.
+unsafe impl Send for Client {}
+// SAFETY: as above.
+unsafe impl Sync for Client {}
+
+impl Client {
+    /// Makes a client of these properties, later ones replacing earlier ones. Connects in the background.
+    ///
+    /// # Errors
+    /// A property that librdkafka does not take, alone or beside the others.
+    pub(crate) fn new(properties: &[(String, String)], role: Role) -> Result<Client, KafkaError> {
+        let mut conf = Conf::new();
+        for (name, value) in properties {
+            conf.set(name, value).map_err(|error| match error {
+                SetError::Unknown => KafkaError::Config(format!("librdkafka has no property `{name}`")),
+                SetError::Invalid(message) => KafkaError::Config(message),
+            })?;
+        }
+        let (on_rebalance, consumer) = match role {
+            Role::Consumer(on_rebalance) => (on_rebalance, true),
+            Role::Admin => (None, false),
+        };
+        let context =
+            Box::new(Context { on_rebalance, last_error: Mutex::new(None), client: Mutex::new(ptr::null()) });
+        // SAFETY: the conf is valid; the context is boxed, so it does not move, and outlives the handle.
+        unsafe {
+            sys::rd_kafka_conf_set_opaque(conf.ptr(), (&raw const *context).cast_mut().cast());
+            sys::rd_kafka_conf_set_log_cb(conf.ptr(), Some(on_log));
+            sys::rd_kafka_conf_set_error_cb(conf.ptr(), Some(on_error));
+            if context.on_rebalance.is_some() {
+                sys::rd_kafka_conf_set_rebalance_cb(conf.ptr(), Some(on_rebalance_event));
+            }
+        }
+        let rk = new_handle(conf)?;
+        // SAFETY: the handle is valid; the queue is destroyed before it.
+        let queue = unsafe {
+            if consumer {
+                sys::rd_kafka_poll_set_consumer(rk);
+                sys::rd_kafka_queue_get_consumer(rk)
+            } else {
+                sys::rd_kafka_queue_get_main(rk)
+            }
+        };
+        Ok(Client { rk, queue, context })
+    }
+
+    pub(super) fn rk(&self) -> *mut sys::rd_kafka_t {
+        self.rk
+    }
+
+    /// Waits for a message, then takes what else is there, up to `cap` in all, in order per partition.
+    /// Callbacks run in here, and only in here.
+    pub(crate) fn poll(&self, timeout: Duration, cap: usize, out: &mut Vec<Message>) {
+        *self.context.client.lock() = self;
+        // SAFETY: the handle is valid; a message is owned by who takes it.
+        let first = unsafe { Message::from_ptr(sys::rd_kafka_consumer_poll(self.rk, millis(timeout))) };
+        let Some(first) = first else { return };
+        out.push(first);
+        let room = cap.saturating_sub(1);
+        let mut raw: Vec<*mut sys::rd_kafka_message_t> = vec![ptr::null_mut(); room];
+        // SAFETY: room for `room` pointers. Without a timeout it takes only what is there.
+        let taken = unsafe { sys::rd_kafka_consume_batch_queue(self.queue, 0, raw.as_mut_ptr(), room) };
+        let taken = usize::try_from(taken).unwrap_or(0);
+        // SAFETY: the first `taken` pointers are messages that are now ours.
+        out.extend(raw[..taken].iter().filter_map(|&ptr| unsafe { Message::from_ptr(ptr) }));
+    }
+
+    /// Serves callbacks of a client that only asks.
+    pub(crate) fn serve(&self) {
+        // SAFETY: the handle is valid.
+        unsafe { sys::rd_kafka_poll(self.rk, 0) };
+    }
+
+    /// The last error that no request of ours brought back, such as a broker that refuses the connection.
+    pub(crate) fn take_error(&self) -> Option<String> {
+        self.context.last_error.lock().take()
+    }
+
+    /// The error that ended this client for good, if one did.
+    pub(crate) fn fatal(&self) -> Option<(Code, String)> {
+        let mut message = [0 as c_char; ERROR_TEXT];
+        // SAFETY: the handle is valid, the buffer's length is given.
+        let code = unsafe { sys::rd_kafka_fatal_error(self.rk, message.as_mut_ptr(), message.len()) };
+        // SAFETY: librdkafka terminates what it writes.
+        (code != Code::RD_KAFKA_RESP_ERR_NO_ERROR).then(|| (code, unsafe { super::text(message.as_ptr()) }))
+    }
+
+    pub(crate) fn subscribe(&self, topics: &[String]) -> Result<(), KafkaError> {
+        let mut list = List::new(topics.len());
+        topics.iter().for_each(|topic| list.add(topic, -1, 0));
+        // SAFETY: handle and list are valid; the list is copied.
+        check("subscribe", unsafe { sys::rd_kafka_subscribe(self.rk, list.ptr()) })
+    }
+
+    pub(crate) fn unsubscribe(&self) {
+        // SAFETY: the handle is valid.
+        unsafe { sys::rd_kafka_unsubscribe(self.rk) };
+    }
+
+    /// Reads exactly these partitions from now on.
+    pub(crate) fn assign(&self, list: &List) -> Result<(), KafkaError> {
+        // SAFETY: handle and list are valid; the list is copied.
+        check("assign", unsafe { sys::rd_kafka_assign(self.rk, list.ptr()) })
+    }
+
+    /// Reads nothing from now on.
+    pub(crate) fn unassign(&self) {
+        // SAFETY: null is allowed.
+        unsafe { sys::rd_kafka_assign(self.rk, ptr::null()) };
+    }
+
+    /// Reads these partitions too from now on (cooperative rebalancing).
+    pub(crate) fn incremental_assign(&self, list: &List) -> Result<(), KafkaError> {
+        // SAFETY: handle and list are valid.
+        unsafe { check_error("assign", sys::rd_kafka_incremental_assign(self.rk, list.ptr())) }
+    }
+
+    /// Reads these partitions no more (cooperative rebalancing).
+    pub(crate) fn incremental_unassign(&self, list: &List) -> Result<(), KafkaError> {
+        // SAFETY: handle and list are valid.
+        unsafe { check_error("unassign", sys::rd_kafka_incremental_unassign(self.rk, list.ptr())) }
+    }
+
+    /// Goes on at these positions. Does not wait; what was fetched before is not delivered any more.
+    pub(crate) fn seek(&self, list: &List) -> Result<(), KafkaError> {
+        // SAFETY: handle and list are valid; a timeout of 0 does not wait.
+        unsafe { check_error("seek", sys::rd_kafka_seek_partitions(self.rk, list.ptr(), 0)) }
+    }
+
+    /// Notes how far partitions have been taken; committed in the background.
+    pub(crate) fn store_offsets(&self, list: &List) -> Result<(), KafkaError> {
+        // SAFETY: handle and list are valid.
+        check("store offsets", unsafe { sys::rd_kafka_offsets_store(self.rk, list.ptr()) })
+    }
+
+    /// Commits what is stored, waits for the answer.
+    pub(crate) fn commit(&self) -> Result<(), KafkaError> {
+        // SAFETY: a null list stands for what is stored.
+        check("commit", unsafe { sys::rd_kafka_commit(self.rk, ptr::null(), 0) })
+    }
+
+    /// Leaves the group (a static member only stops: its place stays until the session ends). Blocks.
+    pub(crate) fn close(&self) {
+        *self.context.client.lock() = self;
+        // SAFETY: the handle is valid; rebalance callbacks run in here.
+        unsafe { sys::rd_kafka_consumer_close(self.rk) };
+    }
+
+    /// This member's id; empty before it has joined.
+    pub(crate) fn member_id(&self) -> String {
+        // SAFETY: the string is ours to free, which takes the allocator that librdkafka uses.
+        unsafe {
+            let id = sys::rd_kafka_memberid(self.rk);
+            let copy = super::text(id);
+            sys::rd_kafka_mem_free(self.rk, id.cast());
+            copy
+        }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        // SAFETY: queue and handle are owned; the flag keeps it from waiting for a group.
+        unsafe {
+            sys::rd_kafka_queue_destroy(self.queue);
+            sys::rd_kafka_destroy_flags(self.rk, sys::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+        }
+    }
+}
+
+fn new_handle(conf: Conf) -> Result<*mut sys::rd_kafka_t, KafkaError> {
+    let mut message = [0 as c_char; ERROR_TEXT];
+    // SAFETY: on success the handle owns the conf, on failure it stays ours.
+    let rk = unsafe {
+        sys::rd_kafka_new(
+            sys::rd_kafka_type_t::RD_KAFKA_CONSUMER,
+            conf.ptr(),
+            message.as_mut_ptr(),
+            message.len(),
+        )
+    };
+    if rk.is_null() {
+        // SAFETY: librdkafka terminates what it writes.
+        return Err(KafkaError::Config(unsafe { super::text(message.as_ptr()) }));
+    }
+    conf.into_ptr();
+    Ok(rk)
+}
+
+pub(super) fn millis(duration: Duration) -> c_int {
+    c_int::try_from(duration.as_millis()).unwrap_or(c_int::MAX)
+}
+
+pub(super) fn check(what: &'static str, code: Code) -> Result<(), KafkaError> {
+    match code {
+        Code::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
+        code => Err(KafkaError::Request { what, code, message: super::describe(code) }),
+    }
+}
+
+/// # Safety
+/// `error` is null or an error object that nobody else will destroy.
+unsafe fn check_error(what: &'static str, error: *mut sys::rd_kafka_error_t) -> Result<(), KafkaError> {
+    if error.is_null() {
+        return Ok(());
+    }
+    // SAFETY: by this function's own contract.
+    unsafe {
+        let code = sys::rd_kafka_error_code(error);
+        let message = super::text(sys::rd_kafka_error_string(error));
+        sys::rd_kafka_error_destroy(error);
+        Err(KafkaError::Request { what, code, message })
+    }
+}
+
+/// librdkafka's own log lines. Broken connections go to `debug`: the state of the cluster is said once a minute, by us.
+unsafe extern "C" fn on_log(_: *const sys::rd_kafka_t, level: c_int, facility: *const c_char, line: *const c_char) {
+    // SAFETY: librdkafka gives two NUL-terminated strings.
+    let (facility, line) = unsafe { (super::text(facility), super::text(line)) };
+    let routine = matches!(facility.as_str(), "FAIL" | "ERROR" | "CONFWARN" | "REQTMOUT" | "COMMITFAIL");
+    if level <= 4 && !routine {
+        tracing::warn!(target: "librdkafka", facility, "{line}");
+    } else {
+        tracing::debug!(target: "librdkafka", facility, "{line}");
+    }
+}
+
+unsafe extern "C" fn on_error(_: *mut sys::rd_kafka_t, _: c_int, reason: *const c_char, opaque: *mut c_void) {
+    // SAFETY: the opaque pointer is the client's context, which outlives the handle.
+    let (context, reason) = unsafe { (&*opaque.cast::<Context>(), super::text(reason)) };
+    *context.last_error.lock() = Some(reason);
+}
+
+unsafe extern "C" fn on_rebalance_event(
+    _: *mut sys::rd_kafka_t,
+    code: Code,
+    partitions: *mut sys::rd_kafka_topic_partition_list_t,
+    opaque: *mut c_void,
+) {
+    // SAFETY: the opaque pointer is the client's context. The callback runs in a poll or close of that client, which
+    // has noted itself and is borrowed for as long.
+    let (context, client) = unsafe {
+        let context = &*opaque.cast::<Context>();
+        let client = *context.client.lock();
+        (context, client.as_ref())
+    };
+    let (Some(client), Some(on_rebalance)) = (client, &context.on_rebalance) else { return };
+    // SAFETY: the list is librdkafka's for the time of the call.
+    let list = unsafe { List::borrowed(partitions) };
+    match code {
+        Code::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => on_rebalance(client, Rebalance::Assigned, &list),
+        _ => on_rebalance(client, Rebalance::Revoked, &list),
+    }
+}
+
+/// A C string of a name; names with NUL exist nowhere in Kafka.
+pub(super) fn c_string(name: &str) -> CString {
+    CString::new(name).unwrap_or_default()
+}

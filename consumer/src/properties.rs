@@ -1,0 +1,117 @@
+//! The properties of each kind of client: defaults, then the user's own, then what exactness rests on.
+
+use crate::settings::KafkaSettings;
+
+type Properties = Vec<(String, String)>;
+
+/// Bounds of `queued.max.messages.kbytes`.
+const QUEUE_KIB: (usize, usize) = (64, 2_097_151);
+/// Bounds of one fetch's answer, in bytes. It comes on top of what is queued, so it is a part of the prefetch.
+const FETCH: (usize, usize) = (1 << 20, 50 << 20);
+/// What a reader of history may hold ahead, in KiB, and ask for at once, in bytes. There are only a few readers.
+const READER_QUEUE_KIB: usize = 1024;
+const READER_FETCH: usize = 512 << 10;
+
+/// Defaults of all clients. A broker that comes back is found within a second.
+const COMMON: [(&str, &str); 6] = [
+    ("client.id", "tailrace"),
+    ("reconnect.backoff.ms", "100"),
+    ("reconnect.backoff.max.ms", "1000"),
+    ("socket.keepalive.enable", "true"),
+    // Retries within a request would only hide an outage for longer.
+    ("topic.metadata.refresh.fast.interval.ms", "100"),
+    ("isolation.level", "read_committed"),
+];
+
+/// Defaults of the member of the group.
+const MEMBER: [(&str, &str); 6] = [
+    ("fetch.min.bytes", "1"),
+    ("fetch.wait.max.ms", "100"),
+    ("session.timeout.ms", "10000"),
+    ("heartbeat.interval.ms", "2000"),
+    ("auto.commit.interval.ms", "1000"),
+    // New partitions are noticed by our own polling; this is for what else changes.
+    ("topic.metadata.refresh.interval.ms", "5000"),
+];
+
+/// What makes the member exact; nobody may set these.
+const MEMBER_OWNED: [(&str, &str); 6] = [
+    ("auto.offset.reset", "error"),
+    ("enable.auto.commit", "true"),
+    ("enable.auto.offset.store", "false"),
+    ("enable.partition.eof", "true"),
+    ("allow.auto.create.topics", "false"),
+    ("partition.assignment.strategy", "cooperative-sticky"),
+];
+
+/// What makes a reader of history exact and small.
+const READER_OWNED: [(&str, &str); 7] = [
+    ("auto.offset.reset", "error"),
+    ("enable.auto.commit", "false"),
+    ("enable.auto.offset.store", "false"),
+    ("enable.partition.eof", "true"),
+    ("allow.auto.create.topics", "false"),
+    ("fetch.min.bytes", "1"),
+    ("fetch.wait.max.ms", "100"),
+];
+
+/// The member of the consumer group.
+pub(crate) fn member(settings: &KafkaSettings) -> Properties {
+    let mut properties = Properties::new();
+    extend(&mut properties, &COMMON);
+    extend(&mut properties, &MEMBER);
+    let kib = (settings.prefetch / 1024).clamp(QUEUE_KIB.0, QUEUE_KIB.1);
+    push(&mut properties, "queued.max.messages.kbytes", kib);
+    if !has(settings, "message.max.bytes") {
+        push(&mut properties, "fetch.max.bytes", (settings.prefetch / 4).clamp(FETCH.0, FETCH.1));
+    }
+    properties.extend(settings.properties.iter().cloned());
+    extend(&mut properties, &MEMBER_OWNED);
+    push(&mut properties, "group.id", settings.group());
+    // A static member: after a crash the next process takes its place at once, rather than wait for the session to end.
+    push(&mut properties, "group.instance.id", &settings.instance);
+    properties
+}
+
+/// A reader outside of the group. It bears the group's id, since that is the one that it has a permission for, but never
+/// joins it and never commits.
+pub(crate) fn reader(settings: &KafkaSettings) -> Properties {
+    let mut properties = Properties::new();
+    extend(&mut properties, &COMMON);
+    properties.extend(settings.properties.iter().cloned());
+    extend(&mut properties, &READER_OWNED);
+    push(&mut properties, "queued.max.messages.kbytes", READER_QUEUE_KIB);
+    push(&mut properties, "queued.min.messages", 1000);
+    if !has(settings, "message.max.bytes") {
+        push(&mut properties, "fetch.max.bytes", READER_FETCH * 2);
+    }
+    push(&mut properties, "fetch.message.max.bytes", READER_FETCH);
+    push(&mut properties, "group.id", settings.group());
+    properties
+}
+
+/// A client that only asks.
+pub(crate) fn admin(settings: &KafkaSettings) -> Properties {
+    let mut properties = Properties::new();
+    extend(&mut properties, &COMMON);
+    properties.extend(settings.properties.iter().cloned());
+    push(&mut properties, "allow.auto.create.topics", "false");
+    properties
+}
+
+/// Whether streams see only what transactions have committed.
+pub(crate) fn reads_committed(settings: &KafkaSettings) -> bool {
+    !settings.properties.iter().any(|(name, value)| name == "isolation.level" && value == "read_uncommitted")
+}
+
+fn has(settings: &KafkaSettings, name: &str) -> bool {
+    settings.properties.iter().any(|(known, _)| known == name)
+}
+
+fn extend(properties: &mut Properties, more: &[(&str, &str)]) {
+    more.iter().for_each(|(name, value)| push(properties, name, value));
+}
+
+fn push(properties: &mut Properties, name: &str, value: impl ToString) {
+    properties.push((name.to_owned(), value.to_string()));
+}

@@ -1,0 +1,139 @@
+//! Which topics are served: names, and patterns as librdkafka knows them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use regex::Regex;
+
+/// Kafka's own bound on the length of a topic's name.
+const MAX_NAME: usize = 249;
+/// Topics that belong to Kafka itself, and those of frameworks, begin like this.
+const INTERNAL: &str = "__";
+
+/// The value of `TAILRACE_TOPICS`.
+#[derive(Clone, Debug)]
+pub struct TopicSelection {
+    names: Vec<String>,
+    patterns: Vec<Regex>,
+    text: String,
+}
+
+impl TopicSelection {
+    /// The topics that were given by their name, in their order, whether they exist or not.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Whether the topics of the cluster must be listed to know which are meant.
+    pub fn has_patterns(&self) -> bool {
+        !self.patterns.is_empty()
+    }
+
+    /// Whether a topic of that name is meant. A pattern never means an internal topic (`__…`); a name may.
+    pub fn selects(&self, topic: &str) -> bool {
+        self.names.iter().any(|name| name == topic)
+            || (!topic.starts_with(INTERNAL) && self.patterns.iter().any(|pattern| pattern.is_match(topic)))
+    }
+}
+
+impl fmt::Display for TopicSelection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl FromStr for TopicSelection {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<TopicSelection, String> {
+        let mut selection = TopicSelection { names: Vec::new(), patterns: Vec::new(), text: text.to_owned() };
+        for item in split(text).into_iter().map(str::trim).filter(|item| !item.is_empty()) {
+            if item.starts_with('^') {
+                let pattern = Regex::new(item).map_err(|error| {
+                    format!("a regular expression after the leading ^ ({item}: {})", last_line(&error.to_string()))
+                })?;
+                selection.patterns.push(pattern);
+            } else {
+                check_name(item)?;
+                if !selection.names.iter().any(|name| name == item) {
+                    selection.names.push(item.to_owned());
+                }
+            }
+        }
+        if selection.names.is_empty() && selection.patterns.is_empty() {
+            return Err(ACCEPTED.to_owned());
+        }
+        Ok(selection)
+    }
+}
+
+pub(crate) const ACCEPTED: &str =
+    "names of topics, comma-separated; one with a leading ^ is a regular expression: orders,^metrics[.].*";
+
+fn check_name(name: &str) -> Result<(), String> {
+    let legal = name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+    if !legal || name.len() > MAX_NAME || name == "." || name == ".." {
+        return Err(format!(
+            "{name:?} cannot be a topic's name: up to {MAX_NAME} letters, digits, '.', '_' and '-' (a pattern begins with ^)"
+        ));
+    }
+    Ok(())
+}
+
+/// Splits at commas, but not at those inside of a pattern's brackets: `^a{1,2},b`.
+fn split(text: &str) -> Vec<&str> {
+    let (mut depth, mut start, mut items) = (0usize, 0, Vec::new());
+    for (index, byte) in text.bytes().enumerate() {
+        match byte {
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            b',' if depth == 0 => {
+                items.push(&text[start..index]);
+                start = index + 1;
+            }
+            _ => {}
+        }
+    }
+    items.push(&text[start..]);
+    items
+}
+
+fn last_line(text: &str) -> &str {
+    text.lines().last().unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn selection(text: &str) -> TopicSelection {
+        text.parse().expect("parses")
+    }
+
+    #[test]
+    fn names_and_patterns_stand_side_by_side() {
+        let topics = selection("orders, ^metrics[.](a|b){1,2}$ ,orders,logs");
+        assert_eq!(topics.names(), ["orders", "logs"]);
+        assert!(topics.selects("metrics.ab") && topics.selects("logs"));
+        assert!(!topics.selects("metrics.abc") && !topics.selects("order"));
+    }
+
+    #[test]
+    fn a_pattern_is_searched_from_the_start_and_open_at_the_end_as_in_librdkafka() {
+        assert!(selection("^ord").selects("orders"));
+        assert!(!selection("^rd").selects("orders"));
+    }
+
+    #[test]
+    fn a_pattern_never_means_an_internal_topic_but_a_name_may() {
+        assert!(!selection("^.*").selects("__consumer_offsets"));
+        assert!(selection("__consumer_offsets").selects("__consumer_offsets"));
+    }
+
+    #[test]
+    fn what_cannot_be_a_topic_is_refused() {
+        for bad in ["", " , ", "a b", "orders,ü", "..", "^(", &"x".repeat(250)] {
+            assert!(bad.parse::<TopicSelection>().is_err(), "{bad}");
+        }
+    }
+}

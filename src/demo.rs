@@ -1,0 +1,168 @@
+//! `tailrace demo`: an embedded broker with lively topics, and a server in front of it, all on loopback.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use tailrace_bridge::{Bridge, Envelope, Filter, From, SubscribeRequest, TenantId};
+
+use crate::config::{self, Environment};
+use crate::serve::Server;
+use crate::signals::Signals;
+use crate::{cli, log};
+
+/// Settings of the demo that differ from a server's. It reads no variables, so these hold unless a flag says otherwise.
+const DEFAULTS: [(&str, &str); 10] = [
+    ("topics", "orders,metrics,logs,notifications"),
+    ("tenant-from", "header:tenant"),
+    ("event-type-from", "header:type"),
+    ("listen", "127.0.0.1:8080"),
+    ("admin-listen", "127.0.0.1:9464"),
+    ("auth", "none"),
+    ("cors-origins", "http://localhost:*,http://127.0.0.1:*"),
+    ("log", "warn"),
+    // Nobody waits for a balancer here.
+    ("drain-delay", "0s"),
+    ("drain-timeout", "2s"),
+];
+/// The tenant of the lines to try.
+const TENANT: &str = "acme";
+/// How far back the id of the third line is: it gives this many records at once, then what comes.
+const RESUME_BEFORE: u32 = 5;
+/// An embedded broker answers within a second or two.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Long enough for the producers to have said something worth resuming.
+const FIRST_RECORDS: Duration = Duration::from_millis(1500);
+
+/// The definition of `tailrace demo`: a server's settings with other defaults, deaf to the environment.
+pub(crate) fn command(command: clap::Command) -> clap::Command {
+    let deaf = command.mut_args(|arg| if arg.get_env().is_some() { arg.env(None::<&str>) } else { arg });
+    cli::with_defaults(deaf, &DEFAULTS)
+}
+
+/// Runs until a signal.
+pub(crate) async fn run() -> anyhow::Result<()> {
+    let signals = Signals::catch()?;
+    let broker = tailrace_consumer::demo::start().await.context("start the embedded broker")?;
+    let settings = cli::parse_demo(&[
+        ("listen", free(default("listen"))),
+        ("admin-listen", free(default("admin-listen"))),
+        ("kafka-bootstrap-servers", broker.bootstrap_servers().to_owned()),
+    ])?;
+    let plan = config::assemble(&settings, &Environment::of([]))?;
+    log::start(&plan.process)?;
+    let server = Server::start(plan).await?;
+    let greeting = greet(server.bridge.clone(), server.address(), server.admin_address());
+    let greeting = tokio::spawn(async move {
+        match greeting.await {
+            Ok(banner) => print!("{banner}"),
+            Err(error) => tracing::error!("{error:#}"),
+        }
+    });
+    server.run_until(signals.first()).await;
+    greeting.abort();
+    broker.stop().await;
+    Ok(())
+}
+
+fn default(flag: &str) -> &'static str {
+    DEFAULTS.iter().find(|(name, _)| *name == flag).map_or("", |(_, value)| value)
+}
+
+/// The address, or one with a free port where its port is taken by another program.
+fn free(address: &str) -> String {
+    let Ok(wanted) = address.parse::<SocketAddr>() else { return address.to_owned() };
+    match TcpListener::bind(wanted) {
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => SocketAddr::new(wanted.ip(), 0).to_string(),
+        _ => address.to_owned(),
+    }
+}
+
+/// Waits until there is something to see, then says where.
+async fn greet(bridge: Bridge, address: SocketAddr, admin: SocketAddr) -> anyhow::Result<String> {
+    ready(&bridge).await?;
+    tokio::time::sleep(FIRST_RECORDS).await;
+    Ok(banner(reachable(address), reachable(admin), &an_id(&bridge).await?))
+}
+
+async fn ready(bridge: &Bridge) -> anyhow::Result<()> {
+    let waiting = async {
+        while !bridge.health().readiness().ready {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    };
+    if tokio::time::timeout(READY_WITHIN, waiting).await.is_err() {
+        bail!("the demo is not ready: {}", bridge.health().readiness().reasons.join("; "));
+    }
+    Ok(())
+}
+
+/// An id as a client that was cut a few records ago would have it.
+async fn an_id(bridge: &Bridge) -> anyhow::Result<String> {
+    let request = SubscribeRequest {
+        tenant: TenantId::new(TENANT).map_err(anyhow::Error::msg)?,
+        topics: vec!["orders".to_owned()],
+        filter: Filter::default(),
+        envelope: Envelope::None,
+        from: From::Last(RESUME_BEFORE),
+        last_event_id: None,
+    };
+    let mut subscription = bridge.subscribe(request).await.context("take an id to resume from")?;
+    Ok(subscription.id())
+}
+
+/// What a browser on this machine can open.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(Ipv4Addr::LOCALHOST.into());
+    }
+    address
+}
+
+fn banner(address: SocketAddr, admin: SocketAddr, id: &str) -> String {
+    format!(
+        "
+  Tailrace {version} · demo
+
+  Console   http://{address}/
+  Metrics   http://{admin}/metrics
+
+  All of one tenant:
+    curl -N http://{address}/t/{TENANT}/events
+
+  The last ten orders over 100, with key, headers and offset, then what comes:
+    curl -N 'http://{address}/t/{TENANT}/events?topic=orders&where=value.total%3E100&from=-10&envelope=record'
+
+  Resume where another connection was cut; nothing is lost, nothing comes twice:
+    curl -N -H 'Last-Event-ID: {id}' 'http://{address}/t/{TENANT}/events?topic=orders'
+
+  Ctrl-C ends it.
+
+",
+        version = env!("CARGO_PKG_VERSION"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_taken_port_is_replaced_by_a_free_one() {
+        let taken = TcpListener::bind("127.0.0.1:0").expect("binds");
+        let address = taken.local_addr().expect("bound").to_string();
+        assert_eq!(free(&address), "127.0.0.1:0");
+        drop(taken);
+        assert_eq!(free(&address), address);
+    }
+
+    #[test]
+    fn the_banner_has_the_console_and_three_lines_to_try() {
+        let address = "127.0.0.1:8080".parse().expect("an address");
+        let banner = banner(address, "127.0.0.1:9464".parse().expect("an address"), "AbC");
+        assert!(banner.contains("http://127.0.0.1:8080/\n"));
+        assert_eq!(banner.matches("curl -N").count(), 3);
+        assert!(banner.contains("-H 'Last-Event-ID: AbC'"));
+    }
+}
