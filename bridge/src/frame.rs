@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::envelope::{Envelope, put, put_record};
 use crate::record::RecordRef;
+use crate::sabotage::{Sabotage, broken};
 
 /// Appends a record's block. `id` has no line ends.
 ///
@@ -107,6 +108,9 @@ impl Control {
     /// The first block of a stream: it gives a browser an id before the first event, and dispatches nothing.
     pub fn priming(retry_ms: u64, id: &str) -> Bytes {
         let mut out = Vec::with_capacity(id.len() + 32);
+        if broken(Sabotage::BlankLineFirst) {
+            out.push(b'\n');
+        }
         put(&mut out, format_args!("retry: {retry_ms}\n"));
         put_id(&mut out, id);
         out.push(b'\n');

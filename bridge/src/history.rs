@@ -10,8 +10,8 @@ use tokio::sync::Notify;
 use crate::catalog::Partition;
 use crate::position::Position;
 use crate::segment::Segment;
-use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{self, Mutex};
 use crate::tenant::TenantId;
 
 /// Reads of Kafka at once. More would compete for the same brokers with the tail.
@@ -260,7 +260,7 @@ impl History {
             state.running += 1;
             state.reserved += job.read.max_bytes;
             let history = self.clone();
-            tokio::spawn(async move {
+            sync::spawn(async move {
                 let result = history.source.read(job.read.clone()).await;
                 history.finish(job, result);
             });

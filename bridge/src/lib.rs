@@ -1,7 +1,35 @@
 //! The core of Tailrace: how records of Kafka partitions become resumable SSE streams. No I/O happens here.
 //!
-//! The files follow the data: a [`Record`](record) is appended to a [`partition log`](partition_log), framed once into
-//! every [`view`] that it matches, and read by [`subscription`]s, first *replaying*, then *live*.
+//! The files follow the data:
+//!
+//! `record` → `partition_log` (in `segment`s, under one `budget`) → `view` (a vector V and a `ring` of frames) →
+//! `subscription` (first replaying: `beginning`, `reconcile`, `replay`, `history`; then live) → `frame`.
+//!
+//! Ingest calls [`Bridge::append`]; a stream calls [`Bridge::subscribe`] and then [`Subscription::next`] whenever its socket
+//! takes more:
+//!
+//! ```
+//! # use std::{sync::Arc, time::Duration};
+//! # use tailrace_bridge::*;
+//! # async fn stream(bridge: Bridge) -> Result<(), SubscribeError> {
+//! let request = SubscribeRequest {
+//!     tenant: TenantId::new("acme").expect("a legal name"),
+//!     topics: vec!["orders".to_owned()],
+//!     filter: Filter::default(),
+//!     envelope: Envelope::None,
+//!     from: From::Latest,
+//!     last_event_id: None,
+//! };
+//! let mut subscription = bridge.subscribe(request).await?;
+//! println!("id: {}\n", subscription.id());
+//! loop {
+//!     match subscription.next(Budget { records: 100, bytes: 64 * 1024 }) {
+//!         Next::Frames { bytes, .. } => { /* write them */ }
+//!         Next::Wait => subscription.changed().await,
+//!     }
+//! }
+//! # }
+//! ```
 
 mod beginning;
 mod bridge;

@@ -8,7 +8,10 @@ use crate::gap::{Gap, GapCode};
 use crate::position::{Fingerprint, Part, Position, Vector};
 
 /// The topics of a view with their registered partitions.
-pub(crate) type Topics = [(Arc<Topic>, Vec<Arc<Partition>>)];
+pub(crate) type Topics = [TopicPartitions];
+
+/// One of them.
+pub(crate) type TopicPartitions = (Arc<Topic>, Vec<Arc<Partition>>);
 
 /// A gap that is still to be announced, and what it does to the positions when it is.
 #[derive(Clone, Debug)]
@@ -234,9 +237,9 @@ fn has_known(part: &Part) -> bool {
 }
 
 fn set(vector: &mut Vector, topic: Fingerprint, partition: u32, to: Position) {
-    if let Some(part) = vector.parts.iter_mut().find(|part| part.fingerprint == topic) {
-        if let Some(position) = part.positions.get_mut(partition as usize) {
-            *position = to;
-        }
+    if let Some(part) = vector.parts.iter_mut().find(|part| part.fingerprint == topic)
+        && let Some(position) = part.positions.get_mut(partition as usize)
+    {
+        *position = to;
     }
 }

@@ -43,3 +43,15 @@ mod imp {
 }
 
 pub(crate) use imp::{Mutex, RwLock, atomic};
+
+/// Runs a future beside its caller.
+#[cfg(not(feature = "shuttle"))]
+pub(crate) fn spawn(future: impl Future<Output = ()> + Send + 'static) {
+    tokio::spawn(future);
+}
+
+/// Runs a future beside its caller, scheduled by the model.
+#[cfg(feature = "shuttle")]
+pub(crate) fn spawn(future: impl Future<Output = ()> + Send + 'static) {
+    shuttle::future::spawn(future);
+}

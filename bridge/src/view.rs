@@ -18,6 +18,7 @@ use crate::frame::{self, Control};
 use crate::gap::Gap;
 use crate::metrics;
 use crate::position::{Part, Position, Vector};
+use crate::reconcile::TopicPartitions;
 use crate::record::RecordRef;
 use crate::ring::{Mark, PAGE, Ring, Step, Taken};
 use crate::sabotage::{Sabotage, broken};
@@ -232,6 +233,7 @@ impl View {
         let Some((at, index)) = state.slot(partition) else { return };
         state.refresh();
         let minutes = self.shared.minutes.load(Ordering::Relaxed);
+        let before = state.ring.next();
         let mut page = PageWriter::default();
         let mut id = String::new();
         for record in matching {
@@ -251,6 +253,7 @@ impl View {
                 Step::Record { topic: partition.fingerprint(), partition: partition.index(), position };
             page.mark(step, record.timestamp, &mut state.ring);
         }
+        metrics::count_encoded(state.ring.next() - before + page.marks.len() as u64);
         page.flush(&mut state.ring);
         state.framed = true;
         state.ring.trim_to(self.shared.ring_cap.load(Ordering::Relaxed));
@@ -271,7 +274,7 @@ impl View {
     }
 
     /// The topics and their registered partitions, with the shape at which that was so.
-    pub(crate) fn topics(&self) -> (u64, Vec<(Arc<Topic>, Vec<Arc<Partition>>)>) {
+    pub(crate) fn topics(&self) -> (u64, Vec<TopicPartitions>) {
         let state = self.state.lock();
         let topics = state
             .slots

@@ -24,6 +24,8 @@ const POLL: Duration = Duration::from_millis(50);
 /// How long to wait before a client is made anew, or the group asked again.
 const RETRY: Duration = Duration::from_secs(2);
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a drain waits for the group, step by step; a broker that is gone must not hold it up for long.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
 /// The same error of the same partition is said at most this often.
 const SAY_EVERY: Duration = Duration::from_secs(60);
 
@@ -231,18 +233,22 @@ impl Ingest {
         if let Err(error) = client.commit() {
             tracing::debug!(%error, "nothing was committed");
         }
-        let member = client.member_id();
+        // A static member that only closes would keep its place until its session ends; one that unsubscribes leaves.
+        client.unsubscribe();
+        let name = self.settings.group();
+        let until = Instant::now() + LEAVE_TIMEOUT;
+        let mut rest = Vec::new();
+        while Instant::now() < until {
+            client.poll(POLL, MAX_BATCH, &mut rest);
+            rest.clear();
+            match self.admin.group_members(&name, LEAVE_TIMEOUT) {
+                Ok(members) if members.iter().any(|member| member.instance == self.settings.instance) => {}
+                _ => break,
+            }
+        }
         client.close();
         drop(group);
-        self.delete_group(&member);
-    }
-
-    fn delete_group(&self, member: &str) {
-        let name = self.settings.group();
-        if let Err(error) = self.admin.remove_member(&name, &self.settings.instance, ASK_TIMEOUT) {
-            tracing::debug!(%error, member, "the member was not removed from its group");
-        }
-        match self.admin.delete_group(&name, ASK_TIMEOUT) {
+        match self.admin.delete_group(&name, LEAVE_TIMEOUT) {
             Ok(()) => tracing::info!(group = name, "the consumer group is deleted"),
             Err(error) => tracing::info!(group = name, %error, "the consumer group stays"),
         }

@@ -1,5 +1,5 @@
 //! A pretended Kafka and a plain reader of SSE blocks, for tests of the core.
-#![allow(dead_code)]
+#![allow(dead_code, unreachable_pub)]
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
