@@ -162,7 +162,9 @@ mod tests {
 
     #[test]
     fn every_setting_has_a_flag_a_variable_and_a_help_text() {
-        for arg in command().get_arguments().filter(|arg| !matches!(arg.get_id().as_str(), "help" | "version")) {
+        for arg in
+            command().get_arguments().filter(|arg| !matches!(arg.get_id().as_str(), "help" | "version"))
+        {
             let variable = arg.get_env().unwrap_or_else(|| panic!("{} has no variable", arg.get_id()));
             let flag = arg.get_long().unwrap_or_else(|| panic!("{} has no flag", arg.get_id()));
             let expected = format!("TAILRACE_{}", flag.replace('-', "_").to_uppercase());

@@ -98,7 +98,8 @@ fn read<T: FromStr<Err: fmt::Display>>(variable: &str, value: &str) -> Result<T,
 /// process id takes its place.
 fn instance(port: u16) -> String {
     let host = gethostname::gethostname().to_string_lossy().into_owned();
-    let host: String = host.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' }).collect();
+    let host: String =
+        host.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' }).collect();
     match port {
         0 => format!("{host}-p{}", std::process::id()),
         port => format!("{host}-{port}"),
@@ -136,7 +137,9 @@ impl Environment {
             let file = format!("{variable}{FILE_SUFFIX}");
             let Some((_, path)) = self.0.iter().find(|(name, _)| *name == file) else { continue };
             let secret = read_secret(&file, path)?;
-            let fill = |c: clap::Command| c.mut_arg(&id, |arg| arg.default_value(secret.clone()).hide_default_value(true));
+            let fill = |c: clap::Command| {
+                c.mut_arg(&id, |arg| arg.default_value(secret.clone()).hide_default_value(true))
+            };
             command = fill(command).mut_subcommand("serve", fill).mut_subcommand("check", fill);
         }
         Ok(command)
@@ -153,7 +156,8 @@ fn read_secret(variable: &str, path: &OsString) -> Result<String, Refusal> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| Refusal::value(variable, &shown, format!("a file that can be read ({error})")))?;
     // Editors and `echo` end a file with a line end that is no part of the secret.
-    let secret = text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
+    let secret =
+        text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
     if secret.is_empty() {
         return Err(Refusal::value(variable, &shown, "a file that is not empty"));
     }
@@ -163,7 +167,9 @@ fn read_secret(variable: &str, path: &OsString) -> Result<String, Refusal> {
 /// Flag ids and variables of the settings whose values are not shown.
 fn secrets(command: &clap::Command) -> Vec<(clap::Id, String)> {
     let hidden = command.get_arguments().filter(|arg| arg.is_hide_env_values_set());
-    hidden.filter_map(|arg| Some((arg.get_id().clone(), arg.get_env()?.to_string_lossy().into_owned()))).collect()
+    hidden
+        .filter_map(|arg| Some((arg.get_id().clone(), arg.get_env()?.to_string_lossy().into_owned())))
+        .collect()
 }
 
 fn is_secret(variable: &str) -> bool {
@@ -188,7 +194,8 @@ fn is_foreign(name: &str) -> bool {
 fn is_injected(name: &str) -> bool {
     let mut words = name.split('_').rev().skip_while(|word| ["ADDR", "PORT", "PROTO"].contains(word));
     let protocol = words.next().is_some_and(|word| ["TCP", "UDP", "SCTP"].contains(&word));
-    let number = words.next().is_some_and(|word| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit()));
+    let number =
+        words.next().is_some_and(|word| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit()));
     let numbered = protocol && number && words.next() == Some("PORT");
     name.ends_with("_SERVICE_HOST") || name.contains("_SERVICE_PORT") || name.ends_with("_PORT") || numbered
 }
@@ -202,7 +209,8 @@ impl Refusal {
     pub(crate) fn value(variable: impl fmt::Display, value: &str, accepted: impl fmt::Display) -> Refusal {
         let (variable, accepted) = (variable.to_string(), accepted.to_string());
         // The core's errors begin with a reason of their own, or with this word.
-        let accepted = if accepted.contains("accepted: ") { accepted } else { format!("accepted: {accepted}") };
+        let accepted =
+            if accepted.contains("accepted: ") { accepted } else { format!("accepted: {accepted}") };
         Refusal(match value {
             "" => format!("{variable} is not set; {accepted}"),
             _ if is_secret(&variable) => format!("{variable}: its value is not accepted; {accepted}"),

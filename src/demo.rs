@@ -50,7 +50,8 @@ pub(crate) async fn run() -> anyhow::Result<()> {
         ("admin-listen", free(default("admin-listen"))),
         ("kafka-bootstrap-servers", broker.bootstrap_servers().to_owned()),
     ])?;
-    let plan = config::assemble(&settings, &Environment::of([]))?;
+    let mut plan = config::assemble(&settings, &Environment::of([]))?;
+    plan.kafka.properties.extend(tailrace_consumer::demo::Demo::properties());
     log::start(&plan.process)?;
     let server = Server::start(plan).await?;
     let greeting = greet(server.bridge.clone(), server.address(), server.admin_address());
@@ -74,7 +75,9 @@ fn default(flag: &str) -> &'static str {
 fn free(address: &str) -> String {
     let Ok(wanted) = address.parse::<SocketAddr>() else { return address.to_owned() };
     match TcpListener::bind(wanted) {
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => SocketAddr::new(wanted.ip(), 0).to_string(),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            SocketAddr::new(wanted.ip(), 0).to_string()
+        }
         _ => address.to_owned(),
     }
 }

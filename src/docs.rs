@@ -26,7 +26,8 @@ fn page() -> String {
 /// One table for each group of settings, in the order of `--help`.
 fn tables() -> String {
     let command = cli::command();
-    let settings: Vec<&Arg> = command.get_arguments().filter(|arg| arg.get_env().is_some() && !arg.is_hide_set()).collect();
+    let settings: Vec<&Arg> =
+        command.get_arguments().filter(|arg| arg.get_env().is_some() && !arg.is_hide_set()).collect();
     let mut headings: Vec<&str> = Vec::new();
     for heading in settings.iter().map(|arg| heading(arg)) {
         if !headings.contains(&heading) {
@@ -89,7 +90,10 @@ mod tests {
     #[test]
     fn every_setting_is_on_the_page() {
         let page = page();
-        for variable in cli::command().get_arguments().filter_map(|arg| arg.get_env().map(|v| v.to_string_lossy().into_owned())) {
+        for variable in cli::command()
+            .get_arguments()
+            .filter_map(|arg| arg.get_env().map(|v| v.to_string_lossy().into_owned()))
+        {
             assert!(page.contains(&format!("| `{variable}` |")), "{variable} is missing");
         }
         for required in REQUIRED {

@@ -21,7 +21,8 @@ pub(crate) struct Args {
 /// Prints the explanation.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let text = args.id.trim();
-    let id = EventId::from_str(text).map_err(|error| anyhow!("{text:?} is no event id of Tailrace: {error}"))?;
+    let id =
+        EventId::from_str(text).map_err(|error| anyhow!("{text:?} is no event id of Tailrace: {error}"))?;
     print!("{}", explain(&id, text.len(), &args.topics)?);
     Ok(())
 }
@@ -31,7 +32,12 @@ fn explain(id: &EventId, length: usize, names: &[String]) -> anyhow::Result<Stri
     let partitions: usize = parts.iter().map(|part| part.positions.len()).sum();
     let time = Timestamp::from_second(i64::from(id.minutes) * 60).context("read the id's time")?;
     let mut out = String::new();
-    writeln!(out, "event id of {length} characters: {}, {}", count(parts.len(), "topic"), count(partitions, "partition"))?;
+    writeln!(
+        out,
+        "event id of {length} characters: {}, {}",
+        count(parts.len(), "topic"),
+        count(partitions, "partition")
+    )?;
     writeln!(out, "list of topics as of {}", time.strftime("%Y-%m-%d %H:%M UTC"))?;
     for part in parts {
         explain_part(&mut out, part, names)?;

@@ -12,8 +12,8 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::config::Plan;
-use crate::signals::Signals;
 use crate::recorder;
+use crate::signals::Signals;
 
 /// How often rings are trimmed, gauges set, and histograms folded.
 const TICK: Duration = Duration::from_secs(1);
@@ -60,7 +60,7 @@ impl Server {
     }
 
     /// Serves until `shutdown`, then drains: streams first, then the consumer group is left and deleted.
-    pub(crate) async fn run_until(self, shutdown: impl Future<Output = ()> ) {
+    pub(crate) async fn run_until(self, shutdown: impl Future<Output = ()>) {
         self.web.run(shutdown).await;
         self.kafka.stop().await;
         self.ticker.abort();
@@ -90,7 +90,7 @@ impl Summary {
     fn of(plan: &Plan) -> Summary {
         Summary {
             topics: plan.kafka.topics.to_string(),
-            group: format!("{}-{}", plan.kafka.group_prefix, plan.kafka.instance),
+            group: plan.kafka.group(),
             auth: if plan.web.is_open() { "none" } else { "jwt" },
         }
     }

@@ -2,6 +2,7 @@
 
 /// One broken rule. The first seven are the rules of the seam between replay and live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "sabotage"), allow(unreachable_pub))]
 pub enum Sabotage {
     /// Rule 1: the head is published before the frames are in the views.
     HeadBeforeFrames,

@@ -40,3 +40,9 @@ pub(crate) fn is_denied(code: Code) -> bool {
             | Code::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED
     )
 }
+
+impl KafkaError {
+    pub(crate) fn of_offsets(code: Code) -> KafkaError {
+        KafkaError::Request { what: "list offsets", code, message: crate::native::describe(code) }
+    }
+}

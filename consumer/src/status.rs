@@ -10,6 +10,7 @@ use tailrace_bridge::{Bridge, Partition, Status};
 use crate::group::Assignment;
 use crate::metrics;
 use crate::native::Client;
+use crate::settings::KafkaSettings;
 
 /// So long Kafka may be silent before it counts as unavailable. Topics are asked for every second.
 const SILENCE: Duration = Duration::from_secs(3);
@@ -70,21 +71,45 @@ impl Watch {
 
 /// Looks at everything once in a while and tells the bridge's health.
 pub(crate) struct Reporter {
-    pub(crate) bridge: Bridge,
-    pub(crate) watch: Arc<Watch>,
-    pub(crate) assignment: Arc<Assignment>,
-    pub(crate) admin: Arc<Client>,
-    pub(crate) group: String,
-    pub(crate) instance: String,
-    pub(crate) bootstrap: String,
-    pub(crate) said_unavailable: Option<Instant>,
-    pub(crate) said_missing: Option<(Instant, Vec<String>)>,
-    pub(crate) unassigned_since: Option<Instant>,
-    pub(crate) others: Option<(Instant, Vec<String>)>,
-    pub(crate) was_connected: bool,
+    bridge: Bridge,
+    watch: Arc<Watch>,
+    assignment: Arc<Assignment>,
+    admin: Arc<Client>,
+    group: String,
+    instance: String,
+    bootstrap: String,
+    said_unavailable: Option<Instant>,
+    said_missing: Option<(Instant, Vec<String>)>,
+    unassigned_since: Option<Instant>,
+    others: Option<(Instant, Vec<String>)>,
+    was_connected: bool,
 }
 
 impl Reporter {
+    pub(crate) fn new(
+        bridge: Bridge,
+        watch: Arc<Watch>,
+        assignment: Arc<Assignment>,
+        admin: Arc<Client>,
+        settings: &KafkaSettings,
+    ) -> Reporter {
+        let bootstrap = settings.properties.iter().find(|(name, _)| name == "bootstrap.servers");
+        Reporter {
+            bridge,
+            watch,
+            assignment,
+            admin,
+            group: settings.group(),
+            instance: settings.instance.clone(),
+            bootstrap: bootstrap.map(|(_, value)| value.clone()).unwrap_or_default(),
+            said_unavailable: None,
+            said_missing: None,
+            unassigned_since: None,
+            others: None,
+            was_connected: false,
+        }
+    }
+
     pub(crate) fn look(&mut self) {
         let (connected, error, topics, fenced, lag) = {
             let known = self.watch.0.lock();

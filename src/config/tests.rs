@@ -116,7 +116,8 @@ fn a_secret_comes_from_its_file_without_the_line_end() {
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), "0123456789abcdef0123456789abcdef\n").expect("written");
     let path = file.path().to_str().expect("UTF-8");
-    let command = environment(&[("TAILRACE_JWT_SECRET_FILE", path)]).secrets_from_files(cli::command()).expect("read");
+    let command =
+        environment(&[("TAILRACE_JWT_SECRET_FILE", path)]).secrets_from_files(cli::command()).expect("read");
     let arg = command.get_arguments().find(|arg| arg.get_id() == "jwt_secret").expect("there");
     assert_eq!(arg.get_default_values(), ["0123456789abcdef0123456789abcdef"]);
 }
@@ -135,7 +136,9 @@ fn a_secret_is_never_repeated() {
 
 #[test]
 fn the_prefetch_is_a_quarter_within_bounds() {
-    let of = |cache| Process { cache, linger: Duration::ZERO, log: String::new(), log_format: Format::Text }.prefetch();
+    let of = |cache| {
+        Process { cache, linger: Duration::ZERO, log: String::new(), log_format: Format::Text }.prefetch()
+    };
     assert_eq!((of(16 << 20), of(4 << 20), of(1 << 30)), (4 << 20, 1 << 20, 64 << 20));
 }
 

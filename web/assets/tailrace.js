@@ -34,6 +34,8 @@ const SILENT_HEARTBEATS = 2.5;
 const BACKOFF_FIRST_MS = 500;
 /** No delay grows beyond this, so that a page comes back within half a minute of its server. */
 const BACKOFF_MAX_MS = 30_000;
+/** When a connection whose token expired is opened again, where the server does not say. */
+const RENEW_MS = 1_000;
 /** How long the reason of a refusal is waited for. */
 const EXPLAIN_MS = 5_000;
 /** Answers that no repetition changes. 401 is not among them: the next attempt brings another token. */
@@ -199,11 +201,14 @@ export class Tailrace {
       }
     }
     // An EventSource would come back with the same address, and so with the same, expired token.
-    if (event.type === "tailrace.error" && event.data?.includes('"token_expired"')) {
-      this.#disconnect();
-      this.#connect();
-    }
+    if (event.type === "tailrace.error") this.#renew(JSON.parse(event.data));
   };
+
+  #renew({ code, retry_ms }) {
+    if (code !== "token_expired" || this.#ended) return;
+    this.#disconnect();
+    this.#wait(retry_ms ?? RENEW_MS, code);
+  }
 
   #failed(source, address) {
     if (source !== this.#source) return;

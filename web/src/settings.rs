@@ -20,6 +20,8 @@ pub(crate) const RETRY_BOUNDS: (Duration, Duration) = (Duration::from_millis(10)
 /// The command line and environment of the web side.
 #[derive(Clone, clap::Args)]
 #[command(next_help_heading = "Web")]
+// Clap would name a group after the type, and both packages call it Args.
+#[group(skip)]
 pub struct Args {
     /// Address that streams and the console are served on, as HOST:PORT
     #[arg(long = "listen", env = "TAILRACE_LISTEN", default_value = "0.0.0.0:8080", value_name = "ADDRESS")]

@@ -121,6 +121,25 @@ impl Client {
         }
     }
 
+    /// A broker that answers now. Requests that any broker could serve go there rather than to the controller, which the
+    /// mock cluster does not have.
+    fn any_broker(&self, timeout: Duration) -> Result<i32, KafkaError> {
+        let mut metadata = ptr::null();
+        // SAFETY: the metadata is ours to destroy.
+        unsafe {
+            check(
+                "find a broker",
+                sys::rd_kafka_metadata(self.rk(), 0, ptr::null_mut(), &mut metadata, millis(timeout)),
+            )?;
+            let broker = (*metadata).orig_broker_id;
+            // While it bootstraps, librdkafka does not know yet who answered.
+            let first = || (*(*metadata).brokers).id;
+            let broker = if broker < 0 && (*metadata).broker_cnt > 0 { first() } else { broker };
+            sys::rd_kafka_metadata_destroy(metadata);
+            Ok(broker)
+        }
+    }
+
     /// Topic ids and partition counts (KIP-516). Never creates a topic.
     pub(crate) fn describe_topics(
         &self,
@@ -130,12 +149,14 @@ impl Client {
         if names.is_empty() {
             return Ok(Vec::new());
         }
+        let broker = self.any_broker(timeout)?;
         let c_names: Vec<CString> = names.iter().map(|name| c_string(name)).collect();
         let mut pointers: Vec<*const c_char> = c_names.iter().map(|name| name.as_ptr()).collect();
         // SAFETY: the names live until the collection has copied them.
         let collection =
             unsafe { sys::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len()) };
         let answer = self.ask("describe topics", Op::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, timeout, |options, queue| {
+            set_broker(options, broker);
             // SAFETY: all four are valid.
             unsafe { sys::rd_kafka_DescribeTopics(self.rk(), collection, options, queue) };
         });
@@ -267,6 +288,15 @@ impl Client {
         let answer = answer.map_err(|error| error.to_string())?;
         // SAFETY: the result and all that it gives live as long as the event.
         unsafe { config_entries(&answer) }
+    }
+}
+
+/// Where there is no such broker, the controller is asked, as without the option.
+fn set_broker(options: *mut sys::rd_kafka_AdminOptions_t, broker: i32) {
+    let mut message = [0 as c_char; 128];
+    if broker >= 0 {
+        // SAFETY: the options are valid, the buffer's length is given.
+        unsafe { sys::rd_kafka_AdminOptions_set_broker(options, broker, message.as_mut_ptr(), message.len()) };
     }
 }
 

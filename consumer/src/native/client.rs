@@ -193,17 +193,6 @@ impl Client {
         // SAFETY: the handle is valid; rebalance callbacks run in here.
         unsafe { sys::rd_kafka_consumer_close(self.rk) };
     }
-
-    /// This member's id; empty before it has joined.
-    pub(crate) fn member_id(&self) -> String {
-        // SAFETY: the string is ours to free, which takes the allocator that librdkafka uses.
-        unsafe {
-            let id = sys::rd_kafka_memberid(self.rk);
-            let copy = super::text(id);
-            sys::rd_kafka_mem_free(self.rk, id.cast());
-            copy
-        }
-    }
 }
 
 impl Drop for Client {

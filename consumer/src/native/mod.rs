@@ -10,7 +10,7 @@ mod conf;
 mod list;
 mod message;
 
-pub(crate) use admin::{Described, Member, OffsetQuery, TopicConfig};
+pub(crate) use admin::{Described, OffsetQuery};
 pub(crate) use client::{Client, Rebalance, Role};
 pub(crate) use conf::{Conf, SetError};
 pub(crate) use list::List;

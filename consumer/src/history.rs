@@ -1,0 +1,335 @@
+//! What only Kafka still has, read by a few readers outside of the group.
+//!
+//! A reader keeps its assignment for a while, and librdkafka fetches ahead meanwhile, so that a read that continues where
+//! the last one ended is served without asking for anything.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+use tailrace_bridge::{HistoryError, HistoryRead, Position, Segment, SegmentBuilder};
+
+use crate::decode::{Decoder, Tell};
+use crate::error::KafkaError;
+use crate::native::{Client, Code, List, Message, OffsetQuery, Role};
+use crate::settings::KafkaSettings;
+use crate::{metrics, properties, truncation};
+
+/// Readers at once. More would compete for the same brokers with the tail.
+const MAX_READERS: usize = 4;
+/// Records taken from a reader's queue at once.
+const MAX_BATCH: usize = 500;
+const POLL: Duration = Duration::from_millis(100);
+/// A read that brings nothing for so long is given up.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// A reader that nobody continues stops fetching ahead after this time.
+const KEEP: Duration = Duration::from_secs(5);
+/// A reader that nobody uses is closed after this time.
+const IDLE: Duration = Duration::from_secs(60);
+const ASK_TIMEOUT: Duration = Duration::from_secs(3);
+/// What a record takes beside its bytes, for the bound of a read.
+const RECORD_OVERHEAD: usize = 64;
+
+/// The readers of one process.
+pub(crate) struct Readers {
+    settings: Arc<KafkaSettings>,
+    decoder: Arc<Decoder>,
+    admin: Arc<Client>,
+    pool: Mutex<Pool>,
+    free: Condvar,
+}
+
+#[derive(Default)]
+struct Pool {
+    idle: Vec<Reader>,
+    busy: usize,
+}
+
+/// One client that reads one partition at a time.
+struct Reader {
+    /// Taken from the queue, and past the end of the read that took them. Before the client: they are parts of it.
+    held: VecDeque<Message>,
+    client: Client,
+    /// What is assigned, and the offset that the next record comes at or after.
+    place: Option<(Arc<str>, u32, u64)>,
+    used: Instant,
+}
+
+/// A read under way.
+struct Stretch {
+    builder: SegmentBuilder,
+    /// Taken and not in the builder yet.
+    taken: Vec<Message>,
+    end: Position,
+    bytes: usize,
+}
+
+/// What one message means to a read.
+enum Seen {
+    Record,
+    End,
+    Lost(Lost),
+    Other,
+}
+
+/// Why a read ends without its records.
+enum Lost {
+    Error(HistoryError),
+    /// Out of range; librdkafka's words may tell of a truncation.
+    Why(String),
+}
+
+impl Readers {
+    pub(crate) fn new(settings: Arc<KafkaSettings>, decoder: Arc<Decoder>, admin: Arc<Client>) -> Readers {
+        Readers { settings, decoder, admin, pool: Mutex::default(), free: Condvar::new() }
+    }
+
+    /// Reads one stretch. Blocks; for a thread that may.
+    pub(crate) fn read(&self, read: &HistoryRead) -> Result<Segment, HistoryError> {
+        let mut reader = self.take(read)?;
+        let result = self.read_with(&mut reader, read);
+        match &result {
+            Ok(segment) => metrics::history_read("ok", segment.size()),
+            Err(error) => {
+                metrics::history_read(outcome(error), 0);
+                reader.forget();
+            }
+        }
+        reader.used = Instant::now();
+        let mut pool = self.pool.lock();
+        pool.busy -= 1;
+        pool.idle.push(reader);
+        drop(pool);
+        self.free.notify_one();
+        result
+    }
+
+    /// Once a second: readers that nobody continues stop fetching, and are closed in the end.
+    pub(crate) fn tidy(&self) {
+        let mut old = Vec::new();
+        {
+            let mut pool = self.pool.lock();
+            let idle = std::mem::take(&mut pool.idle);
+            for mut reader in idle {
+                if reader.used.elapsed() >= IDLE {
+                    old.push(reader);
+                    continue;
+                }
+                if reader.used.elapsed() >= KEEP && reader.place.is_some() {
+                    reader.forget();
+                }
+                pool.idle.push(reader);
+            }
+        }
+        // Closing a client takes a moment, so not under the lock.
+        drop(old);
+    }
+
+    /// The reader that stands where the read begins, or one that can be moved there.
+    fn take(&self, read: &HistoryRead) -> Result<Reader, HistoryError> {
+        let mut pool = self.pool.lock();
+        loop {
+            let full = pool.idle.len() + pool.busy >= MAX_READERS;
+            if let Some(index) = best(&pool.idle, read, full) {
+                pool.busy += 1;
+                return Ok(pool.idle.swap_remove(index));
+            }
+            if !full {
+                pool.busy += 1;
+                break;
+            }
+            self.free.wait(&mut pool);
+        }
+        drop(pool);
+        Reader::new(&self.settings).map_err(|error| {
+            self.pool.lock().busy -= 1;
+            self.free.notify_one();
+            HistoryError::Unavailable(error.to_string())
+        })
+    }
+
+    fn read_with(&self, reader: &mut Reader, read: &HistoryRead) -> Result<Segment, HistoryError> {
+        if !reader.stands_at(read) {
+            reader.assign(read).map_err(|error| HistoryError::Unavailable(error.to_string()))?;
+        }
+        let mut stretch = Stretch::new(read);
+        let mut last_news = Instant::now();
+        loop {
+            let stop = stretch.take(reader, read).map_err(|lost| match lost {
+                Lost::Why(why) => self.why_lost(read, &why),
+                Lost::Error(error) => error,
+            })?;
+            if !stretch.taken.is_empty() {
+                last_news = Instant::now();
+                let messages: Vec<&Message> = stretch.taken.iter().collect();
+                self.decoder.batch(&read.topic, &messages, Tell::Silently, |records| {
+                    records.iter().for_each(|record| stretch.builder.push(record));
+                });
+                stretch.taken.clear();
+            }
+            if stop {
+                return Ok(stretch.builder.finish(stretch.end));
+            }
+            if last_news.elapsed() >= PATIENCE {
+                // What came so far is as good as a shorter read.
+                if stretch.end.offset > read.from {
+                    reader.stand_at(read, stretch.end.offset);
+                    return Ok(stretch.builder.finish(stretch.end));
+                }
+                let error = reader.client.take_error().unwrap_or_else(|| "no answer in time".to_owned());
+                return Err(HistoryError::Unavailable(error));
+            }
+            reader.poll();
+        }
+    }
+
+    /// Why the offset is not in the log.
+    fn why_lost(&self, read: &HistoryRead, why: &str) -> HistoryError {
+        let place = [(&*read.topic, read.partition as i32)];
+        let ask = |at| {
+            let offsets = self.admin.list_offsets(&place, at, false, ASK_TIMEOUT)?;
+            offsets.first().copied().unwrap_or(Ok(None)).map(Option::unwrap_or_default).map_err(KafkaError::of_offsets)
+        };
+        let (start, end) = match (ask(OffsetQuery::Earliest), ask(OffsetQuery::Latest)) {
+            (Ok(start), Ok(end)) => (start, end),
+            (Err(error), _) | (_, Err(error)) => return HistoryError::Unavailable(error.to_string()),
+        };
+        match truncation::told(why) {
+            Some(cut) if cut.offset < read.from => {
+                let offset = cut.offset.max(start);
+                HistoryError::Truncated { end: offset, epoch: if offset == cut.offset { cut.epoch } else { -1 } }
+            }
+            _ if (start..=end).contains(&read.from) => HistoryError::Unavailable(why.to_owned()),
+            _ => HistoryError::OutOfRange { start, end },
+        }
+    }
+}
+
+impl Stretch {
+    fn new(read: &HistoryRead) -> Stretch {
+        let end = Position { offset: read.from, epoch: -1 };
+        Stretch { builder: SegmentBuilder::new(read.from), taken: Vec::new(), end, bytes: 0 }
+    }
+
+    /// Takes what the reader holds. True: the stretch is read.
+    fn take(&mut self, reader: &mut Reader, read: &HistoryRead) -> Result<bool, Lost> {
+        while let Some(message) = reader.held.pop_front() {
+            match seen(&message, read) {
+                Seen::Record if message.offset() < self.end.offset => {}
+                Seen::Record if message.offset() >= read.until => {
+                    // What lies in between is a hole, which the segment covers.
+                    self.move_end(message.offset());
+                    reader.stand_at(read, message.offset());
+                    reader.held.push_front(message);
+                    return Ok(true);
+                }
+                Seen::Record => {
+                    self.bytes += RECORD_OVERHEAD + message.value().map_or(0, <[u8]>::len);
+                    self.end = Position { offset: message.offset() + 1, epoch: message.leader_epoch() };
+                    self.taken.push(message);
+                    if self.bytes >= read.max_bytes || self.end.offset >= read.until {
+                        reader.stand_at(read, self.end.offset);
+                        return Ok(true);
+                    }
+                }
+                Seen::End => {
+                    self.move_end(message.offset());
+                    // librdkafka tells of an end only once, so the next read must ask anew.
+                    reader.place = None;
+                    return Ok(true);
+                }
+                Seen::Lost(lost) => return Err(lost),
+                Seen::Other => {}
+            }
+        }
+        Ok(false)
+    }
+
+    fn move_end(&mut self, offset: u64) {
+        if offset > self.end.offset {
+            self.end = Position { offset, epoch: -1 };
+        }
+    }
+}
+
+impl Reader {
+    fn new(settings: &KafkaSettings) -> Result<Reader, KafkaError> {
+        let client = Client::new(&properties::reader(settings), Role::Consumer(None))?;
+        Ok(Reader { held: VecDeque::new(), client, place: None, used: Instant::now() })
+    }
+
+    /// Whether the read continues the last one. A position that has to be confirmed is always assigned anew.
+    fn stands_at(&self, read: &HistoryRead) -> bool {
+        let at = |(topic, partition, next): &(Arc<str>, u32, u64)| {
+            *topic == read.topic && *partition == read.partition && *next == read.from
+        };
+        read.epoch < 0 && self.place.as_ref().is_some_and(at)
+    }
+
+    fn assign(&mut self, read: &HistoryRead) -> Result<(), KafkaError> {
+        metrics::history_assigned();
+        self.held.clear();
+        self.place = None;
+        let mut list = List::new(1);
+        list.add_position(&read.topic, read.partition as i32, Position { offset: read.from, epoch: read.epoch });
+        // Without this, assigning the same partition again goes on where it was.
+        self.client.unassign();
+        self.client.assign(&list)
+    }
+
+    fn poll(&mut self) {
+        let mut batch = Vec::new();
+        self.client.poll(POLL, MAX_BATCH, &mut batch);
+        self.held.extend(batch);
+    }
+
+    /// Notes where the next read may go on without an assignment of its own.
+    fn stand_at(&mut self, read: &HistoryRead, next: u64) {
+        self.place = Some((read.topic.clone(), read.partition, next));
+    }
+
+    /// Stops fetching ahead.
+    fn forget(&mut self) {
+        self.held.clear();
+        self.place = None;
+        self.client.unassign();
+    }
+}
+
+fn seen(message: &Message, read: &HistoryRead) -> Seen {
+    let here = message.partition() == read.partition as i32 && message.topic() == &*read.topic;
+    match message.code() {
+        _ if !here => Seen::Other,
+        Code::RD_KAFKA_RESP_ERR_NO_ERROR => Seen::Record,
+        Code::RD_KAFKA_RESP_ERR__PARTITION_EOF => Seen::End,
+        Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET | Code::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE => {
+            Seen::Lost(Lost::Why(message.error_text()))
+        }
+        Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
+        | Code::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC
+        | Code::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION => Seen::Lost(Lost::Error(HistoryError::Gone)),
+        Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED => {
+            Seen::Lost(Lost::Error(HistoryError::Unavailable(message.error_text())))
+        }
+        // librdkafka goes on by itself.
+        _ => Seen::Other,
+    }
+}
+
+/// The reader to take: one that continues, else one that fetches nothing; `full`: else the one that was used longest ago.
+fn best(idle: &[Reader], read: &HistoryRead, full: bool) -> Option<usize> {
+    let continues = || idle.iter().position(|reader| reader.stands_at(read));
+    let spare = || idle.iter().position(|reader| reader.place.is_none());
+    let oldest = || idle.iter().enumerate().min_by_key(|(_, reader)| reader.used).map(|(index, _)| index);
+    continues().or_else(spare).or_else(|| full.then(oldest).flatten())
+}
+
+fn outcome(error: &HistoryError) -> &'static str {
+    match error {
+        HistoryError::OutOfRange { .. } => "out_of_range",
+        HistoryError::Truncated { .. } => "truncated",
+        HistoryError::Gone => "gone",
+        HistoryError::Unavailable(_) => "unavailable",
+    }
+}

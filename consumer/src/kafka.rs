@@ -1,0 +1,185 @@
+//! Wiring: the threads of this package, from their start to a clean drain.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tailrace_bridge::{Bridge, Source};
+
+use crate::decode::Decoder;
+use crate::error::KafkaError;
+use crate::group::Assignment;
+use crate::history::Readers;
+use crate::ingest::{Command, Ingest};
+use crate::native::{Client, Role};
+use crate::properties;
+use crate::settings::KafkaSettings;
+use crate::source::KafkaSource;
+use crate::status::{Reporter, Watch};
+use crate::topics::{Ask, Topics};
+use crate::watermarks::Watermarks;
+
+/// How often readiness and status are looked at: a restart must not wait for its readiness.
+const LOOK: Duration = Duration::from_millis(200);
+/// How often the ends of the logs are asked for.
+const WATERMARKS: Duration = Duration::from_secs(2);
+/// How often readers of history are tidied.
+const TIDY: Duration = Duration::from_secs(1);
+
+/// Kafka, as one process sees it. Nothing is read before [`Kafka::start`].
+pub struct Kafka {
+    settings: Arc<KafkaSettings>,
+    admin: Arc<Client>,
+    decoder: Arc<Decoder>,
+    readers: Arc<Readers>,
+    asks: Sender<Ask>,
+    /// Taken by the start.
+    inbox: Mutex<Option<Receiver<Ask>>>,
+}
+
+impl Kafka {
+    /// Checks that the properties make clients. Connects in the background; no broker needs to be there.
+    ///
+    /// # Errors
+    /// [`KafkaError::Config`]: properties that librdkafka does not take together.
+    pub fn new(settings: KafkaSettings) -> Result<Kafka, KafkaError> {
+        let settings = Arc::new(settings);
+        let admin = Arc::new(Client::new(&properties::admin(&settings), Role::Admin)?);
+        // Its own client comes with the start; what is wrong with its properties is worth knowing now.
+        drop(Client::new(&properties::member(&settings), Role::Consumer(None))?);
+        drop(Client::new(&properties::reader(&settings), Role::Consumer(None))?);
+        let decoder = Arc::new(Decoder::new(settings.rules.clone(), settings.event_type.clone()));
+        let readers = Arc::new(Readers::new(settings.clone(), decoder.clone(), admin.clone()));
+        let (asks, inbox) = channel();
+        Ok(Kafka { settings, admin, decoder, readers, asks, inbox: Mutex::new(Some(inbox)) })
+    }
+
+    /// The bridge's way to what only Kafka still has.
+    pub fn source(&self) -> Arc<dyn Source> {
+        let committed = properties::reads_committed(&self.settings);
+        Arc::new(KafkaSource::new(self.readers.clone(), self.admin.clone(), committed, self.asks.clone()))
+    }
+
+    /// Begins to read, on threads of its own. The second start of the same value reads nothing.
+    pub fn start(&self, bridge: Bridge) -> Running {
+        let Some(inbox) = self.inbox.lock().take() else { return Running::default() };
+        let watch = Arc::new(Watch::default());
+        let assignment = Arc::new(Assignment::default());
+        let stopping = Arc::new(AtomicBool::new(false));
+        let (commands, orders) = channel();
+        let topics = Topics::new(
+            self.settings.clone(),
+            bridge.clone(),
+            self.admin.clone(),
+            watch.clone(),
+            commands.clone(),
+        );
+        let ingest = Ingest {
+            settings: self.settings.clone(),
+            bridge: bridge.clone(),
+            decoder: self.decoder.clone(),
+            assignment: assignment.clone(),
+            watch: watch.clone(),
+            admin: self.admin.clone(),
+            commands: orders,
+            asks: self.asks.clone(),
+            topics: Vec::new(),
+            counters: HashMap::new(),
+            said: HashMap::new(),
+        };
+        let watermarks = Watermarks {
+            bridge: bridge.clone(),
+            admin: self.admin.clone(),
+            watch: watch.clone(),
+            committed: properties::reads_committed(&self.settings),
+            ends: HashMap::new(),
+        };
+        let reporter = Reporter::new(bridge, watch, assignment, self.admin.clone(), &self.settings);
+        let readers = self.readers.clone();
+        let threads = vec![
+            thread("kafka-topics", move || topics.run(&inbox)),
+            thread("kafka-tail", move || ingest.run()),
+            thread("kafka-ends", { let stopping = stopping.clone(); move || watch_ends(watermarks, &readers, &stopping) }),
+            thread("kafka-status", { let stopping = stopping.clone(); move || report(reporter, &stopping) }),
+        ];
+        Running {
+            threads: threads.into_iter().flatten().collect(),
+            stopping,
+            asks: Some(self.asks.clone()),
+            commands: Some(commands),
+        }
+    }
+}
+
+/// The reading of Kafka. Dropped without [`Running::stop`], its threads end, and the group's place is left to time out.
+#[derive(Default)]
+pub struct Running {
+    threads: Vec<JoinHandle<()>>,
+    stopping: Arc<AtomicBool>,
+    asks: Option<Sender<Ask>>,
+    commands: Option<Sender<Command>>,
+}
+
+impl Running {
+    /// Commits what was taken, leaves the consumer group and deletes it. Takes a few seconds where no broker answers.
+    /// Not cancel-safe: dropped half-way, the threads end by themselves.
+    pub async fn stop(mut self) {
+        self.signal();
+        let threads = std::mem::take(&mut self.threads);
+        let joined = tokio::task::spawn_blocking(move || {
+            for thread in threads {
+                if thread.join().is_err() {
+                    tracing::error!("a thread of the consumer had panicked");
+                }
+            }
+        });
+        if let Err(error) = joined.await {
+            tracing::error!(%error, "the consumer was not waited for");
+        }
+    }
+
+    fn signal(&mut self) {
+        self.stopping.store(true, Ordering::Release);
+        // Each may have ended already.
+        if let Some(commands) = self.commands.take() {
+            let _ = commands.send(Command::Stop);
+        }
+        if let Some(asks) = self.asks.take() {
+            let _ = asks.send(Ask::Stop);
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.signal();
+    }
+}
+
+fn thread(name: &str, body: impl FnOnce() + Send + 'static) -> Option<JoinHandle<()>> {
+    let started = std::thread::Builder::new().name(name.to_owned()).spawn(body);
+    started.inspect_err(|error| tracing::error!(name, %error, "a thread did not start")).ok()
+}
+
+fn watch_ends(mut watermarks: Watermarks, readers: &Readers, stopping: &AtomicBool) {
+    let mut asked: Option<Instant> = None;
+    while !stopping.load(Ordering::Acquire) {
+        if asked.is_none_or(|at| at.elapsed() >= WATERMARKS) {
+            asked = Some(Instant::now());
+            watermarks.look();
+        }
+        readers.tidy();
+        std::thread::sleep(TIDY / 2);
+    }
+}
+
+fn report(mut reporter: Reporter, stopping: &AtomicBool) {
+    while !stopping.load(Ordering::Acquire) {
+        reporter.look();
+        std::thread::sleep(LOOK);
+    }
+}

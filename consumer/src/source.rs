@@ -1,0 +1,98 @@
+//! The bridge's way to Kafka's past: reads, offsets and refreshes, none of which blocks its caller's thread.
+
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use tailrace_bridge::{HistoryError, HistoryRead, OffsetsAt, Segment, Source};
+use tokio::sync::oneshot;
+
+use crate::history::Readers;
+use crate::native::{Client, Code, OffsetQuery};
+use crate::topics::Ask;
+
+const ASK_TIMEOUT: Duration = Duration::from_secs(3);
+/// A refresh takes so long at the most; whoever waits for it goes on without.
+const REFRESH: Duration = Duration::from_secs(1);
+
+pub(crate) struct KafkaSource {
+    readers: Arc<Readers>,
+    admin: Arc<Client>,
+    committed: bool,
+    asks: Mutex<Sender<Ask>>,
+}
+
+impl KafkaSource {
+    pub(crate) fn new(readers: Arc<Readers>, admin: Arc<Client>, committed: bool, asks: Sender<Ask>) -> KafkaSource {
+        KafkaSource { readers, admin, committed, asks: Mutex::new(asks) }
+    }
+}
+
+impl Source for KafkaSource {
+    fn read(&self, read: HistoryRead) -> BoxFuture<'static, Result<Segment, HistoryError>> {
+        let readers = self.readers.clone();
+        blocking(move || readers.read(&read)).boxed()
+    }
+
+    fn offsets_at(&self, topic: &str, at: OffsetsAt) -> BoxFuture<'static, Result<Vec<u64>, HistoryError>> {
+        let (admin, topic, committed) = (self.admin.clone(), topic.to_owned(), self.committed);
+        blocking(move || offsets_at(&admin, &topic, at, committed)).boxed()
+    }
+
+    fn refresh(&self) -> BoxFuture<'static, ()> {
+        let (answer, answered) = oneshot::channel();
+        let sent = self.asks.lock().send(Ask::Refresh(answer));
+        async move {
+            if sent.is_ok() {
+                // Late or never is the same here: what is known is used.
+                let _ = tokio::time::timeout(REFRESH, answered).await;
+            }
+        }
+        .boxed()
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, HistoryError> + Send + 'static,
+) -> Result<T, HistoryError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(HistoryError::Unavailable(error.to_string())),
+    }
+}
+
+fn offsets_at(admin: &Client, topic: &str, at: OffsetsAt, committed: bool) -> Result<Vec<u64>, HistoryError> {
+    let unavailable = |error: &dyn std::fmt::Display| HistoryError::Unavailable(error.to_string());
+    let described = admin.describe_topics(&[topic.to_owned()], ASK_TIMEOUT).map_err(|error| unavailable(&error))?;
+    let count = match described.first().map(|topic| &topic.state) {
+        Some(Ok((_, count))) => *count,
+        Some(Err(Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)) | None => return Err(HistoryError::Gone),
+        Some(Err(code)) => return Err(HistoryError::Unavailable(crate::native::describe(*code))),
+    };
+    let places: Vec<(&str, i32)> = (0..count).map(|index| (topic, index as i32)).collect();
+    let ask = |query| {
+        let offsets = admin.list_offsets(&places, query, committed, ASK_TIMEOUT).map_err(|error| unavailable(&error))?;
+        offsets.into_iter().map(|offset| offset.map_err(code_error)).collect::<Result<Vec<Option<u64>>, _>>()
+    };
+    let query = match at {
+        OffsetsAt::Earliest => OffsetQuery::Earliest,
+        OffsetsAt::Latest => OffsetQuery::Latest,
+        OffsetsAt::Time(millis) => OffsetQuery::Time(millis),
+    };
+    let found = ask(query)?;
+    if found.iter().all(Option::is_some) {
+        return Ok(found.into_iter().flatten().collect());
+    }
+    let ends = ask(OffsetQuery::Latest)?;
+    Ok(found.into_iter().zip(ends).map(|(offset, end)| offset.or(end).unwrap_or(0)).collect())
+}
+
+fn code_error(code: Code) -> HistoryError {
+    match code {
+        Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART => HistoryError::Gone,
+        code => HistoryError::Unavailable(crate::native::describe(code)),
+    }
+}

@@ -1,0 +1,237 @@
+//! An `EventSource` over a raw socket, written from the WHATWG standard ("server-sent events", parsing an event stream).
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// What a new connection's id buffer holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdBuffer {
+    /// Nothing, as the standard has it: a blank line before the first id erases the last event id.
+    Empty,
+    /// The last id, as some browsers do.
+    LastId,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Event {
+    pub name: String,
+    pub data: String,
+    pub id: String,
+}
+
+/// The state that an `EventSource` keeps across its connections.
+#[derive(Debug)]
+pub struct Source {
+    pub ports: Vec<u16>,
+    pub path: String,
+    pub last_event_id: String,
+    pub retry: Option<u64>,
+    kind: IdBuffer,
+}
+
+/// One connection of it.
+pub struct Connection {
+    socket: TcpStream,
+    raw: Vec<u8>,
+    chunks: Option<Chunks>,
+    pub status: u16,
+    pub head: String,
+    parser: Parser,
+    /// Bytes of the body that came, cut or not.
+    pub received: usize,
+}
+
+impl Source {
+    pub fn new(port: u16, path: &str, kind: IdBuffer) -> Source {
+        Source { ports: vec![port], path: path.to_owned(), last_event_id: String::new(), retry: None, kind }
+    }
+
+    /// Connects to one of the ports, with the last event id if there is one. `None`: nobody answered.
+    pub async fn connect(&self, port: u16) -> Option<Connection> {
+        let mut socket = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
+        let mut request =
+            format!("GET {} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n", self.path);
+        if !self.last_event_id.is_empty() {
+            request.push_str(&format!("Last-Event-ID: {}\r\n", self.last_event_id));
+        }
+        request.push_str("\r\n");
+        socket.write_all(request.as_bytes()).await.ok()?;
+        let mut raw = Vec::new();
+        let end = loop {
+            if let Some(end) = raw.windows(4).position(|four| four == b"\r\n\r\n") {
+                break end + 4;
+            }
+            let mut buffer = [0; 4096];
+            let count = socket.read(&mut buffer).await.ok().filter(|count| *count > 0)?;
+            raw.extend_from_slice(&buffer[..count]);
+        };
+        let head = String::from_utf8_lossy(&raw[..end]).into_owned();
+        let rest = raw.split_off(end);
+        let status = head.split(' ').nth(1)?.parse().ok()?;
+        let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
+        let buffer = match self.kind {
+            IdBuffer::Empty => String::new(),
+            IdBuffer::LastId => self.last_event_id.clone(),
+        };
+        Some(Connection {
+            socket,
+            raw: rest,
+            chunks: chunked.then(Chunks::default),
+            status,
+            head,
+            parser: Parser { id_buffer: buffer, ..Parser::default() },
+            received: 0,
+        })
+    }
+
+    /// Reads events until `limit` bytes of the body have come (the rest is lost, as in a cut), the connection ends, or
+    /// `quiet` passes without a byte. Gives the events and whether the connection is still good.
+    pub async fn read(&mut self, connection: &mut Connection, limit: usize, quiet: Duration) -> (Vec<Event>, bool) {
+        let mut events = Vec::new();
+        let mut buffer = vec![0; 16 * 1024];
+        loop {
+            let raw = std::mem::take(&mut connection.raw);
+            let mut body = match &mut connection.chunks {
+                Some(chunks) => chunks.decode(&raw),
+                None => raw,
+            };
+            body.truncate(limit.saturating_sub(connection.received));
+            connection.received += body.len();
+            connection.parser.feed(&body, self, &mut events);
+            if connection.received >= limit {
+                return (events, false);
+            }
+            if connection.chunks.as_ref().is_some_and(|chunks| chunks.ended) {
+                return (events, false);
+            }
+            match tokio::time::timeout(quiet, connection.socket.read(&mut buffer)).await {
+                Err(_) => return (events, true),
+                Ok(Ok(0) | Err(_)) => return (events, false),
+                Ok(Ok(count)) => connection.raw.extend_from_slice(&buffer[..count]),
+            }
+        }
+    }
+}
+
+impl Connection {
+    /// Reads at most so many bytes into the void, as a reader does that is slow.
+    pub fn socket(&mut self) -> &mut TcpStream {
+        &mut self.socket
+    }
+
+    /// Takes bytes that were read by other means.
+    pub fn feed(&mut self, raw: &[u8], source: &mut Source) -> Vec<Event> {
+        let body = match &mut self.chunks {
+            Some(chunks) => chunks.decode(raw),
+            None => raw.to_vec(),
+        };
+        let mut events = Vec::new();
+        self.parser.feed(&body, source, &mut events);
+        events
+    }
+
+    pub fn take_raw(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.raw)
+    }
+}
+
+/// HTTP/1.1's chunked coding (RFC 9112, section 7.1).
+#[derive(Default)]
+struct Chunks {
+    pending: Vec<u8>,
+    left: usize,
+    pub ended: bool,
+}
+
+impl Chunks {
+    fn decode(&mut self, raw: &[u8]) -> Vec<u8> {
+        self.pending.extend_from_slice(raw);
+        let mut body = Vec::new();
+        let mut at = 0;
+        while at < self.pending.len() && !self.ended {
+            if self.left > 2 {
+                // The last two of `left` are the line end after the chunk.
+                let count = (self.left - 2).min(self.pending.len() - at);
+                body.extend_from_slice(&self.pending[at..at + count]);
+                at += count;
+                self.left -= count;
+            } else if self.left > 0 {
+                at += 1;
+                self.left -= 1;
+            } else {
+                let Some(end) = self.pending[at..].windows(2).position(|two| two == b"\r\n") else { break };
+                let line = std::str::from_utf8(&self.pending[at..at + end]).expect("a chunk's size is text");
+                let size = usize::from_str_radix(line.split(';').next().unwrap_or(line).trim(), 16)
+                    .expect("a chunk's size is hexadecimal");
+                at += end + 2;
+                self.ended = size == 0;
+                self.left = size + 2;
+            }
+        }
+        self.pending.drain(..at);
+        body
+    }
+}
+
+/// The standard's parser: buffers for data, type and id, dispatch on a blank line.
+#[derive(Default)]
+struct Parser {
+    line: Vec<u8>,
+    after_cr: bool,
+    data: String,
+    has_data: bool,
+    event: String,
+    id_buffer: String,
+}
+
+impl Parser {
+    fn feed(&mut self, bytes: &[u8], source: &mut Source, events: &mut Vec<Event>) {
+        for &byte in bytes {
+            let skip = std::mem::replace(&mut self.after_cr, byte == b'\r') && byte == b'\n';
+            match byte {
+                b'\n' if skip => {}
+                b'\r' | b'\n' => {
+                    let line = std::mem::take(&mut self.line);
+                    let line = String::from_utf8(line).expect("an event stream is UTF-8");
+                    self.line_ended(&line, source, events);
+                }
+                _ => self.line.push(byte),
+            }
+        }
+    }
+
+    fn line_ended(&mut self, line: &str, source: &mut Source, events: &mut Vec<Event>) {
+        if line.is_empty() {
+            return self.dispatch(source, events);
+        }
+        if line.starts_with(':') {
+            return;
+        }
+        let (field, value) = line.split_once(':').unwrap_or((line, ""));
+        let value = value.strip_prefix(' ').unwrap_or(value);
+        match field {
+            "event" => self.event = value.to_owned(),
+            "data" => {
+                self.data.push_str(value);
+                self.data.push('\n');
+                self.has_data = true;
+            }
+            "id" if !value.contains('\0') => self.id_buffer = value.to_owned(),
+            "retry" if value.bytes().all(|byte| byte.is_ascii_digit()) => source.retry = value.parse().ok(),
+            _ => {}
+        }
+    }
+
+    fn dispatch(&mut self, source: &mut Source, events: &mut Vec<Event>) {
+        source.last_event_id.clone_from(&self.id_buffer);
+        let name = std::mem::take(&mut self.event);
+        let mut data = std::mem::take(&mut self.data);
+        if !std::mem::replace(&mut self.has_data, false) {
+            return;
+        }
+        data.pop();
+        events.push(Event { name, data, id: source.last_event_id.clone() });
+    }
+}
