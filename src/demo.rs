@@ -12,7 +12,7 @@ use crate::signals::Signals;
 use crate::{cli, log};
 
 /// Settings of the demo that differ from a server's. It reads no variables, so these hold unless a flag says otherwise.
-const DEFAULTS: [(&str, &str); 10] = [
+const DEFAULTS: [(&str, &str); 11] = [
     ("topics", "orders,metrics,logs,notifications"),
     ("tenant-from", "header:tenant"),
     ("event-type-from", "header:type"),
@@ -21,6 +21,8 @@ const DEFAULTS: [(&str, &str); 10] = [
     ("auth", "none"),
     ("cors-origins", "http://localhost:*,http://127.0.0.1:*"),
     ("log", "warn"),
+    // Any shell's limit of open files is enough for this.
+    ("max-streams", "500"),
     // Nobody waits for a balancer here.
     ("drain-delay", "0s"),
     ("drain-timeout", "2s"),

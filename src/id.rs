@@ -96,7 +96,7 @@ mod tests {
     fn an_explanation_has_the_time_the_positions_and_the_epochs() {
         let text = explain(&an_id(), 30, &[]).expect("explains");
         assert!(text.contains("1 topic, 2 partitions"), "{text}");
-        assert!(text.contains("2025-02-20 21:20 UTC"), "{text}");
+        assert!(text.contains("2025-02-19 21:20 UTC"), "{text}");
         assert!(text.contains("0                  1042       3"), "{text}");
         assert!(text.contains("1         not known yet       –"), "{text}");
     }

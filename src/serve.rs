@@ -64,6 +64,8 @@ impl Server {
         self.web.run(shutdown).await;
         self.kafka.stop().await;
         self.ticker.abort();
+        // Cancelled, as asked.
+        let _ = self.ticker.await;
         tracing::info!("stopped");
     }
 }

@@ -31,9 +31,9 @@ const SAY_EVERY: Duration = Duration::from_secs(60);
 
 /// What the other threads want of the tail.
 pub(crate) enum Command {
-    /// These are the topics now.
+    /// These are the topics now, as the bridge knows them.
     Subscribe(Vec<String>),
-    /// The bridge knows partitions that it did not know before.
+    /// The same topics, of which the bridge knows other partitions than before.
     Sync,
     /// Reading goes on elsewhere, with a gap.
     Jump(Arc<Partition>, GapCode, Position),
@@ -133,12 +133,9 @@ impl Ingest {
                 if let Err(error) = group.subscribe(&self.topics) {
                     tracing::error!(%error, "the topics were not taken");
                 }
-            }
-            Command::Sync => {
                 group.sync(&self.bridge);
-                // So that the group learns of added partitions now, and not at its next refresh.
-                group.client().refresh_metadata(Duration::from_millis(500));
             }
+            Command::Sync => group.sync(&self.bridge),
             Command::Jump(partition, code, to) => {
                 self.bridge.jump(&partition, code, to);
                 self.resume(group, &partition);

@@ -30,8 +30,8 @@ const MEMBER: [(&str, &str); 6] = [
     ("session.timeout.ms", "10000"),
     ("heartbeat.interval.ms", "2000"),
     ("auto.commit.interval.ms", "1000"),
-    // New partitions are noticed by our own polling; this is for what else changes.
-    ("topic.metadata.refresh.interval.ms", "5000"),
+    // A group learns of added partitions by this refresh alone: asking for metadata does not make it look.
+    ("topic.metadata.refresh.interval.ms", "1000"),
 ];
 
 /// What makes the member exact; nobody may set these.

@@ -167,8 +167,7 @@ impl Topics {
         }
         if names_changed {
             self.command(Command::Subscribe(self.known.keys().cloned().collect()));
-        }
-        if names_changed || changed {
+        } else if changed {
             self.command(Command::Sync);
         }
         states

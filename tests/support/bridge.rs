@@ -73,7 +73,8 @@ impl Bridge {
             if let Some((200, _)) = get(admin, "/readyz").await {
                 return;
             }
-            if let Some(status) = self.process.as_mut().and_then(|process| process.try_wait().ok().flatten()) {
+            if let Some(status) = self.process.as_mut().and_then(|process| process.try_wait().ok().flatten())
+            {
                 panic!("the bridge ended with {status}:\n{}", self.log());
             }
             if std::time::Instant::now() > until {
@@ -138,7 +139,8 @@ impl Drop for Bridge {
 /// One small GET: the status and the body.
 pub async fn get(port: u16, path: &str) -> Option<(u16, String)> {
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-    let answer = tokio::time::timeout(Duration::from_secs(5), exchange(port, request.as_bytes())).await.ok()??;
+    let answer =
+        tokio::time::timeout(Duration::from_secs(5), exchange(port, request.as_bytes())).await.ok()??;
     let (head, body) = answer.split_once("\r\n\r\n")?;
     let status = head.split(' ').nth(1)?.parse().ok()?;
     Some((status, body.to_owned()))

@@ -74,7 +74,8 @@ impl Kafka {
     pub fn spawn(&mut self) {
         let (log, config) =
             (self.directory.path().join("kafka.log"), self.directory.path().join("server.properties"));
-        let process = java(&log, "-Xmx512m").arg("kafka.Kafka").arg(config).spawn().expect("java can be started");
+        let process =
+            java(&log, "-Xmx512m").arg("kafka.Kafka").arg(config).spawn().expect("java can be started");
         self.process = Some(process);
     }
 

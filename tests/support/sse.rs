@@ -88,7 +88,12 @@ impl Source {
 
     /// Reads events until `limit` bytes of the body have come (the rest is lost, as in a cut), the connection ends, or
     /// `quiet` passes without a byte. Gives the events and whether the connection is still good.
-    pub async fn read(&mut self, connection: &mut Connection, limit: usize, quiet: Duration) -> (Vec<Event>, bool) {
+    pub async fn read(
+        &mut self,
+        connection: &mut Connection,
+        limit: usize,
+        quiet: Duration,
+    ) -> (Vec<Event>, bool) {
         let mut events = Vec::new();
         let mut buffer = vec![0; 16 * 1024];
         loop {

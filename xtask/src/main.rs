@@ -1,1 +1,49 @@
-fn main() {}
+//! `cargo xtask`: the one command behind test and CI.
+
+mod checks;
+mod run;
+mod setup;
+mod test;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Everything that is done to this repository, in one place")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Fetches what the tests need: the real Kafka, a browser and its driver. Quick when it is there already.
+    Setup,
+    /// Sets up, builds, and runs every test. Ends with one line, `N passed, N failed`.
+    Test {
+        /// Only tests whose names contain this, in whatever package.
+        filter: Option<String>,
+    },
+    /// Format, clippy, documentation and links.
+    Check,
+    /// What lands must pass: `check`, then `test`.
+    Ci,
+    /// Breaks the program on purpose, one defect after another: the exact-resume test must fail each time.
+    Sabotage {
+        /// The defects to try; all that a cut can show, if none is named.
+        names: Vec<String>,
+    },
+}
+
+fn main() -> Result<()> {
+    match Cli::parse().task {
+        Task::Setup => setup::all(),
+        Task::Test { filter } => test::all(filter.as_deref()),
+        Task::Check => checks::all(),
+        Task::Ci => {
+            checks::all()?;
+            test::all(None)
+        }
+        Task::Sabotage { names } => test::sabotage(&names),
+    }
+}

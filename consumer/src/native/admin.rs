@@ -109,18 +109,6 @@ impl Client {
         }
     }
 
-    /// Has this client refresh what it knows of its own topics, so that a member of a group notices new partitions now.
-    pub(crate) fn refresh_metadata(&self, timeout: Duration) {
-        let mut metadata = ptr::null();
-        // SAFETY: as above.
-        unsafe {
-            let code = sys::rd_kafka_metadata(self.rk(), 0, ptr::null_mut(), &mut metadata, millis(timeout));
-            if code == Code::RD_KAFKA_RESP_ERR_NO_ERROR {
-                sys::rd_kafka_metadata_destroy(metadata);
-            }
-        }
-    }
-
     /// A broker that answers now. Requests that any broker could serve go there rather than to the controller, which the
     /// mock cluster does not have.
     fn any_broker(&self, timeout: Duration) -> Result<i32, KafkaError> {

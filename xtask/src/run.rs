@@ -1,0 +1,43 @@
+//! Commands: run in the repository's root, shown before they run, and an error when they fail.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+/// The repository's root.
+pub(crate) fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().expect("xtask lies in the repository's root").to_owned()
+}
+
+/// A command in the repository's root.
+pub(crate) fn command(program: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(root()).stdin(Stdio::null());
+    command
+}
+
+/// Runs it to its end.
+pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<()> {
+    eprintln!("xtask: {program} {}", arguments.join(" "));
+    let status = command(program, arguments).status().with_context(|| format!("start {program}"))?;
+    if !status.success() {
+        bail!("`{program} {}` failed: {status}", arguments.join(" "));
+    }
+    Ok(())
+}
+
+/// Whether a program is on the path.
+pub(crate) fn is_there(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+/// An error that says what to install, unless the program is there.
+pub(crate) fn require(program: &str, install: &str) -> Result<()> {
+    if !is_there(program) {
+        bail!("`{program}` is not on the path: install {install}");
+    }
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! What the tests need beside Rust: the real Kafka, and a browser with its driver.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
+
+use crate::run::{command, is_there, require, root, run};
+
+/// Kafka's jars, relative to the root. Git ignores the folder.
+const KAFKA: &str = ".tailrace/kafka/libs";
+
+/// The names under which Chromium is known.
+const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+
+pub(crate) fn all() -> Result<()> {
+    kafka()?;
+    browser()?;
+    browser_driver()
+}
+
+/// Copies the pinned Kafka and everything that it depends on, and checks each file.
+fn kafka() -> Result<()> {
+    require("java", "a JDK of version 17 or later")?;
+    let libs = root().join(KAFKA);
+    if verify(&libs).is_ok() {
+        return Ok(());
+    }
+    require("mvn", "Maven")?;
+    if libs.exists() {
+        fs::remove_dir_all(&libs).context("remove incomplete jars")?;
+    }
+    let output = format!("-DoutputDirectory={}", libs.display());
+    run("mvn", &["-q", "-B", "-f", "xtask/kafka/pom.xml", "dependency:copy-dependencies", &output])?;
+    verify(&libs)
+}
+
+/// Every file is there and is the one that it should be.
+fn verify(libs: &Path) -> Result<()> {
+    for (name, expected) in checksums()? {
+        let path = libs.join(&name);
+        let bytes = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
+        let found = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        if found != expected {
+            bail!("{} is not the file that was pinned: SHA-256 {found}, expected {expected}", path.display());
+        }
+    }
+    Ok(())
+}
+
+fn checksums() -> Result<BTreeMap<String, String>> {
+    let text = fs::read_to_string(root().join("xtask/kafka/sha256.txt")).context("read the checksums")?;
+    let pair = |line: &str| {
+        let (sum, name) = line.split_once("  ").context("a line is `<sum>  <name>`")?;
+        Ok((name.to_owned(), sum.to_owned()))
+    };
+    text.lines().map(pair).collect()
+}
+
+fn browser() -> Result<()> {
+    if BROWSERS.iter().any(|name| is_there(name)) {
+        return Ok(());
+    }
+    let is_root = fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
+    if !is_root || !is_there("apt-get") {
+        bail!("no Chromium is on the path: install it (Debian: `apt-get install chromium`), then try again");
+    }
+    run("apt-get", &["update", "-qq"])?;
+    run("apt-get", &["install", "-y", "-qq", "--no-install-recommends", "chromium"])
+}
+
+/// playwright-core, at the version that tests/browser/package-lock.json pins.
+fn browser_driver() -> Result<()> {
+    require("npm", "Node.js with npm")?;
+    let folder = root().join("tests/browser");
+    if folder.join("node_modules/playwright-core/package.json").is_file() {
+        return Ok(());
+    }
+    eprintln!("xtask: npm ci in tests/browser");
+    let status = command("npm", &["ci", "--no-audit", "--no-fund"]).current_dir(folder).status()?;
+    if !status.success() {
+        bail!("`npm ci` in tests/browser failed: {status}");
+    }
+    Ok(())
+}
