@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use tailrace_bridge::{ByteSize, Span};
-use tailrace_consumer::KafkaSettings;
+use tailrace_consumer::{KafkaSettings, SettingsError};
 use tailrace_web::WebSettings;
 use tracing_subscriber::EnvFilter;
 
@@ -63,7 +63,7 @@ pub(crate) fn assemble(settings: &Settings, environment: &Environment) -> Result
     let mut kafka = settings
         .kafka
         .settings(environment.kafka()?, &instance)
-        .map_err(|e| Refusal::value(e.variable, &e.value, e.accepted))?;
+        .map_err(|e| environment.kafka_refusal(&e))?;
     kafka.prefetch = process.prefetch();
     Ok(Plan { kafka, web, process })
 }
@@ -119,6 +119,15 @@ impl Environment {
     fn kafka(&self) -> Result<Vec<(String, String)>, Refusal> {
         let passed = self.0.iter().filter(|(name, _)| name.starts_with(KAFKA_PREFIX) && !is_injected(name));
         passed.map(|(name, value)| Ok((name.clone(), utf8(name, value)?))).collect()
+    }
+
+    /// The consumer gives no value where a variable is missing, and where it is there but its value does not matter.
+    fn kafka_refusal(&self, error: &SettingsError) -> Refusal {
+        let SettingsError { variable, value, accepted } = error;
+        match value.is_empty() && self.0.iter().any(|(name, value)| name == variable && !value.is_empty()) {
+            true => Refusal(format!("{variable} cannot be used; accepted: {accepted}")),
+            false => Refusal::value(variable, value, accepted),
+        }
     }
 
     /// A variable that nobody reads is most likely one that somebody misspelt.

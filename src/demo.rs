@@ -34,8 +34,8 @@ const RESUME_BEFORE: u32 = 5;
 /// An embedded broker answers within a second or two.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// Long enough for the producers to have said something worth resuming.
-const FIRST_RECORDS: Duration = Duration::from_millis(1500);
+/// Long enough for the first records to be in memory.
+const FIRST_RECORDS: Duration = Duration::from_millis(300);
 
 /// The definition of `tailrace demo`: a server's settings with other defaults, deaf to the environment.
 pub(crate) fn command(command: clap::Command) -> clap::Command {
@@ -63,7 +63,10 @@ pub(crate) async fn run() -> anyhow::Result<()> {
             Err(error) => tracing::error!("{error:#}"),
         }
     });
-    server.run_until(signals.first()).await;
+    let kafka = server.run_until(signals.first()).await;
+    // The broker goes with the process, so no group has to be left. It could not be, either: asked for what a broker does
+    // not have, such as the deletion of a group, librdkafka releases the request's queue twice and aborts later.
+    std::mem::forget(kafka);
     greeting.abort();
     broker.stop().await;
     Ok(())

@@ -38,7 +38,7 @@ fn tables() -> String {
     tables.join("\n")
 }
 
-fn heading<'a>(arg: &'a Arg) -> &'a str {
+fn heading(arg: &Arg) -> &str {
     arg.get_help_heading().unwrap_or("Settings")
 }
 

@@ -32,7 +32,10 @@ pub(crate) async fn run(plan: Plan) -> anyhow::Result<()> {
     let summary = Summary::of(&plan);
     let server = Server::start(plan).await?;
     summary.log(&server);
-    server.run_until(signals.first()).await;
+    let kafka = server.run_until(signals.first()).await;
+    // The consumer group is left and deleted.
+    kafka.stop().await;
+    tracing::info!("stopped");
     Ok(())
 }
 
@@ -59,14 +62,13 @@ impl Server {
         self.web.admin_address()
     }
 
-    /// Serves until `shutdown`, then drains: streams first, then the consumer group is left and deleted.
-    pub(crate) async fn run_until(self, shutdown: impl Future<Output = ()>) {
+    /// Serves until `shutdown`, then ends all streams. The reading of Kafka goes on for its owner to stop.
+    pub(crate) async fn run_until(self, shutdown: impl Future<Output = ()>) -> Running {
         self.web.run(shutdown).await;
-        self.kafka.stop().await;
         self.ticker.abort();
         // Cancelled, as asked.
         let _ = self.ticker.await;
-        tracing::info!("stopped");
+        self.kafka
     }
 }
 

@@ -21,6 +21,8 @@ const PIN: Duration = Duration::from_secs(2);
 /// Bytes of one read at the most, and at the least.
 const MAX_READ: usize = 1024 * 1024;
 const MIN_READ: usize = 64 * 1024;
+/// Bytes of one read that make it worth its round trip.
+const GOOD_READ: usize = 512 * 1024;
 
 /// One stretch of a partition to be read from Kafka.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -240,10 +242,13 @@ impl History {
         job
     }
 
-    /// How many bytes each of so many partitions that one reader merges should ask for, and whether all of them fit at once.
-    pub(crate) fn read_size(&self, partitions: usize) -> (usize, bool) {
-        let bytes = (self.limit / (2 * partitions.max(MAX_RUNNING))).clamp(MIN_READ, MAX_READ);
-        (bytes, bytes * partitions <= self.limit)
+    /// How many partitions one reader may merge from history at once, and how many bytes to ask for of each. A few at a
+    /// time are read through faster than all of them a little: whoever reads Kafka goes on where it stands.
+    pub(crate) fn read_size(&self, partitions: usize) -> (usize, usize) {
+        let at_once =
+            (self.limit / GOOD_READ).max(MAX_RUNNING).min(self.limit / MIN_READ).clamp(1, partitions.max(1));
+        let bytes = (self.limit / (2 * at_once.max(MAX_RUNNING))).clamp(MIN_READ, MAX_READ);
+        (at_once, bytes)
     }
 
     pub(crate) fn load(&self) -> HistoryLoad {

@@ -78,6 +78,8 @@ struct Lane {
     /// Everything below was looked at.
     scanned: Position,
     to: Position,
+    /// Others are read from history first.
+    must_wait: bool,
 }
 
 struct Match {
@@ -144,15 +146,21 @@ impl Replay {
         emit: &mut dyn FnMut(&Vector, &Partition, &RecordRef<'_>) -> bool,
     ) -> Chunk {
         let bytes = CHUNK_BYTES / lanes.len();
-        let in_history = lanes.iter().filter(|lane| lane.partition.oldest() > lane.scanned.offset).count();
-        let (read_size, all_fit) = context.history.read_size(in_history);
+        let in_history = lanes.iter().filter(|lane| lane.is_in_history()).count();
+        let (mut at_once, read_size) = context.history.read_size(in_history);
         for lane in &mut lanes {
+            if lane.is_in_history() {
+                lane.must_wait = at_once == 0;
+                at_once = at_once.saturating_sub(1);
+            }
+            if lane.must_wait {
+                continue;
+            }
             if let Some(gap) = self.fill(context, lane, bytes, read_size) {
                 return Chunk::Gap(gap);
             }
         }
-        // Where history cannot hold a stretch of each partition at once, to wait for all of them would be for ever.
-        let overtake = !all_fit || self.stalled.is_some_and(|since| since.elapsed() >= OVERTAKE);
+        let overtake = self.stalled.is_some_and(|since| since.elapsed() >= OVERTAKE);
         let mut moved = merge(vector, &mut lanes, overtake, emit);
         for lane in &lanes {
             let position = &mut vector.parts[lane.part].positions[lane.index];
@@ -319,7 +327,7 @@ enum Polled {
 
 impl Lane {
     fn new(part: usize, index: usize, partition: Arc<Partition>, from: Position, to: Position) -> Lane {
-        Lane { part, index, partition, found: VecDeque::new(), scanned: from, to }
+        Lane { part, index, partition, found: VecDeque::new(), scanned: from, to, must_wait: false }
     }
 
     /// Collects the matches of one segment, up to the target and to what one chunk may hold.
@@ -347,6 +355,10 @@ impl Lane {
         self.scanned = if end.offset >= self.to.offset { self.to } else { end };
     }
 
+    fn is_in_history(&self) -> bool {
+        self.partition.oldest() > self.scanned.offset
+    }
+
     /// Whether there may be more matches than those that were found.
     fn is_open(&self) -> bool {
         self.scanned.offset < self.to.offset
@@ -362,7 +374,7 @@ fn merge(
     emit: &mut dyn FnMut(&Vector, &Partition, &RecordRef<'_>) -> bool,
 ) -> bool {
     let mut moved = false;
-    while overtake || !lanes.iter().any(|lane| lane.found.is_empty() && lane.is_open()) {
+    while overtake || !lanes.iter().any(|lane| lane.found.is_empty() && lane.is_open() && !lane.must_wait) {
         let earliest = lanes
             .iter_mut()
             .filter(|lane| !lane.found.is_empty())

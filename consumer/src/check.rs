@@ -99,13 +99,17 @@ impl Check {
         }
         names.sort();
         names.dedup();
-        let described = self.admin.describe_topics(&names, ASK_TIMEOUT).map_err(|error| self.explain(error))?;
-        let missing = described.iter().filter(|topic| is_missing(topic)).map(|topic| topic.name.clone()).collect();
+        let described =
+            self.admin.describe_topics(&names, ASK_TIMEOUT).map_err(|error| self.explain(error))?;
+        let missing =
+            described.iter().filter(|topic| is_missing(topic)).map(|topic| topic.name.clone()).collect();
         let present = described.iter().filter(|topic| !is_missing(topic));
         let topics = present.map(|topic| self.topic(topic)).collect();
         let group = self.settings.group();
         let group_problem = match self.admin.group_members(&group, ASK_TIMEOUT) {
-            Err(error) if error.is_denied() => Some(format!("{error} (needed: Read and Describe on the group)")),
+            Err(error) if error.is_denied() => {
+                Some(format!("{error} (needed: Read and Describe on the group)"))
+            }
             _ => None,
         };
         Ok(CheckReport { group, group_problem, missing, topics })
@@ -114,8 +118,10 @@ impl Check {
     /// A request that timed out hides why no broker was reached.
     fn explain(&self, error: KafkaError) -> KafkaError {
         self.admin.serve();
-        match (error, self.admin.take_error()) {
-            (KafkaError::Request { what, code, .. }, Some(message)) => KafkaError::Request { what, code, message },
+        match (error, self.admin.last_error()) {
+            (KafkaError::Request { what, code, .. }, Some(message)) => {
+                KafkaError::Request { what, code, message }
+            }
             (error, _) => error,
         }
     }
@@ -132,7 +138,8 @@ impl Check {
         match &described.state {
             Ok((id, partitions)) => (report.id, report.partitions) = (*id, *partitions),
             Err(code) => {
-                let needed = if error::is_denied(*code) { " (needed: Describe and Read on the topic)" } else { "" };
+                let needed =
+                    if error::is_denied(*code) { " (needed: Describe and Read on the topic)" } else { "" };
                 report.problems.push(format!("{}{needed}", crate::native::describe(*code)));
                 return report;
             }
@@ -151,7 +158,11 @@ impl Check {
     }
 
     /// The newest records of all partitions, a few of each.
-    fn sample(&self, topic: &str, partitions: usize) -> Result<(Vec<PartitionSample>, Vec<String>), KafkaError> {
+    fn sample(
+        &self,
+        topic: &str,
+        partitions: usize,
+    ) -> Result<(Vec<PartitionSample>, Vec<String>), KafkaError> {
         let places: Vec<(&str, i32)> = (0..partitions).map(|index| (topic, index as i32)).collect();
         let starts = self.admin.list_offsets(&places, OffsetQuery::Earliest, false, ASK_TIMEOUT)?;
         let ends = self.admin.list_offsets(&places, OffsetQuery::Latest, true, ASK_TIMEOUT)?;
@@ -198,14 +209,22 @@ fn is_missing(topic: &Described) -> bool {
     topic.state.is_err_and(|code| code == crate::native::Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
 }
 
-fn sample(topic: &str, message: &Message, rules: &TenantRules, event_type: &EventTypeRule) -> PartitionSample {
+fn sample(
+    topic: &str,
+    message: &Message,
+    rules: &TenantRules,
+    event_type: &EventTypeRule,
+) -> PartitionSample {
     let mut headers = Vec::new();
     message.headers(&mut headers);
     let raw = RawRecord { key: message.key(), value: message.value(), headers: &headers };
     PartitionSample {
         partition: message.partition(),
         offset: message.offset(),
-        tenant: rules.tenant_of(topic, &raw).map(|tenant| tenant.to_string()).map_err(|error| error.to_string()),
+        tenant: rules
+            .tenant_of(topic, &raw)
+            .map(|tenant| tenant.to_string())
+            .map_err(|error| error.to_string()),
         event_type: event_type.event_type_of(topic, &raw).map_err(str::to_owned),
     }
 }
@@ -240,10 +259,13 @@ impl fmt::Display for TopicReport {
         writeln!(f, "  partitions {}, topic id {id}", self.partitions)?;
         match &self.retention {
             Ok(entries) => {
-                let entries: Vec<String> = entries.iter().map(|(name, value)| retention(name, value)).collect();
+                let entries: Vec<String> =
+                    entries.iter().map(|(name, value)| retention(name, value)).collect();
                 writeln!(f, "  {}", entries.join(", "))?;
             }
-            Err(error) => writeln!(f, "  retention not known: {error} (needed: DescribeConfigs on the topic)")?,
+            Err(error) => {
+                writeln!(f, "  retention not known: {error} (needed: DescribeConfigs on the topic)")?
+            }
         }
         if self.samples.is_empty() {
             writeln!(f, "  no records to look at")?;
@@ -272,7 +294,9 @@ fn retention(name: &str, value: &str) -> String {
     const HOUR: u64 = 3_600_000;
     match (name, value.parse::<u64>()) {
         (_, Err(_)) if value == "-1" => format!("{name} without limit"),
-        ("retention.ms", Ok(millis)) if millis >= 48 * HOUR => format!("{name} {value} ({} days)", millis / (24 * HOUR)),
+        ("retention.ms", Ok(millis)) if millis >= 48 * HOUR => {
+            format!("{name} {value} ({} days)", millis / (24 * HOUR))
+        }
         ("retention.ms", Ok(millis)) if millis >= HOUR => format!("{name} {value} ({} hours)", millis / HOUR),
         _ => format!("{name} {value}"),
     }
@@ -304,8 +328,12 @@ mod tests {
             problems: Vec::new(),
             samples: vec![sample],
         };
-        let report =
-            CheckReport { group: "g".to_owned(), group_problem: None, missing: Vec::new(), topics: vec![topic] };
+        let report = CheckReport {
+            group: "g".to_owned(),
+            group_problem: None,
+            missing: Vec::new(),
+            topics: vec![topic],
+        };
         assert!(!report.is_good());
         assert!(report.to_string().contains("[3]@1042: goes to nobody: no header \"tenant\""));
     }

@@ -94,7 +94,11 @@ pub(crate) struct Group {
 
 impl Group {
     /// Connects in the background; joins with the first [`Group::subscribe`].
-    pub(crate) fn new(settings: &KafkaSettings, bridge: Bridge, assignment: Arc<Assignment>) -> Result<Group, KafkaError> {
+    pub(crate) fn new(
+        settings: &KafkaSettings,
+        bridge: Bridge,
+        assignment: Arc<Assignment>,
+    ) -> Result<Group, KafkaError> {
         assignment.clear();
         let places = assignment.clone();
         let on_rebalance = Box::new(move |client: &Client, kind: Rebalance, list: &List| match kind {
@@ -122,6 +126,8 @@ impl Group {
     }
 
     /// Goes on at the heads of these partitions. What was fetched before is not delivered any more.
+    ///
+    /// Assigned anew rather than sought: a seek does not wake a partition whose reading has stopped with an error.
     pub(crate) fn seek(&self, partitions: &[Arc<Partition>]) {
         if partitions.is_empty() {
             return;
@@ -130,8 +136,9 @@ impl Group {
         for partition in partitions {
             list.add_position(partition.topic_name(), partition.index() as i32, partition.head());
         }
-        if let Err(error) = self.client.seek(&list) {
-            tracing::warn!(%error, "seek failed; it is tried again when the partition is found lost");
+        let moved = self.client.incremental_unassign(&list).and_then(|()| self.client.incremental_assign(&list));
+        if let Err(error) = moved {
+            tracing::warn!(%error, "partitions were not moved to their heads");
         }
     }
 }
@@ -142,7 +149,9 @@ fn assigned(client: &Client, bridge: &Bridge, assignment: &Assignment, list: &Li
     metrics::rebalanced("assigned");
     let mut starts = List::new(list.entries().count());
     for entry in list.entries() {
-        let known = bridge.topic(entry.topic).and_then(|topic| topic.partitions().get(entry.partition as usize).cloned());
+        let known = bridge
+            .topic(entry.topic)
+            .and_then(|topic| topic.partitions().get(entry.partition as usize).cloned());
         match &known {
             Some(partition) => starts.add_position(entry.topic, entry.partition, partition.head()),
             None => starts.add(entry.topic, entry.partition, BEGINNING),

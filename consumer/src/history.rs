@@ -22,7 +22,7 @@ const MAX_READERS: usize = 4;
 const MAX_BATCH: usize = 500;
 const POLL: Duration = Duration::from_millis(100);
 /// A read that brings nothing for so long is given up.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(5);
 /// A reader that nobody continues stops fetching ahead after this time.
 const KEEP: Duration = Duration::from_secs(5);
 /// A reader that nobody uses is closed after this time.
@@ -44,6 +44,8 @@ pub(crate) struct Readers {
 struct Pool {
     idle: Vec<Reader>,
     busy: usize,
+    /// Rises when a topic was replaced: what readers of an earlier one hold may be of the old topic.
+    generation: u64,
 }
 
 /// One client that reads one partition at a time.
@@ -54,6 +56,7 @@ struct Reader {
     /// What is assigned, and the offset that the next record comes at or after.
     place: Option<(Arc<str>, u32, u64)>,
     used: Instant,
+    generation: u64,
 }
 
 /// A read under way.
@@ -98,11 +101,21 @@ impl Readers {
         }
         reader.used = Instant::now();
         let mut pool = self.pool.lock();
+        if reader.generation != pool.generation {
+            reader.forget();
+        }
         pool.busy -= 1;
         pool.idle.push(reader);
         drop(pool);
         self.free.notify_one();
         result
+    }
+
+    /// Another topic has taken the name of one that was: nothing that readers hold is to be continued.
+    pub(crate) fn forget(&self) {
+        let mut pool = self.pool.lock();
+        pool.generation += 1;
+        pool.idle.iter_mut().filter(|reader| reader.place.is_some()).for_each(Reader::forget);
     }
 
     /// Once a second: readers that nobody continues stop fetching, and are closed in the end.
@@ -133,7 +146,9 @@ impl Readers {
             let full = pool.idle.len() + pool.busy >= MAX_READERS;
             if let Some(index) = best(&pool.idle, read, full) {
                 pool.busy += 1;
-                return Ok(pool.idle.swap_remove(index));
+                let mut reader = pool.idle.swap_remove(index);
+                reader.generation = pool.generation;
+                return Ok(reader);
             }
             if !full {
                 pool.busy += 1;
@@ -141,8 +156,9 @@ impl Readers {
             }
             self.free.wait(&mut pool);
         }
+        let generation = pool.generation;
         drop(pool);
-        Reader::new(&self.settings).map_err(|error| {
+        Reader::new(&self.settings, generation).map_err(|error| {
             self.pool.lock().busy -= 1;
             self.free.notify_one();
             HistoryError::Unavailable(error.to_string())
@@ -177,11 +193,23 @@ impl Readers {
                     reader.stand_at(read, stretch.end.offset);
                     return Ok(stretch.builder.finish(stretch.end));
                 }
-                let error = reader.client.take_error().unwrap_or_else(|| "no answer in time".to_owned());
-                return Err(HistoryError::Unavailable(error));
+                return Err(self.why_silent(reader, read));
             }
             reader.poll();
         }
+    }
+
+    /// Why a read brought nothing.
+    fn why_silent(&self, reader: &Reader, read: &HistoryRead) -> HistoryError {
+        let place = [(&*read.topic, read.partition as i32)];
+        let start = self.admin.list_offsets(&place, OffsetQuery::Earliest, false, ASK_TIMEOUT);
+        if let Ok(starts) = &start
+            && let [Err(Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)] = starts[..]
+        {
+            return HistoryError::Gone;
+        }
+        let error = reader.client.last_error().or(start.err().map(|error| error.to_string()));
+        HistoryError::Unavailable(error.unwrap_or_else(|| "no answer in time".to_owned()))
     }
 
     /// Why the offset is not in the log.
@@ -189,7 +217,12 @@ impl Readers {
         let place = [(&*read.topic, read.partition as i32)];
         let ask = |at| {
             let offsets = self.admin.list_offsets(&place, at, false, ASK_TIMEOUT)?;
-            offsets.first().copied().unwrap_or(Ok(None)).map(Option::unwrap_or_default).map_err(KafkaError::of_offsets)
+            offsets
+                .first()
+                .copied()
+                .unwrap_or(Ok(None))
+                .map(Option::unwrap_or_default)
+                .map_err(KafkaError::of_offsets)
         };
         let (start, end) = match (ask(OffsetQuery::Earliest), ask(OffsetQuery::Latest)) {
             (Ok(start), Ok(end)) => (start, end),
@@ -198,7 +231,10 @@ impl Readers {
         match truncation::told(why) {
             Some(cut) if cut.offset < read.from => {
                 let offset = cut.offset.max(start);
-                HistoryError::Truncated { end: offset, epoch: if offset == cut.offset { cut.epoch } else { -1 } }
+                HistoryError::Truncated {
+                    end: offset,
+                    epoch: if offset == cut.offset { cut.epoch } else { -1 },
+                }
             }
             _ if (start..=end).contains(&read.from) => HistoryError::Unavailable(why.to_owned()),
             _ => HistoryError::OutOfRange { start, end },
@@ -235,8 +271,8 @@ impl Stretch {
                 }
                 Seen::End => {
                     self.move_end(message.offset());
-                    // librdkafka tells of an end only once, so the next read must ask anew.
-                    reader.place = None;
+                    // librdkafka tells of an end only once, so the next read must ask anew; and there is nothing to fetch.
+                    reader.forget();
                     return Ok(true);
                 }
                 Seen::Lost(lost) => return Err(lost),
@@ -254,9 +290,9 @@ impl Stretch {
 }
 
 impl Reader {
-    fn new(settings: &KafkaSettings) -> Result<Reader, KafkaError> {
+    fn new(settings: &KafkaSettings, generation: u64) -> Result<Reader, KafkaError> {
         let client = Client::new(&properties::reader(settings), Role::Consumer(None))?;
-        Ok(Reader { held: VecDeque::new(), client, place: None, used: Instant::now() })
+        Ok(Reader { held: VecDeque::new(), client, place: None, used: Instant::now(), generation })
     }
 
     /// Whether the read continues the last one. A position that has to be confirmed is always assigned anew.
@@ -272,7 +308,11 @@ impl Reader {
         self.held.clear();
         self.place = None;
         let mut list = List::new(1);
-        list.add_position(&read.topic, read.partition as i32, Position { offset: read.from, epoch: read.epoch });
+        list.add_position(
+            &read.topic,
+            read.partition as i32,
+            Position { offset: read.from, epoch: read.epoch },
+        );
         // Without this, assigning the same partition again goes on where it was.
         self.client.unassign();
         self.client.assign(&list)

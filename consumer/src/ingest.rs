@@ -185,7 +185,8 @@ impl Ingest {
         let records: Vec<&Message> = run.iter().copied().filter(|message| message.is_record()).collect();
         if let Some(last) = records.last() {
             let end = Position { offset: last.offset() + 1, epoch: last.leader_epoch() };
-            self.decoder.batch(topic, &records, Tell::Loudly, |records| self.bridge.append(&partition, records, end));
+            self.decoder
+                .batch(topic, &records, Tell::Loudly, |records| self.bridge.append(&partition, records, end));
             self.count(topic, records.len() as u64);
         }
         if let Some(end) = run.iter().rev().find(|message| message.is_end()) {
@@ -210,11 +211,17 @@ impl Ingest {
     fn note_error(&mut self, message: &Message) {
         let (topic, partition) = (message.topic(), message.partition());
         let code = message.code();
-        if code == Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET || code == Code::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE {
+        if code == Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET
+            || code == Code::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE
+        {
             if let Some(partition) = self.assignment.partition(topic, partition) {
                 // The other end is gone only when everything stops.
                 let _ = self.asks.send(Ask::Lost(partition, message.error_text()));
             }
+            return;
+        }
+        if code == Code::RD_KAFKA_RESP_ERR__FATAL {
+            // Taken care of, and said, after the batch.
             return;
         }
         let key = (topic.to_owned(), partition);
@@ -254,7 +261,11 @@ impl Ingest {
     /// Another process runs as the same instance. Two would take turns forever, so this one waits until the other is gone.
     fn wait_for_the_place(&mut self) -> bool {
         let (group, instance) = (self.settings.group(), self.settings.instance.clone());
-        tracing::error!(group, instance, "another process took this instance's place; TAILRACE_INSTANCE must be unique");
+        tracing::error!(
+            group,
+            instance,
+            "another process took this instance's place; TAILRACE_INSTANCE must be unique"
+        );
         self.watch.set_fenced(true);
         loop {
             if !self.pause(RETRY) {

@@ -76,6 +76,7 @@ impl Kafka {
             bridge.clone(),
             self.admin.clone(),
             watch.clone(),
+            self.readers.clone(),
             commands.clone(),
         );
         let ingest = Ingest {
@@ -103,8 +104,14 @@ impl Kafka {
         let threads = vec![
             thread("kafka-topics", move || topics.run(&inbox)),
             thread("kafka-tail", move || ingest.run()),
-            thread("kafka-ends", { let stopping = stopping.clone(); move || watch_ends(watermarks, &readers, &stopping) }),
-            thread("kafka-status", { let stopping = stopping.clone(); move || report(reporter, &stopping) }),
+            thread("kafka-ends", {
+                let stopping = stopping.clone();
+                move || watch_ends(watermarks, &readers, &stopping)
+            }),
+            thread("kafka-status", {
+                let stopping = stopping.clone();
+                move || report(reporter, &stopping)
+            }),
         ];
         Running {
             threads: threads.into_iter().flatten().collect(),

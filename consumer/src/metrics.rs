@@ -6,7 +6,10 @@ use metrics::{Counter, Unit, counter, describe_counter, describe_gauge, gauge};
 pub fn describe_metrics() {
     describe_gauge!("tailrace_kafka_connected", "1 while Kafka answers, else 0");
     describe_counter!("tailrace_records_consumed_total", "Records read by the consumer group, by topic");
-    describe_counter!("tailrace_records_unroutable_total", "Records whose tenant cannot be told, by topic and reason");
+    describe_counter!(
+        "tailrace_records_unroutable_total",
+        "Records whose tenant cannot be told, by topic and reason"
+    );
     describe_counter!(
         "tailrace_records_undecodable_total",
         "Records of which a part could not be used, by topic and reason"
@@ -20,10 +23,20 @@ pub fn describe_metrics() {
         Unit::Seconds,
         "For how long the tail's head has been behind the partition's end, by topic and partition"
     );
-    describe_counter!("tailrace_history_bytes_read_total", Unit::Bytes, "Bytes of records read from Kafka for replays");
+    describe_counter!(
+        "tailrace_history_bytes_read_total",
+        Unit::Bytes,
+        "Bytes of records read from Kafka for replays"
+    );
     describe_counter!("tailrace_history_requests_total", "Reads of history from Kafka, by outcome");
-    describe_counter!("tailrace_history_assignments_total", "Reads of history that did not continue an earlier one");
-    describe_counter!("tailrace_rebalances_total", "Assignments and revocations of the consumer group, by kind");
+    describe_counter!(
+        "tailrace_history_assignments_total",
+        "Reads of history that did not continue an earlier one"
+    );
+    describe_counter!(
+        "tailrace_rebalances_total",
+        "Assignments and revocations of the consumer group, by kind"
+    );
     gauge!("tailrace_kafka_connected").set(0.0);
     for kind in ["assigned", "revoked"] {
         counter!("tailrace_rebalances_total", "kind" => kind).absolute(0);
@@ -40,11 +53,13 @@ pub(crate) fn consumed(topic: &str) -> Counter {
 }
 
 pub(crate) fn unroutable(topic: &str, reason: &'static str) {
-    counter!("tailrace_records_unroutable_total", "topic" => topic.to_owned(), "reason" => reason).increment(1);
+    counter!("tailrace_records_unroutable_total", "topic" => topic.to_owned(), "reason" => reason)
+        .increment(1);
 }
 
 pub(crate) fn undecodable(topic: &str, reason: &'static str) {
-    counter!("tailrace_records_undecodable_total", "topic" => topic.to_owned(), "reason" => reason).increment(1);
+    counter!("tailrace_records_undecodable_total", "topic" => topic.to_owned(), "reason" => reason)
+        .increment(1);
 }
 
 pub(crate) fn lag(topic: &str, partition: u32, records: u64, seconds: f64) {

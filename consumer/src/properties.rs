@@ -13,7 +13,7 @@ const READER_QUEUE_KIB: usize = 1024;
 const READER_FETCH: usize = 512 << 10;
 
 /// Defaults of all clients. A broker that comes back is found within a second.
-const COMMON: [(&str, &str); 6] = [
+const COMMON: [(&str, &str); 7] = [
     ("client.id", "tailrace"),
     ("reconnect.backoff.ms", "100"),
     ("reconnect.backoff.max.ms", "1000"),
@@ -21,6 +21,8 @@ const COMMON: [(&str, &str); 6] = [
     // Retries within a request would only hide an outage for longer.
     ("topic.metadata.refresh.fast.interval.ms", "100"),
     ("isolation.level", "read_committed"),
+    // A full queue is looked at again soon; librdkafka's own second would be most of a long reading's time.
+    ("fetch.queue.backoff.ms", "5"),
 ];
 
 /// Defaults of the member of the group.
@@ -45,14 +47,17 @@ const MEMBER_OWNED: [(&str, &str); 6] = [
 ];
 
 /// What makes a reader of history exact and small.
-const READER_OWNED: [(&str, &str); 7] = [
+const READER_OWNED: [(&str, &str); 8] = [
     ("auto.offset.reset", "error"),
     ("enable.auto.commit", "false"),
     ("enable.auto.offset.store", "false"),
     ("enable.partition.eof", "true"),
     ("allow.auto.create.topics", "false"),
     ("fetch.min.bytes", "1"),
-    ("fetch.wait.max.ms", "100"),
+    // The end of a partition is told only after this wait.
+    ("fetch.wait.max.ms", "5"),
+    // A topic that is not there is said so, rather than hoped for.
+    ("topic.metadata.propagation.max.ms", "1000"),
 ];
 
 /// The member of the consumer group.

@@ -50,7 +50,10 @@ impl FromStr for TopicSelection {
         for item in split(text).into_iter().map(str::trim).filter(|item| !item.is_empty()) {
             if item.starts_with('^') {
                 let pattern = Regex::new(item).map_err(|error| {
-                    format!("a regular expression after the leading ^ ({item}: {})", last_line(&error.to_string()))
+                    format!(
+                        "a regular expression after the leading ^ ({item}: {})",
+                        last_line(&error.to_string())
+                    )
                 })?;
                 selection.patterns.push(pattern);
             } else {

@@ -17,6 +17,8 @@ const BOOTSTRAP: &str = "TAILRACE_KAFKA_BOOTSTRAP_SERVERS";
 const FILE_SUFFIX: &str = "_FILE";
 /// The consumer's buffers where the program says nothing else, in bytes.
 const DEFAULT_PREFETCH: usize = 64 << 20;
+/// What tails are warmed to where the program says nothing else, in bytes: the default of the cache.
+const DEFAULT_WARM_BYTES: usize = 256 << 20;
 /// Kafka takes longer group ids, but its tools show them in columns.
 const MAX_GROUP_PART: usize = 120;
 
@@ -83,6 +85,8 @@ pub struct KafkaSettings {
     pub warmup: Duration,
     /// Bytes that the group's consumer may fetch ahead (`queued.max.messages.kbytes`, which wins where it is set).
     pub prefetch: usize,
+    /// About how many bytes of memory all tails together may be warmed to, however far back `warmup` reaches.
+    pub warm_bytes: usize,
 }
 
 impl KafkaSettings {
@@ -118,6 +122,7 @@ impl Args {
             instance: group_part("TAILRACE_INSTANCE", instance)?,
             warmup: parsed::<Span>("TAILRACE_CACHE_WARMUP", &self.cache_warmup)?.get(),
             prefetch: DEFAULT_PREFETCH,
+            warm_bytes: DEFAULT_WARM_BYTES,
         })
     }
 }
@@ -157,7 +162,10 @@ const OWNED: [(&str, &str); 14] = [
     ("metadata.broker.list", "TAILRACE_KAFKA_BOOTSTRAP_SERVERS"),
     ("group.id", "TAILRACE_GROUP_PREFIX and TAILRACE_INSTANCE: the group id is <prefix>-<instance>"),
     ("group.instance.id", "TAILRACE_INSTANCE"),
-    ("auto.offset.reset", "nothing: where reading goes on is never left to chance; from= of a stream chooses its start"),
+    (
+        "auto.offset.reset",
+        "nothing: where reading goes on is never left to chance; from= of a stream chooses its start",
+    ),
     ("enable.auto.offset.store", "nothing: an offset is stored after its record is in memory"),
     ("enable.auto.commit", "nothing: stored offsets are committed every second"),
     ("auto.commit.enable", "nothing: stored offsets are committed every second"),
@@ -178,7 +186,10 @@ const JAVA: [(&str, &str); 11] = [
     ("ssl.truststore.password", "TAILRACE_KAFKA_SSL_CA_LOCATION (a PEM file needs no password)"),
     ("ssl.truststore.type", "TAILRACE_KAFKA_SSL_CA_LOCATION (always PEM)"),
     ("ssl.truststore.certificates", "TAILRACE_KAFKA_SSL_CA_PEM"),
-    ("ssl.keystore.type", "TAILRACE_KAFKA_SSL_CERTIFICATE_LOCATION and …_SSL_KEY_LOCATION (PEM), or …_SSL_KEYSTORE_LOCATION (PKCS#12)"),
+    (
+        "ssl.keystore.type",
+        "TAILRACE_KAFKA_SSL_CERTIFICATE_LOCATION and …_SSL_KEY_LOCATION (PEM), or …_SSL_KEYSTORE_LOCATION (PKCS#12)",
+    ),
     ("ssl.keystore.key", "TAILRACE_KAFKA_SSL_KEY_PEM"),
     ("ssl.keystore.certificate.chain", "TAILRACE_KAFKA_SSL_CERTIFICATE_PEM"),
     ("max.poll.records", "nothing: records are taken in batches by themselves"),
@@ -246,7 +257,8 @@ fn from_file(variable: &str, name: String, path: &str) -> Result<(String, String
 }
 
 fn refuse_owned(variable: &str, name: &str) -> Result<(), SettingsError> {
-    let find = |table: &[(&str, &'static str)]| table.iter().find(|(known, _)| *known == name).map(|entry| entry.1);
+    let find =
+        |table: &[(&str, &'static str)]| table.iter().find(|(known, _)| *known == name).map(|entry| entry.1);
     if let Some(own) = find(&OWNED) {
         return Err(refusal(variable, "", format!("{own} (Tailrace sets {name} itself)")));
     }
@@ -321,7 +333,9 @@ mod tests {
         let error = refused("TAILRACE_KAFKA_SASL_JAAS_CONFIG", "password=hunter2");
         assert!(error.accepted.contains("TAILRACE_KAFKA_SASL_USERNAME"), "{error}");
         assert!(!error.to_string().contains("hunter2"), "{error}");
-        assert!(refused("TAILRACE_KAFKA_SSL_TRUSTSTORE_LOCATION", "/x.jks").accepted.contains("SSL_CA_LOCATION"));
+        assert!(
+            refused("TAILRACE_KAFKA_SSL_TRUSTSTORE_LOCATION", "/x.jks").accepted.contains("SSL_CA_LOCATION")
+        );
     }
 
     #[test]

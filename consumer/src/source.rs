@@ -26,7 +26,12 @@ pub(crate) struct KafkaSource {
 }
 
 impl KafkaSource {
-    pub(crate) fn new(readers: Arc<Readers>, admin: Arc<Client>, committed: bool, asks: Sender<Ask>) -> KafkaSource {
+    pub(crate) fn new(
+        readers: Arc<Readers>,
+        admin: Arc<Client>,
+        committed: bool,
+        asks: Sender<Ask>,
+    ) -> KafkaSource {
         KafkaSource { readers, admin, committed, asks: Mutex::new(asks) }
     }
 }
@@ -66,7 +71,8 @@ async fn blocking<T: Send + 'static>(
 
 fn offsets_at(admin: &Client, topic: &str, at: OffsetsAt, committed: bool) -> Result<Vec<u64>, HistoryError> {
     let unavailable = |error: &dyn std::fmt::Display| HistoryError::Unavailable(error.to_string());
-    let described = admin.describe_topics(&[topic.to_owned()], ASK_TIMEOUT).map_err(|error| unavailable(&error))?;
+    let described =
+        admin.describe_topics(&[topic.to_owned()], ASK_TIMEOUT).map_err(|error| unavailable(&error))?;
     let count = match described.first().map(|topic| &topic.state) {
         Some(Ok((_, count))) => *count,
         Some(Err(Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)) | None => return Err(HistoryError::Gone),
@@ -74,7 +80,9 @@ fn offsets_at(admin: &Client, topic: &str, at: OffsetsAt, committed: bool) -> Re
     };
     let places: Vec<(&str, i32)> = (0..count).map(|index| (topic, index as i32)).collect();
     let ask = |query| {
-        let offsets = admin.list_offsets(&places, query, committed, ASK_TIMEOUT).map_err(|error| unavailable(&error))?;
+        let offsets = admin
+            .list_offsets(&places, query, committed, ASK_TIMEOUT)
+            .map_err(|error| unavailable(&error))?;
         offsets.into_iter().map(|offset| offset.map_err(code_error)).collect::<Result<Vec<Option<u64>>, _>>()
     };
     let query = match at {

@@ -163,7 +163,8 @@ impl Reporter {
     }
 
     fn say_missing(&mut self, missing: &[String]) {
-        let known = self.said_missing.as_ref().is_some_and(|(at, said)| said == missing && at.elapsed() < SAY_EVERY);
+        let known =
+            self.said_missing.as_ref().is_some_and(|(at, said)| said == missing && at.elapsed() < SAY_EVERY);
         if missing.is_empty() {
             self.said_missing = None;
         } else if !known {
@@ -181,7 +182,9 @@ impl Reporter {
             (self.unassigned_since, self.others) = (None, None);
             return match unread {
                 0 => Vec::new(),
-                unread => vec![format!("warming the tail: {unread} of {} partitions to go", partitions.len())],
+                unread => {
+                    vec![format!("warming the tail: {unread} of {} partitions to go", partitions.len())]
+                }
             };
         }
         let since = *self.unassigned_since.get_or_insert_with(Instant::now);
@@ -236,7 +239,9 @@ impl State {
             reasons.push(format!("Kafka at {bootstrap} does not answer{error}"));
         }
         if self.fenced {
-            reasons.push(format!("another process is member {instance} of group {group}; TAILRACE_INSTANCE must be unique"));
+            reasons.push(format!(
+                "another process is member {instance} of group {group}; TAILRACE_INSTANCE must be unique"
+            ));
         }
         if !self.topics.pending.is_empty() {
             reasons.push(format!("offsets not known yet of topics: {}", self.topics.pending.join(", ")));

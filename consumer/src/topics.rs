@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tailrace_bridge::{Bridge, GapCode, Partition, Position, Start, TopicId};
+use tailrace_bridge::{Bridge, GapCode, HistoryRead, Partition, Position, Start, TopicId};
 use tokio::sync::oneshot;
 
 use crate::error::{self, KafkaError};
+use crate::history::Readers;
 use crate::ingest::Command;
 use crate::native::{Client, Code, Described, OffsetQuery};
 use crate::settings::KafkaSettings;
@@ -22,6 +23,10 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(3);
 const MISSES: u32 = 3;
 /// A partition that was lost is looked at again after this time, where the cluster could not say why.
 const LOST_RETRY: Duration = Duration::from_millis(500);
+/// A stretch of no more records than would fit at this size, in bytes, is warmed without a closer look.
+const SMALL_RECORD: u64 = 128;
+/// Bytes read for that look.
+const PROBE: usize = 64 << 10;
 /// Earlier ids of a topic that are remembered, so that a broker that lags behind does not bring one back.
 const MAX_RETIRED: usize = 16;
 
@@ -49,8 +54,11 @@ pub(crate) struct Topics {
     bridge: Bridge,
     admin: Arc<Client>,
     watch: Arc<Watch>,
+    readers: Arc<Readers>,
     tail: Sender<Command>,
     known: BTreeMap<String, Known>,
+    /// What the tail of one partition may be warmed to, in bytes.
+    warm_share: u64,
     /// The topics that were there when Kafka first answered: these are warmed, later ones are read from the start.
     at_start: Option<BTreeSet<String>>,
     lost: Vec<(Arc<Partition>, String)>,
@@ -62,10 +70,11 @@ impl Topics {
         bridge: Bridge,
         admin: Arc<Client>,
         watch: Arc<Watch>,
+        readers: Arc<Readers>,
         tail: Sender<Command>,
     ) -> Topics {
         let (known, lost) = (BTreeMap::new(), Vec::new());
-        Topics { settings, bridge, admin, watch, tail, known, at_start: None, lost }
+        Topics { settings, bridge, admin, watch, readers, tail, known, warm_share: u64::MAX, at_start: None, lost }
     }
 
     /// Polls until [`Ask::Stop`].
@@ -109,11 +118,12 @@ impl Topics {
                 if states.pending.is_empty() {
                     self.bridge.topics_refreshed();
                 }
+                self.admin.clear_error();
                 self.watch.answered(states);
                 self.find_lost();
             }
             Err(error) => {
-                let text = self.admin.take_error().unwrap_or_else(|| error.to_string());
+                let text = self.admin.last_error().unwrap_or_else(|| error.to_string());
                 self.watch.failed(text);
             }
         }
@@ -139,7 +149,12 @@ impl Topics {
     fn take(&mut self, described: Vec<Described>) -> TopicStates {
         let mut states = TopicStates::default();
         let first = self.at_start.is_none();
-        let there = || described.iter().filter(|topic| topic.state.is_ok()).map(|topic| topic.name.clone()).collect();
+        let there =
+            || described.iter().filter(|topic| topic.state.is_ok()).map(|topic| topic.name.clone()).collect();
+        if first {
+            let partitions: usize = described.iter().filter_map(|topic| Some(topic.state.ok()?.1)).sum();
+            self.warm_share = self.settings.warm_bytes as u64 / partitions.max(1) as u64;
+        }
         self.at_start.get_or_insert_with(there);
         let (mut names_changed, mut changed) = (first, false);
         for Described { name, state } in described {
@@ -176,7 +191,11 @@ impl Topics {
     fn take_one(&mut self, name: &str, id: TopicId, partitions: usize) -> Result<Change, KafkaError> {
         let Some(known) = self.known.get(name) else {
             let warm = self.at_start.as_ref().is_some_and(|names| names.contains(name));
-            let starts = if warm { self.warm_starts(name, partitions)? } else { self.first_records(name, 0..partitions)? };
+            let starts = if warm {
+                self.warm_starts(name, partitions)?
+            } else {
+                self.first_records(name, 0..partitions)?
+            };
             tracing::info!(topic = name, %id, partitions, "topic found");
             self.bridge.add_topic(name, id, &starts);
             self.known.insert(name.to_owned(), Known { id, partitions, misses: 0, retired: Vec::new() });
@@ -187,7 +206,10 @@ impl Topics {
         if another && !known.retired.contains(&id) {
             let starts = self.first_records(name, 0..partitions)?;
             tracing::warn!(topic = name, old = %known.id, new = %id, "topic was created again");
+            // Before, for what was held so far, and after, for what came in between.
+            self.readers.forget();
             self.bridge.recreate_topic(name, id, &starts);
+            self.readers.forget();
             self.forget_start(name);
             if let Some(known) = self.known.get_mut(name) {
                 known.retire(id, partitions);
@@ -218,6 +240,7 @@ impl Topics {
         self.known.remove(name);
         self.forget_start(name);
         self.bridge.remove_topic(name);
+        self.readers.forget();
         true
     }
 
@@ -228,7 +251,11 @@ impl Topics {
     }
 
     /// What is new is read from its first record.
-    fn first_records(&self, name: &str, partitions: std::ops::Range<usize>) -> Result<Vec<Start>, KafkaError> {
+    fn first_records(
+        &self,
+        name: &str,
+        partitions: std::ops::Range<usize>,
+    ) -> Result<Vec<Start>, KafkaError> {
         let starts = self.offsets(name, partitions, OffsetQuery::Earliest)?;
         Ok(starts.into_iter().map(|offset| Start { offset, epoch: -1, log_start: offset }).collect())
     }
@@ -237,7 +264,8 @@ impl Topics {
     fn warm_starts(&self, name: &str, count: usize) -> Result<Vec<Start>, KafkaError> {
         let first = self.offsets(name, 0..count, OffsetQuery::Earliest)?;
         let end = self.offsets(name, 0..count, OffsetQuery::Latest)?;
-        let since = now_millis().saturating_sub(self.settings.warmup.as_millis().try_into().unwrap_or(i64::MAX));
+        let since =
+            now_millis().saturating_sub(self.settings.warmup.as_millis().try_into().unwrap_or(i64::MAX));
         let since = self.offsets_or_none(name, count, OffsetQuery::Time(since))?;
         // No record that young, or a broker that cannot tell by time: such a one finds no record of any time.
         let any = self.offsets_or_none(name, count, OffsetQuery::Time(0))?;
@@ -251,7 +279,34 @@ impl Topics {
             epoch: -1,
             log_start: first[index],
         };
-        Ok((0..count).map(start).collect())
+        let mut starts: Vec<Start> = (0..count).map(start).collect();
+        self.bound_warm_up(name, &mut starts, &end);
+        Ok(starts)
+    }
+
+    /// What would not fit into memory need not be read. How large records are is told by a few of the longest stretch.
+    fn bound_warm_up(&self, name: &str, starts: &mut [Start], end: &[u64]) {
+        let span = |index: usize| end[index].saturating_sub(starts[index].offset);
+        let Some(longest) = (0..starts.len()).max_by_key(|&index| span(index)) else { return };
+        if span(longest) <= self.warm_share / SMALL_RECORD {
+            return;
+        }
+        let probe = HistoryRead {
+            topic: name.into(),
+            partition: longest as u32,
+            from: starts[longest].offset,
+            epoch: -1,
+            until: u64::MAX,
+            max_bytes: PROBE,
+        };
+        let Ok(segment) = self.readers.read(&probe) else { return };
+        let records = segment.end().offset.saturating_sub(segment.base()).max(1);
+        let size = (segment.size() as u64 / records).max(1);
+        let most = self.warm_share / size;
+        for (start, end) in starts.iter_mut().zip(end) {
+            start.offset = start.offset.max(end.saturating_sub(most));
+        }
+        tracing::debug!(topic = name, record_bytes = size, records = most, "the warm-up is bounded by memory");
     }
 
     fn offsets(
@@ -262,10 +317,18 @@ impl Topics {
     ) -> Result<Vec<u64>, KafkaError> {
         let places: Vec<(&str, i32)> = partitions.map(|index| (name, index as i32)).collect();
         let found = self.admin.list_offsets(&places, at, false, ASK_TIMEOUT)?;
-        found.into_iter().map(|offset| offset.map(Option::unwrap_or_default).map_err(KafkaError::of_offsets)).collect()
+        found
+            .into_iter()
+            .map(|offset| offset.map(Option::unwrap_or_default).map_err(KafkaError::of_offsets))
+            .collect()
     }
 
-    fn offsets_or_none(&self, name: &str, count: usize, at: OffsetQuery) -> Result<Vec<Option<u64>>, KafkaError> {
+    fn offsets_or_none(
+        &self,
+        name: &str,
+        count: usize,
+        at: OffsetQuery,
+    ) -> Result<Vec<Option<u64>>, KafkaError> {
         let places: Vec<(&str, i32)> = (0..count).map(|index| (name, index as i32)).collect();
         let found = self.admin.list_offsets(&places, at, false, ASK_TIMEOUT)?;
         // An error is no answer by time; ends and beginnings have told already whether the partition can be read.
@@ -290,7 +353,11 @@ impl Topics {
         }
     }
 
-    fn where_next(&self, partition: &Partition, why: &str) -> Result<Option<(GapCode, Position)>, KafkaError> {
+    fn where_next(
+        &self,
+        partition: &Partition,
+        why: &str,
+    ) -> Result<Option<(GapCode, Position)>, KafkaError> {
         let name = partition.topic_name();
         let is_current = self.known.get(&**name).is_some_and(|known| known.id == partition.topic_id());
         if !is_current {

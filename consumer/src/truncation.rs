@@ -6,9 +6,8 @@ use regex::Regex;
 use tailrace_bridge::{GapCode, Position};
 
 /// librdkafka tells the end of the confirmed epoch (KIP-320) only in words.
-static CUT: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(r"broker end offset is (-?\d+) \(offset leader epoch (-?\d+)\)").ok()
-});
+static CUT: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"broker end offset is (-?\d+) \(offset leader epoch (-?\d+)\)").ok());
 
 /// The end and the epoch up to which the log is the same, where librdkafka's words tell of a truncation.
 pub(crate) fn told(why: &str) -> Option<Position> {

@@ -34,7 +34,8 @@ impl Watermarks {
     }
 
     fn log_starts(&self, partitions: &[Arc<Partition>]) -> Result<(), KafkaError> {
-        let starts = self.admin.list_offsets(&places(partitions), OffsetQuery::Earliest, false, ASK_TIMEOUT)?;
+        let starts =
+            self.admin.list_offsets(&places(partitions), OffsetQuery::Earliest, false, ASK_TIMEOUT)?;
         for (partition, start) in partitions.iter().zip(starts) {
             if let Ok(Some(start)) = start {
                 partition.set_log_start(start);
@@ -44,7 +45,8 @@ impl Watermarks {
     }
 
     fn lags(&mut self, partitions: &[Arc<Partition>]) -> Result<(), KafkaError> {
-        let ends = self.admin.list_offsets(&places(partitions), OffsetQuery::Latest, self.committed, ASK_TIMEOUT)?;
+        let ends =
+            self.admin.list_offsets(&places(partitions), OffsetQuery::Latest, self.committed, ASK_TIMEOUT)?;
         let now = Instant::now();
         let mut worst: Option<(f64, String)> = None;
         let mut seen = HashMap::with_capacity(partitions.len());
@@ -82,8 +84,12 @@ impl Ends {
         if self.0.back().is_some_and(|(_, last)| *last > end) {
             self.0.clear();
         }
-        if self.0.back().is_none_or(|(_, last)| *last < end) && self.0.len() < MAX_ENDS {
-            self.0.push_back((now, end));
+        let full = self.0.len() >= MAX_ENDS;
+        match self.0.back_mut() {
+            Some((_, last)) if *last == end => {}
+            // The newest entry stands for all later ones then.
+            Some((_, last)) if full => *last = end,
+            _ => self.0.push_back((now, end)),
         }
     }
 

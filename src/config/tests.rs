@@ -112,6 +112,15 @@ fn a_kafka_property_that_is_unknown_is_refused() {
 }
 
 #[test]
+fn a_kafka_property_that_tailrace_owns_is_answered_with_its_own_name() {
+    let text = refusal(&LEAST, &[("TAILRACE_KAFKA_GROUP_ID", "mine")]);
+    assert!(
+        text.starts_with("TAILRACE_KAFKA_GROUP_ID cannot be used; accepted: TAILRACE_GROUP_PREFIX"),
+        "{text}"
+    );
+}
+
+#[test]
 fn a_secret_comes_from_its_file_without_the_line_end() {
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), "0123456789abcdef0123456789abcdef\n").expect("written");

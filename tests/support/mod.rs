@@ -3,6 +3,7 @@
 
 pub mod bare;
 pub mod bridge;
+pub mod exact;
 pub mod kafka;
 pub mod sse;
 

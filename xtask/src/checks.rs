@@ -10,7 +10,20 @@ use crate::run::{command, root, run};
 pub(crate) fn all() -> Result<()> {
     run("cargo", &["fmt", "--all", "--check"])?;
     run("cargo", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
-    run("cargo", &["clippy", "-p", "tailrace-bridge", "--all-targets", "--features", "shuttle", "--", "-D", "warnings"])?;
+    run(
+        "cargo",
+        &[
+            "clippy",
+            "-p",
+            "tailrace-bridge",
+            "--all-targets",
+            "--features",
+            "shuttle",
+            "--",
+            "-D",
+            "warnings",
+        ],
+    )?;
     docs()?;
     links()
 }

@@ -9,7 +9,8 @@ use crate::run::command;
 use crate::setup;
 
 /// Defects that cuts and kills must show in the exact-resume test.
-const DEFECTS: [&str; 4] = ["ids_without_other_partitions", "off_by_one", "blank_line_first", "id_without_view"];
+const DEFECTS: [&str; 4] =
+    ["ids_without_other_partitions", "off_by_one", "blank_line_first", "id_without_view"];
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Tally {
@@ -36,8 +37,7 @@ pub(crate) fn all(filter: Option<&str>) -> Result<()> {
 /// Runs cargo, shows what it prints, and adds up its summaries.
 fn cargo(arguments: &[&str], tally: &mut Tally) -> Result<bool> {
     eprintln!("xtask: cargo {}", arguments.join(" "));
-    let mut child =
-        command("cargo", arguments).stdout(Stdio::piped()).spawn().context("start cargo")?;
+    let mut child = command("cargo", arguments).stdout(Stdio::piped()).spawn().context("start cargo")?;
     let output = child.stdout.take().context("cargo's output is piped")?;
     for line in BufReader::new(output).lines() {
         let line = line.context("read cargo's output")?;

@@ -2,17 +2,18 @@
 
 mod stories;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError as RdKafkaError;
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 use tokio::task::JoinHandle;
 
 use stories::{Event, Stories};
+
+use crate::error::KafkaError;
+use crate::native::Mock;
 
 /// The topics, each with its partitions.
 const TOPICS: [(&str, i32); 4] = [("orders", 4), ("metrics", 2), ("logs", 3), ("notifications", 2)];
@@ -25,9 +26,12 @@ const FLUSH: Duration = Duration::from_secs(2);
 /// The demo did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
-    /// The embedded broker, or its producer, could not be made.
+    /// The embedded broker could not be made.
     #[error("the embedded broker: {0}")]
-    Broker(#[from] RdKafkaError),
+    Broker(#[from] KafkaError),
+    /// Its producer could not be made.
+    #[error("the producer: {0}")]
+    Producer(#[from] RdKafkaError),
 }
 
 /// The embedded broker with its producer. Other processes on this host can connect to it, too.
@@ -35,7 +39,7 @@ pub struct Demo {
     servers: String,
     teller: JoinHandle<()>,
     // Ends the broker when dropped.
-    _cluster: Arc<MockCluster<'static, DefaultProducerContext>>,
+    _broker: Mock,
 }
 
 /// Starts the broker and the producer. It holds up to 5 MiB for each partition.
@@ -43,18 +47,18 @@ pub struct Demo {
 /// # Errors
 /// The broker finds no port on loopback, or a topic is not made.
 pub async fn start() -> Result<Demo, DemoError> {
-    let cluster = MockCluster::new(1)?;
+    let broker = Mock::new()?;
     for (topic, partitions) in TOPICS {
-        cluster.create_topic(topic, partitions, 1)?;
+        broker.create_topic(topic, partitions)?;
     }
-    let servers = cluster.bootstrap_servers();
+    let servers = broker.bootstrap_servers();
     let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
         .set("bootstrap.servers", &servers)
         // The embedded broker keeps one request after the other: batches keep it calm.
         .set("linger.ms", "5")
         .create()?;
     let teller = tokio::spawn(tell(producer));
-    Ok(Demo { servers, teller, _cluster: Arc::new(cluster) })
+    Ok(Demo { servers, teller, _broker: broker })
 }
 
 impl Demo {
@@ -63,7 +67,7 @@ impl Demo {
         &self.servers
     }
 
-    /// librdkafka properties that suit the embedded broker.
+    /// librdkafka properties that suit the embedded broker: it holds every fetch for as long as it may.
     pub fn properties() -> Vec<(String, String)> {
         vec![("fetch.wait.max.ms".to_owned(), "5".to_owned())]
     }

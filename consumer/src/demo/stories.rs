@@ -132,7 +132,14 @@ impl Tenant {
         events
     }
 
-    fn event(&self, topic: &'static str, kind: &'static str, key: String, value: serde_json::Value, time: i64) -> Event {
+    fn event(
+        &self,
+        topic: &'static str,
+        kind: &'static str,
+        key: String,
+        value: serde_json::Value,
+        time: i64,
+    ) -> Event {
         Event { topic, tenant: self.name, kind, key, value: value.to_string(), time }
     }
 
@@ -199,7 +206,8 @@ impl Tenant {
         };
         let trace = format!("{:08x}", random.random::<u32>());
         let millis = random.random_range(2..900);
-        let value = json!({ "level": level, "service": service, "message": message, "ms": millis, "trace": trace });
+        let value =
+            json!({ "level": level, "service": service, "message": message, "ms": millis, "trace": trace });
         self.event("logs", kind, service.to_owned(), value, time)
     }
 
@@ -240,8 +248,11 @@ mod tests {
         let mut stories = Stories::new();
         let events: Vec<Event> = (0..3000).flat_map(|step| stories.step(step)).collect();
         let key = &events.iter().find(|event| event.kind == "order.delivered").expect("one is delivered").key;
-        let kinds: Vec<&str> =
-            events.iter().filter(|event| event.topic == "orders" && event.key == *key).map(|event| event.kind).collect();
+        let kinds: Vec<&str> = events
+            .iter()
+            .filter(|event| event.topic == "orders" && event.key == *key)
+            .map(|event| event.kind)
+            .collect();
         assert_eq!(kinds, STATES.map(|(kind, _)| kind));
     }
 }

@@ -143,11 +143,12 @@ impl Client {
         // SAFETY: the names live until the collection has copied them.
         let collection =
             unsafe { sys::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len()) };
-        let answer = self.ask("describe topics", Op::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, timeout, |options, queue| {
-            set_broker(options, broker);
-            // SAFETY: all four are valid.
-            unsafe { sys::rd_kafka_DescribeTopics(self.rk(), collection, options, queue) };
-        });
+        let answer =
+            self.ask("describe topics", Op::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, timeout, |options, queue| {
+                set_broker(options, broker);
+                // SAFETY: all four are valid.
+                unsafe { sys::rd_kafka_DescribeTopics(self.rk(), collection, options, queue) };
+            });
         // SAFETY: made above; the request has its own copy.
         unsafe { sys::rd_kafka_TopicCollection_destroy(collection) };
         let answer = answer?;
@@ -178,18 +179,19 @@ impl Client {
         };
         let mut list = List::new(partitions.len());
         partitions.iter().for_each(|(topic, partition)| list.add(topic, *partition, spec));
-        let answer = self.ask("list offsets", Op::RD_KAFKA_ADMIN_OP_LISTOFFSETS, timeout, |options, queue| {
-            // SAFETY: all four are valid; an error object of the option is null for this operation.
-            unsafe {
-                if committed {
-                    sys::rd_kafka_AdminOptions_set_isolation_level(
-                        options,
-                        sys::rd_kafka_IsolationLevel_t::RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED,
-                    );
+        let answer =
+            self.ask("list offsets", Op::RD_KAFKA_ADMIN_OP_LISTOFFSETS, timeout, |options, queue| {
+                // SAFETY: all four are valid; an error object of the option is null for this operation.
+                unsafe {
+                    if committed {
+                        sys::rd_kafka_AdminOptions_set_isolation_level(
+                            options,
+                            sys::rd_kafka_IsolationLevel_t::RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED,
+                        );
+                    }
+                    sys::rd_kafka_ListOffsets(self.rk(), list.ptr(), options, queue);
                 }
-                sys::rd_kafka_ListOffsets(self.rk(), list.ptr(), options, queue);
-            }
-        })?;
+            })?;
         let mut found = std::collections::HashMap::new();
         let mut count = 0;
         // SAFETY: the result, its array and the entries live as long as the event.
@@ -229,7 +231,9 @@ impl Client {
             }
             let group = *groups;
             let members = sys::rd_kafka_ConsumerGroupDescription_member_count(group);
-            Ok((0..members).map(|i| member(sys::rd_kafka_ConsumerGroupDescription_member(group, i))).collect())
+            Ok((0..members)
+                .map(|i| member(sys::rd_kafka_ConsumerGroupDescription_member(group, i)))
+                .collect())
         }
     }
 
@@ -264,7 +268,10 @@ impl Client {
         let name = c_string(topic);
         // SAFETY: the name is copied; the object is destroyed below.
         let mut resources = [unsafe {
-            sys::rd_kafka_ConfigResource_new(sys::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TOPIC, name.as_ptr())
+            sys::rd_kafka_ConfigResource_new(
+                sys::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TOPIC,
+                name.as_ptr(),
+            )
         }];
         let op = Op::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS;
         let answer = self.ask("describe the configuration", op, timeout, |options, queue| {
@@ -284,7 +291,9 @@ fn set_broker(options: *mut sys::rd_kafka_AdminOptions_t, broker: i32) {
     let mut message = [0 as c_char; 128];
     if broker >= 0 {
         // SAFETY: the options are valid, the buffer's length is given.
-        unsafe { sys::rd_kafka_AdminOptions_set_broker(options, broker, message.as_mut_ptr(), message.len()) };
+        unsafe {
+            sys::rd_kafka_AdminOptions_set_broker(options, broker, message.as_mut_ptr(), message.len())
+        };
     }
 }
 
@@ -323,11 +332,8 @@ unsafe fn described(topic: *const sys::rd_kafka_TopicDescription_t) -> Described
     unsafe {
         let name = super::text(sys::rd_kafka_TopicDescription_name(topic));
         let error = sys::rd_kafka_TopicDescription_error(topic);
-        let code = if error.is_null() {
-            Code::RD_KAFKA_RESP_ERR_NO_ERROR
-        } else {
-            sys::rd_kafka_error_code(error)
-        };
+        let code =
+            if error.is_null() { Code::RD_KAFKA_RESP_ERR_NO_ERROR } else { sys::rd_kafka_error_code(error) };
         if code != Code::RD_KAFKA_RESP_ERR_NO_ERROR {
             return Described { name, state: Err(code) };
         }

@@ -120,8 +120,13 @@ impl Client {
     }
 
     /// The last error that no request of ours brought back, such as a broker that refuses the connection.
-    pub(crate) fn take_error(&self) -> Option<String> {
-        self.context.last_error.lock().take()
+    pub(crate) fn last_error(&self) -> Option<String> {
+        self.context.last_error.lock().clone()
+    }
+
+    /// Forgets that error: all is well again.
+    pub(crate) fn clear_error(&self) {
+        *self.context.last_error.lock() = None;
     }
 
     /// The error that ended this client for good, if one did.
@@ -167,12 +172,6 @@ impl Client {
     pub(crate) fn incremental_unassign(&self, list: &List) -> Result<(), KafkaError> {
         // SAFETY: handle and list are valid.
         unsafe { check_error("unassign", sys::rd_kafka_incremental_unassign(self.rk, list.ptr())) }
-    }
-
-    /// Goes on at these positions. Does not wait; what was fetched before is not delivered any more.
-    pub(crate) fn seek(&self, list: &List) -> Result<(), KafkaError> {
-        // SAFETY: handle and list are valid; a timeout of 0 does not wait.
-        unsafe { check_error("seek", sys::rd_kafka_seek_partitions(self.rk, list.ptr(), 0)) }
     }
 
     /// Notes how far partitions have been taken; committed in the background.
@@ -251,10 +250,15 @@ unsafe fn check_error(what: &'static str, error: *mut sys::rd_kafka_error_t) -> 
 }
 
 /// librdkafka's own log lines. Broken connections go to `debug`: the state of the cluster is said once a minute, by us.
-unsafe extern "C" fn on_log(_: *const sys::rd_kafka_t, level: c_int, facility: *const c_char, line: *const c_char) {
+unsafe extern "C" fn on_log(
+    _: *const sys::rd_kafka_t,
+    level: c_int,
+    facility: *const c_char,
+    line: *const c_char,
+) {
     // SAFETY: librdkafka gives two NUL-terminated strings.
     let (facility, line) = unsafe { (super::text(facility), super::text(line)) };
-    let routine = matches!(facility.as_str(), "FAIL" | "ERROR" | "CONFWARN" | "REQTMOUT" | "COMMITFAIL");
+    let routine = matches!(facility.as_str(), "FAIL" | "ERROR" | "CONFWARN" | "REQTMOUT" | "COMMITFAIL" | "SESSTMOUT" | "FATAL");
     if level <= 4 && !routine {
         tracing::warn!(target: "librdkafka", facility, "{line}");
     } else {
@@ -262,10 +266,14 @@ unsafe extern "C" fn on_log(_: *const sys::rd_kafka_t, level: c_int, facility: *
     }
 }
 
-unsafe extern "C" fn on_error(_: *mut sys::rd_kafka_t, _: c_int, reason: *const c_char, opaque: *mut c_void) {
+unsafe extern "C" fn on_error(_: *mut sys::rd_kafka_t, code: c_int, reason: *const c_char, opaque: *mut c_void) {
     // SAFETY: the opaque pointer is the client's context, which outlives the handle.
     let (context, reason) = unsafe { (&*opaque.cast::<Context>(), super::text(reason)) };
-    *context.last_error.lock() = Some(reason);
+    let mut last = context.last_error.lock();
+    // That all brokers are down says less than why the last one is.
+    if last.is_none() || code != Code::RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN as c_int {
+        *last = Some(reason);
+    }
 }
 
 unsafe extern "C" fn on_rebalance_event(

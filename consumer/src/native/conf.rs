@@ -36,7 +36,13 @@ impl Conf {
         let mut message = [0 as c_char; ERROR_TEXT];
         // SAFETY: both strings are NUL-terminated, the buffer's length is given.
         let result = unsafe {
-            sys::rd_kafka_conf_set(self.0, c_name.as_ptr(), c_value.as_ptr(), message.as_mut_ptr(), message.len())
+            sys::rd_kafka_conf_set(
+                self.0,
+                c_name.as_ptr(),
+                c_value.as_ptr(),
+                message.as_mut_ptr(),
+                message.len(),
+            )
         };
         match result {
             RD_KAFKA_CONF_OK => Ok(()),

@@ -95,7 +95,8 @@ impl Message {
     pub(crate) fn headers<'a>(&'a self, out: &mut Vec<(&'a str, Option<&'a [u8]>)>) {
         let mut headers = ptr::null_mut();
         // SAFETY: valid message; the headers stay its own.
-        if unsafe { sys::rd_kafka_message_headers(self.0.as_ptr(), &mut headers) } != Code::RD_KAFKA_RESP_ERR_NO_ERROR
+        if unsafe { sys::rd_kafka_message_headers(self.0.as_ptr(), &mut headers) }
+            != Code::RD_KAFKA_RESP_ERR_NO_ERROR
         {
             return;
         }

@@ -9,12 +9,14 @@ mod client;
 mod conf;
 mod list;
 mod message;
+mod mock;
 
 pub(crate) use admin::{Described, OffsetQuery};
 pub(crate) use client::{Client, Rebalance, Role};
 pub(crate) use conf::{Conf, SetError};
 pub(crate) use list::List;
 pub(crate) use message::Message;
+pub(crate) use mock::Mock;
 pub(crate) use rdkafka_sys::rd_kafka_resp_err_t as Code;
 
 use std::ffi::CStr;

@@ -1,0 +1,60 @@
+//! SIGTERM under 200 streams: each gets `tailrace.drain` and a clean end, readiness is red at once, and the exit is 0.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use support::bridge::{Bridge, get};
+use support::kafka::Kafka;
+use support::sse::{IdBuffer, Source};
+
+const STREAMS: usize = 200;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_ends_every_stream_cleanly_and_exits_with_0() {
+    let kafka = Kafka::start().await;
+    kafka.create_topic("orders", 4, &[]).await;
+    let env = [("TAILRACE_DRAIN_DELAY", "1s"), ("TAILRACE_DRAIN_TIMEOUT", "10s")];
+    let mut bridge = Bridge::new(&kafka.bootstrap(), "orders", "drain", &env);
+    bridge.start().await;
+    let readers: Vec<_> = (0..STREAMS)
+        .map(|_| {
+            let port = bridge.port;
+            tokio::spawn(async move {
+                let mut source = Source::new(port, "/t/acme/events", IdBuffer::Empty);
+                let mut connection = source.connect(port).await.expect("the bridge answers");
+                assert_eq!(connection.status, 200);
+                let mut all = Vec::new();
+                let until = Instant::now() + Duration::from_secs(40);
+                while Instant::now() < until {
+                    let (events, open) =
+                        source.read(&mut connection, usize::MAX, Duration::from_millis(200)).await;
+                    all.extend(events);
+                    if !open {
+                        return (all, source.last_event_id);
+                    }
+                }
+                panic!("the stream did not end");
+            })
+        })
+        .collect();
+    support::eventually("all streams are open", Duration::from_secs(10), async || {
+        (bridge.metric("tailrace_streams").await as usize == STREAMS).then_some(())
+    })
+    .await;
+    let started = Instant::now();
+    bridge.signal(Signal::TERM);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let (status, body) = get(bridge.admin, "/readyz").await.expect("the admin address answers");
+    assert_eq!(status, 503, "{body}");
+    let exit = bridge.exited().await;
+    assert!(exit.success(), "{exit}\n{}", bridge.log());
+    assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
+    for reader in readers {
+        let (events, id) = reader.await.expect("a reader does not panic");
+        let last = events.last().expect("a drain says so");
+        assert_eq!(last.name, "tailrace.drain", "{events:?}");
+        assert!(!id.is_empty());
+    }
+}

@@ -1,0 +1,254 @@
+//! Resumes that need more than memory, or more than one partition: quiet partitions, cold resumes, gaps, growth.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use support::bridge::Bridge;
+use support::kafka::Kafka;
+use support::sse::{Event, IdBuffer, Source};
+
+/// Reads until `enough` says so, reconnecting when the connection ends.
+async fn read_until(source: &mut Source, what: &str, enough: impl Fn(&[Event]) -> bool) -> Vec<Event> {
+    let mut all = Vec::new();
+    let until = Instant::now() + Duration::from_secs(60);
+    while Instant::now() < until {
+        let Some(mut connection) = source.connect(source.ports[0]).await else {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        assert_eq!(connection.status, 200, "{}", connection.head);
+        loop {
+            let (events, open) = source.read(&mut connection, usize::MAX, Duration::from_millis(50)).await;
+            all.extend(events);
+            if enough(&all) {
+                return all;
+            }
+            if !open || Instant::now() > until {
+                break;
+            }
+        }
+    }
+    panic!("not in time: {what}; got {} events, the last {:?}", all.len(), all.last());
+}
+
+fn data_of(events: &[Event]) -> Vec<&str> {
+    events.iter().filter(|event| event.name.is_empty()).map(|event| event.data.as_str()).collect()
+}
+
+fn named<'a>(events: &'a [Event], name: &str) -> Vec<&'a str> {
+    events.iter().filter(|event| event.name == name).map(|event| event.data.as_str()).collect()
+}
+
+fn synced(events: &[Event]) -> bool {
+    events.iter().any(|event| event.name == "tailrace.synced")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quiet_partition_is_not_lost_on_resume() {
+    let kafka = Kafka::start().await;
+    kafka.create_topic("orders", 12, &[]).await;
+    let mut bridge = Bridge::new(&kafka.bootstrap(), "orders", "quiet", &[]);
+    bridge.start().await;
+    let producer = kafka.producer();
+
+    let mut source = Source::new(bridge.port, "/t/acme/events", IdBuffer::Empty);
+    let mut connection = source.connect(bridge.port).await.expect("the bridge answers");
+    let (_, open) = source.read(&mut connection, usize::MAX, Duration::from_millis(300)).await;
+    assert!(open);
+    producer.send("orders", 3, "acme", b"three");
+    producer.flush();
+    let (events, _) = source.read(&mut connection, usize::MAX, Duration::from_millis(500)).await;
+    assert_eq!(data_of(&events), ["three"]);
+    // Cut before anything of partition 7 came; its next record is written while the client is away.
+    drop(connection);
+    producer.send("orders", 7, "acme", b"seven");
+    producer.flush();
+    bridge.kill();
+    bridge.start().await;
+    let events = read_until(&mut source, "partition 7's record", |all| synced(all)).await;
+    assert_eq!(data_of(&events), ["seven"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cold_resume_is_exact_and_memory_stays_within_the_budget() {
+    const BUDGET: u64 = 16 << 20;
+    const RECORDS: usize = 200_000;
+    let kafka = Kafka::start().await;
+    kafka.create_topic("metrics", 12, &[]).await;
+    let mut bridge = Bridge::new(&kafka.bootstrap(), "metrics", "cold", &[("TAILRACE_CACHE_SIZE", "16MiB")]);
+    bridge.start().await;
+    let base = support::resident(bridge.pid());
+
+    let mut source = Source::new(bridge.port, "/t/acme/events", IdBuffer::Empty);
+    let mut connection = source.connect(bridge.port).await.expect("the bridge answers");
+    source.read(&mut connection, usize::MAX, Duration::from_millis(300)).await;
+    drop(connection);
+
+    // 200 MiB pass by; the client's own records are every twentieth.
+    let producer = kafka.producer();
+    let padding = "x".repeat(1000);
+    let mut expected = 0;
+    for number in 0..RECORDS {
+        let tenant = if number % 20 == 0 { "acme" } else { "globex" };
+        expected += usize::from(tenant == "acme");
+        let partition = number % 12;
+        producer.send(
+            "metrics",
+            partition as i32,
+            tenant,
+            format!("{partition}:{number}:{padding}").as_bytes(),
+        );
+    }
+    producer.flush();
+    let lag = || async { bridge.metric("tailrace_consumer_lag_records").await };
+    support::eventually("the bridge has caught up", Duration::from_secs(60), async || {
+        (lag().await == 0.0).then_some(())
+    })
+    .await;
+    let caught_up = support::resident(bridge.pid());
+
+    let started = Instant::now();
+    let events =
+        read_until(&mut source, "all records", |all| data_of(all).len() >= expected && synced(all)).await;
+    let cold = support::resident(bridge.pid());
+    println!(
+        "{expected} records in {:?}; resident: base {} MiB, after 200 MiB {} MiB, after the resume {} MiB",
+        started.elapsed(),
+        base >> 20,
+        caught_up >> 20,
+        cold >> 20
+    );
+    assert!(named(&events, "tailrace.gap").is_empty());
+    let mut last = [-1i64; 12];
+    for data in data_of(&events) {
+        let mut fields = data.split(':');
+        let partition: usize = fields.next().and_then(|text| text.parse().ok()).expect("a partition");
+        let number: i64 = fields.next().and_then(|text| text.parse().ok()).expect("a number");
+        // Of every partition each sixtieth is the client's: no number is passed over.
+        assert!(
+            last[partition] < 0 || number == last[partition] + 60,
+            "{partition}: {} {number}",
+            last[partition]
+        );
+        last[partition] = number;
+    }
+    assert_eq!(data_of(&events).len(), expected);
+    let most = base + BUDGET * 3 / 2;
+    assert!(caught_up <= most && cold <= most, "base {base}, then {caught_up} and {cold}, allowed {most}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_that_was_created_again_is_announced_and_read_from_its_first_record() {
+    let kafka = Kafka::start().await;
+    kafka.create_topic("orders", 3, &[]).await;
+    let mut bridge = Bridge::new(&kafka.bootstrap(), "orders", "again", &[]);
+    bridge.start().await;
+    let producer = kafka.producer();
+    (0..30).for_each(|n| producer.send("orders", n % 3, "acme", format!("old {n}").as_bytes()));
+    producer.flush();
+
+    let mut away = Source::new(bridge.port, "/t/acme/events?from=earliest", IdBuffer::Empty);
+    read_until(&mut away, "the old records", |all| data_of(all).len() == 30).await;
+    let mut connected = Source::new(bridge.port, "/t/acme/events?from=earliest", IdBuffer::LastId);
+    let mut connection = connected.connect(bridge.port).await.expect("the bridge answers");
+    let (events, _) = connected.read(&mut connection, usize::MAX, Duration::from_millis(700)).await;
+    assert_eq!(data_of(&events).len(), 30);
+
+    kafka.delete_topic("orders").await;
+    support::eventually("the topic can be created again", Duration::from_secs(20), async || {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        Some(())
+    })
+    .await;
+    kafka.create_topic("orders", 3, &[]).await;
+    // librdkafka's producer must learn of the new topic too.
+    let producer = kafka.producer();
+    (0..60).for_each(|n| producer.send("orders", n % 3, "acme", format!("new {n}").as_bytes()));
+    producer.flush();
+
+    let mut live = Vec::new();
+    let until = Instant::now() + Duration::from_secs(30);
+    let new = |events: &[Event]| data_of(events).iter().filter(|data| data.starts_with("new")).count();
+    while new(&live) < 60 && Instant::now() < until {
+        let (events, open) = connected.read(&mut connection, usize::MAX, Duration::from_millis(100)).await;
+        live.extend(events);
+        assert!(open, "the stream stays open");
+    }
+    let back = read_until(&mut away, "the new records", |all| new(all) == 60).await;
+    for (who, events) in [("connected", &live), ("away", &back)] {
+        let gaps = named(events, "tailrace.gap");
+        let said = |code: &str| gaps.iter().filter(|gap| gap.contains(code)).count();
+        // Between deletion and creation a connected client may be told of the deletion instead.
+        assert_eq!(said("recreated") + said("deleted"), 3, "{who}: {gaps:?}");
+        for partition in 0..3 {
+            let got: Vec<i32> = data_of(events)
+                .iter()
+                .filter_map(|data| data.strip_prefix("new ")?.parse().ok())
+                .filter(|n| n % 3 == partition)
+                .collect();
+            let expected: Vec<i32> = (0..60).filter(|n| n % 3 == partition).collect();
+            assert_eq!(got, expected, "{who}, partition {partition}");
+        }
+    }
+    assert_eq!(named(&back, "tailrace.gap").iter().filter(|gap| gap.contains("recreated")).count(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_retention_has_passed_is_one_gap() {
+    let kafka = Kafka::start().await;
+    kafka.create_topic("orders", 1, &[]).await;
+    let mut bridge = Bridge::new(&kafka.bootstrap(), "orders", "gone", &[("TAILRACE_CACHE_WARMUP", "0s")]);
+    bridge.start().await;
+    let producer = kafka.producer();
+    (0..100).for_each(|n| producer.send("orders", 0, "acme", format!("{n}").as_bytes()));
+    producer.flush();
+    let mut source = Source::new(bridge.port, "/t/acme/events?from=earliest", IdBuffer::Empty);
+    let mut connection = source.connect(bridge.port).await.expect("the bridge answers");
+    // Cut somewhere in the midst.
+    let (events, _) = source.read(&mut connection, 1500, Duration::from_millis(500)).await;
+    let seen = data_of(&events).len();
+    assert!(seen < 50, "cut too late: {seen}");
+    drop(connection);
+    bridge.kill();
+    kafka.delete_records("orders", 0, 60).await;
+    bridge.start().await;
+    let events = read_until(&mut source, "the rest", synced).await;
+    let gap = format!(r#"{{"code":"retention","from":{seen},"partition":0,"to":60,"topic":"orders"}}"#);
+    let told: Vec<serde_json::Value> =
+        named(&events, "tailrace.gap").iter().map(|gap| serde_json::from_str(gap).expect("JSON")).collect();
+    assert_eq!(told, [serde_json::from_str::<serde_json::Value>(&gap).expect("JSON")]);
+    let expected: Vec<String> = (60..100).map(|n| n.to_string()).collect();
+    assert_eq!(data_of(&events), expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn new_partitions_and_new_topics_are_read_from_their_first_record() {
+    let kafka = Kafka::start().await;
+    kafka.create_topic("log-a", 2, &[]).await;
+    let mut bridge = Bridge::new(&kafka.bootstrap(), "^log-.*", "growth", &[]);
+    bridge.start().await;
+    let mut source = Source::new(bridge.port, "/t/acme/events", IdBuffer::Empty);
+    let mut connection = source.connect(bridge.port).await.expect("the bridge answers");
+    source.read(&mut connection, usize::MAX, Duration::from_millis(300)).await;
+
+    kafka.add_partitions("log-a", 4).await;
+    kafka.create_topic("log-b", 1, &[]).await;
+    let producer = kafka.producer();
+    for n in 0..20 {
+        producer.send("log-a", 3, "acme", format!("a3 {n}").as_bytes());
+        producer.send("log-b", 0, "acme", format!("b0 {n}").as_bytes());
+    }
+    producer.flush();
+    let mut events = Vec::new();
+    let until = Instant::now() + Duration::from_secs(30);
+    while data_of(&events).len() < 40 && Instant::now() < until {
+        events.extend(source.read(&mut connection, usize::MAX, Duration::from_millis(100)).await.0);
+    }
+    for prefix in ["a3", "b0"] {
+        let got: Vec<&str> = data_of(&events).into_iter().filter(|data| data.starts_with(prefix)).collect();
+        let expected: Vec<String> = (0..20).map(|n| format!("{prefix} {n}")).collect();
+        assert_eq!(got, expected);
+    }
+    assert!(named(&events, "tailrace.gap").is_empty());
+}
