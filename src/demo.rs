@@ -52,8 +52,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
         ("admin-listen", free(default("admin-listen"))),
         ("kafka-bootstrap-servers", broker.bootstrap_servers().to_owned()),
     ])?;
-    let mut plan = config::assemble(&settings, &Environment::of([]))?;
-    plan.kafka.properties.extend(tailrace_consumer::demo::Demo::properties());
+    let plan = config::assemble(&settings, &Environment::of([]))?;
     log::start(&plan.process)?;
     let server = Server::start(plan).await?;
     let greeting = greet(server.bridge.clone(), server.address(), server.admin_address());

@@ -7,6 +7,7 @@ mod demo;
 mod docs;
 mod id;
 mod log;
+mod memory;
 mod recorder;
 mod serve;
 mod signals;
@@ -22,6 +23,7 @@ use crate::config::{Environment, Refusal};
 const EXIT_USAGE: u8 = 64;
 
 fn main() -> ExitCode {
+    memory::keep_little();
     let environment = Environment::of(std::env::vars_os());
     let cli = match cli::parse(std::env::args(), &environment) {
         Ok(cli) => cli,

@@ -32,6 +32,7 @@ async fn a_drain_ends_every_stream_cleanly_and_exits_with_0() {
                         source.read(&mut connection, usize::MAX, Duration::from_millis(200)).await;
                     all.extend(events);
                     if !open {
+                        assert!(connection.ended_cleanly, "the stream was cut: {all:?}");
                         return (all, source.last_event_id);
                     }
                 }
@@ -45,9 +46,13 @@ async fn a_drain_ends_every_stream_cleanly_and_exits_with_0() {
     .await;
     let started = Instant::now();
     bridge.signal(Signal::TERM);
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    let (status, body) = get(bridge.admin, "/readyz").await.expect("the admin address answers");
-    assert_eq!(status, 503, "{body}");
+    // From the first moment: the signal has to arrive, which takes the process a turn, not more.
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    for _ in 0..10 {
+        let (status, body) = get(bridge.admin, "/readyz").await.expect("the admin address answers");
+        assert_eq!(status, 503, "{:?} after the signal: {body}", started.elapsed());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     let exit = bridge.exited().await;
     assert!(exit.success(), "{exit}\n{}", bridge.log());
     assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());

@@ -85,12 +85,12 @@ async fn a_cold_resume_is_exact_and_memory_stays_within_the_budget() {
     source.read(&mut connection, usize::MAX, Duration::from_millis(300)).await;
     drop(connection);
 
-    // 200 MiB pass by; the client's own records are every twentieth.
+    // 200 MiB pass by; the client's own records are every nineteenth, and so in every partition.
     let producer = kafka.producer();
     let padding = "x".repeat(1000);
     let mut expected = 0;
     for number in 0..RECORDS {
-        let tenant = if number % 20 == 0 { "acme" } else { "globex" };
+        let tenant = if number % 19 == 0 { "acme" } else { "globex" };
         expected += usize::from(tenant == "acme");
         let partition = number % 12;
         producer.send(
@@ -111,29 +111,33 @@ async fn a_cold_resume_is_exact_and_memory_stays_within_the_budget() {
     let started = Instant::now();
     let events =
         read_until(&mut source, "all records", |all| data_of(all).len() >= expected && synced(all)).await;
-    let cold = support::resident(bridge.pid());
+    let cold = support::most_resident(bridge.pid());
     println!(
-        "{expected} records in {:?}; resident: base {} MiB, after 200 MiB {} MiB, after the resume {} MiB",
+        "{expected} records in {:?}; resident: base {} MiB, after 200 MiB {} MiB, at the most {} MiB",
         started.elapsed(),
         base >> 20,
         caught_up >> 20,
         cold >> 20
     );
+    let assigned = bridge.metric("tailrace_history_assignments_total").await;
+    let read = bridge.metric("tailrace_history_bytes_read_total").await;
+    println!("{assigned} assignments of readers, {} MiB of history read", read as u64 >> 20);
     assert!(named(&events, "tailrace.gap").is_empty());
     let mut last = [-1i64; 12];
     for data in data_of(&events) {
         let mut fields = data.split(':');
         let partition: usize = fields.next().and_then(|text| text.parse().ok()).expect("a partition");
         let number: i64 = fields.next().and_then(|text| text.parse().ok()).expect("a number");
-        // Of every partition each sixtieth is the client's: no number is passed over.
+        // 19 times 12: no number of a partition is passed over.
         assert!(
-            last[partition] < 0 || number == last[partition] + 60,
+            last[partition] < 0 || number == last[partition] + 228,
             "{partition}: {} {number}",
             last[partition]
         );
         last[partition] = number;
     }
     assert_eq!(data_of(&events).len(), expected);
+    assert!(last.iter().all(|number| *number >= 0), "a partition gave nothing: {last:?}");
     let most = base + BUDGET * 3 / 2;
     assert!(caught_up <= most && cold <= most, "base {base}, then {caught_up} and {cold}, allowed {most}");
 }
@@ -155,12 +159,8 @@ async fn a_topic_that_was_created_again_is_announced_and_read_from_its_first_rec
     let (events, _) = connected.read(&mut connection, usize::MAX, Duration::from_millis(700)).await;
     assert_eq!(data_of(&events).len(), 30);
 
+    // At once, so that the bridge sees one topic become another; a name is free again a moment after its deletion.
     kafka.delete_topic("orders").await;
-    support::eventually("the topic can be created again", Duration::from_secs(20), async || {
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        Some(())
-    })
-    .await;
     kafka.create_topic("orders", 3, &[]).await;
     // librdkafka's producer must learn of the new topic too.
     let producer = kafka.producer();
@@ -178,11 +178,14 @@ async fn a_topic_that_was_created_again_is_announced_and_read_from_its_first_rec
     let back = read_until(&mut away, "the new records", |all| new(all) == 60).await;
     for (who, events) in [("connected", &live), ("away", &back)] {
         let gaps = named(events, "tailrace.gap");
-        let said = |code: &str| gaps.iter().filter(|gap| gap.contains(code)).count();
-        // Between deletion and creation a connected client may be told of the deletion instead.
-        assert_eq!(said("recreated") + said("deleted"), 3, "{who}: {gaps:?}");
+        let recreated = gaps.iter().filter(|gap| gap.contains("recreated")).count();
+        assert_eq!((recreated, gaps.len()), (3, 3), "{who}: {gaps:?}");
         for partition in 0..3 {
-            let got: Vec<i32> = data_of(events)
+            // Within the second that it takes to notice, records of the new topic may come as if they were of the old one.
+            // After the gap they come again, from the first.
+            let after =
+                events.iter().rposition(|event| event.name == "tailrace.gap").expect("there are gaps");
+            let got: Vec<i32> = data_of(&events[after..])
                 .iter()
                 .filter_map(|data| data.strip_prefix("new ")?.parse().ok())
                 .filter(|n| n % 3 == partition)
@@ -191,7 +194,6 @@ async fn a_topic_that_was_created_again_is_announced_and_read_from_its_first_rec
             assert_eq!(got, expected, "{who}, partition {partition}");
         }
     }
-    assert_eq!(named(&back, "tailrace.gap").iter().filter(|gap| gap.contains("recreated")).count(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -155,11 +155,11 @@ impl Bridge {
     pub fn grow_topic(&self, name: &str, more: &[Start]) {
         let structure = self.inner.structure.lock();
         let Some(topic) = structure.topics.get(name) else { return };
-        let before = topic.partitions().len();
-        topic.grow(more);
+        let more = topic.prepare(more);
         for view in topic.views().all() {
-            topic.partitions()[before..].iter().for_each(|partition| view.register(partition));
+            more.iter().for_each(|partition| view.register(partition));
         }
+        topic.publish(more);
         self.inner.list_partitions(&structure);
     }
 

@@ -43,7 +43,7 @@ impl Topic {
             partitions: RwLock::new(Vec::new()),
             views: Arc::default(),
         };
-        topic.grow(starts);
+        topic.publish(topic.prepare(starts));
         Arc::new(topic)
     }
 
@@ -70,13 +70,15 @@ impl Topic {
         &self.views
     }
 
-    /// Adds partitions after those that are there.
-    pub(crate) fn grow(&self, starts: &[Start]) {
-        let mut partitions = self.partitions.write();
-        for start in starts {
-            let index = partitions.len() as u32;
-            partitions.push(Arc::new(Partition::new(self, index, *start)));
-        }
+    /// Partitions to come after those that are there. Nobody sees them before [`Topic::publish`].
+    pub(crate) fn prepare(&self, starts: &[Start]) -> Vec<Arc<Partition>> {
+        let first = self.partitions.read().len() as u32;
+        (first..).zip(starts).map(|(index, start)| Arc::new(Partition::new(self, index, *start))).collect()
+    }
+
+    /// Adds partitions after those that are there. Views must know them already: a batch may come at once.
+    pub(crate) fn publish(&self, more: Vec<Arc<Partition>>) {
+        self.partitions.write().extend(more);
     }
 }
 

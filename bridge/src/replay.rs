@@ -199,6 +199,8 @@ impl Replay {
                         self.used_history = true;
                         segment
                     }
+                    // First what was found goes out: to look further would push out what it was found in.
+                    None if !lane.found.is_empty() => break,
                     None => return self.fetch(context, lane, read_size),
                 },
             };
@@ -217,8 +219,7 @@ impl Replay {
                 let gap = gap_of(&lane.partition, lane.scanned, &error);
                 if let Some(gap) = gap {
                     self.waiting.remove(&key);
-                    // Matches that come before the gap go out first.
-                    return lane.found.is_empty().then_some(gap);
+                    return Some(gap);
                 }
                 self.retry_later(key, now);
             }

@@ -96,6 +96,7 @@ impl Group {
     /// Connects in the background; joins with the first [`Group::subscribe`].
     pub(crate) fn new(
         settings: &KafkaSettings,
+        mock: bool,
         bridge: Bridge,
         assignment: Arc<Assignment>,
     ) -> Result<Group, KafkaError> {
@@ -105,7 +106,7 @@ impl Group {
             Rebalance::Assigned => assigned(client, &bridge, &places, list),
             Rebalance::Revoked => revoked(client, &places, list),
         });
-        let client = Client::new(&properties::member(settings), Role::Consumer(Some(on_rebalance)))?;
+        let client = Client::new(&properties::member(settings, mock), Role::Consumer(Some(on_rebalance)))?;
         Ok(Group { client, assignment })
     }
 
@@ -115,7 +116,10 @@ impl Group {
 
     pub(crate) fn subscribe(&self, topics: &[String]) -> Result<(), KafkaError> {
         match topics {
-            [] => Ok(self.client.unsubscribe()),
+            [] => {
+                self.client.unsubscribe();
+                Ok(())
+            }
             topics => self.client.subscribe(topics),
         }
     }
@@ -136,7 +140,8 @@ impl Group {
         for partition in partitions {
             list.add_position(partition.topic_name(), partition.index() as i32, partition.head());
         }
-        let moved = self.client.incremental_unassign(&list).and_then(|()| self.client.incremental_assign(&list));
+        let moved =
+            self.client.incremental_unassign(&list).and_then(|()| self.client.incremental_assign(&list));
         if let Err(error) = moved {
             tracing::warn!(%error, "partitions were not moved to their heads");
         }

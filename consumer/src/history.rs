@@ -19,7 +19,7 @@ use crate::{metrics, properties, truncation};
 /// Readers at once. More would compete for the same brokers with the tail.
 const MAX_READERS: usize = 4;
 /// Records taken from a reader's queue at once.
-const MAX_BATCH: usize = 500;
+const MAX_BATCH: usize = 200;
 const POLL: Duration = Duration::from_millis(100);
 /// A read that brings nothing for so long is given up.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -23,6 +23,8 @@ const MAX_BATCH: usize = 2000;
 const POLL: Duration = Duration::from_millis(50);
 /// How long to wait before a client is made anew, or the group asked again.
 const RETRY: Duration = Duration::from_secs(2);
+/// How long to wait for topics, turn by turn; they end the wait when they come.
+const IDLE: Duration = Duration::from_secs(3600);
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a drain waits for the group, step by step; a broker that is gone must not hold it up for long.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -69,6 +71,13 @@ impl Ingest {
     /// Reads until [`Command::Stop`], through whatever ends a membership meanwhile.
     pub(crate) fn run(mut self) {
         loop {
+            // There is no group without topics.
+            if self.topics.is_empty() {
+                if !self.pause(IDLE) {
+                    return;
+                }
+                continue;
+            }
             match self.read() {
                 End::Stopped => return,
                 End::Fenced => {
@@ -88,7 +97,12 @@ impl Ingest {
 
     /// One membership, from its first to its last record.
     fn read(&mut self) -> End {
-        let group = match Group::new(&self.settings, self.bridge.clone(), self.assignment.clone()) {
+        let group = match Group::new(
+            &self.settings,
+            self.admin.is_mock(),
+            self.bridge.clone(),
+            self.assignment.clone(),
+        ) {
             Ok(group) => group,
             Err(error) => return End::Failed(error),
         };
@@ -279,14 +293,17 @@ impl Ingest {
         }
     }
 
-    /// Waits; false where it is time to stop.
+    /// Waits, or until the topics change; false where it is time to stop.
     fn pause(&mut self, time: Duration) -> bool {
         let until = Instant::now() + time;
         loop {
             let left = until.saturating_duration_since(Instant::now());
             match self.commands.recv_timeout(left) {
                 Ok(Command::Stop) => return false,
-                Ok(Command::Subscribe(topics)) => self.topics = topics,
+                Ok(Command::Subscribe(topics)) => {
+                    self.topics = topics;
+                    return true;
+                }
                 Ok(Command::Jump(partition, code, to)) => self.bridge.jump(&partition, code, to),
                 Ok(Command::Sync | Command::Resume(_)) => {}
                 Err(std::sync::mpsc::RecvTimeoutError::Timeout) => return true,

@@ -50,7 +50,7 @@ impl Kafka {
         let settings = Arc::new(settings);
         let admin = Arc::new(Client::new(&properties::admin(&settings), Role::Admin)?);
         // Its own client comes with the start; what is wrong with its properties is worth knowing now.
-        drop(Client::new(&properties::member(&settings), Role::Consumer(None))?);
+        drop(Client::new(&properties::member(&settings, false), Role::Consumer(None))?);
         drop(Client::new(&properties::reader(&settings), Role::Consumer(None))?);
         let decoder = Arc::new(Decoder::new(settings.rules.clone(), settings.event_type.clone()));
         let readers = Arc::new(Readers::new(settings.clone(), decoder.clone(), admin.clone()));

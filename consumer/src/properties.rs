@@ -9,8 +9,8 @@ const QUEUE_KIB: (usize, usize) = (64, 2_097_151);
 /// Bounds of one fetch's answer, in bytes. It comes on top of what is queued, so it is a part of the prefetch.
 const FETCH: (usize, usize) = (1 << 20, 50 << 20);
 /// What a reader of history may hold ahead, in KiB, and ask for at once, in bytes. There are only a few readers.
-const READER_QUEUE_KIB: usize = 1024;
-const READER_FETCH: usize = 512 << 10;
+const READER_QUEUE_KIB: usize = 512;
+const READER_FETCH: usize = 256 << 10;
 
 /// Defaults of all clients. A broker that comes back is found within a second.
 const COMMON: [(&str, &str); 7] = [
@@ -60,11 +60,14 @@ const READER_OWNED: [(&str, &str); 8] = [
     ("topic.metadata.propagation.max.ms", "1000"),
 ];
 
-/// The member of the consumer group.
-pub(crate) fn member(settings: &KafkaSettings) -> Properties {
+/// The member of the consumer group. `mock`: of librdkafka's mock cluster, which holds every fetch for as long as it may.
+pub(crate) fn member(settings: &KafkaSettings, mock: bool) -> Properties {
     let mut properties = Properties::new();
     extend(&mut properties, &COMMON);
     extend(&mut properties, &MEMBER);
+    if mock {
+        push(&mut properties, "fetch.wait.max.ms", 5);
+    }
     let kib = (settings.prefetch / 1024).clamp(QUEUE_KIB.0, QUEUE_KIB.1);
     push(&mut properties, "queued.max.messages.kbytes", kib);
     if !has(settings, "message.max.bytes") {
@@ -88,7 +91,7 @@ pub(crate) fn reader(settings: &KafkaSettings) -> Properties {
     push(&mut properties, "queued.max.messages.kbytes", READER_QUEUE_KIB);
     push(&mut properties, "queued.min.messages", 1000);
     if !has(settings, "message.max.bytes") {
-        push(&mut properties, "fetch.max.bytes", READER_FETCH * 2);
+        push(&mut properties, "fetch.max.bytes", READER_FETCH * 4);
     }
     push(&mut properties, "fetch.message.max.bytes", READER_FETCH);
     push(&mut properties, "group.id", settings.group());

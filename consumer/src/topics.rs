@@ -74,7 +74,18 @@ impl Topics {
         tail: Sender<Command>,
     ) -> Topics {
         let (known, lost) = (BTreeMap::new(), Vec::new());
-        Topics { settings, bridge, admin, watch, readers, tail, known, warm_share: u64::MAX, at_start: None, lost }
+        Topics {
+            settings,
+            bridge,
+            admin,
+            watch,
+            readers,
+            tail,
+            known,
+            warm_share: u64::MAX,
+            at_start: None,
+            lost,
+        }
     }
 
     /// Polls until [`Ask::Stop`].
@@ -306,7 +317,12 @@ impl Topics {
         for (start, end) in starts.iter_mut().zip(end) {
             start.offset = start.offset.max(end.saturating_sub(most));
         }
-        tracing::debug!(topic = name, record_bytes = size, records = most, "the warm-up is bounded by memory");
+        tracing::debug!(
+            topic = name,
+            record_bytes = size,
+            records = most,
+            "the warm-up is bounded by memory"
+        );
     }
 
     fn offsets(

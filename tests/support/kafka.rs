@@ -3,14 +3,17 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
+use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
 
 use super::{eventually, free_port};
 
@@ -136,13 +139,14 @@ impl Kafka {
     pub async fn delete_records(&self, topic: &str, partition: i32, offset: i64) {
         let mut list = rdkafka::TopicPartitionList::new();
         list.add_partition_offset(topic, partition, rdkafka::Offset::Offset(offset)).expect("an offset");
-        self.admin().delete_records(&list, &options()).await.expect("the records are deleted");
+        let deleted = self.admin().delete_records(&list, &options()).await.expect("Kafka answers");
+        deleted.elements().iter().for_each(|element| element.error().expect("the records are deleted"));
     }
 
     pub fn producer(&self) -> Producer {
         let mut config = self.client();
         config.set("linger.ms", "5").set("queue.buffering.max.kbytes", "262144");
-        Producer { inner: config.create().expect("a producer") }
+        Producer { inner: config.create_with_context(Delivered::default()).expect("a producer") }
     }
 }
 
@@ -156,9 +160,25 @@ fn options() -> AdminOptions {
     AdminOptions::new().operation_timeout(Some(Duration::from_secs(20)))
 }
 
+/// Counts records that did not arrive: they must not be taken for records that the bridge lost.
+#[derive(Clone, Default)]
+struct Delivered {
+    failed: Arc<AtomicUsize>,
+}
+
+impl ClientContext for Delivered {}
+
+impl ProducerContext for Delivered {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        self.failed.fetch_add(usize::from(result.is_err()), Ordering::Relaxed);
+    }
+}
+
 /// Writes records; those of one partition keep their order.
 pub struct Producer {
-    inner: ThreadedProducer<DefaultProducerContext>,
+    inner: ThreadedProducer<Delivered>,
 }
 
 impl Producer {
@@ -184,13 +204,17 @@ impl Producer {
             record.payload = value;
             match self.inner.send(record) {
                 Ok(()) => return,
-                // The queue is full: the broker needs a moment.
-                Err((_, _)) => std::thread::sleep(Duration::from_millis(5)),
+                // The broker needs a moment.
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Err((error, _)) => panic!("{topic}[{partition}]: {error}"),
             }
         }
     }
 
     pub fn flush(&self) {
         self.inner.flush(Duration::from_secs(60)).expect("all records are delivered");
+        assert_eq!(self.inner.context().failed.load(Ordering::Relaxed), 0, "records did not reach Kafka");
     }
 }

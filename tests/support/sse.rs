@@ -41,6 +41,8 @@ pub struct Connection {
     parser: Parser,
     /// Bytes of the body that came, cut or not.
     pub received: usize,
+    /// Whether the body ended with its last chunk, rather than with a cut or a reset.
+    pub ended_cleanly: bool,
 }
 
 impl Source {
@@ -83,6 +85,7 @@ impl Source {
             head,
             parser: Parser { id_buffer: buffer, ..Parser::default() },
             received: 0,
+            ended_cleanly: false,
         })
     }
 
@@ -109,6 +112,7 @@ impl Source {
                 return (events, false);
             }
             if connection.chunks.as_ref().is_some_and(|chunks| chunks.ended) {
+                connection.ended_cleanly = true;
                 return (events, false);
             }
             match tokio::time::timeout(quiet, connection.socket.read(&mut buffer)).await {

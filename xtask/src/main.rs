@@ -1,5 +1,6 @@
 //! `cargo xtask`: the one command behind test and CI.
 
+mod bench;
 mod checks;
 mod run;
 mod setup;
@@ -33,6 +34,12 @@ enum Task {
         /// The defects to try; all that a cut can show, if none is named.
         names: Vec<String>,
     },
+    /// Release builds of the server and the load generator, then the load: a table beside its floor.
+    Bench {
+        /// Handed on, as in `-- --clients 100`.
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
 }
 
 fn main() -> Result<()> {
@@ -45,5 +52,6 @@ fn main() -> Result<()> {
             test::all(None)
         }
         Task::Sabotage { names } => test::sabotage(&names),
+        Task::Bench { arguments } => bench::load(&arguments),
     }
 }

@@ -22,7 +22,7 @@ pub(crate) fn all() -> Result<()> {
 }
 
 /// Copies the pinned Kafka and everything that it depends on, and checks each file.
-fn kafka() -> Result<()> {
+pub(crate) fn kafka() -> Result<()> {
     require("java", "a JDK of version 17 or later")?;
     let libs = root().join(KAFKA);
     if verify(&libs).is_ok() {

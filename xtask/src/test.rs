@@ -37,6 +37,7 @@ pub(crate) fn all(filter: Option<&str>) -> Result<()> {
 /// Runs cargo, shows what it prints, and adds up its summaries.
 fn cargo(arguments: &[&str], tally: &mut Tally) -> Result<bool> {
     eprintln!("xtask: cargo {}", arguments.join(" "));
+    let before = tally.failed;
     let mut child = command("cargo", arguments).stdout(Stdio::piped()).spawn().context("start cargo")?;
     let output = child.stdout.take().context("cargo's output is piped")?;
     for line in BufReader::new(output).lines() {
@@ -44,7 +45,12 @@ fn cargo(arguments: &[&str], tally: &mut Tally) -> Result<bool> {
         println!("{line}");
         tally.add(&line);
     }
-    Ok(child.wait().context("wait for cargo")?.success())
+    let ok = child.wait().context("wait for cargo")?.success();
+    if !ok && tally.failed == before {
+        // Nothing ran to its summary: a build that failed is a failure too.
+        tally.failed += 1;
+    }
+    Ok(ok)
 }
 
 impl Tally {
@@ -60,22 +66,43 @@ impl Tally {
     }
 }
 
+/// The exact-resume test passes without a defect, and with each defect it ends with a verdict that is not clean.
 pub(crate) fn sabotage(names: &[String]) -> Result<()> {
     setup::all()?;
     let names: Vec<&str> = match names {
         [] => DEFECTS.to_vec(),
         names => names.iter().map(String::as_str).collect(),
     };
+    let (passed, verdict) = exact_resume(None)?;
+    if !passed {
+        bail!("the test fails without any defect: {verdict}");
+    }
+    println!("no defect: {verdict}");
     for name in names {
-        let arguments = ["test", "--features", "sabotage", "--test", "exact_resume"];
-        let status =
-            command("cargo", &arguments).env("TAILRACE_SABOTAGE", name).status().context("start cargo")?;
-        if status.success() {
-            bail!("the defect {name} was not noticed");
+        let (passed, verdict) = exact_resume(Some(name))?;
+        if passed {
+            bail!("the defect {name} was not noticed: {verdict}");
         }
-        println!("the defect {name} was noticed");
+        println!("{name}: noticed: {verdict}");
     }
     Ok(())
+}
+
+/// Runs it with one defect switched on. Gives whether it passed, and its verdict; no verdict is an error: then it failed for
+/// another cause than the one that is looked for.
+fn exact_resume(defect: Option<&str>) -> Result<(bool, String)> {
+    let arguments = ["test", "--features", "sabotage", "--test", "exact_resume", "--", "--nocapture"];
+    let mut cargo = command("cargo", &arguments);
+    if let Some(name) = defect {
+        cargo.env("TAILRACE_SABOTAGE", name);
+    }
+    let output = cargo.output().context("start cargo")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let verdict = text.lines().find(|line| line.starts_with("Verdict {"));
+    let verdict = verdict.with_context(|| {
+        format!("no verdict with {defect:?}:\n{text}\n{}", String::from_utf8_lossy(&output.stderr))
+    })?;
+    Ok((output.status.success(), verdict.to_owned()))
 }
 
 #[cfg(test)]

@@ -67,11 +67,6 @@ impl Demo {
         &self.servers
     }
 
-    /// librdkafka properties that suit the embedded broker: it holds every fetch for as long as it may.
-    pub fn properties() -> Vec<(String, String)> {
-        vec![("fetch.wait.max.ms".to_owned(), "5".to_owned())]
-    }
-
     /// Ends the producer and the broker.
     pub async fn stop(self) {
         self.teller.abort();

@@ -258,7 +258,10 @@ unsafe extern "C" fn on_log(
 ) {
     // SAFETY: librdkafka gives two NUL-terminated strings.
     let (facility, line) = unsafe { (super::text(facility), super::text(line)) };
-    let routine = matches!(facility.as_str(), "FAIL" | "ERROR" | "CONFWARN" | "REQTMOUT" | "COMMITFAIL" | "SESSTMOUT" | "FATAL");
+    let routine = matches!(
+        facility.as_str(),
+        "FAIL" | "ERROR" | "CONFWARN" | "REQTMOUT" | "COMMITFAIL" | "SESSTMOUT" | "FATAL"
+    );
     if level <= 4 && !routine {
         tracing::warn!(target: "librdkafka", facility, "{line}");
     } else {
@@ -266,7 +269,12 @@ unsafe extern "C" fn on_log(
     }
 }
 
-unsafe extern "C" fn on_error(_: *mut sys::rd_kafka_t, code: c_int, reason: *const c_char, opaque: *mut c_void) {
+unsafe extern "C" fn on_error(
+    _: *mut sys::rd_kafka_t,
+    code: c_int,
+    reason: *const c_char,
+    opaque: *mut c_void,
+) {
     // SAFETY: the opaque pointer is the client's context, which outlives the handle.
     let (context, reason) = unsafe { (&*opaque.cast::<Context>(), super::text(reason)) };
     let mut last = context.last_error.lock();

@@ -1,0 +1,92 @@
+//! A real Kafka broker (KRaft) in a directory of its own, unless one is given.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use tempfile::TempDir;
+
+use crate::process::Ending;
+use crate::server::free_port;
+
+const CLUSTER_ID: &str = "MkU3OEVBNTcwNTJENDM2Qg";
+
+/// From start to the first answer.
+const START: Duration = Duration::from_secs(90);
+
+/// The broker ends before its directory goes: fields are dropped in this order.
+pub(crate) struct Kafka {
+    _process: Ending,
+    _directory: TempDir,
+    pub(crate) bootstrap: String,
+}
+
+impl Kafka {
+    /// Formats and starts a broker, and waits until it answers.
+    pub(crate) fn start(libs: &Path) -> Result<Kafka> {
+        ensure!(
+            libs.is_dir(),
+            "{} is not there: run `cargo xtask setup`, or give --bootstrap",
+            libs.display()
+        );
+        let directory = tempfile::tempdir().context("create a directory for Kafka")?;
+        let port = free_port()?;
+        let (config, log) = (directory.path().join("server.properties"), directory.path().join("kafka.log"));
+        fs::write(&config, properties(port, free_port()?, &directory.path().join("data")))
+            .context("write Kafka's configuration")?;
+        let mut format = java(libs, &log, "-Xmx256m")?;
+        format.args(["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c"]).arg(&config);
+        let formatted = format.status().context("start java")?;
+        ensure!(formatted.success(), "Kafka's storage was not formatted:\n{}", read(&log));
+        let process = java(libs, &log, "-Xmx512m")?.arg("kafka.Kafka").arg(&config).spawn();
+        let process = Ending(process.context("start Kafka")?);
+        let bootstrap = format!("127.0.0.1:{port}");
+        answers(&bootstrap).with_context(|| read(&log))?;
+        Ok(Kafka { _process: process, _directory: directory, bootstrap })
+    }
+}
+
+fn properties(port: u16, controller: u16, data: &Path) -> String {
+    format!(
+        "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@127.0.0.1:{controller}\n\
+         listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
+         advertised.listeners=PLAINTEXT://127.0.0.1:{port}\ncontroller.listener.names=CONTROLLER\n\
+         listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\nlog.dirs={}\n\
+         offsets.topic.replication.factor=1\noffsets.topic.num.partitions=1\n\
+         transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n\
+         group.initial.rebalance.delay.ms=0\nauto.create.topics.enable=false\n",
+        data.display()
+    )
+}
+
+fn java(libs: &Path, log: &PathBuf, heap: &str) -> Result<Command> {
+    let log = fs::File::options().create(true).append(true).open(log).context("open Kafka's log")?;
+    let mut command = Command::new("java");
+    command.arg(heap).arg("-cp").arg(libs.join("*")).arg("-Dlog4j2.level=WARN");
+    command.stdout(log.try_clone().context("share Kafka's log")?).stderr(log).stdin(Stdio::null());
+    Ok(command)
+}
+
+fn read(log: &Path) -> String {
+    fs::read_to_string(log).unwrap_or_default()
+}
+
+fn answers(bootstrap: &str) -> Result<()> {
+    // Refused connections while it starts are no news.
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", bootstrap).set("log_level", "0");
+    let probe: BaseConsumer = config.create().context("create a consumer")?;
+    let end = Instant::now() + START;
+    while probe.fetch_metadata(None, Duration::from_secs(1)).is_err() {
+        if Instant::now() > end {
+            bail!("Kafka does not answer within {START:?}");
+        }
+        sleep(Duration::from_millis(200));
+    }
+    Ok(())
+}

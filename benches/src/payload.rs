@@ -1,0 +1,86 @@
+//! What is sent, and how it is found again in whatever bytes arrive: `@` and sixteen digits, the microsecond of sending.
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// Bytes of one event's JSON.
+pub(crate) const EVENT_BYTES: usize = 200;
+
+/// Comes before the digits, and nowhere else in a stream: neither ids nor names have it.
+const MARK: u8 = b'@';
+
+/// Always as many, so that each event has the same size.
+const DIGITS: u8 = 16;
+
+/// Microseconds of the monotonic clock, which all processes of a machine share.
+pub(crate) fn now_us() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec.unsigned_abs() * 1_000_000 + now.tv_nsec.unsigned_abs() / 1_000
+}
+
+/// Writes one event of `bytes` bytes: JSON that begins with the time of sending.
+pub(crate) fn write_event(out: &mut Vec<u8>, bytes: usize, sent_us: u64) {
+    let end = out.len() + bytes;
+    out.extend_from_slice(
+        format!("{{\"at\":\"@{sent_us:016}\",\"status\":\"shipped\",\"pad\":\"").as_bytes(),
+    );
+    out.resize(end.saturating_sub(2).max(out.len()), b'x');
+    out.extend_from_slice(b"\"}");
+}
+
+/// Finds events in a stream that arrives in pieces of any size.
+#[derive(Debug, Default)]
+pub(crate) struct Scan {
+    inside: bool,
+    digits: u8,
+    value: u64,
+}
+
+impl Scan {
+    /// Calls `found` with the time of sending of each event that these bytes complete.
+    pub(crate) fn feed(&mut self, mut bytes: &[u8], mut found: impl FnMut(u64)) {
+        while let Some(byte) = bytes.first() {
+            if !self.inside {
+                let Some(at) = bytes.iter().position(|byte| *byte == MARK) else { return };
+                *self = Scan { inside: true, digits: 0, value: 0 };
+                bytes = &bytes[at + 1..];
+            } else if byte.is_ascii_digit() {
+                self.value = self.value * 10 + u64::from(byte - b'0');
+                self.digits += 1;
+                bytes = &bytes[1..];
+                if self.digits == DIGITS {
+                    self.inside = false;
+                    found(self.value);
+                }
+            } else {
+                self.inside = false;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_have_the_size_that_was_asked_for() {
+        let mut out = Vec::new();
+        write_event(&mut out, EVENT_BYTES, 5);
+        assert_eq!(out.len(), EVENT_BYTES);
+    }
+
+    #[test]
+    fn events_are_found_however_the_stream_is_cut() {
+        let mut stream = b"retry: 5\n\n: a@b\n\n".to_vec();
+        for sent in [1, 22, 333] {
+            stream.extend_from_slice(b"data: ");
+            write_event(&mut stream, EVENT_BYTES, sent);
+            stream.extend_from_slice(b"\n\n");
+        }
+        for size in 1..stream.len() {
+            let (mut scan, mut found) = (Scan::default(), Vec::new());
+            stream.chunks(size).for_each(|piece| scan.feed(piece, |sent| found.push(sent)));
+            assert_eq!(found, [1, 22, 333], "pieces of {size}");
+        }
+    }
+}
