@@ -116,7 +116,8 @@ fn what_kubernetes_injects_is_accepted_and_a_secret_is_never_repeated() {
         ("TAILRACE_KAFKA_PORT_9092_TCP_ADDR", "10.0.0.2"),
     ];
     // One wrong value last: were an injected name refused, it would be the one that is named.
-    let said = refused(&[&injected[..], &[("TAILRACE_AUTH", "jwt"), ("TAILRACE_JWT_SECRET", "hunter2")]].concat());
+    let said =
+        refused(&[&injected[..], &[("TAILRACE_AUTH", "jwt"), ("TAILRACE_JWT_SECRET", "hunter2")]].concat());
     assert!(said.contains("TAILRACE_JWT_SECRET"), "{said}");
     assert!(!said.contains("hunter2"), "{said}");
 }

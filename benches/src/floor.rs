@@ -106,7 +106,8 @@ impl FloorProcess {
         let said = BufReader::new(child.stdout.take().context("the floor's output is piped")?);
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let mut floor = FloorProcess { process: Ending(child), said, address };
-        floor.address.set_port(u16::try_from(floor.number()?).context("read the floor's port")?);
+        let port = u16::try_from(floor.number()?).context("read the floor's port")?;
+        floor.address.set_port(port);
         Ok(floor)
     }
 

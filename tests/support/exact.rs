@@ -67,7 +67,7 @@ pub async fn client(
     deadline: Instant,
 ) -> Got {
     let tenant = format!("tenant-{}", which % TENANTS);
-    let kind = if which % 2 == 0 { IdBuffer::Empty } else { IdBuffer::LastId };
+    let kind = if which.is_multiple_of(2) { IdBuffer::Empty } else { IdBuffer::LastId };
     let mut random = StdRng::seed_from_u64(seed ^ (which as u64) << 32);
     let mut source = Source::new(ports[0], &format!("/t/{tenant}/events?from=earliest&heartbeat=1s"), kind);
     let mut got = Got { by_partition: vec![Vec::new(); PARTITIONS], ..Got::default() };
