@@ -254,3 +254,39 @@ async fn new_partitions_and_new_topics_are_read_from_their_first_record() {
     }
     assert!(named(&events, "tailrace.gap").is_empty());
 }
+
+/// librdkafka pauses and resumes everything at a rebalance, where it counts the end of a partition as a record taken.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rebalance_skips_nothing_of_partitions_that_were_at_their_end() {
+    let kafka = Kafka::start().await;
+    kafka.create_topic("log-a", 12, &[]).await;
+    let mut bridge = Bridge::new(&kafka.bootstrap(), "^log-.*", "rebalance", &[]);
+    bridge.start().await;
+    let producer = kafka.producer();
+    let mut source = Source::new(bridge.port, "/t/acme/events", IdBuffer::Empty);
+    let mut connection = source.connect(bridge.port).await.expect("the bridge answers");
+    let mut events = source.read(&mut connection, usize::MAX, Duration::from_millis(300)).await.0;
+    for round in 1..=2 {
+        let rebalances = || async { bridge.metric("tailrace_rebalances_total").await };
+        let before = rebalances().await;
+        kafka.create_topic(&format!("log-b{round}"), 1, &[]).await;
+        support::eventually("the new topic is assigned", Duration::from_secs(30), async || {
+            (rebalances().await > before).then_some(())
+        })
+        .await;
+        for partition in 0..12 {
+            producer.send("log-a", partition, "acme", format!("{partition} of {round}").as_bytes());
+        }
+        producer.flush();
+        let until = Instant::now() + Duration::from_secs(10);
+        while data_of(&events).len() < round * 12 && Instant::now() < until {
+            events.extend(source.read(&mut connection, usize::MAX, Duration::from_millis(100)).await.0);
+        }
+        let mut got: Vec<&str> = data_of(&events).split_off((round - 1) * 12);
+        got.sort_unstable();
+        let mut expected: Vec<String> = (0..12).map(|partition| format!("{partition} of {round}")).collect();
+        expected.sort_unstable();
+        assert_eq!(got, expected);
+    }
+    assert!(named(&events, "tailrace.gap").is_empty());
+}

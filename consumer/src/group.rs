@@ -17,9 +17,11 @@ const BEGINNING: i64 = -2;
 /// One assigned partition.
 #[derive(Debug, Default)]
 struct Place {
-    /// The partition that its records belong to, as of the last seek; none while the bridge does not know it. Records
-    /// that come meanwhile are not taken: they come again after the seek.
+    /// The partition that its records belong to; none while the bridge does not know it.
     partition: Option<Arc<Partition>>,
+    /// Whether reading began at the partition's head since the last rebalance. Records that come while it did not are
+    /// not taken: they come again after the seek.
+    settled: bool,
     /// Whether its end has been reached at least once.
     ended: bool,
 }
@@ -29,9 +31,17 @@ struct Place {
 pub(crate) struct Assignment(Mutex<HashMap<String, HashMap<i32, Place>>>);
 
 impl Assignment {
-    /// The partition that messages of this place belong to.
+    /// The partition that messages of this place belong to, if they may be taken.
     pub(crate) fn partition(&self, topic: &str, index: i32) -> Option<Arc<Partition>> {
-        self.0.lock().get(topic)?.get(&index)?.partition.clone()
+        let places = self.0.lock();
+        let place = places.get(topic)?.get(&index)?;
+        place.partition.clone().filter(|_| place.settled)
+    }
+
+    /// Whether some partition is to be sought before its records are taken.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        let places = self.0.lock();
+        places.values().flat_map(HashMap::values).any(|place| place.partition.is_some() && !place.settled)
     }
 
     pub(crate) fn note_end(&self, topic: &str, index: i32) {
@@ -53,9 +63,8 @@ impl Assignment {
         self.0.lock().clear();
     }
 
-    /// Takes up what the bridge knows differently by now (added, created again, deleted): what has to be sought.
-    fn sync(&self, bridge: &Bridge) -> Vec<Arc<Partition>> {
-        let mut moved = Vec::new();
+    /// Takes up what the bridge knows differently by now (added, created again, deleted).
+    fn follow(&self, bridge: &Bridge) {
         for (topic, places) in self.0.lock().iter_mut() {
             let known = bridge.topic(topic).map(|topic| topic.partitions()).unwrap_or_default();
             for (index, place) in places.iter_mut() {
@@ -66,16 +75,38 @@ impl Assignment {
                     _ => false,
                 };
                 if !same {
-                    *place = Place { partition: now.cloned(), ended: false };
-                    moved.extend(now.cloned());
+                    *place = Place { partition: now.cloned(), ..Place::default() };
                 }
             }
         }
-        moved
+    }
+
+    /// What has to be sought.
+    fn unsettled(&self) -> Vec<Arc<Partition>> {
+        let places = self.0.lock();
+        let unsettled = places.values().flat_map(HashMap::values).filter(|place| !place.settled);
+        unsettled.filter_map(|place| place.partition.clone()).collect()
+    }
+
+    fn settle(&self, partitions: &[Arc<Partition>]) {
+        let mut places = self.0.lock();
+        for partition in partitions {
+            let place = places.get_mut(&**partition.topic_name());
+            if let Some(place) = place.and_then(|places| places.get_mut(&(partition.index() as i32))) {
+                place.settled = true;
+            }
+        }
+    }
+
+    /// After a rebalance nobody knows where librdkafka goes on. It pauses and resumes what stays assigned, from the
+    /// record after the last one that was polled; with the queue's batches it counts the end of a partition as one,
+    /// so that the next record would be passed over.
+    fn unsettle(&self) {
+        self.0.lock().values_mut().flat_map(HashMap::values_mut).for_each(|place| place.settled = false);
     }
 
     fn add(&self, topic: &str, index: i32, partition: Option<Arc<Partition>>) {
-        let place = Place { partition, ended: false };
+        let place = Place { settled: partition.is_some(), partition, ended: false };
         self.0.lock().entry(topic.to_owned()).or_default().insert(index, place);
     }
 
@@ -124,27 +155,33 @@ impl Group {
         }
     }
 
-    /// Goes on at the heads of what the bridge knows differently by now.
-    pub(crate) fn sync(&self, bridge: &Bridge) {
-        self.seek(&self.assignment.sync(bridge));
+    /// Goes on at the heads of what the bridge knows differently by now, and of what a rebalance has disturbed.
+    ///
+    /// # Errors
+    /// librdkafka does not take the positions: the membership is of no use then.
+    pub(crate) fn sync(&self, bridge: &Bridge) -> Result<(), KafkaError> {
+        self.assignment.follow(bridge);
+        self.seek(&self.assignment.unsettled())
     }
 
     /// Goes on at the heads of these partitions. What was fetched before is not delivered any more.
     ///
     /// Assigned anew rather than sought: a seek does not wake a partition whose reading has stopped with an error.
-    pub(crate) fn seek(&self, partitions: &[Arc<Partition>]) {
+    ///
+    /// # Errors
+    /// As [`Group::sync`].
+    pub(crate) fn seek(&self, partitions: &[Arc<Partition>]) -> Result<(), KafkaError> {
         if partitions.is_empty() {
-            return;
+            return Ok(());
         }
         let mut list = List::new(partitions.len());
         for partition in partitions {
             list.add_position(partition.topic_name(), partition.index() as i32, partition.head());
         }
-        let moved =
-            self.client.incremental_unassign(&list).and_then(|()| self.client.incremental_assign(&list));
-        if let Err(error) = moved {
-            tracing::warn!(%error, "partitions were not moved to their heads");
-        }
+        self.client.incremental_unassign(&list)?;
+        self.client.incremental_assign(&list)?;
+        self.assignment.settle(partitions);
+        Ok(())
     }
 }
 
@@ -152,6 +189,7 @@ impl Group {
 /// record, to be sought once it does.
 fn assigned(client: &Client, bridge: &Bridge, assignment: &Assignment, list: &List) {
     metrics::rebalanced("assigned");
+    assignment.unsettle();
     let mut starts = List::new(list.entries().count());
     for entry in list.entries() {
         let known = bridge
@@ -165,12 +203,14 @@ fn assigned(client: &Client, bridge: &Bridge, assignment: &Assignment, list: &Li
     }
     tracing::info!(partitions = list.entries().count(), "partitions assigned");
     if let Err(error) = client.incremental_assign(&starts) {
+        assignment.unsettle();
         tracing::error!(%error, "the assignment was not taken");
     }
 }
 
 fn revoked(client: &Client, assignment: &Assignment, list: &List) {
     metrics::rebalanced("revoked");
+    assignment.unsettle();
     list.entries().for_each(|entry| assignment.remove(entry.topic, entry.partition));
     tracing::info!(partitions = list.entries().count(), "partitions revoked");
     if let Err(error) = client.incremental_unassign(list) {

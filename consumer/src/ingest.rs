@@ -124,9 +124,18 @@ impl Ingest {
             loop {
                 match self.commands.try_recv() {
                     Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return End::Stopped,
-                    Ok(command) => self.obey(group, command),
+                    Ok(command) => {
+                        if let Err(error) = self.obey(group, command) {
+                            return End::Failed(error);
+                        }
+                    }
                     Err(TryRecvError::Empty) => break,
                 }
+            }
+            if self.assignment.is_unsettled()
+                && let Err(error) = group.sync(&self.bridge)
+            {
+                return End::Failed(error);
             }
             group.client().poll(POLL, MAX_BATCH, &mut batch);
             self.take(group, &batch);
@@ -140,29 +149,30 @@ impl Ingest {
         }
     }
 
-    fn obey(&mut self, group: &Group, command: Command) {
+    fn obey(&mut self, group: &Group, command: Command) -> Result<(), KafkaError> {
         match command {
             Command::Subscribe(topics) => {
                 self.topics = topics;
                 if let Err(error) = group.subscribe(&self.topics) {
                     tracing::error!(%error, "the topics were not taken");
                 }
-                group.sync(&self.bridge);
+                group.sync(&self.bridge)
             }
             Command::Sync => group.sync(&self.bridge),
             Command::Jump(partition, code, to) => {
                 self.bridge.jump(&partition, code, to);
-                self.resume(group, &partition);
+                self.resume(group, &partition)
             }
             Command::Resume(partition) => self.resume(group, &partition),
-            Command::Stop => {}
+            Command::Stop => Ok(()),
         }
     }
 
-    fn resume(&self, group: &Group, partition: &Arc<Partition>) {
+    fn resume(&self, group: &Group, partition: &Arc<Partition>) -> Result<(), KafkaError> {
         let current = self.assignment.partition(partition.topic_name(), partition.index() as i32);
-        if current.is_some_and(|current| Arc::ptr_eq(&current, partition)) {
-            group.seek(std::slice::from_ref(partition));
+        match current.is_some_and(|current| Arc::ptr_eq(&current, partition)) {
+            true => group.seek(std::slice::from_ref(partition)),
+            false => Ok(()),
         }
     }
 
