@@ -66,7 +66,7 @@ async fn a_quiet_partition_is_not_lost_on_resume() {
     producer.flush();
     bridge.kill();
     bridge.start().await;
-    let events = read_until(&mut source, "partition 7's record", |all| synced(all)).await;
+    let events = read_until(&mut source, "partition 7's record", synced).await;
     assert_eq!(data_of(&events), ["seven"]);
 }
 

@@ -34,10 +34,10 @@ fn read(subscription: &mut Subscription, client: &mut Client, rounds: usize) {
             Next::Frames { bytes, .. } => client.take(&joined(bytes)),
             Next::Wait => thread::yield_now(),
         }
-        if thread_rng().gen_bool(0.3) {
-            if let Some(id) = subscription.progress() {
-                client.take(format!("id: {id}\n\n").as_bytes());
-            }
+        if thread_rng().gen_bool(0.3)
+            && let Some(id) = subscription.progress()
+        {
+            client.take(format!("id: {id}\n\n").as_bytes());
         }
     }
 }

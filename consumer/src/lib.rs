@@ -1,8 +1,8 @@
 //! Kafka for Tailrace: everything between a cluster and the [bridge](tailrace_bridge).
 //!
-//! The files follow the data: the [`group`]'s queue is [`ingest`]ed in batches, [`decode`]d by the tenant's rules and
-//! appended to the bridge. Beside it, [`topics`] watches identities and growth, [`history`] reads what has left memory,
-//! [`watermarks`] and [`status`] tell how things stand.
+//! The files follow the data: the `group`'s queue is `ingest`ed in batches, `decode`d by the tenant's rules and
+//! appended to the bridge. Beside it, `topics` watches identities and growth, `history` reads what has left memory,
+//! `watermarks` and `status` tell how things stand.
 //!
 //! ```no_run
 //! # async fn serve(settings: tailrace_consumer::KafkaSettings) -> Result<(), tailrace_consumer::KafkaError> {
