@@ -57,6 +57,8 @@ pub(crate) struct Ingest {
     pub(crate) topics: Vec<String>,
     pub(crate) counters: HashMap<String, Counter>,
     pub(crate) said: HashMap<(String, i32), Instant>,
+    /// When another member last took this one's place.
+    pub(crate) fenced: Option<Instant>,
 }
 
 /// Why reading ended.
@@ -80,6 +82,11 @@ impl Ingest {
             }
             match self.read() {
                 End::Stopped => return,
+                End::Fenced if !self.fenced_lately() => {
+                    tracing::warn!(
+                        "the group took this member for an earlier one of the same instance; it joins again"
+                    );
+                }
                 End::Fenced => {
                     if !self.wait_for_the_place() {
                         return;
@@ -280,6 +287,13 @@ impl Ingest {
             Ok(()) => tracing::info!(group = name, "the consumer group is deleted"),
             Err(error) => tracing::info!(group = name, %error, "the consumer group stays"),
         }
+    }
+
+    /// Whether this is not the first time within a while. Once is no proof of another process: a broker that came back
+    /// may hold a join that was asked for again against the one before.
+    fn fenced_lately(&mut self) -> bool {
+        let before = self.fenced.replace(Instant::now());
+        before.is_some_and(|at| at.elapsed() < SAY_EVERY)
     }
 
     /// Another process runs as the same instance. Two would take turns forever, so this one waits until the other is gone.

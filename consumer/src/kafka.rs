@@ -91,6 +91,7 @@ impl Kafka {
             topics: Vec::new(),
             counters: HashMap::new(),
             said: HashMap::new(),
+            fenced: None,
         };
         let watermarks = Watermarks {
             bridge: bridge.clone(),

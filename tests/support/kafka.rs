@@ -145,7 +145,10 @@ impl Kafka {
 
     pub fn producer(&self) -> Producer {
         let mut config = self.client();
-        config.set("linger.ms", "5").set("queue.buffering.max.kbytes", "262144");
+        config
+            .set("linger.ms", "5")
+            .set("queue.buffering.max.kbytes", "262144")
+            .set("message.max.bytes", "4194304");
         Producer { inner: config.create_with_context(Delivered::default()).expect("a producer") }
     }
 }

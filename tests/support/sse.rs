@@ -52,7 +52,11 @@ impl Source {
 
     /// Connects to one of the ports, with the last event id if there is one. `None`: nobody answered.
     pub async fn connect(&self, port: u16) -> Option<Connection> {
-        let mut socket = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
+        self.connect_over(TcpStream::connect(("127.0.0.1", port)).await.ok()?).await
+    }
+
+    /// As [`Source::connect`], over a socket that is connected already.
+    pub async fn connect_over(&self, mut socket: TcpStream) -> Option<Connection> {
         let mut request =
             format!("GET {} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n", self.path);
         if !self.last_event_id.is_empty() {
