@@ -63,9 +63,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
         }
     });
     let kafka = server.run_until(signals.first()).await;
-    // The broker goes with the process, so no group has to be left. It could not be, either: asked for what a broker does
-    // not have, such as the deletion of a group, librdkafka releases the request's queue twice and aborts later.
-    std::mem::forget(kafka);
+    kafka.stop().await;
     greeting.abort();
     broker.stop().await;
     Ok(())

@@ -126,9 +126,10 @@ async fn a_topic_that_is_not_there_is_named_and_served_once_it_exists() {
     assert_eq!(named(&events, ""), ["an invoice"]);
 }
 
-/// Values of every kind, and what becomes of them under `envelope=none`: the event's name, and its data where that is
-/// the value itself.
-fn kinds() -> Vec<(Option<Vec<u8>>, &'static str, Option<String>)> {
+/// A value, and what becomes of it under `envelope=none`: the event's name, and its data where that is the value itself.
+type Kind = (Option<Vec<u8>>, &'static str, Option<String>);
+
+fn kinds() -> Vec<Kind> {
     let long = "x".repeat(1 << 20);
     vec![
         (Some(b"plain".to_vec()), "", Some("plain".into())),

@@ -301,7 +301,11 @@ pub enum Unroutable {
 }
 
 impl Unroutable {
-    /// A label for metrics; there are no others than these.
+    /// All that [`Unroutable::reason`] gives.
+    pub const REASONS: [&str; 8] =
+        ["no_header", "no_key", "no_separator", "no_field", "avro", "no_topic_match", "no_rule", "bad_name"];
+
+    /// A label for metrics, one of [`Unroutable::REASONS`].
     pub fn reason(&self) -> &'static str {
         match self {
             Unroutable::NoHeader { .. } => "no_header",
@@ -357,10 +361,13 @@ enum TypeRule {
 }
 
 impl EventTypeRule {
+    /// Why a type that was found is not used.
+    pub const REASONS: [&str; 4] = ["reserved", "line_end", "not_utf8", "too_long"];
+
     /// The SSE event type of a record; `None` where the rule finds nothing.
     ///
     /// # Errors
-    /// Why what it finds is not used: `reserved`, `line_end`, `not_utf8` or `too_long`.
+    /// Why what it finds is not used: one of [`EventTypeRule::REASONS`].
     pub fn event_type_of(&self, topic: &str, record: &RawRecord<'_>) -> Result<Option<String>, &'static str> {
         let found = match &self.0 {
             TypeRule::None => None,

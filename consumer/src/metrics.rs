@@ -1,6 +1,7 @@
 //! Every metric of this package.
 
 use metrics::{Counter, Unit, counter, describe_counter, describe_gauge, gauge};
+use tailrace_bridge::{EventTypeRule, Unroutable};
 
 /// Registers the metrics of this package with their help texts.
 pub fn describe_metrics() {
@@ -45,6 +46,20 @@ pub fn describe_metrics() {
 
 pub(crate) fn connected(yes: bool) {
     gauge!("tailrace_kafka_connected").set(f64::from(u8::from(yes)));
+}
+
+/// Shows a topic's counters before there is anything to count: an alert on what is absent never fires.
+pub(crate) fn topic_found(topic: &str) {
+    consumed(topic).absolute(0);
+    let counters = [
+        ("tailrace_records_unroutable_total", &Unroutable::REASONS[..]),
+        ("tailrace_records_undecodable_total", &EventTypeRule::REASONS[..]),
+    ];
+    for (name, reasons) in counters {
+        for reason in reasons {
+            counter!(name, "topic" => topic.to_owned(), "reason" => *reason).absolute(0);
+        }
+    }
 }
 
 /// The counter of one topic's records, to be kept by who counts often.

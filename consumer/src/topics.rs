@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use crate::error::{self, KafkaError};
 use crate::history::Readers;
 use crate::ingest::Command;
+use crate::metrics;
 use crate::native::{Client, Code, Described, OffsetQuery};
 use crate::settings::KafkaSettings;
 use crate::status::{TopicStates, Watch};
@@ -208,6 +209,7 @@ impl Topics {
                 self.first_records(name, 0..partitions)?
             };
             tracing::info!(topic = name, %id, partitions, "topic found");
+            metrics::topic_found(name);
             self.bridge.add_topic(name, id, &starts);
             self.known.insert(name.to_owned(), Known { id, partitions, misses: 0, retired: Vec::new() });
             return Ok(Change::Added);
