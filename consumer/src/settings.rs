@@ -284,7 +284,9 @@ pub(crate) fn is_secret(name: &str) -> bool {
 
 fn unknown(variable: &str, name: &str) -> SettingsError {
     let names = Conf::names();
-    let nearest = names.iter().min_by_key(|known| strsim::damerau_levenshtein(known, name));
+    // Where a name begins says more than how long it is.
+    let similarity = |known: &&String| strsim::jaro_winkler(known, name);
+    let nearest = names.iter().max_by(|a, b| similarity(a).total_cmp(&similarity(b)));
     let nearest = nearest.map_or_else(String::new, |known| {
         format!(" the nearest is {PREFIX}{}", known.to_ascii_uppercase().replace('.', "_"))
     });

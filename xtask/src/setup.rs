@@ -37,9 +37,16 @@ pub(crate) fn kafka() -> Result<()> {
     verify(&libs)
 }
 
-/// Every file is there and is the one that it should be.
+/// Every file is there and is the one that it should be, and no other is: all of them would be on the class path.
 fn verify(libs: &Path) -> Result<()> {
-    for (name, expected) in checksums()? {
+    let expected = checksums()?;
+    for entry in fs::read_dir(libs).with_context(|| format!("list {}", libs.display()))? {
+        let name = entry?.file_name();
+        if !name.to_str().is_some_and(|name| expected.contains_key(name)) {
+            bail!("{} is not one of the files that were pinned", libs.join(name).display());
+        }
+    }
+    for (name, expected) in expected {
         let path = libs.join(&name);
         let bytes = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
         let found = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
