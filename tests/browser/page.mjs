@@ -1,0 +1,32 @@
+// A headless Chromium with one page on the console, and everything that the page should not have done.
+
+import { chromium } from "playwright-core";
+
+/** Arguments: the bridge's address, and the path of the browser. */
+const [address, executablePath] = process.argv.slice(2);
+
+/** No step takes this long, in milliseconds, even on a busy machine. */
+const PATIENCE_MS = 30_000;
+
+/** Gives the page, and a list to which its errors and its requests to other origins are added as they happen. */
+export async function openConsole() {
+  // Without a sandbox, for tests may run as root; without /dev/shm, which is small in a container.
+  const browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-dev-shm-usage"] });
+  const page = await browser.newPage();
+  page.setDefaultTimeout(PATIENCE_MS);
+  const { origin } = new URL(address);
+  const complaints = [];
+  page.on("pageerror", (error) => complaints.push(`page error: ${error.stack ?? error}`));
+  page.on("crash", () => complaints.push("the page crashed"));
+  page.on("console", (message) => {
+    if (message.type() === "error") complaints.push(`console error: ${message.text()} (${message.location().url})`);
+  });
+  page.on("websocket", (socket) => complaints.push(`a web socket to ${socket.url()}`));
+  page.on("request", (request) => {
+    const url = new URL(request.url());
+    // The page's icon is a data: address; nothing is asked of anybody for it.
+    if (url.protocol !== "data:" && url.origin !== origin) complaints.push(`a request to ${url}`);
+  });
+  await page.goto(address);
+  return { browser, page, complaints };
+}
