@@ -382,7 +382,7 @@ impl Inner {
             return;
         }
         structure.views.remove(view.key());
-        for (topic, _) in view.topics().1 {
+        for (topic, _) in view.topics().1.iter() {
             topic.views().remove(view);
         }
         self.shared.ring_cap.store(self.budget.ring(structure.views.len()), Ordering::Relaxed);
@@ -503,7 +503,7 @@ async fn begin(
         pending: Vec::new(),
         came_with,
         resumed,
-        topics: Arc::from(topics),
+        topics,
         shape,
     };
     if unknown {

@@ -1,11 +1,12 @@
 //! What only Kafka still has: reads that everybody who waits for them shares, bounded in number and fair between tenants.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::future::poll_fn;
 use std::sync::{Arc, Weak};
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
-use tokio::sync::Notify;
 
 use crate::catalog::Partition;
 use crate::position::Position;
@@ -102,7 +103,7 @@ pub(crate) struct Job {
     read: HistoryRead,
     done: AtomicBool,
     error: Mutex<Option<HistoryError>>,
-    bell: Notify,
+    waiting: Mutex<Vec<Waker>>,
 }
 
 impl Job {
@@ -116,21 +117,32 @@ impl Job {
 
     /// Waits for the end of the read. Cancel-safe.
     pub(crate) async fn finished(&self) {
-        loop {
-            let bell = self.bell.notified();
-            tokio::pin!(bell);
-            bell.as_mut().enable();
-            if self.is_done() {
-                return;
-            }
-            bell.await;
+        poll_fn(|context| match self.wake_when_done(context.waker()) {
+            true => Poll::Pending,
+            false => Poll::Ready(()),
+        })
+        .await;
+    }
+
+    /// Wakes `waker` once at the end of the read; false where that has come already.
+    pub(crate) fn wake_when_done(&self, waker: &Waker) -> bool {
+        let mut waiting = self.waiting.lock();
+        if self.is_done() {
+            return false;
         }
+        if !waiting.iter().any(|known| known.will_wake(waker)) {
+            waiting.push(waker.clone());
+        }
+        true
     }
 
     fn finish(&self, error: Option<HistoryError>) {
         *self.error.lock() = error;
+        let mut waiting = self.waiting.lock();
         self.done.store(true, Ordering::Release);
-        self.bell.notify_waiters();
+        let woken = std::mem::take(&mut *waiting);
+        drop(waiting);
+        woken.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -234,7 +246,7 @@ impl History {
             max_bytes,
         };
         let (done, error) = (AtomicBool::new(false), Mutex::new(None));
-        let job = Arc::new(Job { key, read, done, error, bell: Notify::new() });
+        let job = Arc::new(Job { key, read, done, error, waiting: Mutex::default() });
         state.jobs.insert(key, job.clone());
         state.enqueue(tenant, job.clone());
         drop(state);

@@ -75,6 +75,7 @@ pub use record::{NewRecord, RawRecord, RecordRef};
 pub use sabotage::{Sabotage, sabotage};
 pub use segment::{Segment, SegmentBuilder};
 pub use start::From;
-pub use subscription::{Budget, Next, Subscription};
+pub use subscription::{Budget, Lookaside, Next, Subscription, Wanted};
 pub use tenant::{EventTypeRule, TenantId, TenantRules, Unroutable};
 pub use units::{ByteSize, Rate, Span};
+pub use view::Ear;

@@ -66,11 +66,12 @@ pub(crate) fn replaying(change: f64) {
     gauge!("tailrace_replays_running").increment(change);
 }
 
-/// Notes how long a live record took from its Kafka timestamp (milliseconds since the Unix epoch) until now.
-pub(crate) fn delivered(timestamp: i64) {
-    if timestamp >= 0 {
+/// Notes how long a live record took from its Kafka timestamp (milliseconds since the Unix epoch) until now, to so many
+/// streams.
+pub(crate) fn delivered(timestamp: i64, streams: usize) {
+    if timestamp >= 0 && streams > 0 {
         let seconds = (unix_millis() - timestamp).max(0) as f64 / 1000.0;
-        histogram!("tailrace_delivery_latency_seconds").record(seconds);
+        histogram!("tailrace_delivery_latency_seconds").record_many(seconds, streams);
     }
 }
 

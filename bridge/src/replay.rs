@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use crate::catalog::Partition;
@@ -305,6 +306,13 @@ impl Replay {
         if let Some(waiting) = self.waiting.get_mut(&key) {
             waiting.retry_at = Some(now + RETRY);
         }
+    }
+
+    /// Wakes `waker` when any of the reads that are waited for ends; false where one has.
+    pub(crate) fn wake_when_read(&self, waker: &Waker) -> bool {
+        let mut reads = self.waiting.values().filter(|waiting| waiting.retry_at.is_none());
+        // After the first that has ended the others do not matter: there is another look, and it asks again.
+        reads.all(|waiting| waiting.job.wake_when_done(waker))
     }
 
     /// The reads that are waited for, and when to look again even if none of them ends.

@@ -4,12 +4,13 @@
 //! when that is done. Nothing queues up for a slow client: it costs a cursor.
 
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde_json::json;
 
-use crate::bridge::{Hold, Inner};
+use crate::bridge::Hold;
 use crate::catalog::Partition;
 use crate::frame::{self, Control};
 use crate::metrics;
@@ -19,7 +20,7 @@ use crate::record::RecordRef;
 use crate::replay::{Chunk, Context, Replay};
 use crate::ring::{Step, Taken};
 use crate::sabotage::{Sabotage, broken};
-use crate::view::{Live, Snapshot, View, gap_frame};
+use crate::view::{Ear, Live, Snapshot, View, gap_frame};
 
 /// Rounds of one call without a frame before the caller gets a chance to do something else.
 const MAX_ROUNDS: usize = 16;
@@ -45,34 +46,105 @@ pub enum Next {
         /// How many records they bear.
         records: usize,
     },
-    /// Nothing now: wait with [`Subscription::changed`].
+    /// Nothing now: wait with [`Subscription::changed`], or as [`Subscription::wanted`] says.
     Wait,
+}
+
+/// What is worth a further look after [`Next::Wait`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// News of the view.
+    News,
+    /// News of the view, or this moment.
+    NewsUntil(Instant),
+    /// The end of a read of history ([`Subscription::wake_when_read`]), or this moment.
+    History(Instant),
+    /// Nothing: there is more to do, but others should have their turn.
+    Turn,
+}
+
+/// What one subscription was given at a view's end, for others that stand at the same place: they need neither look nor
+/// copy. For one thread that serves many subscriptions one after the other.
+#[derive(Debug, Default)]
+pub struct Lookaside {
+    last: Option<Last>,
+    kept: u64,
+}
+
+#[derive(Debug)]
+struct Last {
+    /// Keeps the address from being another view's.
+    view: Arc<View>,
+    cursor: u64,
+    next: u64,
+    vector: Arc<Vector>,
+    framed: bool,
+    records: usize,
+    bytes: usize,
+    timestamp: i64,
+    /// How many have had it, and are not in the histogram yet.
+    uncounted: usize,
+}
+
+impl Lookaside {
+    /// How many records are in what [`Subscription::repeat`] takes.
+    pub fn records(&self) -> usize {
+        self.last.as_ref().map_or(0, |last| last.records)
+    }
+
+    /// Rises with every time that something is kept here.
+    pub fn kept(&self) -> u64 {
+        self.kept
+    }
+
+    /// How many bytes those are.
+    pub fn bytes(&self) -> usize {
+        self.last.as_ref().map_or(0, |last| last.bytes)
+    }
+
+    /// Forgets what was given: to be called when the thread turns to something else, before it sleeps.
+    pub fn clear(&mut self) {
+        if let Some(last) = self.last.take() {
+            metrics::delivered(last.timestamp, last.uncounted);
+        }
+    }
+
+    fn keep(&mut self, last: Last) {
+        self.clear();
+        self.kept += 1;
+        self.last = Some(last);
+    }
 }
 
 /// One client's reading of a view. Dropping it ends it.
 pub struct Subscription {
-    inner: Arc<Inner>,
-    view: Arc<View>,
+    /// The view. The last reader that lets go of it retires it.
+    hold: Hold,
     /// U: the position after everything that was given.
     vector: Arc<Vector>,
+    topics: Arc<Topics>,
+    shape: u64,
+    state: State,
+    replayed: u64,
+    /// The view's version before the last look at it.
+    seen: u64,
+    /// What few subscriptions have, and none for long.
+    rare: Option<Box<Rare>>,
+    wait: Wait,
+    /// Whether U is further than the last id that was given.
+    moved: bool,
+    synced: bool,
+    resumed: bool,
+}
+
+#[derive(Default)]
+struct Rare {
     /// Parts of the id that this replica does not see, for another that may. Such a stream keeps a vector of its own.
     carried: Vec<Part>,
     /// The id that the client came with, as long as nothing has moved.
     came_with: Option<String>,
-    /// Whether U is further than the last id that was given.
-    moved: bool,
+    /// Gaps that are due.
     pending: std::collections::VecDeque<Pending>,
-    state: State,
-    topics: Arc<Topics>,
-    shape: u64,
-    synced: bool,
-    resumed: bool,
-    replayed: u64,
-    /// The view's version before the last look at it.
-    seen: u64,
-    wait: Wait,
-    /// The last reader that lets go of a view retires it.
-    _hold: Hold,
 }
 
 enum State {
@@ -106,6 +178,13 @@ pub(crate) struct Beginning {
     pub(crate) shape: u64,
 }
 
+impl Rare {
+    fn if_any(self) -> Option<Box<Rare>> {
+        let any = !self.carried.is_empty() || self.came_with.is_some() || !self.pending.is_empty();
+        any.then(|| Box::new(self))
+    }
+}
+
 impl Subscription {
     /// A subscription that begins at the view's own position: live at once.
     pub(crate) fn latest(hold: Hold, beginning: Beginning) -> Subscription {
@@ -120,32 +199,29 @@ impl Subscription {
     /// A subscription that begins with a replay from `beginning`.
     pub(crate) fn replaying(hold: Hold, beginning: Beginning) -> Subscription {
         metrics::replaying(1.0);
-        let seen = hold.view.version();
+        let (carried, came_with) = (beginning.carried, beginning.came_with);
+        let rare = Rare { carried, came_with, pending: beginning.pending.into() };
         Subscription {
-            inner: hold.inner.clone(),
-            view: hold.view.clone(),
-            _hold: hold,
+            seen: hold.view.version(),
+            hold,
             vector: Arc::new(beginning.vector),
-            carried: beginning.carried,
-            came_with: beginning.came_with,
-            moved: false,
-            pending: beginning.pending.into(),
-            state: State::Replaying(Box::default()),
             topics: beginning.topics,
             shape: beginning.shape,
+            state: State::Replaying(Box::default()),
+            replayed: 0,
+            rare: rare.if_any(),
+            wait: Wait::View,
+            moved: false,
             synced: false,
             resumed: beginning.resumed,
-            replayed: 0,
-            seen,
-            wait: Wait::View,
         }
     }
 
     /// The id of everything given so far, for the priming frame and for a last block. On a resume it is the id that came
     /// in until something moves it.
     pub fn id(&mut self) -> String {
-        if let Some(id) = &self.came_with {
-            return id.clone();
+        if let Some(id) = self.rare.as_ref().and_then(|rare| rare.came_with.clone()) {
+            return id;
         }
         self.moved = false;
         self.encode_id()
@@ -153,16 +229,21 @@ impl Subscription {
 
     /// What there is for the client, within the budget. Does not block.
     pub fn next(&mut self, budget: Budget) -> Next {
+        self.next_beside(budget, &mut Lookaside::default())
+    }
+
+    /// As [`Subscription::next`], and keeps it in `lookaside` for [`Subscription::repeat`] where others may have the same.
+    pub fn next_beside(&mut self, budget: Budget, lookaside: &mut Lookaside) -> Next {
         let budget = Budget { records: budget.records.max(1), ..budget };
         for _ in 0..MAX_ROUNDS {
-            self.seen = self.view.version();
+            self.seen = self.hold.view.version();
             if let Some(gaps) = self.give_gaps(budget) {
                 return gaps;
             }
             let next = match &mut self.state {
                 State::Live { cursor } => {
                     let cursor = *cursor;
-                    self.next_live(cursor, budget)
+                    self.next_live(cursor, budget, lookaside)
                 }
                 State::Replaying(_) => self.next_replayed(budget),
             };
@@ -174,14 +255,62 @@ impl Subscription {
         Next::Wait
     }
 
+    /// Takes the frames that another subscription was given by the last [`Subscription::next_beside`] with this
+    /// `lookaside`, if this one stands where that one stood and its budget allows; whether it did.
+    pub fn repeat(&mut self, budget: Budget, lookaside: &mut Lookaside) -> bool {
+        let gaps = self.has_gaps();
+        let State::Live { cursor } = &mut self.state else { return false };
+        let Some(last) = lookaside.last.as_mut() else { return false };
+        let here = *cursor == last.cursor && Arc::ptr_eq(&self.hold.view, &last.view);
+        if !here || gaps || last.records > budget.records || last.bytes > budget.bytes {
+            return false;
+        }
+        *cursor = last.next;
+        self.vector = last.vector.clone();
+        self.moved = !last.framed;
+        self.left();
+        last.uncounted += 1;
+        true
+    }
+
+    /// After [`Next::Wait`]: what to look again for.
+    pub fn wanted(&self) -> Wanted {
+        match (&self.wait, &self.state) {
+            (Wait::Turn, _) => Wanted::Turn,
+            (Wait::Replay, State::Replaying(replaying)) => Wanted::History(replaying.replay.awaited().1),
+            (_, State::Live { .. }) => Wanted::News,
+            _ => Wanted::NewsUntil(Instant::now() + LOOK_AGAIN),
+        }
+    }
+
+    /// Wakes `waker` at the end of any read of history that this subscription waits for; false where one has ended
+    /// already, so that it is worth to look again.
+    pub fn wake_when_read(&self, waker: &Waker) -> bool {
+        match &self.state {
+            State::Replaying(replaying) => replaying.replay.wake_when_read(waker),
+            State::Live { .. } => true,
+        }
+    }
+
+    /// Wakes `waker` whenever the subscription's view has something new, until the ear is dropped. One ear serves all
+    /// subscriptions of the same [`Subscription::view`].
+    pub fn listen(&self, waker: Waker) -> Ear {
+        self.hold.view.listen(waker)
+    }
+
+    /// Distinguishes the view that this subscription reads from all others that are open.
+    pub fn view(&self) -> usize {
+        Arc::as_ptr(&self.hold.view) as usize
+    }
+
     /// After [`Next::Wait`]: waits until [`Subscription::next`] may give something. It may also return for nothing.
     /// Cancel-safe.
     pub async fn changed(&mut self) {
         match self.wait {
             Wait::Turn => tokio::task::yield_now().await,
-            Wait::View if self.is_live() => self.view.changed(self.seen).await,
+            Wait::View if self.is_live() => self.hold.view.changed(self.seen).await,
             Wait::View => {
-                let _ = tokio::time::timeout(LOOK_AGAIN, self.view.changed(self.seen)).await;
+                let _ = tokio::time::timeout(LOOK_AGAIN, self.hold.view.changed(self.seen)).await;
             }
             Wait::Replay => self.replay_changed().await,
         }
@@ -190,12 +319,12 @@ impl Subscription {
     /// At a heartbeat: the id to send if the position has moved past records that do not match since the last id, so that
     /// a resume does not look at them again.
     pub fn progress(&mut self) -> Option<String> {
-        if !self.pending.is_empty() {
+        if self.has_gaps() {
             return None;
         }
         if let State::Live { cursor } = self.state {
             // Only a cursor at the view's end may take the view's vector: behind it there are frames to come.
-            if let Some(vector) = self.view.vector_at(cursor) {
+            if let Some(vector) = self.hold.view.vector_at(cursor) {
                 self.moved |= vector != self.vector;
                 self.vector = vector;
             }
@@ -204,7 +333,7 @@ impl Subscription {
             return None;
         }
         self.moved = false;
-        self.came_with = None;
+        self.left();
         Some(self.encode_id())
     }
 
@@ -214,10 +343,33 @@ impl Subscription {
     }
 
     fn encode_id(&self) -> String {
-        if self.carried.is_empty() {
-            return self.inner.shared.encode_id(&self.vector);
+        let shared = &self.hold.inner.shared;
+        match self.carried() {
+            [] => shared.encode_id(&self.vector),
+            carried => shared.encode_id(&with_carried(&self.vector, carried)),
         }
-        self.inner.shared.encode_id(&with_carried(&self.vector, &self.carried))
+    }
+
+    fn carried(&self) -> &[Part] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.carried)
+    }
+
+    fn has_gaps(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| !rare.pending.is_empty())
+    }
+
+    /// The position is not that of the id any more that the client came with.
+    fn left(&mut self) {
+        if let Some(mut rare) = self.rare.take() {
+            rare.came_with = None;
+            self.rare = rare.if_any();
+        }
+    }
+
+    fn announce(&mut self, gaps: impl IntoIterator<Item = Pending>) {
+        let mut rare = self.rare.take().unwrap_or_default();
+        rare.pending.extend(gaps);
+        self.rare = rare.if_any();
     }
 
     fn enter(&mut self, state: State) {
@@ -232,11 +384,12 @@ impl Subscription {
 
     /// Announces the gaps that are due, each with the id that it leads to.
     fn give_gaps(&mut self, budget: Budget) -> Option<Next> {
-        if self.pending.is_empty() {
+        let pending = &mut self.rare.as_mut()?.pending;
+        if pending.is_empty() {
             return None;
         }
-        let count = self.pending.len().min(budget.records);
-        let due: Vec<Pending> = self.pending.drain(..count).collect();
+        let count = pending.len().min(budget.records);
+        let due: Vec<Pending> = pending.drain(..count).collect();
         let bytes = due.iter().filter_map(|pending| self.give_gap(pending)).collect();
         Some(Next::Frames { bytes, records: 0 })
     }
@@ -244,15 +397,15 @@ impl Subscription {
     fn give_gap(&mut self, pending: &Pending) -> Option<Bytes> {
         metrics::count_gap(pending.gap.code);
         pending.change.apply(Arc::make_mut(&mut self.vector));
-        self.came_with = None;
+        self.left();
         self.moved = false;
         let id = self.encode_id();
         (!broken(Sabotage::SilentGap)).then(|| gap_frame(&pending.gap, Some(id)))
     }
 
-    fn next_live(&mut self, cursor: u64, budget: Budget) -> Option<Next> {
-        match self.view.take(cursor, budget.records, budget.bytes) {
-            Live::Frames(taken, end) => Some(self.take(cursor, taken, end)),
+    fn next_live(&mut self, cursor: u64, budget: Budget, lookaside: &mut Lookaside) -> Option<Next> {
+        match self.hold.view.take(cursor, budget.records, budget.bytes) {
+            Live::Frames(taken, end) => Some(self.take(cursor, taken, end, lookaside)),
             Live::Nothing => Some(self.sync().unwrap_or_else(|| {
                 self.wait = Wait::View;
                 Next::Wait
@@ -265,19 +418,41 @@ impl Subscription {
     }
 
     /// Moves on over frames that were taken from the ring.
-    fn take(&mut self, cursor: u64, taken: Taken, end: Option<(Arc<Vector>, bool)>) -> Next {
-        self.came_with = None;
-        self.enter(State::Live { cursor: cursor + taken.marks.len() as u64 });
+    fn take(
+        &mut self,
+        cursor: u64,
+        taken: Taken,
+        end: Option<(Arc<Vector>, bool)>,
+        lookaside: &mut Lookaside,
+    ) -> Next {
+        self.left();
+        let next = cursor + taken.marks.len() as u64;
+        self.enter(State::Live { cursor: next });
         let records = taken.marks.iter().filter(|mark| matches!(mark.step, Step::Record { .. })).count();
-        if let Some(newest) = taken.marks.last() {
-            metrics::delivered(newest.timestamp);
-        }
+        let timestamp = taken.marks.last().map_or(-1, |mark| mark.timestamp);
         match end {
             Some((vector, framed)) => {
-                self.vector = vector;
+                self.vector = vector.clone();
                 self.moved = !framed;
+                let bytes = taken.slices.iter().map(Bytes::len).sum();
+                let view = self.hold.view.clone();
+                let uncounted = 1;
+                lookaside.keep(Last {
+                    view,
+                    cursor,
+                    next,
+                    vector,
+                    framed,
+                    records,
+                    bytes,
+                    timestamp,
+                    uncounted,
+                });
             }
-            None => self.follow(&taken),
+            None => {
+                metrics::delivered(timestamp, 1);
+                self.follow(&taken);
+            }
         }
         Next::Frames { bytes: taken.slices, records }
     }
@@ -307,7 +482,7 @@ impl Subscription {
         let State::Replaying(replaying) = &mut self.state else { return None };
         let target = match replaying.target.take() {
             Some(target) => target,
-            None => self.view.snapshot(),
+            None => self.hold.view.snapshot(),
         };
         if target.shape != self.shape {
             self.reshape();
@@ -319,11 +494,11 @@ impl Subscription {
             self.replayed += out.records as u64;
         }
         match chunk {
-            Chunk::Gap(pending) => self.pending.push_back(pending),
+            Chunk::Gap(pending) => self.announce([pending]),
             Chunk::Moved => self.keep_target(target),
             Chunk::Waiting => {
                 // A topic that is gone gives nothing any more: then the target is looked for anew.
-                if self.view.shape() == target.shape {
+                if self.hold.view.shape() == target.shape {
                     self.keep_target(target);
                 }
                 self.wait = Wait::Replay;
@@ -343,14 +518,15 @@ impl Subscription {
     /// One chunk of the replay towards the target.
     fn replay_chunk(&mut self, target: &Vector, budget: Budget, out: &mut Emitted) -> Chunk {
         let State::Replaying(replaying) = &mut self.state else { return Chunk::Done };
-        let key = self.view.key();
+        let key = self.hold.view.key();
         let context = Context {
             tenant: &key.tenant,
             filter: &key.filter,
-            history: &self.inner.history,
+            history: &self.hold.inner.history,
             topics: &self.topics,
         };
-        let (shared, carried) = (&self.inner.shared, &self.carried);
+        let carried = self.rare.as_ref().map_or(&[][..], |rare| &rare.carried);
+        let shared = &self.hold.inner.shared;
         let mut id = String::new();
         let before = self.vector.clone();
         let mut vector = Vector::clone(&self.vector);
@@ -372,7 +548,7 @@ impl Subscription {
         };
         let chunk = replaying.replay.chunk(&context, &mut vector, target, &mut emit);
         if out.records > 0 {
-            self.came_with = None;
+            self.left();
         }
         self.moved |= vector != *before;
         self.vector = Arc::new(vector);
@@ -382,8 +558,8 @@ impl Subscription {
     /// Everything up to the target is given. Where U has met V, the view's ring goes on from the target's frame.
     fn join(&mut self, target: Snapshot) -> Option<Next> {
         let meets = |ours: &Vector| ours.meets(&target.vector);
-        if self.carried.is_empty() && (meets(&self.vector) || broken(Sabotage::JoinAhead)) {
-            if !self.view.holds(target.next) {
+        if self.carried().is_empty() && (meets(&self.vector) || broken(Sabotage::JoinAhead)) {
+            if !self.hold.view.holds(target.next) {
                 return None;
             }
             if let State::Replaying(replaying) = &self.state {
@@ -414,22 +590,24 @@ impl Subscription {
 
     /// Topics or partitions came or went: brings the own vector to the view's shape, with gaps where that takes any.
     fn reshape(&mut self) {
-        let (shape, topics) = self.view.topics();
+        let (shape, topics) = self.hold.view.topics();
         let mut vector = Vector::clone(&self.vector);
-        let pending = reconcile(&mut vector, &mut self.carried, &topics, &AtOrigin);
-        self.pending.extend(pending);
+        let mut rare = self.rare.take().unwrap_or_default();
+        let pending = reconcile(&mut vector, &mut rare.carried, &topics, &AtOrigin);
+        rare.pending.extend(pending);
         let gone = strangers(&mut vector, &topics);
         let old_topics = self.topics.clone();
         let name_of = |fingerprint| {
             let named = old_topics.iter().find(|(topic, _)| topic.fingerprint() == fingerprint);
             named.map(|(topic, _)| topic.name().clone())
         };
-        self.pending.extend(deleted(&gone, name_of));
+        rare.pending.extend(deleted(&gone, name_of));
+        self.rare = rare.if_any();
         // Parts of topics that are gone stay until their gaps are announced.
         vector.parts.extend(gone);
         self.moved = true;
         self.vector = Arc::new(vector);
-        self.topics = topics.into();
+        self.topics = topics;
         self.shape = shape;
     }
 
@@ -448,6 +626,12 @@ impl Subscription {
     }
 }
 
+impl Drop for Lookaside {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
 impl Drop for Subscription {
     fn drop(&mut self) {
         if !self.is_live() {
@@ -458,7 +642,10 @@ impl Drop for Subscription {
 
 impl std::fmt::Debug for Subscription {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Subscription").field("view", self.view.key()).field("live", &self.is_live()).finish()
+        f.debug_struct("Subscription")
+            .field("view", self.hold.view.key())
+            .field("live", &self.is_live())
+            .finish()
     }
 }
 

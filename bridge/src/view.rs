@@ -5,6 +5,7 @@
 //! replay up to V and go on from that number.
 
 use std::sync::{Arc, Weak};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -18,7 +19,7 @@ use crate::frame::{self, Control};
 use crate::gap::Gap;
 use crate::metrics;
 use crate::position::{Part, Position, Vector};
-use crate::reconcile::TopicPartitions;
+use crate::reconcile::Topics;
 use crate::record::RecordRef;
 use crate::ring::{Mark, PAGE, Ring, Step, Taken};
 use crate::sabotage::{Sabotage, broken};
@@ -69,8 +70,29 @@ pub(crate) struct View {
     shared: Arc<Shared>,
     state: Mutex<State>,
     news: Notify,
+    ears: Mutex<Ears>,
     version: AtomicU64,
     waking: AtomicBool,
+}
+
+/// Who is woken beside those that wait in [`View::changed`].
+#[derive(Debug, Default)]
+struct Ears {
+    next: u32,
+    open: Vec<(u32, Waker)>,
+}
+
+/// Wakes somebody whenever a view has something new, until it is dropped.
+#[derive(Debug)]
+pub struct Ear {
+    view: Arc<View>,
+    number: u32,
+}
+
+impl Drop for Ear {
+    fn drop(&mut self) {
+        self.view.ears.lock().open.retain(|(number, _)| *number != self.number);
+    }
 }
 
 #[derive(Debug, Default)]
@@ -83,6 +105,8 @@ struct State {
     ring: Ring,
     /// Rises with every topic or partition that comes or goes.
     shape: u64,
+    /// What [`View::topics`] gave last.
+    topics: Option<(u64, Arc<Topics>)>,
 }
 
 /// The partitions of one topic that are registered, `None` before.
@@ -118,6 +142,7 @@ impl View {
             shared,
             state: Mutex::new(State::default()),
             news: Notify::new(),
+            ears: Mutex::default(),
             version: AtomicU64::new(0),
             waking: AtomicBool::new(false),
         })
@@ -273,14 +298,21 @@ impl View {
         self.state.lock().shape
     }
 
-    /// The topics and their registered partitions, with the shape at which that was so.
-    pub(crate) fn topics(&self) -> (u64, Vec<TopicPartitions>) {
-        let state = self.state.lock();
+    /// The topics and their registered partitions, with the shape at which that was so. One list for all readers.
+    pub(crate) fn topics(&self) -> (u64, Arc<Topics>) {
+        let mut state = self.state.lock();
+        if let Some((shape, topics)) = &state.topics
+            && *shape == state.shape
+        {
+            return (*shape, topics.clone());
+        }
         let topics = state
             .slots
             .iter()
             .map(|slots| (slots.topic.clone(), slots.partitions.iter().flatten().cloned().collect()));
-        (state.shape, topics.collect())
+        let topics: Arc<Topics> = topics.collect();
+        state.topics = Some((state.shape, topics.clone()));
+        (state.shape, topics)
     }
 
     pub(crate) fn take(&self, cursor: u64, records: usize, bytes: usize) -> Live {
@@ -335,10 +367,20 @@ impl View {
         }
     }
 
+    /// Wakes `waker` whenever there is something new. Such a waker must not block.
+    pub(crate) fn listen(self: &Arc<Self>, waker: Waker) -> Ear {
+        let mut ears = self.ears.lock();
+        ears.next += 1;
+        let number = ears.next;
+        ears.open.push((number, waker));
+        Ear { view: self.clone(), number }
+    }
+
     /// Tells readers at once.
     fn bump(&self) {
         self.version.fetch_add(1, Ordering::AcqRel);
         self.news.notify_waiters();
+        self.ears.lock().open.iter().for_each(|(_, waker)| waker.wake_by_ref());
     }
 
     /// Tells readers, after the linger if there is one: frames that come meanwhile go out with the same write.

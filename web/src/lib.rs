@@ -7,6 +7,7 @@
 
 mod admin;
 mod auth;
+mod body;
 mod console;
 mod cors;
 mod drain;
@@ -22,6 +23,7 @@ mod settings;
 mod stream;
 mod trace;
 mod web;
+mod writer;
 
 pub use metrics::describe_metrics;
 pub use settings::{Args, SettingError, WebSettings};

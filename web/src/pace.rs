@@ -14,6 +14,9 @@ const READ_RECORDS: usize = 256;
 /// Bytes of one read, about what a socket takes at once.
 const READ_BYTES: usize = 64 * 1024;
 
+/// How much one read may take of a stream without a rate.
+pub(crate) const UNPACED: Budget = Budget { records: READ_RECORDS, bytes: READ_BYTES };
+
 /// What a stream has been given is paid after it was sent, and the next read waits until all is paid.
 pub(crate) struct Pace {
     events: Option<Meter>,
@@ -27,9 +30,10 @@ struct Meter {
 }
 
 impl Pace {
-    /// Rates a second; zero is none.
-    pub(crate) fn new(event_rate: f64, byte_rate: f64) -> Pace {
-        Pace { events: Meter::new(event_rate), bytes: Meter::new(byte_rate) }
+    /// Rates a second; zero is none. `None` where both are.
+    pub(crate) fn new(event_rate: f64, byte_rate: f64) -> Option<Pace> {
+        let (events, bytes) = (Meter::new(event_rate), Meter::new(byte_rate));
+        (events.is_some() || bytes.is_some()).then_some(Pace { events, bytes })
     }
 
     /// How much the next read may take.
@@ -86,7 +90,7 @@ mod tests {
 
     #[test]
     fn what_is_over_the_rate_waits_and_what_is_under_it_does_not() {
-        let mut pace = Pace::new(10.0, 0.0);
+        let mut pace = Pace::new(10.0, 0.0).unwrap();
         assert_eq!(pace.budget().records, 10);
         pace.charge(10, 1 << 20);
         assert_eq!(pace.wait(), None);
@@ -97,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_frame_larger_than_a_second_of_bytes_is_paid_in_parts() {
-        let mut pace = Pace::new(0.0, 1000.0);
+        let mut pace = Pace::new(0.0, 1000.0).unwrap();
         pace.charge(1, 2500);
         assert!(pace.wait().is_some());
         assert_eq!(pace.bytes.as_ref().unwrap().owed, 1500);
@@ -105,7 +109,7 @@ mod tests {
 
     #[test]
     fn a_rate_below_one_a_second_is_a_rate() {
-        let mut pace = Pace::new(0.5, 0.0);
+        let mut pace = Pace::new(0.5, 0.0).unwrap();
         pace.charge(1, 10);
         assert_eq!(pace.wait(), None);
         pace.charge(1, 10);

@@ -7,6 +7,8 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTIC
 use axum::http::{HeaderValue, Response, StatusCode};
 use serde_json::{Map, Value, json};
 
+use crate::trace::TraceId;
+
 /// Why a request gets no stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Problem {
@@ -156,7 +158,7 @@ impl Problem {
     }
 
     /// The answer to the request.
-    pub(crate) fn response(&self, trace_id: &str) -> Response<Body> {
+    pub(crate) fn response(&self, trace_id: TraceId) -> Response<Body> {
         let status = self.status();
         let mut document = Map::new();
         document.insert("type".to_owned(), json!(format!("urn:tailrace:problem:{}", self.code())));
@@ -165,7 +167,7 @@ impl Problem {
         document.insert("code".to_owned(), json!(self.code()));
         document.insert("detail".to_owned(), json!(self.detail()));
         self.place(&mut document);
-        document.insert("trace_id".to_owned(), json!(trace_id));
+        document.insert("trace_id".to_owned(), json!(trace_id.to_string()));
         let mut text = Value::Object(document).to_string();
         text.push('\n');
         let mut response = Response::new(Body::from(text));

@@ -12,13 +12,14 @@ use tailrace_bridge::Control;
 
 use crate::problem::{Passing, Problem};
 use crate::stream::{jittered, stream_headers};
+use crate::trace::TraceId;
 
 /// The answer for a condition that passes; `last_event_id` makes the difference.
 pub(crate) fn response(
     passing: Passing,
     last_event_id: Option<&str>,
     retry: Duration,
-    trace_id: &str,
+    trace_id: TraceId,
 ) -> Response<Body> {
     match last_event_id {
         None => Problem::Passing(passing).response(trace_id),
@@ -26,12 +27,12 @@ pub(crate) fn response(
     }
 }
 
-fn in_stream(passing: &Passing, id: &str, retry: Duration, trace_id: &str) -> Response<Body> {
+fn in_stream(passing: &Passing, id: &str, retry: Duration, trace_id: TraceId) -> Response<Body> {
     let retry_ms = jittered(retry.max(passing.after)).as_millis() as u64;
     let block = Control {
         event: "tailrace.error",
         data: json!({
-            "code": passing.code.as_str(), "message": passing.detail, "retry_ms": retry_ms, "trace_id": trace_id,
+            "code": passing.code.as_str(), "message": passing.detail, "retry_ms": retry_ms, "trace_id": trace_id.to_string(),
         }),
         id: is_legal(id).then(|| id.to_owned()),
         retry_ms: Some(retry_ms),

@@ -19,10 +19,10 @@ use crate::metrics::Metrics;
 use crate::pace::Pace;
 use crate::problem::{Passing, PassingCode, Problem};
 use crate::query::{Query, Raw};
-use crate::server::Peer;
+use crate::server::{Handover, Peer};
 use crate::settings::WebSettings;
-use crate::stream::{self, Parts};
-use crate::trace::trace_id;
+use crate::stream::{self, Parts, Stream};
+use crate::trace::{TraceId, trace_id};
 use crate::{console, cors, refusal};
 
 /// The tenant where there is only one.
@@ -79,34 +79,34 @@ pub(crate) fn router(app: Arc<App>) -> Router {
 pub(crate) async fn unknown(uri: Uri, headers: HeaderMap) -> Response<Body> {
     let detail =
         format!("there is no route {:?}; streams are at /t/{{tenant}}/events and /events", uri.path());
-    Problem::NotFound { detail }.response(&trace_id(&headers))
+    Problem::NotFound { detail }.response(trace_id(&headers))
 }
 
 pub(crate) async fn wrong_method(headers: HeaderMap) -> Response<Body> {
-    Problem::Method.response(&trace_id(&headers))
+    Problem::Method.response(trace_id(&headers))
 }
 
 async fn events(State(app): State<Arc<App>>, request: Request) -> Response<Body> {
     // A stream has no use for a request's body.
     let (request, _) = request.into_parts();
     let trace_id = trace_id(&request.headers);
-    let stop = match begin(&app, &request, &trace_id).await {
+    let stop = match begin(&app, &request, trace_id).await {
         Ok(response) => return response,
         Err(stop) => stop,
     };
     match stop {
         Stop::Problem(problem) => {
             app.metrics.refused(problem.code());
-            problem.response(&trace_id)
+            problem.response(trace_id)
         }
         Stop::Passing { passing, last_event_id } => {
             app.metrics.refused(passing.code.as_str());
-            refusal::response(passing, last_event_id.as_deref(), app.settings.retry, &trace_id)
+            refusal::response(passing, last_event_id.as_deref(), app.settings.retry, trace_id)
         }
     }
 }
 
-async fn begin(app: &Arc<App>, request: &Head, trace_id: &str) -> Result<Response<Body>, Stop> {
+async fn begin(app: &Arc<App>, request: &Head, trace_id: TraceId) -> Result<Response<Body>, Stop> {
     let raw = Raw::split(request.uri.query().unwrap_or_default())?;
     let caller = app.settings.auth.caller(&request.headers, raw.one("access_token")?)?;
     let tenant = tenant(app, request.uri.path(), &caller)?;
@@ -121,9 +121,17 @@ async fn begin(app: &Arc<App>, request: &Head, trace_id: &str) -> Result<Respons
     let passing = |passing| Stop::Passing { passing, last_event_id: last_event_id.clone() };
     check_phase(app).map_err(passing)?;
     let place = app.limits.enter(&tenant, address).map_err(passing)?;
-    tracing::debug!(tenant = tenant.as_str(), %address, trace_id, resumes = last_event_id.is_some(), "a stream begins");
+    tracing::debug!(tenant = tenant.as_str(), %address, %trace_id, resumes = last_event_id.is_some(), "a stream begins");
     let subscription = subscribe(app, tenant, &query, last_event_id.clone()).await?;
-    Ok(stream::response(parts(app, &caller, &query, subscription, place, trace_id)))
+    app.metrics.accepted.increment(1);
+    Ok(opened(Stream::new(parts(app, &caller, &query, subscription, place, trace_id))))
+}
+
+/// The head of a stream's response. Its body is made by the server, which knows the ways out.
+fn opened(stream: Stream) -> Response<Body> {
+    let mut response = headers_only();
+    response.extensions_mut().insert(Handover::of(stream));
+    response
 }
 
 fn headers_only() -> Response<Body> {
@@ -138,25 +146,19 @@ fn parts(
     query: &Query,
     subscription: Subscription,
     place: Place,
-    trace_id: &str,
+    trace_id: TraceId,
 ) -> Parts {
     let settings = &app.settings;
-    let mut drain = app.drain.watch();
-    // A stream that began just before the closing must see it as news.
-    drain.mark_changed();
     Parts {
         subscription,
-        _place: place,
-        metrics: Arc::clone(&app.metrics),
-        status: app.bridge.health().watch_status(),
-        drain,
+        place,
         pace: Pace::new(settings.stream_event_rate, settings.stream_byte_rate),
         heartbeat: query.heartbeat,
         heartbeat_event: query.heartbeat_event,
         retry: query.retry,
         token_remaining: caller.remaining(),
         max_age: settings.max_age,
-        trace_id: trace_id.to_owned(),
+        trace_id,
     }
 }
 

@@ -2,6 +2,7 @@
 //! Everything that a peer could leave unfinished has a time limit here.
 
 use std::convert::Infallible;
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -12,17 +13,25 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::http::header::CONTENT_LENGTH;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
-use hyper::{Request, Response};
+use hyper::http::response;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper::{Request, Response, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
+use parking_lot::Mutex;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::time::Instant;
 use tower::ServiceExt;
+
+use crate::body::{self, News};
+use crate::stream::Stream;
+use crate::writer::Writers;
 
 /// A request's headers must be there in this time; an idle connection is closed after it.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,6 +41,9 @@ const LOOK_BUSY: Duration = Duration::from_secs(60);
 const MAX_HEAD: usize = 32 * 1024;
 /// Unsent bytes that a socket takes: what is not in the kernel is read again from shared pages, not copied for each client.
 const NOTSENT_LOWAT: u32 = 64 * 1024;
+/// What the kernel may hold of a stream for a client that reads slowly, in bytes; Linux doubles it. Enough for 2 MB a
+/// second over a way of 100 ms.
+const SEND_BUFFER: usize = 256 * 1024;
 /// Streams of one HTTP/2 connection.
 const MAX_H2_STREAMS: u32 = 256;
 /// A peer that does not answer a ping in this time is gone.
@@ -43,6 +55,8 @@ const BACKLOG: i32 = 4096;
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 /// A failure to accept is said at most this often.
 const SAY_EVERY: Duration = Duration::from_secs(10);
+/// The pause before a preface that has come in part is looked at again.
+const PREFACE_PAUSE: Duration = Duration::from_millis(10);
 /// A finished connection has so long to flush and close.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -65,6 +79,8 @@ pub(crate) struct Server {
     listener: TcpListener,
     address: SocketAddr,
     router: Router,
+    /// How streams go out, if there are any.
+    ways: Option<Ways>,
     places: Arc<Semaphore>,
     max_connections: u32,
     order: watch::Sender<Order>,
@@ -79,12 +95,18 @@ pub(crate) struct Stopper {
 
 impl Server {
     /// Binds the address.
-    pub(crate) fn bind(address: SocketAddr, router: Router, max_connections: u32) -> io::Result<Server> {
+    pub(crate) fn bind(
+        address: SocketAddr,
+        router: Router,
+        ways: Option<Ways>,
+        max_connections: u32,
+    ) -> io::Result<Server> {
         let listener = listen(address)?;
         Ok(Server {
             address: listener.local_addr()?,
             listener,
             router,
+            ways,
             places: Arc::new(Semaphore::new(max_connections as usize)),
             max_connections,
             order: watch::Sender::new(Order::Serve),
@@ -105,16 +127,15 @@ impl Server {
 
     /// Accepts for ever; dropping the future closes the listener and leaves the connections to the stopper.
     pub(crate) async fn run(self) {
-        let builder = Arc::new(builder());
         let mut said = None;
         loop {
             // Over the bound the rest waits in the kernel's queue, where it costs nothing.
             let Ok(place) = Arc::clone(&self.places).acquire_owned().await else { return };
             match self.listener.accept().await {
                 Ok((socket, peer)) => {
-                    let connection =
-                        Connection { router: self.router.clone(), order: self.order.subscribe(), place };
-                    tokio::spawn(connection.serve(Arc::clone(&builder), socket, peer));
+                    let (router, ways) = (self.router.clone(), self.ways.clone());
+                    let connection = Connection { router, ways, order: self.order.subscribe(), place, peer };
+                    tokio::spawn(connection.serve(socket));
                 }
                 Err(error) => recover(&error, &mut said).await,
             }
@@ -123,13 +144,16 @@ impl Server {
 }
 
 impl Stopper {
-    /// Lets responses under way be written, then closes what is left.
-    pub(crate) async fn stop(&self) {
+    /// Lets responses under way be written, for a moment.
+    pub(crate) async fn finish(&self) {
         self.order.send_replace(Order::Finish);
-        if tokio::time::timeout(FLUSH_TIMEOUT, self.all_gone()).await.is_err() {
-            self.order.send_replace(Order::Stop);
-            let _ = tokio::time::timeout(FLUSH_TIMEOUT, self.all_gone()).await;
-        }
+        let _ = tokio::time::timeout(FLUSH_TIMEOUT, self.all_gone()).await;
+    }
+
+    /// Closes what is left.
+    pub(crate) async fn stop(&self) {
+        self.order.send_replace(Order::Stop);
+        let _ = tokio::time::timeout(FLUSH_TIMEOUT, self.all_gone()).await;
     }
 
     async fn all_gone(&self) {
@@ -159,11 +183,15 @@ async fn recover(error: &io::Error, said: &mut Option<Instant>) {
     tokio::time::sleep(EXHAUSTED_PAUSE).await;
 }
 
-fn builder() -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_HEAD);
+fn http1_builder() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_HEAD);
     builder
-        .http2()
+}
+
+fn http2_builder() -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
         .timer(TokioTimer::new())
         .max_header_list_size(MAX_HEAD as u32)
         .max_concurrent_streams(MAX_H2_STREAMS)
@@ -179,56 +207,142 @@ fn tune(socket: &TcpStream) -> io::Result<()> {
     let keepalive =
         TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(10));
     socket.set_tcp_keepalive(&keepalive.with_retries(6))?;
+    socket.set_send_buffer_size(SEND_BUFFER)?;
     #[cfg(target_os = "linux")]
     socket.set_tcp_notsent_lowat(NOTSENT_LOWAT)?;
     Ok(())
 }
 
+/// A stream that is to go out, within the response that opens it.
+#[derive(Clone)]
+pub(crate) struct Handover(Arc<Mutex<Option<Stream>>>);
+
+impl Handover {
+    pub(crate) fn of(stream: Stream) -> Handover {
+        Handover(Arc::new(Mutex::new(Some(stream))))
+    }
+}
+
+/// A stream that leaves hyper: the head of its response, and what comes after.
+struct Leaving {
+    head: response::Parts,
+    stream: Stream,
+}
+
+/// The ways out of the server's streams.
+#[derive(Clone)]
+pub(crate) struct Ways {
+    pub(crate) writers: Arc<Writers>,
+    pub(crate) news: News,
+}
+
 struct Connection {
     router: Router,
+    ways: Option<Ways>,
     order: watch::Receiver<Order>,
     place: OwnedSemaphorePermit,
+    peer: SocketAddr,
 }
 
 impl Connection {
-    async fn serve(self, builder: Arc<Builder<TokioExecutor>>, socket: TcpStream, peer: SocketAddr) {
+    async fn serve(self, socket: TcpStream) {
         // A peer that has already gone makes this fail; serving it will find out.
         if let Err(error) = tune(&socket) {
             tracing::debug!(%error, "cannot set a socket's options");
         }
-        let Connection { router, mut order, place } = self;
-        let busy = Busy::default();
+        match tokio::time::timeout(HEADER_TIMEOUT, speaks_http2(&socket)).await {
+            Ok(Ok(true)) => self.serve_http2(socket).await,
+            Ok(Ok(false)) => self.serve_http1(socket).await,
+            // It said nothing, or has gone.
+            Ok(Err(_)) | Err(_) => {}
+        }
+    }
+
+    async fn serve_http2(mut self, socket: TcpStream) {
+        let (busy, router, ways, peer) = (Busy::default(), self.router.clone(), self.ways.clone(), self.peer);
         let service = {
             let busy = busy.clone();
-            hyper::service::service_fn(move |request| answer(router.clone(), peer, busy.enter(), request))
+            service_fn(move |request| answer(router.clone(), peer, busy.enter(), ways.clone(), None, request))
         };
-        let mut serving = pin!(builder.serve_connection(TokioIo::new(socket), service));
+        let mut serving = pin!(http2_builder().serve_connection(TokioIo::new(socket), service));
+        self.watch(serving.as_mut(), &busy, |serving| serving.graceful_shutdown(), pending()).await;
+    }
+
+    async fn serve_http1(mut self, socket: TcpStream) {
+        let (busy, router, ways, peer) = (Busy::default(), self.router.clone(), self.ways.clone(), self.peer);
+        let (leave, leaving) = oneshot::channel();
+        let leave = Arc::new(Mutex::new(Some(leave)));
+        let service = {
+            let busy = busy.clone();
+            service_fn(move |request| {
+                answer(router.clone(), peer, busy.enter(), ways.clone(), Some(leave.clone()), request)
+            })
+        };
+        let mut serving = http1_builder().serve_connection(TokioIo::new(socket), service);
+        let leaving = async { leaving.await.ok() };
+        let shutdown = |serving: Pin<&mut _>| Http1::graceful_shutdown(serving);
+        let Some(leaving) = self.watch(Pin::new(&mut serving), &busy, shutdown, leaving).await else {
+            return;
+        };
+        // The response that was to come has not begun, so hyper owes the socket nothing. What the client sent after its
+        // request goes with the rest: a stream is a connection's last response.
+        let socket = serving.into_parts().io.into_inner();
+        if let Some(ways) = self.ways {
+            ways.writers.take(socket, leaving.head, leaving.stream, self.place);
+        }
+    }
+
+    /// Drives the connection to its end, or until a stream leaves it.
+    async fn watch<S: Future>(
+        &mut self,
+        mut serving: Pin<&mut S>,
+        busy: &Busy,
+        shutdown: impl Fn(Pin<&mut S>),
+        leaving: impl Future<Output = Option<Leaving>>,
+    ) -> Option<Leaving> {
+        let mut leaving = pin!(leaving);
         let mut finishing = false;
         let mut look = pin!(tokio::time::sleep(HEADER_TIMEOUT));
         let mut answered = 0;
         loop {
             tokio::select! {
-                _ = serving.as_mut() => break,
+                _ = serving.as_mut() => return None,
+                left = leaving.as_mut() => return left,
                 // Also for what hyper has no limit of its own: a preface never finished, HTTP/2 without streams.
                 () = look.as_mut() => {
                     let (idle, begun) = (busy.is_idle(), busy.begun());
                     if idle && begun == answered {
-                        break;
+                        return None;
                     }
                     answered = begun;
                     look.as_mut().reset(Instant::now() + if idle { HEADER_TIMEOUT } else { LOOK_BUSY });
                 }
-                Ok(()) = order.changed() => match *order.borrow_and_update() {
-                    Order::Stop => break,
+                Ok(()) = self.order.changed() => match *self.order.borrow_and_update() {
+                    Order::Stop => return None,
                     Order::Finish if !finishing => {
                         finishing = true;
-                        serving.as_mut().graceful_shutdown();
+                        shutdown(serving.as_mut());
                     }
                     Order::Finish | Order::Serve => {}
                 },
             }
         }
-        drop(place);
+    }
+}
+
+type Http1<S> = http1::Connection<TokioIo<TcpStream>, S>;
+
+/// Whether the client begins with HTTP/2's preface (RFC 9113, section 3.4): no method of HTTP/1.1 begins so.
+async fn speaks_http2(socket: &TcpStream) -> io::Result<bool> {
+    let mut begin = [0; 3];
+    loop {
+        match socket.peek(&mut begin).await? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            3 => return Ok(begin == *b"PRI"),
+            n if begin[..n] != b"PRI"[..n] => return Ok(false),
+            // A part of it; the rest does not show as readiness.
+            _ => tokio::time::sleep(PREFACE_PAUSE).await,
+        }
     }
 }
 
@@ -236,11 +350,32 @@ async fn answer(
     router: Router,
     peer: SocketAddr,
     at_work: AtWork,
+    ways: Option<Ways>,
+    leave: Option<Arc<Mutex<Option<oneshot::Sender<Leaving>>>>>,
     request: Request<Incoming>,
 ) -> Result<Response<Watched>, Infallible> {
     let mut request = request.map(Body::new);
     request.extensions_mut().insert(Peer(peer));
-    let response = router.oneshot(request).await?;
+    let version = request.version();
+    let mut response = router.oneshot(request).await?;
+    let stream = response.extensions_mut().remove::<Handover>().and_then(|handover| handover.0.lock().take());
+    if let (Some(stream), Some(ways)) = (stream, ways) {
+        let leave = leave.filter(|_| version == Version::HTTP_11).and_then(|leave| leave.lock().take());
+        match leave {
+            Some(leave) => {
+                let head = response.into_parts().0;
+                // Fails where the connection has gone, and the stream goes with it.
+                let _ = leave.send(Leaving { head, stream });
+                // The connection is not hyper's any more.
+                return pending().await;
+            }
+            None => {
+                // Said by the router of the empty body that stood for this one.
+                response.headers_mut().remove(CONTENT_LENGTH);
+                *response.body_mut() = body::body(stream, ways.news);
+            }
+        }
+    }
     Ok(response.map(|body| Watched { body, _at_work: at_work }))
 }
 

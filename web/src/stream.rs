@@ -1,28 +1,24 @@
-//! The body of a stream: a small machine that hyper polls whenever the socket takes more.
+//! What a stream says, and when: the same for every way out.
 //!
-//! It holds a subscription (a cursor, no queue) and a few deadlines, and gives whole SSE blocks: first the priming frame,
-//! then what the subscription has, heartbeats when there is silence, and as the last block the reason for the end.
+//! A small machine: [`Stream::turn`] gives whole SSE blocks, first the priming frame, then what the subscription has,
+//! heartbeats when there is silence, and as the last block the reason for the end. It never waits; [`Stream::due`] says
+//! when to look again even if nothing comes.
 
-use std::collections::VecDeque;
-use std::convert::Infallible;
-use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap};
-use axum::http::{HeaderName, HeaderValue, Response};
+use axum::http::{HeaderName, HeaderValue};
 use bytes::Bytes;
 use rand::Rng;
 use serde_json::json;
-use tailrace_bridge::{Control, Next, Status, Subscription};
-use tokio::sync::watch;
-use tokio::time::{Instant, Sleep};
+use tailrace_bridge::{Control, Lookaside, Next, Status, Subscription};
+use tokio::time::Instant;
 
 use crate::drain::Phase;
 use crate::limits::Place;
 use crate::metrics::Metrics;
-use crate::pace::Pace;
+use crate::pace::{Pace, UNPACED};
+use crate::trace::TraceId;
 
 /// Far enough to stand for never, near enough for a timer.
 const NEVER: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -62,11 +58,9 @@ impl End {
 pub(crate) struct Parts {
     pub(crate) subscription: Subscription,
     /// Held for as long as the stream is there.
-    pub(crate) _place: Place,
-    pub(crate) metrics: Arc<Metrics>,
-    pub(crate) status: watch::Receiver<Status>,
-    pub(crate) drain: watch::Receiver<Phase>,
-    pub(crate) pace: Pace,
+    pub(crate) place: Place,
+    /// `None`: no limit.
+    pub(crate) pace: Option<Pace>,
     pub(crate) heartbeat: Duration,
     pub(crate) heartbeat_event: bool,
     pub(crate) retry: Duration,
@@ -74,43 +68,70 @@ pub(crate) struct Parts {
     pub(crate) token_remaining: Option<Duration>,
     /// The age limit; `None`: none.
     pub(crate) max_age: Option<Duration>,
-    pub(crate) trace_id: String,
+    pub(crate) trace_id: TraceId,
 }
 
+/// How things stand, for all streams.
+pub(crate) struct World<'a> {
+    pub(crate) now: Instant,
+    pub(crate) status: Status,
+    pub(crate) phase: Phase,
+    pub(crate) metrics: &'a Metrics,
+}
+
+/// What a turn came to.
+#[derive(Debug)]
+pub(crate) enum Said {
+    /// One block.
+    Block(Bytes),
+    /// Blocks, one after the other.
+    Frames(Vec<Bytes>),
+    /// What the stream before was given; it is all that there is for now.
+    Repeated,
+    /// Nothing for now.
+    Nothing,
+    /// Nothing any more: the last block has been given.
+    Ended,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     /// Nothing has been said yet.
     Priming,
     Open,
-    /// The last block is out, or waits in `out`.
+    /// The last block is given.
     Ended,
 }
 
-struct Stream {
-    parts: Parts,
-    state: State,
-    out: VecDeque<Bytes>,
+/// One stream.
+pub(crate) struct Stream {
+    pub(crate) subscription: Subscription,
+    _place: Place,
+    /// None where there is no limit.
+    pace: Option<Box<Paced>>,
     last_write: Instant,
     last_beat: Instant,
-    /// Set where the rate has been used up.
-    paced_until: Option<Instant>,
     /// The soonest deadline that ends the stream, and why.
-    end: Option<(Instant, End)>,
-    /// Fires no later than the next deadline; it is not touched for each event.
-    timer: Pin<Box<Sleep>>,
+    end: Option<Box<(Instant, End)>>,
+    trace_id: TraceId,
+    heartbeat_ms: u32,
+    retry_ms: u32,
+    heartbeat_event: bool,
+    /// The status that the client knows of. None needs no telling: all is well.
+    told: Status,
+    /// Whether the moment of its end was drawn since the process began to stop.
+    drains: bool,
+    state: State,
 }
 
-/// The response that carries a stream.
-pub(crate) fn response(parts: Parts) -> Response<Body> {
-    parts.metrics.accepted.increment(1);
-    let body = futures::stream::unfold(Stream::new(parts), |mut stream| async move {
-        stream.next().await.map(|bytes| (Ok::<_, Infallible>(bytes), stream))
-    });
-    let mut response = Response::new(Body::from_stream(body));
-    stream_headers(response.headers_mut());
-    response
+/// A stream with a rate of its own.
+struct Paced {
+    pace: Pace,
+    /// Set where the rate has been used up.
+    until: Option<Instant>,
 }
 
-/// The headers of every stream. `Connection` is hyper's, which knows the protocol.
+/// The headers of every stream. `Connection` belongs to the way out, which knows the protocol.
 pub(crate) fn stream_headers(headers: &mut HeaderMap) {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
@@ -123,113 +144,139 @@ pub(crate) fn jittered(time: Duration) -> Duration {
 }
 
 impl Stream {
-    fn new(parts: Parts) -> Stream {
+    pub(crate) fn new(parts: Parts) -> Stream {
         let now = Instant::now();
         let aged = parts
             .max_age
             .map(|age| (now + age.mul_f64(1.0 - rand::rng().random_range(0.0..AGE_JITTER)), End::MaxAge));
         let expired = parts.token_remaining.map(|left| (now + left.min(NEVER), End::TokenExpired));
-        let end = [aged, expired].into_iter().flatten().min_by_key(|(at, _)| *at);
         Stream {
-            timer: Box::pin(tokio::time::sleep_until(now + parts.heartbeat)),
-            state: State::Priming,
-            out: VecDeque::new(),
+            subscription: parts.subscription,
+            _place: parts.place,
+            pace: parts.pace.map(|pace| Box::new(Paced { pace, until: None })),
             last_write: now,
             last_beat: now,
-            paced_until: None,
-            end,
-            parts,
+            end: [aged, expired].into_iter().flatten().min_by_key(|(at, _)| *at).map(Box::new),
+            heartbeat_ms: millis(parts.heartbeat),
+            retry_ms: millis(parts.retry),
+            trace_id: parts.trace_id,
+            heartbeat_event: parts.heartbeat_event,
+            told: Status::Ok,
+            drains: false,
+            state: State::Priming,
         }
     }
 
-    /// The next bytes for the socket; `None` after the last block.
-    async fn next(&mut self) -> Option<Bytes> {
-        loop {
-            if let Some(bytes) = self.out.pop_front() {
-                self.parts.metrics.bytes.increment(bytes.len() as u64);
-                return Some(bytes);
-            }
-            match self.state {
-                State::Priming => self.prime(),
-                State::Open => self.turn().await,
-                State::Ended => return None,
-            }
+    /// One look at everything that may be due.
+    pub(crate) fn turn(&mut self, world: &World<'_>, lookaside: &mut Lookaside) -> Said {
+        match self.state {
+            State::Priming => return Said::Block(self.prime(world.now)),
+            State::Ended => return Said::Ended,
+            State::Open => {}
+        }
+        self.watch_drain(world);
+        if let Some((at, end)) = self.end.as_deref().copied()
+            && at <= world.now
+        {
+            return Said::Block(self.finish(end, world));
+        }
+        // A calm board must be told from a frozen one, from the start.
+        if self.told != world.status {
+            self.told = world.status;
+            return Said::Block(self.say_status(world));
+        }
+        if world.now >= self.next_beat() {
+            return Said::Block(self.beat(world.now));
+        }
+        if self.is_paced(world) {
+            return Said::Nothing;
+        }
+        self.read(world, lookaside)
+    }
+
+    /// When to look again, whether or not there is news; later than now after a [`Stream::turn`] that gave nothing.
+    pub(crate) fn due(&self) -> Instant {
+        let paced = self.pace.as_ref().and_then(|paced| paced.until);
+        let deadlines = [paced, self.end.as_ref().map(|end| end.0)];
+        deadlines.into_iter().flatten().fold(self.next_beat(), Instant::min)
+    }
+
+    /// Whether news of the subscription is of no use before [`Stream::due`].
+    pub(crate) fn waits_for_its_pace(&self) -> bool {
+        self.pace.as_ref().is_some_and(|paced| paced.until.is_some())
+    }
+
+    /// Whether the last block has been given.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.state == State::Ended
+    }
+
+    /// To be called where the stream is dropped.
+    pub(crate) fn closed(&self, world: &World<'_>) {
+        if self.state != State::Ended {
+            let cut = matches!(world.phase, Phase::Closing { .. });
+            world.metrics.closed(if cut { End::Cut } else { End::Client }.reason());
         }
     }
 
-    fn say(&mut self, block: Bytes) {
-        self.last_write = Instant::now();
-        self.out.push_back(block);
-    }
-
-    fn prime(&mut self) {
-        let retry_ms = jittered(self.parts.retry).as_millis() as u64;
-        let id = self.parts.subscription.id();
-        self.say(Control::priming(retry_ms, &id));
-        // A calm board must be told from a frozen one from the start.
-        let status = *self.parts.status.borrow_and_update();
-        if status != Status::Ok {
-            self.say_status(status);
-        }
+    fn prime(&mut self, now: Instant) -> Bytes {
+        self.last_write = now;
         self.state = State::Open;
+        let retry_ms = jittered(self.retry()).as_millis() as u64;
+        Control::priming(retry_ms, &self.subscription.id())
     }
 
-    /// One look at everything that may be due, then a wait for the first of them.
-    async fn turn(&mut self) {
-        self.watch_drain();
-        let now = Instant::now();
-        if let Some((_, end)) = self.end.filter(|(at, _)| *at <= now) {
-            return self.finish(end);
-        }
-        if self.parts.status.has_changed().unwrap_or(false) {
-            let status = *self.parts.status.borrow_and_update();
-            return self.say_status(status);
-        }
-        if now >= self.next_beat() {
-            return self.beat();
-        }
-        if !self.is_paced(now) && self.read() {
-            return;
-        }
-        self.wait().await;
-    }
-
-    fn is_paced(&mut self, now: Instant) -> bool {
-        if self.paced_until.is_some_and(|until| until > now) {
+    fn is_paced(&mut self, world: &World<'_>) -> bool {
+        let Some(paced) = &mut self.pace else { return false };
+        if paced.until.is_some_and(|until| until > world.now) {
             return true;
         }
-        let wait = self.parts.pace.wait();
-        if wait.is_some() && self.paced_until.is_none() {
-            self.parts.metrics.throttled.increment(1);
+        let wait = paced.pace.wait();
+        if wait.is_some() && paced.until.is_none() {
+            world.metrics.throttled.increment(1);
         }
-        self.paced_until = wait.map(|wait| now + wait);
+        paced.until = wait.map(|wait| world.now + wait);
         wait.is_some()
     }
 
-    /// Takes what the subscription has; whether it had anything.
-    fn read(&mut self) -> bool {
-        match self.parts.subscription.next(self.parts.pace.budget()) {
-            Next::Wait => false,
+    /// Takes what the subscription has.
+    fn read(&mut self, world: &World<'_>, lookaside: &mut Lookaside) -> Said {
+        let budget = self.pace.as_ref().map_or(UNPACED, |paced| paced.pace.budget());
+        if self.subscription.repeat(budget, lookaside) {
+            self.note_read(world, lookaside.records(), lookaside.bytes());
+            return Said::Repeated;
+        }
+        match self.subscription.next_beside(budget, lookaside) {
+            Next::Wait => Said::Nothing,
             Next::Frames { bytes, records } => {
-                self.parts.pace.charge(records, bytes.iter().map(Bytes::len).sum());
-                self.parts.metrics.frames.increment(records as u64);
-                self.last_write = Instant::now();
-                self.out.extend(bytes);
-                true
+                self.note_read(world, records, bytes.iter().map(Bytes::len).sum());
+                Said::Frames(bytes)
             }
         }
+    }
+
+    fn note_read(&mut self, world: &World<'_>, records: usize, bytes: usize) {
+        if let Some(paced) = &mut self.pace {
+            paced.pace.charge(records, bytes);
+        }
+        world.metrics.frames.increment(records as u64);
+        self.last_write = world.now;
     }
 
     /// A comment or an id breaks silence. The event also comes amid traffic: a script may listen to none of it.
     fn next_beat(&self) -> Instant {
-        let since = if self.parts.heartbeat_event { self.last_beat } else { self.last_write };
-        since + self.parts.heartbeat
+        let since = if self.heartbeat_event { self.last_beat } else { self.last_write };
+        since + Duration::from_millis(u64::from(self.heartbeat_ms))
     }
 
-    fn beat(&mut self) {
-        self.last_beat = Instant::now();
-        let id = self.parts.subscription.progress();
-        let block = match (self.parts.heartbeat_event, id) {
+    fn retry(&self) -> Duration {
+        Duration::from_millis(u64::from(self.retry_ms))
+    }
+
+    fn beat(&mut self, now: Instant) -> Bytes {
+        (self.last_beat, self.last_write) = (now, now);
+        let id = self.subscription.progress();
+        match (self.heartbeat_event, id) {
             (true, id) => Control {
                 event: "tailrace.heartbeat",
                 data: json!({ "time": unix_millis() }),
@@ -239,36 +286,34 @@ impl Stream {
             .encode(),
             (false, Some(id)) => Control::progress(&id),
             (false, None) => Control::comment(),
-        };
-        self.say(block);
+        }
     }
 
-    fn say_status(&mut self, status: Status) {
-        let data = json!({ "code": status.as_str() });
-        self.say(Control { event: "tailrace.status", data, id: None, retry_ms: None }.encode());
+    fn say_status(&mut self, world: &World<'_>) -> Bytes {
+        self.last_write = world.now;
+        let data = json!({ "code": world.status.as_str() });
+        Control { event: "tailrace.status", data, id: None, retry_ms: None }.encode()
     }
 
     /// Once the process closes its streams, this one has a moment of its own in the window.
-    fn watch_drain(&mut self) {
-        if !self.parts.drain.has_changed().unwrap_or(false) {
-            return;
-        }
-        if let Phase::Closing { since, spread } = *self.parts.drain.borrow_and_update() {
+    fn watch_drain(&mut self, world: &World<'_>) {
+        let Phase::Closing { since, spread } = world.phase else { return };
+        if !std::mem::replace(&mut self.drains, true) {
             let at = since + spread.mul_f64(rand::rng().random_range(0.0..1.0));
-            if self.end.is_none_or(|(other, _)| at < other) {
-                self.end = Some((at, End::Drain));
+            if self.end.as_ref().is_none_or(|end| at < end.0) {
+                self.end = Some(Box::new((at, End::Drain)));
             }
         }
     }
 
-    fn finish(&mut self, end: End) {
-        let retry_ms = jittered(self.parts.retry).as_millis() as u64;
+    fn finish(&mut self, end: End, world: &World<'_>) -> Bytes {
+        let retry_ms = jittered(self.retry()).as_millis() as u64;
         let (event, data) = match end {
             End::TokenExpired => (
                 "tailrace.error",
                 json!({
                     "code": "token_expired", "message": "the token has expired: come back with a new one",
-                    "retry_ms": retry_ms, "trace_id": self.parts.trace_id,
+                    "retry_ms": retry_ms, "trace_id": self.trace_id.to_string(),
                 }),
             ),
             End::MaxAge => ("tailrace.drain", json!({ "code": "max_age", "retry_ms": retry_ms })),
@@ -276,41 +321,16 @@ impl Stream {
                 ("tailrace.drain", json!({ "code": "draining", "retry_ms": retry_ms }))
             }
         };
-        let id = Some(self.parts.subscription.id());
-        self.say(Control { event, data, id, retry_ms: Some(retry_ms) }.encode());
-        self.parts.metrics.closed(end.reason());
+        let id = Some(self.subscription.id());
+        world.metrics.closed(end.reason());
         self.state = State::Ended;
-    }
-
-    /// Waits for news, for a change, or for the next deadline.
-    async fn wait(&mut self) {
-        let due = [self.paced_until, self.end.map(|(at, _)| at)]
-            .into_iter()
-            .flatten()
-            .fold(self.next_beat(), Instant::min);
-        // An early firing costs one look around; resetting the timer for each event would cost more.
-        if self.timer.is_elapsed() || due < self.timer.deadline() {
-            self.timer.as_mut().reset(due);
-        }
-        let paced = self.paced_until.is_some();
-        let parts = &mut self.parts;
-        tokio::select! {
-            () = parts.subscription.changed(), if !paced => {}
-            () = self.timer.as_mut() => {}
-            // The senders live as long as the server; were they gone, the timer would still turn this.
-            Ok(()) = parts.status.changed() => parts.status.mark_changed(),
-            Ok(()) = parts.drain.changed() => parts.drain.mark_changed(),
-        }
+        Control { event, data, id, retry_ms: Some(retry_ms) }.encode()
     }
 }
 
-impl Drop for Stream {
-    fn drop(&mut self) {
-        if !matches!(self.state, State::Ended) {
-            let cut = matches!(*self.parts.drain.borrow(), Phase::Closing { .. });
-            self.parts.metrics.closed(if cut { End::Cut } else { End::Client }.reason());
-        }
-    }
+/// Settings are far below what fits.
+fn millis(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
 }
 
 fn unix_millis() -> u64 {

@@ -1,27 +1,34 @@
 //! The id by which a request is found again in logs: taken from `traceparent`, or made here.
 
-use std::fmt::Write;
+use std::fmt;
 
 use axum::http::HeaderMap;
 use rand::RngCore;
 
-/// The 32 hexadecimal digits of the W3C trace context's trace id.
-pub(crate) fn trace_id(headers: &HeaderMap) -> String {
+/// The trace id of the W3C trace context, shown as 32 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TraceId(u128);
+
+impl fmt::Display for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+/// The request's own, or a fresh one.
+pub(crate) fn trace_id(headers: &HeaderMap) -> TraceId {
     incoming(headers).unwrap_or_else(fresh)
 }
 
-fn incoming(headers: &HeaderMap) -> Option<String> {
+fn incoming(headers: &HeaderMap) -> Option<TraceId> {
     let id = headers.get("traceparent")?.to_str().ok()?.split('-').nth(1)?;
-    let legal = id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()) && id.bytes().any(|b| b != b'0');
-    legal.then(|| id.to_ascii_lowercase())
+    let legal = id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit());
+    let id = u128::from_str_radix(id, 16).ok().filter(|id| legal && *id != 0)?;
+    Some(TraceId(id))
 }
 
-fn fresh() -> String {
+fn fresh() -> TraceId {
     let mut bytes = [0; 16];
     rand::rng().fill_bytes(&mut bytes);
-    bytes.iter().fold(String::with_capacity(32), |mut text, byte| {
-        // Writing to a String does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    TraceId(u128::from_be_bytes(bytes))
 }

@@ -10,12 +10,14 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tailrace_bridge::{Bridge, TenantRules};
 
 use crate::admin;
+use crate::body::News;
 use crate::drain::Drain;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::route::{self, App};
-use crate::server::Server;
+use crate::server::{Server, Ways};
 use crate::settings::WebSettings;
+use crate::writer::Writers;
 
 /// Connections beside streams: refusals, the console, requests being read.
 const SPARE_CONNECTIONS: usize = 1024;
@@ -31,6 +33,7 @@ pub struct Web {
     app: Arc<App>,
     server: Server,
     admin: Server,
+    writers: Arc<Writers>,
 }
 
 impl Web {
@@ -50,11 +53,19 @@ impl Web {
         let (listen, admin_listen) = (settings.listen, settings.admin_listen);
         let max_connections = connections(settings.max_streams);
         let app = Arc::new(App { settings, bridge, rules, limits, drain: Drain::new(), metrics });
-        let server =
-            Server::bind(listen, route::router(Arc::clone(&app)), max_connections).map_err(naming(listen))?;
+        let news = News {
+            status: app.bridge.health().watch_status(),
+            phase: app.drain.watch(),
+            metrics: Arc::clone(&app.metrics),
+        };
+        let writers = Writers::start(news.clone())?;
+        let ways = Ways { writers: Arc::clone(&writers), news };
+        let server = Server::bind(listen, route::router(Arc::clone(&app)), Some(ways), max_connections)
+            .map_err(naming(listen))?;
         let admin = admin::router(app.bridge.clone(), prometheus);
-        let admin = Server::bind(admin_listen, admin, ADMIN_CONNECTIONS).map_err(naming(admin_listen))?;
-        Ok(Web { app, server, admin })
+        let admin =
+            Server::bind(admin_listen, admin, None, ADMIN_CONNECTIONS).map_err(naming(admin_listen))?;
+        Ok(Web { app, server, admin, writers })
     }
 
     /// Where streams are served; the port is the real one where 0 was asked for.
@@ -72,7 +83,7 @@ impl Web {
     /// Draining: readiness turns red at once; new streams are still taken during the drain delay; then all streams are
     /// ended within the drain timeout, each with `tailrace.drain` and its id. Dropping the future stops accepting only.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Web { app, server, admin } = self;
+        let Web { app, server, admin, writers } = self;
         let (streams, operators) = (server.stopper(), admin.stopper());
         let end = async {
             shutdown.await;
@@ -84,8 +95,13 @@ impl Web {
             () = server.run() => {}
             () = admin.run() => {}
             () = sweep(&app) => {}
+            () = writers.herald() => {}
         }
+        // Those that have said their last word have a moment to be read to the end.
+        streams.finish().await;
+        writers.stop();
         streams.stop().await;
+        operators.finish().await;
         operators.stop().await;
     }
 }

@@ -1,0 +1,29 @@
+//! The head of a response (RFC 9112), as hyper would have written it.
+
+use std::time::SystemTime;
+
+use axum::http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
+use bytes::Bytes;
+use hyper::http::response::Parts;
+
+/// A response whose body is chunked, and after which the connection ends.
+pub(super) fn encode(parts: &Parts) -> Bytes {
+    let mut out = Vec::with_capacity(512);
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(parts.status.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(parts.status.canonical_reason().unwrap_or_default().as_bytes());
+    out.extend_from_slice(b"\r\n");
+    // What says how the body is framed is for us to say.
+    let ours = [CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING];
+    for (name, value) in parts.headers.iter().filter(|(name, _)| !ours.contains(name)) {
+        out.extend_from_slice(name.as_str().as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(b"transfer-encoding: chunked\r\nconnection: close\r\ndate: ");
+    out.extend_from_slice(httpdate::fmt_http_date(SystemTime::now()).as_bytes());
+    out.extend_from_slice(b"\r\n\r\n");
+    out.into()
+}

@@ -1,0 +1,102 @@
+//! How the rest of the program reaches a writer thread: one letter box, one bell.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Wake;
+
+use bytes::Bytes;
+use mio::net::TcpStream;
+use parking_lot::Mutex;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::stream::Stream;
+
+/// A stream that is to be served from now on.
+pub(super) struct Arrival {
+    pub(super) socket: TcpStream,
+    /// The head of its response.
+    pub(super) head: Bytes,
+    pub(super) stream: Stream,
+    pub(super) place: OwnedSemaphorePermit,
+}
+
+/// What has come since the thread looked last.
+#[derive(Default)]
+pub(super) struct Mail {
+    pub(super) arrivals: Vec<Arrival>,
+    /// Groups whose view has something new.
+    pub(super) news: Vec<usize>,
+    /// A read of history has ended.
+    pub(super) history: bool,
+    /// Something changed for all streams.
+    pub(super) world: bool,
+    pub(super) stop: bool,
+}
+
+pub(super) struct Inbox {
+    mail: Mutex<Mail>,
+    /// Whether the bell has been rung for what is in the box.
+    rung: AtomicBool,
+    bell: mio::Waker,
+}
+
+impl Inbox {
+    pub(super) fn new(bell: mio::Waker) -> Arc<Inbox> {
+        Arc::new(Inbox { mail: Mutex::default(), rung: AtomicBool::new(false), bell })
+    }
+
+    /// Puts something in, and wakes the thread if nobody has yet.
+    pub(super) fn post(&self, put: impl FnOnce(&mut Mail)) {
+        put(&mut self.mail.lock());
+        if !self.rung.swap(true, Ordering::AcqRel)
+            && let Err(error) = self.bell.wake()
+        {
+            tracing::error!(%error, "a writer thread could not be woken");
+        }
+    }
+
+    /// Takes everything. What comes from now on rings again.
+    pub(super) fn take(&self, mail: &mut Mail) {
+        self.rung.store(false, Ordering::Release);
+        std::mem::swap(mail, &mut *self.mail.lock());
+    }
+}
+
+/// Told at the end of a read of history.
+pub(super) struct HistoryBell(pub(super) Arc<Inbox>);
+
+impl Wake for HistoryBell {
+    fn wake(self: Arc<Self>) {
+        self.0.post(|mail| mail.history = true);
+    }
+}
+
+/// Told when a view has something new; passes it on once, until the thread has turned to it.
+pub(super) struct GroupBell {
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) group: usize,
+    told: AtomicBool,
+}
+
+impl GroupBell {
+    pub(super) fn new(inbox: Arc<Inbox>, group: usize) -> Arc<GroupBell> {
+        Arc::new(GroupBell { inbox, group, told: AtomicBool::new(false) })
+    }
+
+    /// To be called before the view is looked at: what comes later is told again.
+    pub(super) fn heard(&self) {
+        self.told.store(false, Ordering::SeqCst);
+    }
+}
+
+impl Wake for GroupBell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.told.swap(true, Ordering::SeqCst) {
+            self.inbox.post(|mail| mail.news.push(self.group));
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The way out of HTTP/1.1's streams: a few threads, each with one poll over all its sockets.
+//!
+//! A stream here is a slot in a slab, without a task and without a buffer. [`inbox`] is how the rest of the program
+//! reaches a thread; [`thread`] is its loop; [`group`] holds the streams of a view, which are served one after the other
+//! with the same bytes; [`slot`] is one stream with its socket; [`wheel`] knows when each is to be looked at again.
+
+mod chunk;
+mod group;
+mod head;
+mod inbox;
+mod slot;
+mod thread;
+mod wheel;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+
+use hyper::http::response;
+use parking_lot::Mutex;
+use tokio::net::TcpStream;
+use tokio::runtime::Handle;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::body::News;
+use crate::stream::Stream;
+use inbox::{Arrival, Inbox};
+use thread::Thread;
+
+/// More would contend for the views' locks with what brings the records.
+const MAX_THREADS: usize = 8;
+
+/// The threads.
+pub(crate) struct Writers {
+    inboxes: Vec<Arc<Inbox>>,
+    next: AtomicUsize,
+    news: News,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Writers {
+    /// Starts them: one for every two cores, since the reading of Kafka and of requests needs the others.
+    ///
+    /// To be called within the runtime.
+    pub(crate) fn start(news: News) -> io::Result<Arc<Writers>> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let count = (cores / 2).clamp(1, MAX_THREADS);
+        let (mut inboxes, mut threads) = (Vec::new(), Vec::new());
+        for number in 0..count {
+            let (thread, inbox) = Thread::new(news.clone())?;
+            let runtime = Handle::current();
+            let name = format!("writer-{number}");
+            let started = std::thread::Builder::new().name(name).spawn(move || run(thread, &runtime))?;
+            threads.push(started);
+            inboxes.push(inbox);
+        }
+        let (next, threads) = (AtomicUsize::new(0), Mutex::new(threads));
+        Ok(Arc::new(Writers { inboxes, next, news, threads }))
+    }
+
+    /// Takes a socket whose request has been read and whose answer has not begun. `head` opens the answer.
+    pub(crate) fn take(
+        &self,
+        socket: TcpStream,
+        head: response::Parts,
+        stream: Stream,
+        place: OwnedSemaphorePermit,
+    ) {
+        let socket = match socket.into_std() {
+            Ok(socket) => mio::net::TcpStream::from_std(socket),
+            Err(error) => return tracing::warn!(%error, "a stream's socket could not be taken over"),
+        };
+        let arrival = Arrival { socket, head: head::encode(&head), stream, place };
+        let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.inboxes.len();
+        self.inboxes[turn].post(|mail| mail.arrivals.push(arrival));
+    }
+
+    /// Tells the threads what changes for all streams. Never ends.
+    pub(crate) async fn herald(&self) {
+        let mut news = self.news.clone();
+        loop {
+            tokio::select! {
+                Ok(()) = news.status.changed() => {}
+                Ok(()) = news.phase.changed() => {}
+                else => std::future::pending().await,
+            }
+            self.inboxes.iter().for_each(|inbox| inbox.post(|mail| mail.world = true));
+        }
+    }
+
+    /// Closes what is left, and waits for the threads.
+    pub(crate) fn stop(&self) {
+        self.inboxes.iter().for_each(|inbox| inbox.post(|mail| mail.stop = true));
+        for thread in self.threads.lock().drain(..) {
+            // A panic has been told by the thread itself.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A thread that panics would leave its streams open and silent: the process ends, and clients come back to the next.
+fn run(thread: Thread, runtime: &Handle) {
+    // Reads of history are spawned from here.
+    let _runtime = runtime.enter();
+    if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| thread.run())).is_err() {
+        tracing::error!(
+            "a writer thread panicked: the process ends, so that its streams come back elsewhere"
+        );
+        std::process::abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::slot::Slot;
+
+    #[test]
+    fn a_stream_that_waits_is_small() {
+        // Ten thousand of them are to stay below 4 MB, with the lists and the wheel that know them.
+        assert!(size_of::<Slot>() <= 320, "{}", size_of::<Slot>());
+    }
+}
