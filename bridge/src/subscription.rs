@@ -13,6 +13,7 @@ use serde_json::json;
 use crate::bridge::Hold;
 use crate::catalog::Partition;
 use crate::frame::{self, Control};
+use crate::lookaside::{Last, Lookaside};
 use crate::metrics;
 use crate::position::{Part, Vector};
 use crate::reconcile::{AtOrigin, Pending, Topics, deleted, reconcile, strangers};
@@ -20,7 +21,7 @@ use crate::record::RecordRef;
 use crate::replay::{Chunk, Context, Replay};
 use crate::ring::{Step, Taken};
 use crate::sabotage::{Sabotage, broken};
-use crate::view::{Ear, Live, Snapshot, View, gap_frame};
+use crate::view::{Ear, Live, Snapshot, gap_frame};
 
 /// Rounds of one call without a frame before the caller gets a chance to do something else.
 const MAX_ROUNDS: usize = 16;
@@ -61,59 +62,6 @@ pub enum Wanted {
     History(Instant),
     /// Nothing: there is more to do, but others should have their turn.
     Turn,
-}
-
-/// What one subscription was given at a view's end, for others that stand at the same place: they need neither look nor
-/// copy. For one thread that serves many subscriptions one after the other.
-#[derive(Debug, Default)]
-pub struct Lookaside {
-    last: Option<Last>,
-    kept: u64,
-}
-
-#[derive(Debug)]
-struct Last {
-    /// Keeps the address from being another view's.
-    view: Arc<View>,
-    cursor: u64,
-    next: u64,
-    vector: Arc<Vector>,
-    framed: bool,
-    records: usize,
-    bytes: usize,
-    timestamp: i64,
-    /// How many have had it, and are not in the histogram yet.
-    uncounted: usize,
-}
-
-impl Lookaside {
-    /// How many records are in what [`Subscription::repeat`] takes.
-    pub fn records(&self) -> usize {
-        self.last.as_ref().map_or(0, |last| last.records)
-    }
-
-    /// Rises with every time that something is kept here.
-    pub fn kept(&self) -> u64 {
-        self.kept
-    }
-
-    /// How many bytes those are.
-    pub fn bytes(&self) -> usize {
-        self.last.as_ref().map_or(0, |last| last.bytes)
-    }
-
-    /// Forgets what was given: to be called when the thread turns to something else, before it sleeps.
-    pub fn clear(&mut self) {
-        if let Some(last) = self.last.take() {
-            metrics::delivered(last.timestamp, last.uncounted);
-        }
-    }
-
-    fn keep(&mut self, last: Last) {
-        self.clear();
-        self.kept += 1;
-        self.last = Some(last);
-    }
 }
 
 /// One client's reading of a view. Dropping it ends it.
@@ -623,12 +571,6 @@ impl Subscription {
             ),
         );
         ended.await;
-    }
-}
-
-impl Drop for Lookaside {
-    fn drop(&mut self) {
-        self.clear();
     }
 }
 

@@ -47,6 +47,10 @@ struct Scene {
     bridge: Bridge,
     memory: usize,
     clients: Vec<(Client, Option<Subscription>)>,
+    /// As a writer thread has them: what one client was given, for the other where it stands at the same place.
+    lookaside: Lookaside,
+    kept: Vec<u8>,
+    repeated: usize,
     written: u64,
 }
 
@@ -55,7 +59,8 @@ impl Scene {
         let kafka = Kafka::with_partitions(PARTITIONS);
         let bridge = started(memory, &kafka, &[0; PARTITIONS]);
         let clients = (0..2).map(|_| (Client::default(), None)).collect();
-        Scene { kafka, bridge, memory, clients, written: 0 }
+        let (lookaside, kept, repeated) = (Lookaside::default(), Vec::new(), 0);
+        Scene { kafka, bridge, memory, clients, lookaside, kept, repeated, written: 0 }
     }
 
     async fn play(&mut self, event: &Event) {
@@ -118,8 +123,21 @@ impl Scene {
             }
         };
         for _ in 0..rounds {
-            match subscription.next(Budget { records, bytes: 4096 }) {
-                Next::Frames { bytes, .. } => client.take(&joined(bytes)),
+            let budget = Budget { records, bytes: 4096 };
+            if subscription.repeat(budget, &mut self.lookaside) {
+                client.take(&self.kept);
+                self.repeated += 1;
+                continue;
+            }
+            let before = self.lookaside.kept();
+            match subscription.next_beside(budget, &mut self.lookaside) {
+                Next::Frames { bytes, .. } => {
+                    let bytes = joined(bytes);
+                    client.take(&bytes);
+                    if self.lookaside.kept() != before {
+                        self.kept = bytes;
+                    }
+                }
                 Next::Wait if subscription.is_live() => break,
                 Next::Wait => {
                     let wait = std::time::Duration::from_millis(1);
@@ -208,4 +226,22 @@ proptest! {
             scene.expect_exact()
         })?;
     }
+}
+
+#[tokio::test]
+async fn who_stands_where_another_stood_repeats_what_it_was_given() {
+    let mut scene = Scene::new(16 << 20);
+    for client in 0..2 {
+        scene.read(client, 8, 64).await;
+    }
+    for _ in 0..3 {
+        scene.play(&Event::Write { partition: 1, count: 2, tenant: 0, hole: 0 }).await;
+        scene.ingest(1, false);
+        for client in 0..2 {
+            scene.read(client, 1, 64).await;
+        }
+    }
+    assert_eq!(scene.repeated, 3);
+    scene.settle().await.unwrap();
+    scene.expect_exact().unwrap();
 }
