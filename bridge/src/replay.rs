@@ -107,6 +107,7 @@ impl Replay {
         target: &Vector,
         emit: &mut dyn FnMut(&Vector, &Partition, &RecordRef<'_>) -> bool,
     ) -> Chunk {
+        self.forget_others(context.topics);
         let mut lanes = Vec::new();
         let mut pending = false;
         for (topic, partitions) in context.topics {
@@ -139,6 +140,14 @@ impl Replay {
         self.fill_and_merge(context, vector, lanes, emit)
     }
 
+    /// Reads of partitions that have gone meanwhile are not waited for.
+    fn forget_others(&mut self, topics: &Topics) {
+        if !self.waiting.is_empty() {
+            let is_there = |key: u64| topics.iter().flat_map(|(_, all)| all).any(|p| p.key() == key);
+            self.waiting.retain(|key, _| is_there(*key));
+        }
+    }
+
     fn fill_and_merge(
         &mut self,
         context: &Context<'_>,
@@ -155,6 +164,8 @@ impl Replay {
                 at_once = at_once.saturating_sub(1);
             }
             if lane.must_wait {
+                // What was read for it is kept in history; that it has come is no news any more.
+                self.poll(lane.partition.key(), Instant::now());
                 continue;
             }
             if let Some(gap) = self.fill(context, lane, bytes, read_size) {

@@ -206,7 +206,8 @@ impl Subscription {
     /// Takes the frames that another subscription was given by the last [`Subscription::next_beside`] with this
     /// `lookaside`, if this one stands where that one stood and its budget allows; whether it did.
     pub fn repeat(&mut self, budget: Budget, lookaside: &mut Lookaside) -> bool {
-        let gaps = self.has_gaps();
+        // One that has not said so yet says first that it is live.
+        let gaps = self.has_gaps() || !self.synced;
         let State::Live { cursor } = &mut self.state else { return false };
         let Some(last) = lookaside.last.as_mut() else { return false };
         let here = *cursor == last.cursor && Arc::ptr_eq(&self.hold.view, &last.view);

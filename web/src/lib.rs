@@ -20,6 +20,7 @@ mod refusal;
 mod route;
 mod server;
 mod settings;
+mod socket;
 mod stream;
 mod trace;
 mod web;

@@ -30,6 +30,7 @@ use tokio::time::Instant;
 use tower::ServiceExt;
 
 use crate::body::{self, News};
+use crate::socket::{ClientSocket, Unsent};
 use crate::stream::Stream;
 use crate::writer::Writers;
 
@@ -236,6 +237,14 @@ pub(crate) struct Ways {
     pub(crate) news: News,
 }
 
+/// The way by which a stream leaves a connection. Responses that were asked for in one go may not be sent yet: with those
+/// in hyper's hands, the stream stays there too.
+#[derive(Clone)]
+struct Leave {
+    sender: Arc<Mutex<Option<oneshot::Sender<Leaving>>>>,
+    unsent: Unsent,
+}
+
 struct Connection {
     router: Router,
     ways: Option<Ways>,
@@ -271,22 +280,24 @@ impl Connection {
     async fn serve_http1(mut self, socket: TcpStream) {
         let (busy, router, ways, peer) = (Busy::default(), self.router.clone(), self.ways.clone(), self.peer);
         let (leave, leaving) = oneshot::channel();
-        let leave = Arc::new(Mutex::new(Some(leave)));
+        let unsent = Unsent::default();
+        let leave = Leave { sender: Arc::new(Mutex::new(Some(leave))), unsent: unsent.clone() };
         let service = {
             let busy = busy.clone();
             service_fn(move |request| {
                 answer(router.clone(), peer, busy.enter(), ways.clone(), Some(leave.clone()), request)
             })
         };
-        let mut serving = http1_builder().serve_connection(TokioIo::new(socket), service);
+        let mut serving =
+            http1_builder().serve_connection(TokioIo::new(ClientSocket::new(socket, unsent)), service);
         let leaving = async { leaving.await.ok() };
         let shutdown = |serving: Pin<&mut _>| Http1::graceful_shutdown(serving);
         let Some(leaving) = self.watch(Pin::new(&mut serving), &busy, shutdown, leaving).await else {
             return;
         };
-        // The response that was to come has not begun, so hyper owes the socket nothing. What the client sent after its
-        // request goes with the rest: a stream is a connection's last response.
-        let socket = serving.into_parts().io.into_inner();
+        // The response that was to come has not begun, and those before it are sent. What the client sent after its request
+        // goes with the rest: a stream is a connection's last response.
+        let socket = serving.into_parts().io.into_inner().into_inner();
         if let Some(ways) = self.ways {
             ways.writers.take(socket, leaving.head, leaving.stream, self.place);
         }
@@ -330,7 +341,7 @@ impl Connection {
     }
 }
 
-type Http1<S> = http1::Connection<TokioIo<TcpStream>, S>;
+type Http1<S> = http1::Connection<TokioIo<ClientSocket>, S>;
 
 /// Whether the client begins with HTTP/2's preface (RFC 9113, section 3.4): no method of HTTP/1.1 begins so.
 async fn speaks_http2(socket: &TcpStream) -> io::Result<bool> {
@@ -351,7 +362,7 @@ async fn answer(
     peer: SocketAddr,
     at_work: AtWork,
     ways: Option<Ways>,
-    leave: Option<Arc<Mutex<Option<oneshot::Sender<Leaving>>>>>,
+    leave: Option<Leave>,
     request: Request<Incoming>,
 ) -> Result<Response<Watched>, Infallible> {
     let mut request = request.map(Body::new);
@@ -360,7 +371,8 @@ async fn answer(
     let mut response = router.oneshot(request).await?;
     let stream = response.extensions_mut().remove::<Handover>().and_then(|handover| handover.0.lock().take());
     if let (Some(stream), Some(ways)) = (stream, ways) {
-        let leave = leave.filter(|_| version == Version::HTTP_11).and_then(|leave| leave.lock().take());
+        let leave = leave.filter(|leave| version == Version::HTTP_11 && !leave.unsent.is_any());
+        let leave = leave.and_then(|leave| leave.sender.lock().take());
         match leave {
             Some(leave) => {
                 let head = response.into_parts().0;

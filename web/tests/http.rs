@@ -483,6 +483,50 @@ async fn a_half_closed_stream_is_closed() {
     closed.await.expect("the server closes its side");
 }
 
+/// Answers that were asked for in one go and are not read yet must not be cut short by the stream that follows them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_was_asked_for_behind_other_requests_comes_after_their_answers() {
+    const OTHERS: usize = 300;
+    let server = Server::open(&[]).await;
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut socket = socket.connect(server.address).await.unwrap();
+    let other = "GET /tailrace.js HTTP/1.1\r\nHost: x\r\n\r\n".repeat(OTHERS);
+    let all = format!("{other}GET {EVENTS} HTTP/1.1\r\nHost: x\r\n\r\n");
+    socket.write_all(all.as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let mut read = Vec::new();
+    let mut next = async |read: &mut Vec<u8>| {
+        let mut buffer = [0; 16 * 1024];
+        let count = tokio::time::timeout(Duration::from_secs(5), socket.read(&mut buffer)).await;
+        let count = count.expect("there is more").unwrap();
+        assert!(count > 0, "the connection is open");
+        read.extend_from_slice(&buffer[..count]);
+    };
+    for _ in 0..=OTHERS {
+        let end = loop {
+            if let Some(end) = read.windows(4).position(|four| four == b"\r\n\r\n") {
+                break end + 4;
+            }
+            next(&mut read).await;
+        };
+        let head = String::from_utf8(read.drain(..end).collect()).unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+        let Some((_, length)) = head.split_once("content-length: ") else {
+            assert!(head.contains("text/event-stream"), "{head}");
+            break;
+        };
+        let length: usize = length.split('\r').next().unwrap().parse().unwrap();
+        while read.len() < length {
+            next(&mut read).await;
+        }
+        read.drain(..length);
+    }
+    while !read.windows(4).any(|four| four == b"\nid:") {
+        next(&mut read).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn http_2_with_prior_knowledge_streams_and_has_no_connection_header() {
     use http_body_util::{BodyExt, Empty};

@@ -31,6 +31,8 @@ pub(super) struct Mail {
     /// Something changed for all streams.
     pub(super) world: bool,
     pub(super) stop: bool,
+    /// Whether the thread has ended. It never takes this one.
+    closed: bool,
 }
 
 pub(super) struct Inbox {
@@ -43,6 +45,23 @@ pub(super) struct Inbox {
 impl Inbox {
     pub(super) fn new(bell: mio::Waker) -> Arc<Inbox> {
         Arc::new(Inbox { mail: Mutex::default(), rung: AtomicBool::new(false), bell })
+    }
+
+    /// Takes no more arrivals from now on; gives those that nobody has taken.
+    pub(super) fn close(&self) -> Vec<Arrival> {
+        let mut mail = self.mail.lock();
+        mail.closed = true;
+        std::mem::take(&mut mail.arrivals)
+    }
+
+    /// Puts a stream in; gives it back where nobody would take it any more.
+    pub(super) fn arrive(&self, arrival: Arrival) -> Option<Arrival> {
+        let mut back = None;
+        self.post(|mail| match mail.closed {
+            true => back = Some(arrival),
+            false => mail.arrivals.push(arrival),
+        });
+        back
     }
 
     /// Puts something in, and wakes the thread if nobody has yet.

@@ -22,6 +22,7 @@ use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
 use crate::body::News;
 use crate::stream::Stream;
@@ -67,13 +68,19 @@ impl Writers {
         stream: Stream,
         place: OwnedSemaphorePermit,
     ) {
+        let world = self.news.world_at(Instant::now());
         let socket = match socket.into_std() {
             Ok(socket) => mio::net::TcpStream::from_std(socket),
-            Err(error) => return tracing::warn!(%error, "a stream's socket could not be taken over"),
+            Err(error) => {
+                tracing::warn!(%error, "a stream's socket could not be taken over");
+                return stream.closed(&world);
+            }
         };
         let arrival = Arrival { socket, head: head::encode(&head), stream, place };
         let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.inboxes.len();
-        self.inboxes[turn].post(|mail| mail.arrivals.push(arrival));
+        if let Some(late) = self.inboxes[turn].arrive(arrival) {
+            late.stream.closed(&world);
+        }
     }
 
     /// Tells the threads what changes for all streams. Never ends.

@@ -36,6 +36,10 @@ pub(super) struct Slot {
     pub(super) armed: Option<u64>,
     /// Whether it waits for history, so that news is of no use.
     pub(super) reads: bool,
+    /// Whether it is in the thread's lists of those that wait for history, have a turn, or have more to say.
+    pub(super) is_listed: bool,
+    pub(super) has_turn: bool,
+    pub(super) is_unheard: bool,
     pub(super) closed: bool,
 }
 
@@ -43,8 +47,8 @@ pub(super) struct Slot {
 #[allow(clippy::large_enum_variant)]
 enum Phase {
     Streams(Stream),
-    /// The last block is given, the end of the body is not. The client has until then to take it.
-    Ends(Instant),
+    /// The last block is given, and the end of the body with it. The client has until then to take it.
+    Ends(Stream, Instant),
     /// Everything has been written: the client reads it and closes, or has had its time.
     Lingers(Instant),
 }
@@ -92,14 +96,17 @@ impl Slot {
             serial,
             armed: None,
             reads: false,
+            is_listed: false,
+            has_turn: false,
+            is_unheard: false,
             closed: false,
         }
     }
 
     pub(super) fn stream(&self) -> Option<&Stream> {
         match &self.phase {
-            Phase::Streams(stream) => Some(stream),
-            Phase::Ends(_) | Phase::Lingers(_) => None,
+            Phase::Streams(stream) | Phase::Ends(stream, _) => Some(stream),
+            Phase::Lingers(_) => None,
         }
     }
 
@@ -109,7 +116,7 @@ impl Slot {
             // Nothing can be said before the socket takes what is left.
             Phase::Streams(_) if self.rest.is_some() => None,
             Phase::Streams(stream) => Some(stream.due()),
-            Phase::Ends(until) | Phase::Lingers(until) => Some(*until),
+            Phase::Ends(_, until) | Phase::Lingers(until) => Some(*until),
         }
     }
 
@@ -119,7 +126,8 @@ impl Slot {
         let Said::Block(block) = stream.turn(&hands.world, hands.lookaside) else { return Outcome::Over };
         let first = chunk::encode(head, &[block]);
         match self.send(first, hands) {
-            Ok(true) => self.serve(hands),
+            // What it has missed is read when it is its turn: thousands may arrive at once.
+            Ok(true) => Outcome::Again,
             Ok(false) => Outcome::Waits,
             Err(_) => Outcome::Over,
         }
@@ -128,9 +136,11 @@ impl Slot {
     /// Writes what there is, until there is nothing, the socket is full, or others should have their turn.
     pub(super) fn serve(&mut self, hands: &mut Hands<'_>) -> Outcome {
         match self.phase {
-            Phase::Ends(until) | Phase::Lingers(until) if hands.world.now >= until => return Outcome::Over,
+            Phase::Ends(_, until) | Phase::Lingers(until) if hands.world.now >= until => {
+                return Outcome::Over;
+            }
             Phase::Lingers(_) => return Outcome::Waits,
-            _ => {}
+            Phase::Streams(_) | Phase::Ends(..) => {}
         }
         match self.flush(hands) {
             Ok(true) => {}
@@ -138,20 +148,19 @@ impl Slot {
             Err(_) => return Outcome::Over,
         }
         for _ in 0..TURNS {
-            let Phase::Streams(stream) = &mut self.phase else { return self.end(hands) };
+            // Everything of it has been written.
+            let Phase::Streams(stream) = &mut self.phase else { return self.linger(hands.world.now) };
             let before = hands.lookaside.kept();
             let (bytes, more) = match stream.turn(&hands.world, hands.lookaside) {
                 Said::Nothing => return self.wanted(),
-                Said::Ended => {
-                    self.phase = Phase::Ends(hands.world.now + LAST_WORD);
-                    continue;
+                Said::Ended => return Outcome::Over,
+                Said::Block(block) if stream.is_ended() => {
+                    let last =
+                        [chunk::encode(&[], &[block]), Bytes::from_static(chunk::LAST)].concat().into();
+                    self.end(hands.world.now + LAST_WORD);
+                    (last, true)
                 }
-                Said::Block(block) => {
-                    if stream.is_ended() {
-                        self.phase = Phase::Ends(hands.world.now + LAST_WORD);
-                    }
-                    (chunk::encode(&[], &[block]), true)
-                }
+                Said::Block(block) => (chunk::encode(&[], &[block]), true),
                 Said::Repeated => (hands.chunk.clone(), false),
                 Said::Frames(frames) => {
                     let bytes = chunk::encode(&[], &frames);
@@ -171,6 +180,13 @@ impl Slot {
         Outcome::Again
     }
 
+    fn end(&mut self, until: Instant) {
+        self.phase = match std::mem::replace(&mut self.phase, Phase::Lingers(until)) {
+            Phase::Streams(stream) => Phase::Ends(stream, until),
+            other => other,
+        };
+    }
+
     fn wanted(&self) -> Outcome {
         match self.stream() {
             Some(stream) if !stream.waits_for_its_pace() => match stream.subscription.wanted() {
@@ -183,16 +199,8 @@ impl Slot {
         }
     }
 
-    /// Ends the response and this direction. Closed at once, with bytes of the client's unread, the socket would be reset,
-    /// and the last block lost.
-    fn end(&mut self, hands: &mut Hands<'_>) -> Outcome {
-        match self.send(Bytes::from_static(chunk::LAST), hands) {
-            Ok(true) => self.linger(hands.world.now),
-            Ok(false) => Outcome::Waits,
-            Err(_) => Outcome::Over,
-        }
-    }
-
+    /// Ends this direction, and gives the stream's place back. Closed at once, with bytes of the client's unread, the socket
+    /// would be reset, and the last block lost.
     fn linger(&mut self, now: Instant) -> Outcome {
         if self.socket.shutdown(Shutdown::Write).is_err() {
             return Outcome::Over;

@@ -38,10 +38,10 @@ pub(super) struct Thread {
     by_view: HashMap<usize, usize>,
     /// Groups with news, in the order of their turns.
     queue: VecDeque<usize>,
-    /// Streams that have more to do at once, and those that have more to say.
-    again: Vec<(usize, u32)>,
-    unheard: Vec<(usize, u32)>,
-    /// Streams that wait for history.
+    /// Streams that have more to do at once, and those that have more to say; each is in a list once.
+    again: VecDeque<(usize, u32)>,
+    unheard: VecDeque<(usize, u32)>,
+    /// Streams that wait for history, each once.
     reading: Vec<(usize, u32)>,
     wheel: Wheel,
     serial: u32,
@@ -71,8 +71,8 @@ impl Thread {
             groups: Slab::new(),
             by_view: HashMap::new(),
             queue: VecDeque::new(),
-            again: Vec::new(),
-            unheard: Vec::new(),
+            again: VecDeque::new(),
+            unheard: VecDeque::new(),
             reading: Vec::new(),
             wheel: Wheel::new(now),
             serial: 0,
@@ -99,21 +99,23 @@ impl Thread {
                 tracing::error!(%error, "sockets cannot be polled");
             }
             self.now = Instant::now();
-            (self.status, self.phase) = (*self.news.status.borrow(), *self.news.phase.borrow());
-            for event in &events {
-                self.socket_event(event);
-            }
             self.inbox.take(&mut mail);
+            // After the box: what is in there of a change was put in after the change.
+            (self.status, self.phase) = (*self.news.status.borrow(), *self.news.phase.borrow());
             if mail.stop {
                 return self.stop(mail);
+            }
+            for event in &events {
+                self.socket_event(event);
             }
             self.read_mail(&mut mail);
             self.wheel.take_due(self.now, &mut due);
             for (tick, (key, serial)) in due.drain(..) {
                 self.tick(tick, key, serial);
             }
-            self.take_turns();
-            self.serve_groups();
+            let until = Instant::now() + SLICE;
+            self.take_turns(until);
+            self.serve_groups(until);
             self.rest();
         }
     }
@@ -150,15 +152,36 @@ impl Thread {
             self.queue_group(group);
         }
         if std::mem::take(&mut mail.history) {
-            for (key, serial) in std::mem::take(&mut self.reading) {
-                if self.is_there(key, serial) {
-                    self.serve(key);
-                }
-            }
+            self.look_at_reads();
         }
         if std::mem::take(&mut mail.world) {
             let all: Vec<usize> = self.slots.iter().map(|(key, _)| key).collect();
-            all.into_iter().for_each(|key| self.serve(key));
+            all.into_iter().for_each(|key| self.turn_later(key));
+        }
+    }
+
+    /// Has those streams served whose history has come; the others wait on.
+    fn look_at_reads(&mut self) {
+        for (key, serial) in std::mem::take(&mut self.reading) {
+            if !self.is_there(key, serial) {
+                continue;
+            }
+            let slot = &mut self.slots[key];
+            let still = slot.reads
+                && slot.stream().is_some_and(|stream| stream.subscription.wake_when_read(&self.history));
+            if still {
+                self.reading.push((key, serial));
+            } else {
+                slot.is_listed = false;
+                self.turn_later(key);
+            }
+        }
+    }
+
+    fn turn_later(&mut self, key: usize) {
+        let slot = &mut self.slots[key];
+        if !slot.closed && !std::mem::replace(&mut slot.has_turn, true) {
+            self.again.push_back((key, slot.serial));
         }
     }
 
@@ -208,8 +231,8 @@ impl Thread {
     }
 
     /// Serves the groups that have news, one part of a group after the other, for a while.
-    fn serve_groups(&mut self) {
-        let until = Instant::now() + SLICE;
+    fn serve_groups(&mut self, until: Instant) {
+        let until = until + SLICE;
         while let Some(key) = self.queue.pop_front() {
             self.serve_group(key);
             if Instant::now() >= until {
@@ -245,14 +268,22 @@ impl Thread {
         }
     }
 
-    fn take_turns(&mut self) {
-        for (key, serial) in std::mem::take(&mut self.again) {
+    /// Serves those that have more to do, in their order, for a while.
+    fn take_turns(&mut self, until: Instant) {
+        for _ in 0..self.again.len() {
+            let Some((key, serial)) = self.again.pop_front() else { break };
             if self.is_there(key, serial) {
+                self.slots[key].has_turn = false;
                 self.serve(key);
             }
+            if Instant::now() >= until {
+                break;
+            }
         }
-        for (key, serial) in std::mem::take(&mut self.unheard) {
+        for _ in 0..self.unheard.len() {
+            let Some((key, serial)) = self.unheard.pop_front() else { break };
             if self.is_there(key, serial) {
+                self.slots[key].is_unheard = false;
                 self.hear(key);
             }
         }
@@ -291,7 +322,7 @@ impl Thread {
         slot.reads = false;
         match outcome {
             Outcome::Over => self.close(key),
-            Outcome::Again => self.again.push((key, slot.serial)),
+            Outcome::Again => self.turn_later(key),
             Outcome::Waits => self.arm(key, None),
             Outcome::WaitsUntil(until) => self.arm(key, Some(until)),
             Outcome::Reads(until) => self.await_history(key, until),
@@ -303,10 +334,13 @@ impl Thread {
         let entry = (key, slot.serial);
         let waits = slot.stream().is_some_and(|stream| stream.subscription.wake_when_read(&self.history));
         if !waits {
-            return self.again.push(entry);
+            // It has come meanwhile. At the next tick: were it of no use, this would go round without a pause.
+            return self.arm(key, Some(self.now));
         }
         slot.reads = true;
-        self.reading.push(entry);
+        if !std::mem::replace(&mut slot.is_listed, true) {
+            self.reading.push(entry);
+        }
         self.arm(key, Some(until));
     }
 
@@ -329,7 +363,11 @@ impl Thread {
         }
         match slot.hear(&mut self.scratch) {
             Heard::Nothing => {}
-            Heard::More => self.unheard.push((key, slot.serial)),
+            Heard::More => {
+                if !std::mem::replace(&mut slot.is_unheard, true) {
+                    self.unheard.push_back((key, slot.serial));
+                }
+            }
             Heard::End => self.close(key),
         }
     }
@@ -366,6 +404,9 @@ impl Thread {
     }
 
     fn stop(mut self, mail: Mail) {
+        // What comes from now on is not taken.
+        let late = self.inbox.close();
+        late.iter().for_each(|arrival| arrival.stream.closed(&self.news.world_at(self.now)));
         let world = self.news.world_at(self.now);
         mail.arrivals.iter().for_each(|arrival| arrival.stream.closed(&world));
         let all: Vec<usize> = self.slots.iter().map(|(key, _)| key).collect();

@@ -38,6 +38,9 @@ impl Wheel {
     /// Takes what is due, with the tick for which it was put.
     pub(super) fn take_due(&mut self, now: Instant, out: &mut Vec<(u64, Entry)>) {
         let passed = (now.saturating_duration_since(self.start).as_millis() / TICK.as_millis()) as u64;
+        if self.entries == 0 {
+            self.now = self.now.max(passed + 1);
+        }
         while self.now <= passed {
             let slot = &mut self.slots[self.now as usize % TICKS];
             self.entries -= slot.len();
@@ -55,7 +58,7 @@ impl Wheel {
         }
         let next = (self.now..self.now + TICKS as u64)
             .find(|tick| !self.slots[*tick as usize % TICKS].is_empty())?;
-        let at = self.start + TICK * u32::try_from(next).unwrap_or(u32::MAX);
+        let at = self.start + Duration::from_millis(next * TICK.as_millis() as u64);
         Some(at.saturating_duration_since(now))
     }
 }
