@@ -1,5 +1,6 @@
 #![no_main]
 
+// Each target uses one of the checks.
 #[allow(dead_code)]
 #[path = "../checks.rs"]
 mod checks;

@@ -1,4 +1,5 @@
 //! What the end-to-end tests stand on: the real Kafka, the real binary, and an SSE client that shares no code with them.
+// Each test is a program of its own and uses a part of this.
 #![allow(dead_code, unreachable_pub)]
 
 pub mod bare;

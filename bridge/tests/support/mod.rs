@@ -1,4 +1,5 @@
 //! A pretended Kafka and a plain reader of SSE blocks, for tests of the core.
+// Each test is a program of its own and uses a part of this.
 #![allow(dead_code, unreachable_pub)]
 
 use std::collections::BTreeMap;

@@ -1,5 +1,6 @@
 //! A server over a core without Kafka, and a client that shares no code with the product: raw sockets, and a small
 //! parser of HTTP/1.1 and of event streams.
+// Each test is a program of its own and uses a part of this.
 #![allow(dead_code)]
 
 use std::collections::HashMap;
