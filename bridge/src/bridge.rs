@@ -482,7 +482,10 @@ fn frame_run(
         by_tenant.entry(&record.tenant).or_default().push(index);
     }
     for (tenant, indexes) in by_tenant {
-        for view in partition.views().of(tenant) {
+        let numbered = indexes.iter().map(|&index| (index, segment.record(index)));
+        let concerned = partition.views().concerned(tenant, numbered);
+        let some = concerned.some.iter().map(|(view, some)| (view, some));
+        for (view, indexes) in concerned.all.iter().map(|view| (view, &indexes)).chain(some) {
             view.frame(partition, indexes.iter().map(|&index| segment.record(index)));
         }
     }

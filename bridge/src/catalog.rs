@@ -1,14 +1,13 @@
 //! The topics and partitions that this replica knows, each with its log, its head and the views that read it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::partition_log::{Found, PartitionLog};
 use crate::position::{Fingerprint, Position, TopicId};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock};
-use crate::tenant::TenantId;
-use crate::view::View;
+use crate::view_index::ViewIndex;
 
 /// Confirmed positions remembered per partition.
 const MAX_CONFIRMED: usize = 64;
@@ -224,38 +223,5 @@ impl Partition {
 
     pub(crate) fn find(&self, offset: u64) -> Found {
         self.log.read().find(offset)
-    }
-}
-
-/// The views of a topic by tenant. Batches read it; views come and go under the bridge's structure lock.
-#[derive(Debug, Default)]
-pub(crate) struct ViewIndex(RwLock<HashMap<TenantId, Vec<Arc<View>>>>);
-
-impl ViewIndex {
-    pub(crate) fn insert(&self, view: &Arc<View>) {
-        self.0.write().entry(view.tenant().clone()).or_default().push(view.clone());
-    }
-
-    pub(crate) fn remove(&self, view: &Arc<View>) {
-        let mut index = self.0.write();
-        if let Some(views) = index.get_mut(view.tenant()) {
-            views.retain(|other| !Arc::ptr_eq(other, view));
-            if views.is_empty() {
-                index.remove(view.tenant());
-            }
-        }
-    }
-
-    /// The views of one tenant.
-    pub(crate) fn of(&self, tenant: &TenantId) -> Vec<Arc<View>> {
-        self.0.read().get(tenant).cloned().unwrap_or_default()
-    }
-
-    pub(crate) fn all(&self) -> Vec<Arc<View>> {
-        self.0.read().values().flatten().cloned().collect()
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.read().is_empty()
     }
 }

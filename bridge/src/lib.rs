@@ -59,6 +59,7 @@ mod sync;
 mod tenant;
 mod units;
 mod view;
+mod view_index;
 
 pub use bridge::{Bridge, BridgeConfig, SubscribeError, SubscribeRequest};
 pub use catalog::{Partition, Start, Topic};
