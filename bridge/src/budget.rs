@@ -12,9 +12,6 @@ const RINGS_EIGHTHS: usize = 1;
 const MAX_SEGMENT: usize = 1024 * 1024;
 const MIN_SEGMENT: usize = 16 * 1024;
 
-/// Bytes of frames that one view may keep.
-const MAX_RING: usize = 1024 * 1024;
-
 #[derive(Debug)]
 pub(crate) struct Budget {
     total: usize,
@@ -33,9 +30,9 @@ impl Budget {
         self.total / 8 * HISTORY_EIGHTHS
     }
 
-    /// Bytes of frames for one of so many views.
-    pub(crate) fn ring(&self, views: usize) -> usize {
-        (self.total / 8 * RINGS_EIGHTHS / views.max(1)).min(MAX_RING)
+    /// Bytes of frames for all views together.
+    pub(crate) fn rings(&self) -> usize {
+        self.total / 8 * RINGS_EIGHTHS
     }
 
     /// Bytes of a segment where so many partitions share the tail.

@@ -30,6 +30,8 @@ pub struct Topic {
     id: TopicId,
     fingerprint: Fingerprint,
     partitions: RwLock<Vec<Arc<Partition>>>,
+    /// How often a head has moved.
+    moves: Arc<AtomicU64>,
     views: Arc<ViewIndex>,
 }
 
@@ -40,6 +42,7 @@ impl Topic {
             id,
             fingerprint: Fingerprint::new(name, id),
             partitions: RwLock::new(Vec::new()),
+            moves: Arc::default(),
             views: Arc::default(),
         };
         topic.publish(topic.prepare(starts));
@@ -63,6 +66,11 @@ impl Topic {
 
     pub(crate) fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
+    }
+
+    /// How often the heads of its partitions have moved.
+    pub(crate) fn moves(&self) -> u64 {
+        self.moves.load(Ordering::Acquire)
     }
 
     pub(crate) fn views(&self) -> &ViewIndex {
@@ -94,6 +102,7 @@ pub struct Partition {
     /// Held for the whole of a batch: what must not meet a batch in flight takes it too.
     pub(crate) ingest: Mutex<Ingest>,
     head: Mutex<Position>,
+    moves: Arc<AtomicU64>,
     pub(crate) log: RwLock<PartitionLog>,
     log_start: AtomicU64,
     truncations: AtomicU32,
@@ -123,6 +132,7 @@ impl Partition {
             origin,
             ingest: Mutex::new(Ingest::default()),
             head: Mutex::new(origin),
+            moves: topic.moves.clone(),
             log: RwLock::new(PartitionLog::new(origin)),
             log_start: AtomicU64::new(start.log_start),
             truncations: AtomicU32::new(0),
@@ -186,6 +196,8 @@ impl Partition {
 
     pub(crate) fn set_head(&self, head: Position) {
         *self.head.lock() = head;
+        // After it: whoever sees this count sees the head.
+        self.moves.fetch_add(1, Ordering::AcqRel);
     }
 
     /// How often the log was cut back: what was confirmed before a cut must be confirmed anew.

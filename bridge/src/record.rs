@@ -131,6 +131,26 @@ pub(crate) fn put_varint(out: &mut Vec<u8>, mut number: u64) {
     out.push(number as u8);
 }
 
+/// How many bytes [`put_varint`] takes for a number.
+pub(crate) fn varint_len(number: u64) -> usize {
+    (u64::BITS - (number | 1).leading_zeros()).div_ceil(7) as usize
+}
+
+/// Writes a number over one of the same length; false, with nothing written, where its length is another.
+pub(crate) fn patch_varint(out: &mut [u8], mut number: u64) -> bool {
+    let Some((last, others)) =
+        out.split_last_mut().filter(|(_, others)| others.len() + 1 == varint_len(number))
+    else {
+        return false;
+    };
+    for byte in others {
+        *byte = number as u8 | 0x80;
+        number >>= 7;
+    }
+    *last = number as u8;
+    true
+}
+
 /// Takes a number that [`put_varint`] wrote. `None`: the bytes end, it is longer than it need be, or above 64 bits.
 pub(crate) fn take_varint(rest: &mut &[u8]) -> Option<u64> {
     let mut number = 0u64;

@@ -180,6 +180,7 @@ impl TenantViews {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::coverage::Coverages;
     use crate::envelope::Envelope;
     use crate::filter::Filter;
     use crate::record::{NewRecord, encode};
@@ -193,7 +194,7 @@ mod tests {
     fn view(keys: &[String], wheres: &[String]) -> Arc<View> {
         let filter = Filter::parse(&[], keys, wheres).unwrap();
         let key = ViewKey { tenant: tenant(), topics: None, filter, envelope: Envelope::None };
-        View::new(key, Arc::new(Shared::default()))
+        View::new(Arc::new(key), Arc::new(Shared::default()), Coverages::default().of(Vec::new()))
     }
 
     fn record<'a>(bytes: &'a mut Vec<u8>, key: &'a str, value: &'a str) -> RecordRef<'a> {
