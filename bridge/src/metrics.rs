@@ -53,8 +53,9 @@ pub(crate) fn count_gap(code: GapCode) {
 }
 
 pub(crate) fn count_replay_records(records: u64) {
+    static READ: LazyLock<Counter> = LazyLock::new(|| counter!("tailrace_replay_records_read_total"));
     if records > 0 {
-        counter!("tailrace_replay_records_read_total").increment(records);
+        READ.increment(records);
     }
 }
 

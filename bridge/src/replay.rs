@@ -21,8 +21,6 @@ use crate::tenant::TenantId;
 /// Records and segments that one partition contributes to a chunk at the most: a chunk is made without a pause.
 const LANE_RECORDS: usize = 256;
 const LANE_SEGMENTS: usize = 8;
-/// Bytes that all partitions together look ahead for one chunk.
-const CHUNK_BYTES: usize = 256 * 1024;
 /// A partition that is not there within this time is overtaken by the others.
 const OVERTAKE: Duration = Duration::from_millis(100);
 /// What the reading of one record, to confirm a position, is expected to bring.
@@ -56,6 +54,19 @@ struct Waiting {
     job: Arc<Job>,
     retry_at: Option<Instant>,
 }
+
+/// A record that a replay has come to.
+pub(crate) struct Replayed<'a> {
+    /// The positions after it, of which only its own partition's has moved since the record before.
+    pub(crate) vector: &'a Vector,
+    /// Which of the vector's parts that is in.
+    pub(crate) part: usize,
+    pub(crate) partition: &'a Partition,
+    pub(crate) record: RecordRef<'a>,
+}
+
+/// Takes the records of a chunk; `false` ends the chunk after the record.
+pub(crate) type Emit<'a> = dyn FnMut(Replayed<'_>) -> bool + 'a;
 
 /// What a chunk came to.
 #[derive(Debug)]
@@ -97,15 +108,15 @@ enum Confirmation {
 }
 
 impl Replay {
-    /// Makes one chunk: emits frames through `emit` until it says stop, and moves `vector` along.
-    ///
-    /// `emit` gets the vector after the record, the record and its partition; `false` ends the chunk after it.
+    /// Makes one chunk: emits records through `emit` until it says stop, and moves `vector` along. All partitions together
+    /// look about `look_ahead` bytes ahead.
     pub(crate) fn chunk(
         &mut self,
         context: &Context<'_>,
         vector: &mut Vector,
         target: &Vector,
-        emit: &mut dyn FnMut(&Vector, &Partition, &RecordRef<'_>) -> bool,
+        look_ahead: usize,
+        emit: &mut Emit<'_>,
     ) -> Chunk {
         self.forget_others(context.topics);
         let mut lanes = Vec::new();
@@ -137,7 +148,7 @@ impl Replay {
         if lanes.is_empty() {
             return if pending { Chunk::Waiting } else { Chunk::Done };
         }
-        self.fill_and_merge(context, vector, lanes, emit)
+        self.fill_and_merge(context, vector, lanes, look_ahead, emit)
     }
 
     /// Reads of partitions that have gone meanwhile are not waited for.
@@ -153,9 +164,10 @@ impl Replay {
         context: &Context<'_>,
         vector: &mut Vector,
         mut lanes: Vec<Lane>,
-        emit: &mut dyn FnMut(&Vector, &Partition, &RecordRef<'_>) -> bool,
+        look_ahead: usize,
+        emit: &mut Emit<'_>,
     ) -> Chunk {
-        let bytes = CHUNK_BYTES / lanes.len();
+        let bytes = look_ahead / lanes.len();
         let in_history = lanes.iter().filter(|lane| lane.is_in_history()).count();
         let (mut at_once, read_size) = context.history.read_size(in_history);
         for lane in &mut lanes {
@@ -387,12 +399,7 @@ impl Lane {
 
 /// Emits the matches of all lanes by timestamp, as long as no lane that may have an earlier one lacks matches
 /// (or those that do are overtaken).
-fn merge(
-    vector: &mut Vector,
-    lanes: &mut [Lane],
-    overtake: bool,
-    emit: &mut dyn FnMut(&Vector, &Partition, &RecordRef<'_>) -> bool,
-) -> bool {
+fn merge(vector: &mut Vector, lanes: &mut [Lane], overtake: bool, emit: &mut Emit<'_>) -> bool {
     let mut moved = false;
     while overtake || !lanes.iter().any(|lane| lane.found.is_empty() && lane.is_open() && !lane.must_wait) {
         let earliest = lanes
@@ -405,7 +412,8 @@ fn merge(
         vector.parts[lane.part].positions[lane.index] =
             Position { offset: record.offset + 1, epoch: record.epoch };
         moved = true;
-        if !emit(vector, &lane.partition, &record) {
+        let next = Replayed { vector, part: lane.part, partition: &lane.partition, record };
+        if !emit(next) {
             break;
         }
     }

@@ -11,20 +11,22 @@ use bytes::Bytes;
 use serde_json::json;
 
 use crate::bridge::Hold;
-use crate::catalog::Partition;
+use crate::event_id::RunningId;
 use crate::frame::{self, Control};
 use crate::lookaside::{Last, Lookaside};
 use crate::metrics;
 use crate::position::{Part, Vector};
 use crate::reconcile::{AtOrigin, Pending, Topics, deleted, reconcile, strangers};
-use crate::record::RecordRef;
-use crate::replay::{Chunk, Context, Replay};
+use crate::replay::{Chunk, Context, Replay, Replayed};
 use crate::ring::{Step, Taken};
 use crate::sabotage::{Sabotage, broken};
+use crate::sync::atomic::Ordering;
 use crate::view::{Ear, Live, Snapshot, gap_frame};
 
 /// Rounds of one call without a frame before the caller gets a chance to do something else.
 const MAX_ROUNDS: usize = 16;
+/// Bytes of one chunk of a replay, whatever the budget.
+const MAX_LOOK_AHEAD: usize = 256 * 1024;
 /// How often a subscription that is ahead of its view looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -476,26 +478,27 @@ impl Subscription {
         };
         let carried = self.rare.as_ref().map_or(&[][..], |rare| &rare.carried);
         let shared = &self.hold.inner.shared;
-        let mut id = String::new();
+        let minutes = shared.minutes.load(Ordering::Relaxed);
+        let mut id = RunningId::default();
         let before = self.vector.clone();
         let mut vector = Vector::clone(&self.vector);
-        let mut emit = |vector: &Vector, partition: &Partition, record: &RecordRef<'_>| {
-            id = match carried.is_empty() {
-                true => shared.encode_id(vector),
-                false => shared.encode_id(&with_carried(vector, carried)),
-            };
-            frame::record(
-                &mut out.bytes,
-                record,
-                partition.topic_name(),
-                partition.index(),
-                key.envelope,
-                &id,
-            );
+        let mut emit = |next: Replayed<'_>| {
+            let (partition, index) = (next.partition, next.partition.index());
+            if out.records > 0 {
+                id.advance(next.part, index as usize, next.vector.parts[next.part].positions[index as usize]);
+            } else if carried.is_empty() {
+                id.begin(minutes, next.vector);
+            } else {
+                id.begin(minutes, &with_carried(next.vector, carried));
+            }
+            let topic = partition.topic_name();
+            frame::record(&mut out.bytes, &next.record, topic, index, key.envelope, id.as_str());
             out.records += 1;
             out.records < budget.records && out.bytes.len() < budget.bytes
         };
-        let chunk = replaying.replay.chunk(&context, &mut vector, target, &mut emit);
+        // Partitions are seldom all equally busy: a half more than what goes out now.
+        let look_ahead = budget.bytes.min(MAX_LOOK_AHEAD) / 2 * 3;
+        let chunk = replaying.replay.chunk(&context, &mut vector, target, look_ahead, &mut emit);
         if out.records > 0 {
             self.left();
         }
