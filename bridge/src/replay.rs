@@ -43,10 +43,12 @@ pub(crate) struct Replay {
     waiting: HashMap<u64, Waiting>,
     /// Partitions whose log confirmed the position, with the number of truncations at that time.
     confirmed: HashMap<u64, u32>,
+    /// How many partitions had something for the last chunk: the others wait for Kafka.
+    fruitful: usize,
     /// Since when nothing moved, for want of a partition's records.
     stalled: Option<Instant>,
     /// Whether anything came from Kafka rather than from memory.
-    pub(crate) used_history: bool,
+    reading: Option<Arc<()>>,
 }
 
 #[derive(Debug)]
@@ -151,6 +153,11 @@ impl Replay {
         self.fill_and_merge(context, vector, lanes, look_ahead, emit)
     }
 
+    /// Whether anything came from Kafka rather than from memory.
+    pub(crate) fn used_history(&self) -> bool {
+        self.reading.is_some()
+    }
+
     /// Reads of partitions that have gone meanwhile are not waited for.
     fn forget_others(&mut self, topics: &Topics) {
         if !self.waiting.is_empty() {
@@ -167,23 +174,13 @@ impl Replay {
         look_ahead: usize,
         emit: &mut Emit<'_>,
     ) -> Chunk {
-        let bytes = look_ahead / lanes.len();
-        let in_history = lanes.iter().filter(|lane| lane.is_in_history()).count();
-        let (mut at_once, read_size) = context.history.read_size(in_history);
+        let bytes = look_ahead / self.fruitful.clamp(1, lanes.len());
         for lane in &mut lanes {
-            if lane.is_in_history() {
-                lane.must_wait = at_once == 0;
-                at_once = at_once.saturating_sub(1);
-            }
-            if lane.must_wait {
-                // What was read for it is kept in history; that it has come is no news any more.
-                self.poll(lane.partition.key(), Instant::now());
-                continue;
-            }
-            if let Some(gap) = self.fill(context, lane, bytes, read_size) {
+            if let Some(gap) = self.fill(context, lane, bytes) {
                 return Chunk::Gap(gap);
             }
         }
+        self.fruitful = lanes.iter().filter(|lane| !lane.found.is_empty()).count();
         let overtake = self.stalled.is_some_and(|since| since.elapsed() >= OVERTAKE);
         let mut moved = merge(vector, &mut lanes, overtake, emit);
         for lane in &lanes {
@@ -198,17 +195,13 @@ impl Replay {
             return Chunk::Moved;
         }
         self.stalled.get_or_insert_with(Instant::now);
+        // A place may be free by now, since scans also end by time.
+        context.history.dispatch();
         Chunk::Waiting
     }
 
     /// Looks for matching records from the lane's position on, in memory, then in what history has brought.
-    fn fill(
-        &mut self,
-        context: &Context<'_>,
-        lane: &mut Lane,
-        max_bytes: usize,
-        read_size: usize,
-    ) -> Option<Pending> {
+    fn fill(&mut self, context: &Context<'_>, lane: &mut Lane, max_bytes: usize) -> Option<Pending> {
         let mut bytes = 0;
         for _ in 0..LANE_SEGMENTS {
             if lane.scanned.offset >= lane.to.offset || lane.found.len() >= LANE_RECORDS || bytes >= max_bytes
@@ -220,12 +213,12 @@ impl Replay {
                 Found::AtEnd => break,
                 Found::Before => match context.history.find(&lane.partition, lane.scanned.offset) {
                     Some(segment) => {
-                        self.used_history = true;
+                        self.reading.get_or_insert_with(|| context.history.enter());
                         segment
                     }
                     // First what was found goes out: to look further would push out what it was found in.
                     None if !lane.found.is_empty() => break,
-                    None => return self.fetch(context, lane, read_size),
+                    None => return self.fetch(context, lane),
                 },
             };
             lane.scan(context, &segment, max_bytes, &mut bytes);
@@ -235,7 +228,7 @@ impl Replay {
     }
 
     /// Asks for history, or sees what became of what was asked for.
-    fn fetch(&mut self, context: &Context<'_>, lane: &mut Lane, read_size: usize) -> Option<Pending> {
+    fn fetch(&mut self, context: &Context<'_>, lane: &mut Lane) -> Option<Pending> {
         let now = Instant::now();
         let key = lane.partition.key();
         match self.poll(key, now) {
@@ -254,12 +247,15 @@ impl Replay {
                 };
                 // The epoch was confirmed when the replay began.
                 let from = Position { offset: lane.scanned.offset, epoch: -1 };
-                let job = context.history.request(context.tenant, &lane.partition, from, until, read_size);
+                let size = context.history.read_size();
+                let job = context.history.request(context.tenant, &lane.partition, from, until, size);
                 self.waiting.insert(key, Waiting { job, retry_at: None });
-                self.used_history = true;
+                self.reading.get_or_insert_with(|| context.history.enter());
             }
             Polled::Running => {}
         }
+        // Others are read first: what they bring need not wait for this one.
+        lane.must_wait = self.waiting.get(&key).is_some_and(|waiting| !waiting.job.has_begun());
         None
     }
 
@@ -385,10 +381,6 @@ impl Lane {
         metrics::count_replay_records(read);
         let end = segment.end();
         self.scanned = if end.offset >= self.to.offset { self.to } else { end };
-    }
-
-    fn is_in_history(&self) -> bool {
-        self.partition.oldest() > self.scanned.offset
     }
 
     /// Whether there may be more matches than those that were found.

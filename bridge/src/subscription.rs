@@ -515,7 +515,7 @@ impl Subscription {
                 return None;
             }
             if let State::Replaying(replaying) = &self.state {
-                let used_history = replaying.replay.used_history;
+                let used_history = replaying.replay.used_history();
                 if self.resumed && !self.synced {
                     metrics::count_resume(used_history);
                 }
