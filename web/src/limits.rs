@@ -67,6 +67,20 @@ impl Limits {
         }
     }
 
+    /// None at all.
+    #[cfg(test)]
+    pub(crate) fn none() -> Arc<Limits> {
+        Arc::new(Limits {
+            max_streams: usize::MAX,
+            max_per_tenant: usize::MAX,
+            max_per_address: usize::MAX,
+            open: Mutex::default(),
+            tenant_rate: None,
+            address_rate: None,
+            metrics: Arc::new(Metrics::new()),
+        })
+    }
+
     /// Open streams now.
     pub(crate) fn streams(&self) -> usize {
         self.open.lock().streams
@@ -207,15 +221,8 @@ mod tests {
     use super::*;
 
     fn limits(max_per_tenant: usize) -> Arc<Limits> {
-        Arc::new(Limits {
-            max_streams: 3,
-            max_per_tenant,
-            max_per_address: usize::MAX,
-            open: Mutex::default(),
-            tenant_rate: None,
-            address_rate: None,
-            metrics: Arc::new(Metrics::new()),
-        })
+        let none = Arc::into_inner(Limits::none()).unwrap();
+        Arc::new(Limits { max_streams: 3, max_per_tenant, ..none })
     }
 
     #[test]

@@ -10,6 +10,8 @@ mod group;
 mod head;
 mod inbox;
 mod slot;
+#[cfg(test)]
+mod tests;
 mod thread;
 mod turns;
 mod wheel;
@@ -23,10 +25,10 @@ use hyper::http::response;
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::body::News;
 use crate::moment::Moment;
+use crate::server::Seat;
 use crate::stream::{End, Stream};
 use inbox::{Arrival, Inbox};
 use thread::Thread;
@@ -66,13 +68,7 @@ impl Writers {
     }
 
     /// Takes a socket whose request has been read and whose answer has not begun. `head` opens the answer.
-    pub(crate) fn take(
-        &self,
-        socket: TcpStream,
-        head: response::Parts,
-        stream: Stream,
-        place: OwnedSemaphorePermit,
-    ) {
+    pub(crate) fn take(&self, socket: TcpStream, head: response::Parts, stream: Stream, seat: Seat) {
         let world = self.news.world_at(Moment::now());
         let socket = match socket.into_std() {
             Ok(socket) => mio::net::TcpStream::from_std(socket),
@@ -81,7 +77,7 @@ impl Writers {
                 return stream.closed(End::Client, &world);
             }
         };
-        let arrival = Arrival { socket, head: head::encode(&head), stream, place };
+        let arrival = Arrival { socket, head: head::encode(&head), stream, seat };
         let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.inboxes.len();
         if let Some(late) = self.inboxes[turn].arrive(arrival) {
             late.stream.closed(End::Client, &world);
@@ -120,16 +116,5 @@ fn run(thread: Thread, runtime: &Handle) {
             "a writer thread panicked: the process ends, so that its streams come back elsewhere"
         );
         std::process::abort();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::slot::Slot;
-
-    #[test]
-    fn a_stream_that_waits_is_small() {
-        // Ten thousand of them are to stay below 2 MB, with the lists and the wheel that know them.
-        assert!(size_of::<Slot>() <= 200, "{}", size_of::<Slot>());
     }
 }

@@ -6,12 +6,12 @@ use std::net::Shutdown;
 use bytes::{Buf, Bytes};
 use mio::net::TcpStream;
 use tailrace_bridge::{Lookaside, Wanted};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Duration, Instant};
 
 use super::chunk::Chunks;
 use super::wheel::Tick;
 use crate::moment::Moment;
+use crate::server::Seat;
 use crate::stream::{End, Said, Stream, World};
 
 /// Turns of one stream before others have theirs.
@@ -33,7 +33,7 @@ pub(super) struct Slot {
     phase: Phase,
     /// What the socket did not take.
     rest: Option<Box<Rest>>,
-    _place: OwnedSemaphorePermit,
+    _seat: Seat,
     /// The tick for which it stands in the wheel.
     pub(super) armed: Option<Tick>,
     /// Whether it waits for history, so that news is of no use.
@@ -93,13 +93,7 @@ pub(super) struct Hands<'a> {
 }
 
 impl Slot {
-    pub(super) fn new(
-        socket: TcpStream,
-        stream: Stream,
-        place: OwnedSemaphorePermit,
-        group: u32,
-        serial: u32,
-    ) -> Slot {
+    pub(super) fn new(socket: TcpStream, stream: Stream, seat: Seat, group: u32, serial: u32) -> Slot {
         Slot {
             socket,
             group,
@@ -107,7 +101,7 @@ impl Slot {
             serial,
             phase: Phase::Streams(stream),
             rest: None,
-            _place: place,
+            _seat: seat,
             armed: None,
             reads: false,
             is_listed: false,

@@ -2,6 +2,8 @@
 //!
 //! A tick is a chain through one list of entries: what was crowded once holds no memory afterwards.
 
+use std::num::NonZeroU16;
+
 use tokio::time::Duration;
 
 use crate::moment::Moment;
@@ -16,9 +18,19 @@ const NONE: u32 = u32::MAX;
 /// A stream's key in the slab, and what tells it from others that had the key before.
 pub(super) type Entry = (u32, u32);
 
-/// A tick's place on the wheel. All that is put stands less than a turn ahead, so the place says which tick it is.
+/// A tick's place on the wheel, from 1 on. All that is put stands less than a turn ahead, so the place says which tick it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Tick(u16);
+pub(super) struct Tick(NonZeroU16);
+
+impl Tick {
+    fn at(tick: u64) -> Tick {
+        Tick(NonZeroU16::MIN.saturating_add((tick % TICKS) as u16))
+    }
+
+    fn place(self) -> usize {
+        usize::from(self.0.get() - 1)
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Wheel {
@@ -46,18 +58,17 @@ impl Wheel {
 
     /// The tick at which a deadline has passed, at the earliest the next one, at the latest one turn away.
     pub(super) fn tick_of(&self, deadline: Moment) -> Tick {
-        let tick = (deadline.millis() / TICK_MILLIS + 1).clamp(self.now, self.now + TICKS - 1);
-        Tick((tick % TICKS) as u16)
+        Tick::at((deadline.millis() / TICK_MILLIS + 1).clamp(self.now, self.now + TICKS - 1))
     }
 
     /// Whether the one tick comes before the other.
     pub(super) fn is_before(&self, one: Tick, other: Tick) -> bool {
-        let ahead = |tick: Tick| (u64::from(tick.0) + TICKS - self.now % TICKS) % TICKS;
+        let ahead = |tick: Tick| (tick.place() as u64 + TICKS - self.now % TICKS) % TICKS;
         ahead(one) < ahead(other)
     }
 
     pub(super) fn put(&mut self, tick: Tick, entry: Entry) {
-        let chain = &mut self.chains[usize::from(tick.0)];
+        let chain = &mut self.chains[tick.place()];
         let link = Link { entry, next: *chain };
         match self.links.get_mut(self.free as usize) {
             Some(free) => {
@@ -79,8 +90,8 @@ impl Wheel {
             self.now = self.now.max(passed + 1);
         }
         while self.now <= passed {
-            let tick = Tick((self.now % TICKS) as u16);
-            let mut at = std::mem::replace(&mut self.chains[usize::from(tick.0)], NONE);
+            let tick = Tick::at(self.now);
+            let mut at = std::mem::replace(&mut self.chains[tick.place()], NONE);
             while let Some(link) = self.links.get_mut(at as usize) {
                 out.push((tick, link.entry));
                 self.entries -= 1;
