@@ -130,6 +130,19 @@ impl Slot {
         }
     }
 
+    /// What it does where its view has something new.
+    pub(super) fn hears(&self) -> Hears {
+        // The socket will tell, or the end of the read.
+        if self.rest.is_some() || self.reads {
+            return Hears::Nothing;
+        }
+        match &self.phase {
+            Phase::Streams(stream) if stream.subscription.is_live() => Hears::News,
+            Phase::Streams(_) => Hears::Later,
+            Phase::Ends(_) | Phase::Lingers(_) => Hears::Nothing,
+        }
+    }
+
     /// Since when the socket has taken nothing, if there is something for it.
     pub(super) fn blocked(&self) -> Option<Moment> {
         self.rest.as_ref().map(|rest| rest.since)
@@ -276,6 +289,17 @@ impl Slot {
         }
         Heard::More
     }
+}
+
+/// Whether a stream takes part where its view has something new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hears {
+    /// At once.
+    News,
+    /// When it is its turn.
+    Later,
+    /// It waits for something else.
+    Nothing,
 }
 
 /// What a client had to say.

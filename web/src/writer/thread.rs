@@ -14,7 +14,7 @@ use tokio::time::{Duration, Instant};
 use super::chunk::Chunks;
 use super::group::Group;
 use super::inbox::{Arrival, GroupBell, HistoryBell, Inbox, Mail};
-use super::slot::{Hands, Heard, Outcome, Slot};
+use super::slot::{Hands, Heard, Hears, Outcome, Slot};
 use super::turns::Turns;
 use super::wheel::{Entry, Tick, Wheel};
 use crate::body::News;
@@ -271,8 +271,11 @@ impl Thread {
     fn serve_group(&mut self, key: usize) {
         for _ in 0..GROUP_TURN {
             let Some(stream) = self.groups.get_mut(key).and_then(Group::next) else { break };
-            if self.slots.get(stream).is_some_and(|slot| !slot.reads) {
-                self.serve(stream);
+            match self.slots.get(stream).map(Slot::hears) {
+                Some(Hears::News) => self.serve(stream),
+                // A replay takes its time: not that of those who are live.
+                Some(Hears::Later) => self.turn_later(stream),
+                Some(Hears::Nothing) | None => {}
             }
         }
         let Some(group) = self.groups.get_mut(key) else { return };
