@@ -29,7 +29,7 @@ pub(crate) struct Ingest {
     #[arg(long, value_enum, default_value_t = Rule::Header)]
     rule: Rule,
     /// Records that are there before anybody reads.
-    #[arg(long, default_value_t = 2_000_000, value_parser = clap::value_parser!(u64).range(1000..))]
+    #[arg(long, default_value_t = 3_000_000, value_parser = clap::value_parser!(u64).range(1000..))]
     records: u64,
     /// Read as they come, so many a second, rather than what is there.
     #[arg(long)]
@@ -71,7 +71,7 @@ pub(crate) struct Reader {
     topic: String,
     #[arg(long)]
     partitions: i32,
-    /// Reads from the first record, to so many; without it: from the end, for `seconds`.
+    /// Reads from the first record, of so many; without it: from the end, for `seconds`.
     #[arg(long)]
     records: Option<u64>,
     #[arg(long, default_value_t = 0)]
@@ -124,14 +124,19 @@ impl Meter {
     fn is_over(&mut self, records: u64) -> Result<bool> {
         let Some(first) = self.first else {
             ensure!(self.begun.elapsed() < START + CALM, "no record came within {START:?}");
-            let settled = self.reader.records.is_some() || self.begun.elapsed() >= CALM;
-            if records > 0 && settled {
+            let settled = match self.reader.records {
+                // Memory is full by then: from here on, what comes takes the place of what goes.
+                Some(all) => records >= all / 3,
+                None => records > 0 && self.begun.elapsed() >= CALM,
+            };
+            if settled {
                 self.first = Some(Sample::take(records));
             }
             return Ok(false);
         };
         let over = match self.reader.records {
-            Some(all) => records >= all,
+            // What is fetched ahead is as much as at the beginning.
+            Some(all) => records >= all / 6 * 5,
             None => first.at.elapsed() >= Duration::from_secs(self.reader.seconds),
         };
         if over {
@@ -172,7 +177,8 @@ pub(crate) fn run(ingest: &Ingest) -> Result<()> {
         }
         Some(rate) => {
             let pace = Pace { rate, burst: 1 };
-            let writer = records::Writer::start(bootstrap, &topic.name, ingest.partitions, ingest.rule, pace)?;
+            let writer =
+                records::Writer::start(bootstrap, &topic.name, ingest.partitions, ingest.rule, pace)?;
             let triples = triples(ingest, bootstrap, &topic.name);
             writer.end()?;
             triples?
@@ -211,7 +217,7 @@ fn measure(ingest: &Ingest, side: Side, bootstrap: &str, topic: &str) -> Result<
         None => command.args(["--records", &ingest.records.to_string()]),
         Some(_) => command.args(["--seconds", &ingest.seconds.to_string()]),
     };
-    if side == "ours" {
+    if side == "ours" && std::env::var_os("MALLOC_MMAP_THRESHOLD_").is_none() {
         // As src/memory.rs has it for the server.
         let memory = [("ARENA_MAX", "2"), ("MMAP_THRESHOLD_", "131072"), ("TRIM_THRESHOLD_", "1048576")];
         command.envs(memory.map(|(name, value)| (format!("MALLOC_{name}"), value)));

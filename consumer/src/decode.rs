@@ -2,12 +2,11 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tailrace_bridge::{EventTypeRule, NewRecord, RawRecord, TenantRules};
+use tailrace_bridge::{EventTypeRule, NewRecord, RawRecord, TenantNames, TenantRules};
 
 use crate::metrics;
 use crate::native::Message;
@@ -38,28 +37,27 @@ impl Decoder {
     }
 
     /// The records of messages of one topic, in their order; those of no tenant are left out.
-    pub(crate) fn batch<T>(
+    pub(crate) fn batch<'m, T>(
         &self,
         topic: &str,
-        messages: &[&Message],
+        messages: impl ExactSizeIterator<Item = &'m Message> + Clone,
+        names: &mut TenantNames,
         tell: Tell,
         take: impl FnOnce(&[NewRecord<'_>]) -> T,
     ) -> T {
         // All headers first, in one run of memory: records hold slices of it.
-        let mut headers = Vec::new();
-        let ranges: Vec<Range<usize>> = messages
-            .iter()
-            .map(|message| {
-                let start = headers.len();
-                message.headers(&mut headers);
-                start..headers.len()
-            })
-            .collect();
-        let records: Vec<NewRecord<'_>> = messages
-            .iter()
-            .zip(ranges)
-            .filter_map(|(message, range)| self.record(topic, message, &headers[range], tell))
-            .collect();
+        let mut headers = Vec::with_capacity(messages.len());
+        let mut ends = Vec::with_capacity(messages.len());
+        for message in messages.clone() {
+            message.headers(&mut headers);
+            ends.push(headers.len());
+        }
+        let mut records = Vec::with_capacity(messages.len());
+        let mut start = 0;
+        for (message, end) in messages.zip(ends) {
+            records.extend(self.record(topic, message, &headers[start..end], names, tell));
+            start = end;
+        }
         take(&records)
     }
 
@@ -68,10 +66,11 @@ impl Decoder {
         topic: &str,
         message: &'a Message,
         headers: &'a [(&'a str, Option<&'a [u8]>)],
+        names: &mut TenantNames,
         tell: Tell,
     ) -> Option<NewRecord<'a>> {
         let raw = RawRecord { key: message.key(), value: message.value(), headers };
-        let tenant = match self.rules.tenant_of(topic, &raw) {
+        let tenant = match self.rules.tenant_of(topic, &raw, names) {
             Ok(tenant) => tenant,
             Err(error) => {
                 if tell == Tell::Loudly {

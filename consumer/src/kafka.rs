@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tailrace_bridge::{Bridge, Source};
+use tailrace_bridge::{Bridge, Source, TenantNames};
 
 use crate::decode::Decoder;
 use crate::error::KafkaError;
@@ -90,6 +90,8 @@ impl Kafka {
             asks: self.asks.clone(),
             topics: Vec::new(),
             counters: HashMap::new(),
+            names: TenantNames::default(),
+            stored: Instant::now(),
             said: HashMap::new(),
             fenced: None,
         };

@@ -98,8 +98,13 @@ impl Consumer {
             let conf = sys::rd_kafka_conf_new();
             for (name, value) in properties {
                 let (name, value) = (CString::new(name)?, CString::new(value)?);
-                let set =
-                    sys::rd_kafka_conf_set(conf, name.as_ptr(), value.as_ptr(), text.as_mut_ptr(), ERROR_TEXT);
+                let set = sys::rd_kafka_conf_set(
+                    conf,
+                    name.as_ptr(),
+                    value.as_ptr(),
+                    text.as_mut_ptr(),
+                    ERROR_TEXT,
+                );
                 ensure!(set == sys::rd_kafka_conf_res_t::RD_KAFKA_CONF_OK, "{name:?} was not taken");
             }
             sys::rd_kafka_new(RDKafkaType::RD_KAFKA_CONSUMER, conf, text.as_mut_ptr(), ERROR_TEXT)
