@@ -43,6 +43,9 @@ pub(crate) struct Ingest {
     /// Partitions of the topic.
     #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(i32).range(1..))]
     partitions: i32,
+    /// A property of librdkafka for both sides, as NAME=VALUE.
+    #[arg(long = "property")]
+    properties: Vec<String>,
     /// A broker that is there, as HOST:PORT; without it one is started from --kafka-libs.
     #[arg(long)]
     bootstrap: Option<String>,
@@ -69,6 +72,8 @@ pub(crate) struct Reader {
     bootstrap: String,
     #[arg(long)]
     topic: String,
+    #[arg(long = "property")]
+    properties: Vec<String>,
     #[arg(long)]
     partitions: i32,
     /// Reads from the first record, of so many; without it: from the end, for `seconds`.
@@ -113,6 +118,12 @@ struct Meter {
     reader: Reader,
     begun: Instant,
     first: Option<Sample>,
+}
+
+impl Reader {
+    fn properties(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.properties.iter().filter_map(|property| property.split_once('='))
+    }
 }
 
 impl Meter {
@@ -213,6 +224,9 @@ fn measure(ingest: &Ingest, side: Side, bootstrap: &str, topic: &str) -> Result<
     let (side, rule) = (name_of(side), name_of(ingest.rule));
     command.args(["ingest-reader", "--side", &side, "--rule", &rule, "--bootstrap", bootstrap]);
     command.args(["--topic", topic, "--partitions", &ingest.partitions.to_string()]);
+    for property in &ingest.properties {
+        command.args(["--property", property]);
+    }
     match ingest.rate {
         None => command.args(["--records", &ingest.records.to_string()]),
         Some(_) => command.args(["--seconds", &ingest.seconds.to_string()]),

@@ -217,3 +217,76 @@ impl PartitionLog {
         Some((oldest, newest))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::budget::Budget;
+    use crate::tenant::TenantId;
+
+    const SEGMENT: usize = 16 * 1024;
+
+    fn append(log: &mut PartitionLog, budget: &Budget, records: u64) {
+        let tenant = TenantId::new("acme").unwrap();
+        for _ in 0..records {
+            let offset = log.end().offset;
+            let record = NewRecord {
+                offset,
+                epoch: 1,
+                timestamp: offset as i64,
+                key: None,
+                value: Some(&[b'x'; 200]),
+                headers: &[],
+                tenant: tenant.clone(),
+                event_type: None,
+            };
+            let end = Position { offset: offset + 1, epoch: 1 };
+            let (_, growth) = log.append(&[record], end, SEGMENT, |room| budget.next_segment(room));
+            budget.charge(growth);
+        }
+    }
+
+    fn memory(log: &PartitionLog) -> usize {
+        log.segments.iter().map(|stored| stored.segment.size()).sum()
+    }
+
+    #[test]
+    fn a_segment_after_a_full_one_lies_in_the_memory_of_the_evicted_one() {
+        let (mut log, budget) = (PartitionLog::new(Position { offset: 0, epoch: -1 }), Budget::new(1 << 20));
+        append(&mut log, &budget, 1000);
+        let (evicted, freed) = log.evict_front().unwrap();
+        let (records, at) = (evicted.len(), evicted.record(0).value.unwrap().as_ptr());
+        assert_eq!(freed, evicted.size());
+        budget.evicted(evicted);
+        let segments = log.segments.len();
+        while log.segments.len() == segments {
+            append(&mut log, &budget, 1);
+        }
+        let newest = &log.segments.back().unwrap().segment;
+        assert_eq!(newest.record(0).value.unwrap().as_ptr(), at);
+        append(&mut log, &budget, records as u64 - 1);
+        let newest = &log.segments.back().unwrap().segment;
+        assert_eq!((newest.len(), newest.record(0).value.unwrap().as_ptr()), (records, at));
+        assert_eq!(newest.record(records as u32 - 1).value, Some(&[b'x'; 200][..]));
+    }
+
+    #[test]
+    fn the_budget_is_charged_with_memory_that_is_not_used_yet() {
+        let (mut log, budget) = (PartitionLog::new(Position { offset: 0, epoch: -1 }), Budget::new(1 << 20));
+        for _ in 0..300 {
+            append(&mut log, &budget, 1);
+            assert_eq!(budget.tail_used(), memory(&log));
+        }
+    }
+
+    #[test]
+    fn memory_that_a_reader_holds_is_not_written_again() {
+        let (mut log, budget) = (PartitionLog::new(Position { offset: 0, epoch: -1 }), Budget::new(1 << 20));
+        append(&mut log, &budget, 200);
+        let (held, _) = log.evict_front().unwrap();
+        budget.evicted(held.clone());
+        append(&mut log, &budget, 200);
+        let offsets: Vec<u64> = (0..held.len() as u32).map(|index| held.record(index).offset).collect();
+        assert_eq!(offsets, (0..held.len() as u64).collect::<Vec<_>>());
+    }
+}

@@ -42,7 +42,7 @@ pub(crate) struct Spare {
 }
 
 impl Room {
-    /// A little more, for records that are not all of one size.
+    /// More by a 32nd, for records that are not all of one size.
     fn and_some(self) -> Room {
         Room { bytes: self.bytes + self.bytes / 32, entries: self.entries + self.entries / 32 }
     }
@@ -51,8 +51,9 @@ impl Room {
 impl Spare {
     /// Whether it has the room, and little more.
     pub(crate) fn fits(&self, room: Room) -> bool {
-        let fits = |capacity: usize, wanted: usize| (wanted..=wanted + wanted / 2).contains(&capacity);
-        fits(self.bytes.capacity(), room.bytes) && self.entries.capacity() >= room.entries
+        let least = room.bytes + room.bytes / 64;
+        let fits = (least..=least + least / 2).contains(&self.bytes.capacity());
+        fits && self.entries.capacity() >= room.entries
     }
 }
 
@@ -145,9 +146,10 @@ impl Segment {
 
     /// Returns capacity that no record will use any more, unless it is too little to be worth it.
     pub(crate) fn seal(&mut self) {
-        if self.bytes.len() < self.bytes.capacity() - self.bytes.capacity() / 8 {
-            self.bytes.shrink_to_fit();
-            self.entries.shrink_to_fit();
+        let room = self.room().and_some();
+        if room.bytes < self.bytes.capacity() - self.bytes.capacity() / 8 {
+            self.bytes.shrink_to(room.bytes);
+            self.entries.shrink_to(room.entries);
         }
         self.tenants.values_mut().for_each(Vec::shrink_to_fit);
     }

@@ -555,6 +555,26 @@ mod tests {
     }
 
     #[test]
+    fn names_that_meet_in_one_slot_are_told_apart() {
+        let mut names = TenantNames::default();
+        for round in 0..2 {
+            for number in 0..3 * MAX_NAMES {
+                let name = format!("tenant-{number}");
+                let found = names.tenant(name.as_bytes()).unwrap();
+                assert_eq!((found.as_str(), &found), (&*name, &tenant(&name)), "round {round}");
+            }
+        }
+        assert!(names.tenant(b"*").is_err() && names.tenant(b"a\xff").is_err());
+    }
+
+    #[test]
+    fn a_name_that_came_before_is_not_copied() {
+        let mut names = TenantNames::default();
+        let (first, second) = (names.tenant(b"acme").unwrap(), names.tenant(b"acme").unwrap());
+        assert!(Arc::ptr_eq(&first.name, &second.name));
+    }
+
+    #[test]
     fn every_rule_finds_its_tenant() {
         assert_eq!(routed("none", "orders", &RECORD), "default");
         assert_eq!(routed("header:tenant", "orders", &RECORD), "globex");

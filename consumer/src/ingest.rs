@@ -6,9 +6,9 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::time::{Duration, Instant};
 
 use ::metrics::Counter;
-use tailrace_bridge::{Bridge, GapCode, Partition, Position, TenantNames};
+use tailrace_bridge::{Bridge, GapCode, Partition, Position};
 
-use crate::decode::{Decoder, Tell};
+use crate::decode::{Decoder, Scratch, Tell};
 use crate::error::KafkaError;
 use crate::group::{Assignment, Group};
 use crate::metrics;
@@ -59,7 +59,7 @@ pub(crate) struct Ingest {
     pub(crate) asks: Sender<Ask>,
     pub(crate) topics: Vec<String>,
     pub(crate) counters: HashMap<String, Counter>,
-    pub(crate) names: TenantNames,
+    pub(crate) scratch: Scratch,
     /// When offsets were last stored.
     pub(crate) stored: Instant,
     pub(crate) said: HashMap<(String, i32), Instant>,
@@ -224,8 +224,8 @@ impl Ingest {
     fn take_records(&mut self, topic: &str, partition: &Partition, messages: &[Message]) {
         let Some(last) = messages.last() else { return };
         let end = Position { offset: last.offset() + 1, epoch: last.leader_epoch() };
-        let (bridge, names) = (&self.bridge, &mut self.names);
-        self.decoder.batch(topic, messages.iter(), names, Tell::Loudly, |records| {
+        let (bridge, scratch) = (&self.bridge, &mut self.scratch);
+        self.decoder.batch(topic, messages.iter(), scratch, Tell::Loudly, |records| {
             bridge.append(partition, records, end);
         });
         self.count(topic, messages.len() as u64);

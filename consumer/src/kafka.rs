@@ -8,9 +8,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tailrace_bridge::{Bridge, Source, TenantNames};
+use tailrace_bridge::{Bridge, Source};
 
-use crate::decode::Decoder;
+use crate::decode::{Decoder, Scratch};
 use crate::error::KafkaError;
 use crate::group::Assignment;
 use crate::history::Readers;
@@ -90,7 +90,7 @@ impl Kafka {
             asks: self.asks.clone(),
             topics: Vec::new(),
             counters: HashMap::new(),
-            names: TenantNames::default(),
+            scratch: Scratch::default(),
             stored: Instant::now(),
             said: HashMap::new(),
             fenced: None,

@@ -77,7 +77,6 @@ unsafe fn look(message: *mut sys::rd_kafka_message_t, rule: Rule, pointer: &soni
 impl Consumer {
     fn new(reader: &Reader) -> Result<Consumer> {
         let kib = (PREFETCH / 1024).to_string();
-        let fetch = (PREFETCH / 4).to_string();
         let group = format!("tailrace-ingest-bare-{}", std::process::id());
         let properties = [
             ("bootstrap.servers", reader.bootstrap.as_str()),
@@ -87,7 +86,7 @@ impl Consumer {
             ("fetch.min.bytes", "1"),
             ("fetch.wait.max.ms", "100"),
             ("queued.max.messages.kbytes", &kib),
-            ("fetch.max.bytes", &fetch),
+            ("fetch.max.bytes", "1048576"),
             ("enable.partition.eof", "true"),
             ("enable.auto.commit", "false"),
             ("enable.auto.offset.store", "false"),
@@ -96,7 +95,7 @@ impl Consumer {
         // SAFETY: the strings end with NUL and are copied; on success the handle owns the conf.
         let rk = unsafe {
             let conf = sys::rd_kafka_conf_new();
-            for (name, value) in properties {
+            for (name, value) in properties.into_iter().chain(reader.properties()) {
                 let (name, value) = (CString::new(name)?, CString::new(value)?);
                 let set = sys::rd_kafka_conf_set(
                     conf,

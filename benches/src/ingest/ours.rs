@@ -47,8 +47,10 @@ fn settings(reader: &Reader) -> Result<KafkaSettings> {
         Rule::Json => "json:/tenant",
     };
     let rules = rule.parse().map_err(|why: String| anyhow!(why))?;
+    let own = [("bootstrap.servers", reader.bootstrap.as_str())].into_iter();
+    let properties = own.chain(reader.properties());
     Ok(KafkaSettings {
-        properties: vec![("bootstrap.servers".to_owned(), reader.bootstrap.clone())],
+        properties: properties.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         topics: reader.topic.parse().map_err(|why| anyhow!("{why}"))?,
         rules: Arc::new(rules),
         event_type: EventTypeRule::default(),
