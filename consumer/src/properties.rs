@@ -6,9 +6,8 @@ type Properties = Vec<(String, String)>;
 
 /// Bounds of `queued.max.messages.kbytes`.
 const QUEUE_KIB: (usize, usize) = (64, 2_097_151);
-/// One fetch's answer, in bytes. It comes on top of what is queued, and its records are looked at one after the other while
-/// the next answer is on its way: the smaller, the more of it is still in the processor's cache.
-const FETCH: usize = 1 << 20;
+/// Bounds of one fetch's answer, in bytes. It comes on top of what is queued, so it is a part of the prefetch.
+const FETCH: (usize, usize) = (1 << 20, 50 << 20);
 /// What a reader of history may hold ahead, in KiB, and ask for at once, in bytes. There are only a few readers.
 const READER_QUEUE_KIB: usize = 512;
 const READER_FETCH: usize = 256 << 10;
@@ -72,7 +71,7 @@ pub(crate) fn member(settings: &KafkaSettings, mock: bool) -> Properties {
     let kib = (settings.prefetch / 1024).clamp(QUEUE_KIB.0, QUEUE_KIB.1);
     push(&mut properties, "queued.max.messages.kbytes", kib);
     if !has(settings, "message.max.bytes") {
-        push(&mut properties, "fetch.max.bytes", FETCH);
+        push(&mut properties, "fetch.max.bytes", (settings.prefetch / 4).clamp(FETCH.0, FETCH.1));
     }
     properties.extend(settings.properties.iter().cloned());
     extend(&mut properties, &MEMBER_OWNED);

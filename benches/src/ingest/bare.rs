@@ -77,6 +77,7 @@ unsafe fn look(message: *mut sys::rd_kafka_message_t, rule: Rule, pointer: &soni
 impl Consumer {
     fn new(reader: &Reader) -> Result<Consumer> {
         let kib = (PREFETCH / 1024).to_string();
+        let fetch = (PREFETCH / 4).to_string();
         let group = format!("tailrace-ingest-bare-{}", std::process::id());
         let properties = [
             ("bootstrap.servers", reader.bootstrap.as_str()),
@@ -86,7 +87,7 @@ impl Consumer {
             ("fetch.min.bytes", "1"),
             ("fetch.wait.max.ms", "100"),
             ("queued.max.messages.kbytes", &kib),
-            ("fetch.max.bytes", "1048576"),
+            ("fetch.max.bytes", &fetch),
             ("enable.partition.eof", "true"),
             ("enable.auto.commit", "false"),
             ("enable.auto.offset.store", "false"),
