@@ -245,8 +245,8 @@ impl Bridge {
         if broken(Sabotage::HeadBeforeFrames) {
             partition.set_head(end);
         }
-        let birth = || self.inner.budget.next_birth();
-        let (runs, growth) = partition.log.write().append(records, end, segment_size, birth);
+        let open = |room| self.inner.budget.next_segment(room);
+        let (runs, growth) = partition.log.write().append(records, end, segment_size, open);
         let mut rest = records;
         for (segment, run) in &runs {
             let (these, others) = rest.split_at(run.len());
@@ -418,8 +418,9 @@ impl Inner {
         while self.budget.is_over() {
             let born = partitions.iter().filter_map(|p| Some((p.log.read().front_born()?, p)));
             let Some((_, oldest)) = born.min_by_key(|(born, _)| *born) else { return };
-            let freed = oldest.log.write().evict_front();
+            let Some((segment, freed)) = oldest.log.write().evict_front() else { return };
             self.budget.charge(-(freed as isize));
+            self.budget.evicted(segment);
         }
     }
 

@@ -81,6 +81,6 @@ pub use sabotage::{Sabotage, sabotage};
 pub use segment::{Segment, SegmentBuilder};
 pub use start::From;
 pub use subscription::{Budget, Next, Subscription, Wanted};
-pub use tenant::{EventTypeRule, TenantId, TenantRules, Unroutable};
+pub use tenant::{EventTypeRule, TenantId, TenantNames, TenantRules, Unroutable};
 pub use units::{ByteSize, Rate, Span};
 pub use view::Ear;
