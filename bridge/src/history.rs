@@ -420,8 +420,13 @@ impl State {
 
     /// The next job: one that goes on first, else one of the tenant whose turn it is.
     fn take_next(&mut self, scans: usize, now: Instant) -> Option<Arc<Job>> {
-        if let Some(job) = self.next.pop_front() {
-            return Some(job);
+        while let Some(job) = self.next.pop_front() {
+            if self.is_wanted(&job) {
+                return Some(job);
+            }
+            if let Some(scan) = self.scan_of(job.key.0) {
+                scan.reads = false;
+            }
         }
         if self.scans.len() >= scans {
             return None;
@@ -433,20 +438,36 @@ impl State {
         Some(job)
     }
 
+    /// Whether somebody still waits for the job, which is in no queue any more: else it is forgotten.
+    fn is_wanted(&mut self, job: &Arc<Job>) -> bool {
+        // The caller has one, the list of jobs another.
+        let is_wanted = Arc::strong_count(job) > 2;
+        if !is_wanted {
+            self.jobs.remove(&job.key);
+        }
+        is_wanted
+    }
+
     /// Of the tenant whose turn it is, the job that most wait for, or for long; then it is another tenant's turn.
     fn next_turn(&mut self, now: Instant) -> Option<Arc<Job>> {
-        let tenant = self.turns.pop_front()?;
-        let queue = self.waiting.get_mut(&tenant)?;
-        let weight = |job: &Arc<Job>| Arc::strong_count(job) as u64 + now.duration_since(job.asked).as_secs();
-        // The first of those that weigh the same.
-        let (at, _) = queue.iter().enumerate().rev().max_by_key(|(_, job)| weight(job))?;
-        let job = queue.remove(at);
-        if queue.is_empty() {
-            self.waiting.remove(&tenant);
-        } else {
-            self.turns.push_back(tenant);
+        while let Some(tenant) = self.turns.pop_front() {
+            let queue = self.waiting.get_mut(&tenant)?;
+            let weight =
+                |job: &Arc<Job>| Arc::strong_count(job) as u64 + now.duration_since(job.asked).as_secs();
+            // The first of those that weigh the same.
+            let heaviest = queue.iter().enumerate().rev().max_by_key(|(_, job)| weight(job));
+            let job = heaviest.map(|(at, _)| at).and_then(|at| queue.remove(at));
+            if queue.is_empty() {
+                self.waiting.remove(&tenant);
+            } else {
+                self.turns.push_back(tenant);
+            }
+            match job {
+                Some(job) if self.is_wanted(&job) => return Some(job),
+                _ => {}
+            }
         }
-        job
+        None
     }
 
     /// A read has ended: its scan goes on after the segment, or is over.

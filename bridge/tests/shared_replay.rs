@@ -1,0 +1,116 @@
+//! Many clients that replay the same history, one coming after the other, with memory for a small part of it: what Kafka is
+//! asked for.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tailrace_bridge::*;
+
+const PARTITIONS: usize = 12;
+const VALUE: usize = 200;
+const RECORDS: u64 = 4_000;
+const CLIENTS: usize = 25;
+/// Memory for everything: an eighth of it holds history, a tenth of what is replayed.
+const MEMORY: usize = 8 << 20;
+/// Looks that all clients together have at their streams between two arrivals: a sixth of what one alone needs.
+const BETWEEN: usize = 40;
+
+/// A topic whose records need not be kept: each is known by its offset.
+#[derive(Clone, Default)]
+struct Kafka {
+    bytes: Arc<AtomicUsize>,
+}
+
+impl Source for Kafka {
+    fn read(&self, read: HistoryRead) -> BoxFuture<'static, Result<Segment, HistoryError>> {
+        let mut builder = SegmentBuilder::new(read.from);
+        let mut at = read.from;
+        while at < RECORDS.min(read.until) && builder.bytes() < read.max_bytes {
+            builder.push(&record(at));
+            at += 1;
+        }
+        self.bytes.fetch_add((at - read.from) as usize * VALUE, Ordering::Relaxed);
+        let segment = builder.finish(Position { offset: at, epoch: 0 });
+        async move { Ok(segment) }.boxed()
+    }
+
+    fn offsets_at(&self, _: &str, _: OffsetsAt) -> BoxFuture<'static, Result<Vec<u64>, HistoryError>> {
+        async { Ok(vec![0; PARTITIONS]) }.boxed()
+    }
+
+    fn refresh(&self) -> BoxFuture<'static, ()> {
+        async {}.boxed()
+    }
+}
+
+fn record(offset: u64) -> NewRecord<'static> {
+    NewRecord {
+        offset,
+        epoch: 0,
+        timestamp: offset as i64,
+        key: None,
+        value: Some(&[b'x'; VALUE]),
+        headers: &[],
+        tenant: TenantId::new("acme").unwrap(),
+        event_type: None,
+    }
+}
+
+fn bridge(kafka: &Kafka) -> Bridge {
+    let config = BridgeConfig {
+        memory: MEMORY,
+        rules: Arc::new("header:tenant".parse::<TenantRules>().unwrap()),
+        linger: std::time::Duration::ZERO,
+    };
+    let bridge = Bridge::new(config, Arc::new(kafka.clone()));
+    let start = Start { offset: RECORDS, epoch: 0, log_start: 0 };
+    bridge.add_topic("orders", TopicId([1; 16]), &[start; PARTITIONS]);
+    bridge
+}
+
+async fn subscribe(bridge: &Bridge) -> Subscription {
+    let request = SubscribeRequest {
+        tenant: TenantId::new("acme").unwrap(),
+        topics: Vec::new(),
+        filter: Filter::default(),
+        envelope: Envelope::None,
+        from: From::Earliest,
+        last_event_id: None,
+    };
+    bridge.subscribe(request).await.unwrap()
+}
+
+#[tokio::test]
+async fn twenty_five_staggered_replays_read_kafka_a_few_times() {
+    let kafka = Kafka::default();
+    let bridge = bridge(&kafka);
+    let mut streams = VecDeque::from([(subscribe(&bridge).await, 0)]);
+    let (mut came, mut ended, mut looks) = (1, 0, 0);
+    while ended < CLIENTS {
+        if came < CLIENTS && (looks >= came * BETWEEN || streams.is_empty()) {
+            streams.push_back((subscribe(&bridge).await, 0));
+            came += 1;
+        }
+        let Some((mut stream, mut got)) = streams.pop_front() else { continue };
+        match stream.next(Budget { records: 1000, bytes: 64 * 1024 }) {
+            Next::Frames { records, .. } => {
+                got += records;
+                looks += 1;
+            }
+            Next::Wait if stream.is_live() => {
+                assert_eq!(got as u64, RECORDS * PARTITIONS as u64);
+                ended += 1;
+                continue;
+            }
+            Next::Wait => tokio::task::yield_now().await,
+        }
+        streams.push_back((stream, got));
+    }
+    let once = RECORDS as usize * PARTITIONS * VALUE;
+    let times = kafka.bytes.load(Ordering::Relaxed) as f64 / once as f64;
+    println!("{times:.2} times what one client reads");
+    assert!(times <= 2.5, "{times:.2} times what one client reads");
+}
