@@ -38,7 +38,6 @@ pub(crate) struct Clients {
     address: SocketAddr,
     request: Box<dyn Fn(usize) -> String + Send>,
     clients: Vec<Client>,
-    events: Vec<epoll::Event>,
     buffer: Vec<u8>,
     /// What the first client reads, read by read, while that is wanted.
     capture: Option<Vec<Vec<u8>>>,
@@ -85,7 +84,6 @@ impl Clients {
             address,
             request: Box::new(request),
             clients: Vec::new(),
-            events: Vec::with_capacity(EVENTS),
             buffer: vec![0; BUFFER],
             capture: None,
             seen: Seen { deliveries: 0, bytes: 0, latencies: Histogram::new(), greeted: 0, synced: 0 },
@@ -109,13 +107,14 @@ impl Clients {
     /// Connects so many more, [`CONNECTS`] a second, and reads meanwhile.
     pub(crate) fn add(&mut self, count: usize) -> Result<()> {
         let (begin, old) = (Instant::now(), self.clients.len());
+        let mut events = Vec::with_capacity(EVENTS);
         while self.clients.len() < old + count {
             let due = (begin.elapsed().as_secs_f64() * f64::from(CONNECTS)) as usize + 1;
             for _ in self.clients.len()..old + due.min(count) {
                 let index = self.clients.len();
                 self.open().with_context(|| format!("connect client {index}"))?;
             }
-            self.round(Duration::from_millis(1))?;
+            self.round(&mut events, Duration::from_millis(1))?;
         }
         Ok(())
     }
@@ -157,6 +156,7 @@ impl Clients {
     /// Reads until `done` holds, at most for `limit`. Gives whether it holds.
     pub(crate) fn run_until(&mut self, limit: Duration, done: impl Fn(&Seen) -> bool) -> Result<bool> {
         let end = Instant::now() + limit;
+        let mut events = Vec::with_capacity(EVENTS);
         loop {
             let left = end.saturating_duration_since(Instant::now());
             if done(&self.seen) {
@@ -165,18 +165,20 @@ impl Clients {
             if left.is_zero() {
                 return Ok(false);
             }
-            self.round(left.min(LOOK))?;
+            self.round(&mut events, left.min(LOOK))?;
         }
     }
 
-    fn round(&mut self, wait: Duration) -> Result<()> {
+    /// Reads what is there, once from each socket that has news. The events are the kernel's to fill: they cannot move to
+    /// another thread with the clients.
+    fn round(&mut self, events: &mut Vec<epoll::Event>, wait: Duration) -> Result<()> {
         let timeout = Timespec { tv_sec: 0, tv_nsec: wait.subsec_nanos().into() };
-        self.events.clear();
-        match epoll::wait(&self.epoll, spare_capacity(&mut self.events), Some(&timeout)) {
+        events.clear();
+        match epoll::wait(&self.epoll, spare_capacity(events), Some(&timeout)) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error).context("wait for sockets"),
         }
-        for event in &self.events {
+        for event in events.drain(..) {
             let index = event.data.u64() as usize;
             let client = &mut self.clients[index];
             if client.phase == Phase::Connects {

@@ -4,6 +4,9 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
+/// Points that stand side by side.
+const COLUMNS: usize = 4;
+
 /// What one scenario found.
 pub(crate) struct Report {
     /// How often and how long, as in "5 triples of 4 s".
@@ -35,15 +38,16 @@ impl Point {
 
     /// One more sample of the figure of this name, which is shown with so many decimals.
     pub(crate) fn add(&mut self, name: &'static str, decimals: usize, sample: f64) {
-        self.insert(name, decimals, None, sample);
+        self.add_with(name, decimals, None, sample);
     }
 
     /// The same for a figure that must be at most `target`.
     pub(crate) fn add_target(&mut self, name: &'static str, decimals: usize, target: f64, sample: f64) {
-        self.insert(name, decimals, Some(target), sample);
+        self.add_with(name, decimals, Some(target), sample);
     }
 
-    fn insert(&mut self, name: &'static str, decimals: usize, target: Option<f64>, sample: f64) {
+    /// The same for one that may have a target under this condition only.
+    pub(crate) fn add_with(&mut self, name: &'static str, decimals: usize, target: Option<f64>, sample: f64) {
         match self.figures.iter_mut().find(|figure| figure.name == name) {
             Some(figure) => figure.samples.push(sample),
             None => self.figures.push(Figure { name, decimals, target, samples: vec![sample] }),
@@ -78,11 +82,13 @@ impl Figure {
 }
 
 impl Report {
-    /// Minimum, median and maximum in columns if there is one point; else a column for each point.
+    /// Minimum, median and maximum in columns if there is one point; a column for each of a few points, a row for each
+    /// of many.
     pub(crate) fn markdown(&self) -> String {
         match &self.points[..] {
             [point] => one(point),
-            points => several(points),
+            points if points.len() <= COLUMNS => across(points),
+            points => down(points),
         }
     }
 
@@ -105,23 +111,45 @@ fn one(point: &Point) -> String {
     out
 }
 
-fn several(points: &[Point]) -> String {
-    let names = points.iter().map(|point| format!(" {} |", point.name)).collect::<String>();
-    let mut out = format!("| median (min–max) |{names}\n| --- |{}\n", " ---: |".repeat(points.len()));
-    for figure in points.first().map(|point| &point.figures[..]).unwrap_or_default() {
-        let _ = write!(out, "| {} |", figure.label());
-        for point in points {
-            let found = point.figures.iter().find(|other| other.name == figure.name);
-            let _ = write!(out, " {} |", found.map_or("–".to_owned(), cell));
-        }
-        out.push('\n');
+fn across(points: &[Point]) -> String {
+    let mut out = head("median (min–max)", points.iter().map(|point| &point.name[..]));
+    for (row, figure) in figures(points).iter().enumerate() {
+        let cells =
+            points.iter().map(|point| format!(" {} |", point.figures.get(row).map_or("–".into(), cell)));
+        let _ = writeln!(out, "| {} |{}", figure.name, cells.collect::<String>());
     }
     out
 }
 
+fn down(points: &[Point]) -> String {
+    let mut out = head("median (min–max)", figures(points).iter().map(|figure| figure.name));
+    for point in points {
+        let cells = point.figures.iter().map(|figure| format!(" {} |", cell(figure)));
+        let _ = writeln!(out, "| {} |{}", point.name, cells.collect::<String>());
+    }
+    out
+}
+
+/// All points have the same figures, in the same order.
+fn figures(points: &[Point]) -> &[Figure] {
+    points.first().map(|point| &point.figures[..]).unwrap_or_default()
+}
+
+fn head<'a>(corner: &str, names: impl Iterator<Item = &'a str>) -> String {
+    let (mut first, mut second) = (format!("| {corner} |"), String::from("| --- |"));
+    for name in names {
+        let _ = write!(first, " {name} |");
+        second.push_str(" ---: |");
+    }
+    format!("{first}\n{second}\n")
+}
+
 fn cell(figure: &Figure) -> String {
     let [min, median, max] = figure.spread().map(|value| figure.shown(value));
-    if min == max { median } else { format!("{median} ({min}–{max})") }
+    let spread = if min == max { String::new() } else { format!(" ({min}–{max})") };
+    let target = figure.target.map_or(String::new(), |target| format!("; target: at most {target}"));
+    let median = if target.is_empty() { median } else { format!("**{median}**") };
+    format!("{median}{spread}{target}")
 }
 
 /// Minimum, median and maximum; of an even number, the median lies between the two in the middle.

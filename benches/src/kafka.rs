@@ -27,7 +27,7 @@ pub(crate) struct Kafka {
 
 /// One that was started here. It ends before its directory goes: fields are dropped in this order.
 struct Own {
-    process: Ending,
+    _process: Ending,
     directory: TempDir,
     libs: Box<Path>,
     /// Port of its management beans.
@@ -56,17 +56,12 @@ impl Kafka {
         let process = Ending(process.context("start Kafka")?);
         let bootstrap = format!("127.0.0.1:{port}");
         answers(&bootstrap).with_context(|| read(&log))?;
-        Ok(Kafka { own: Some(Own { process, directory, libs: libs.into(), beans }), bootstrap })
+        Ok(Kafka { own: Some(Own { _process: process, directory, libs: libs.into(), beans }), bootstrap })
     }
 
     /// One that somebody else runs.
     pub(crate) fn given(bootstrap: &str) -> Kafka {
         Kafka { own: None, bootstrap: bootstrap.to_owned() }
-    }
-
-    /// Its process, if it was started here.
-    pub(crate) fn pid(&self) -> Option<u32> {
-        self.own.as_ref().map(|own| own.process.0.id())
     }
 
     /// Bytes that the broker has sent to consumers of a topic, by its own count; zero if it has sent none. `None` for

@@ -1,5 +1,6 @@
 //! Load for Tailrace, and what it costs: scenarios, each beside the least that it could cost.
 
+mod bare;
 mod clients;
 mod docs;
 mod figures;

@@ -52,6 +52,11 @@ fn kib(path: &str, name: &str) -> Result<u64> {
     Ok(number.parse::<u64>().with_context(|| format!("read {name} in {path}"))? * 1024)
 }
 
+/// How many files this process, and one that it starts, may have open.
+pub(crate) fn file_limit() -> usize {
+    getrlimit(Resource::Nofile).maximum.map_or(usize::MAX, |limit| limit as usize)
+}
+
 /// Lets this process, and those that it starts, open as many files as it may.
 pub(crate) fn raise_file_limit() -> Result<()> {
     let maximum = getrlimit(Resource::Nofile).maximum;

@@ -12,7 +12,7 @@ use crate::producer::{Flow, Producer, Topic};
 use crate::server::Server;
 
 /// Latencies count after this: a new producer connects first.
-const SETTLE: Duration = Duration::from_millis(500);
+pub(crate) const SETTLE: Duration = Duration::from_millis(500);
 
 /// For the last events to arrive.
 const LAST: Duration = Duration::from_secs(10);
@@ -36,6 +36,11 @@ pub(crate) struct Slice {
 impl Slice {
     pub(crate) fn cpu_us(&self) -> f64 {
         self.cpu.as_secs_f64() * 1e6 / self.deliveries as f64
+    }
+
+    /// CPU of the process, of one core.
+    pub(crate) fn cpu_share(&self) -> f64 {
+        self.cpu.as_secs_f64() / self.time.as_secs_f64()
     }
 
     pub(crate) fn deliveries_per_second(&self) -> f64 {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use serde_json::json;
 
@@ -58,11 +58,19 @@ pub(crate) fn run(suite: &Suite) -> Result<()> {
         None => Kafka::start(&suite.kafka_libs)?,
     };
     let stage = Stage::new(kafka, &program, suite.quick);
+    let mut failed = Vec::new();
     for (index, scenario) in chosen.iter().enumerate() {
         stage.begin(format!("{} of {}, {}", index + 1, chosen.len(), scenario.name()));
-        let report = scenario.run(&stage).with_context(|| format!("run {}", scenario.name()))?;
-        publish(suite, scenario.as_ref(), &machine, &report)?;
+        match scenario.run(&stage) {
+            Ok(report) => publish(suite, scenario.as_ref(), &machine, &report)?,
+            // The others are worth having even so.
+            Err(error) => {
+                stage.say(format!("failed: {error:#}"));
+                failed.push(scenario.name());
+            }
+        }
     }
+    ensure!(failed.is_empty(), "these scenarios failed: {}", failed.join(", "));
     Ok(())
 }
 

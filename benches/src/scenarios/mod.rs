@@ -1,6 +1,13 @@
 //! All scenarios, in the order in which they run and stand on the page.
 
 mod fanout;
+mod held;
+mod latency;
+mod linger;
+mod memory;
+mod replay;
+mod spread;
+mod storm;
 
 use crate::scenario::Scenario;
 
@@ -8,6 +15,15 @@ pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
     vec![
         Box::new(fanout::ONE),
         Box::new(fanout::BURSTS),
+        Box::new(memory::ONE_VIEW),
+        Box::new(memory::OWN_VIEWS),
+        Box::new(latency::Latency),
+        Box::new(linger::Linger),
+        Box::new(spread::TENANTS),
+        Box::new(spread::FILTERS),
+        Box::new(replay::Replay),
+        Box::new(storm::Storm),
+        Box::new(held::Held),
         // The way in (`crate::ingest`) and other servers (`crate::peers`) come here: a struct that implements
         // `Scenario` and calls their `run` with the stage's broker.
     ]
