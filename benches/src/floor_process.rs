@@ -7,6 +7,7 @@ use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::pace::Pace;
 use crate::process::Ending;
@@ -74,6 +75,14 @@ impl FloorProcess {
             To::Each(sockets) => (sockets, "each"),
         };
         self.tell(format!("send {rate} {burst} {} {sockets} {word}\n", time.as_millis()).as_bytes())
+    }
+
+    /// Whether it has sent everything.
+    pub(crate) fn has_sent(&self) -> Result<bool> {
+        // It says one number for each order, so that nothing is in the buffer before.
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let ready = poll(&mut [PollFd::new(self.said.get_ref(), PollFlags::IN)], Some(&now));
+        Ok(ready.context("look whether the floor has said something")? > 0)
     }
 
     /// Waits until it has sent everything. Gives how many events those were.

@@ -117,9 +117,15 @@ impl Producer {
         Ok(Producer { go_on, thread })
     }
 
+    /// Asks it to end, without waiting; whether it has.
+    pub(crate) fn stop(&self) -> bool {
+        self.go_on.store(false, Ordering::Relaxed);
+        self.thread.is_finished()
+    }
+
     /// Ends. Gives how many events were sent.
     pub(crate) fn end(self) -> Result<u64> {
-        self.go_on.store(false, Ordering::Relaxed);
+        self.stop();
         self.thread.join().map_err(|_| anyhow!("the producer's thread has panicked"))?
     }
 }

@@ -64,6 +64,8 @@ impl Server {
             ("TAILRACE_INSTANCE", topic),
             ("TAILRACE_MAX_STREAMS_PER_TENANT", "0"),
             ("TAILRACE_DRAIN_DELAY", "0s"),
+            // Clients do not answer to it here.
+            ("TAILRACE_DRAIN_TIMEOUT", "500ms"),
         ]);
         command.envs(settings.iter().copied());
         let output = log.reopen().context("open the server's log")?;

@@ -14,6 +14,9 @@ use crate::server::Server;
 /// Latencies count after this: a new producer connects first.
 pub(crate) const SETTLE: Duration = Duration::from_millis(500);
 
+/// Until a source is asked again whether it has ended.
+const END: Duration = Duration::from_millis(2);
+
 /// For the last events to arrive.
 const LAST: Duration = Duration::from_secs(10);
 
@@ -56,7 +59,7 @@ pub(crate) fn on_server(
     (flow, to): (Flow, To),
     time: Duration,
 ) -> Result<Slice> {
-    measure(clients, server.pid(), to, time, || Producer::start(bootstrap, topic, flow), Producer::end)
+    measure(clients, server.pid(), to, time, || Producer::start(bootstrap, topic, flow))
 }
 
 /// The floor at the same pace.
@@ -67,25 +70,56 @@ pub(crate) fn on_floor(
     time: Duration,
 ) -> Result<Slice> {
     let pid = floor.pid();
-    measure(clients, pid, to, time, || floor.send(pace, to, time).map(|()| floor), FloorProcess::sent)
+    measure(clients, pid, to, time, || floor.send(pace, to, time).map(|()| floor))
 }
 
-fn measure<S>(
+/// What sends events meanwhile.
+trait Source {
+    /// Asks it to end; whether it has. Never waits, since clients are to be read meanwhile.
+    fn ends(&mut self) -> Result<bool>;
+
+    /// Events that it sent, once it has ended.
+    fn sent(self) -> Result<u64>;
+}
+
+impl Source for Producer {
+    fn ends(&mut self) -> Result<bool> {
+        Ok(self.stop())
+    }
+
+    fn sent(self) -> Result<u64> {
+        self.end()
+    }
+}
+
+impl Source for &mut FloorProcess {
+    fn ends(&mut self) -> Result<bool> {
+        self.has_sent()
+    }
+
+    fn sent(self) -> Result<u64> {
+        FloorProcess::sent(self)
+    }
+}
+
+fn measure<S: Source>(
     clients: &mut Clients,
     pid: u32,
     to: To,
     time: Duration,
     begin: impl FnOnce() -> Result<S>,
-    end: impl FnOnce(S) -> Result<u64>,
 ) -> Result<Slice> {
     let own = std::process::id();
     let Seen { deliveries, bytes, .. } = clients.seen;
     let (start, cpu_before, own_before) = (Instant::now(), cpu(pid)?, cpu(own)?);
-    let source = begin()?;
+    let mut source = begin()?;
     clients.run(SETTLE)?;
     clients.seen.latencies.clear();
     clients.run(time - SETTLE)?;
-    let expected = deliveries + end(source)? * to.copies();
+    while !source.ends()? {
+        clients.run(END)?;
+    }
+    let expected = deliveries + source.sent()? * to.copies();
     clients.run_until(LAST, |seen| seen.deliveries >= expected)?;
     let (time, used, own_used) = (start.elapsed(), cpu(pid)? - cpu_before, cpu(own)? - own_before);
     let delivered = clients.seen.deliveries - deliveries;

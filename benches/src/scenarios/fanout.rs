@@ -51,7 +51,7 @@ impl Scenario for Fanout {
     }
 
     fn run(&self, stage: &Stage) -> Result<Report> {
-        let (triples, seconds) = stage.pick((7, 4), (2, 2));
+        let (triples, seconds) = stage.pick((7, 4), (1, 2));
         let (flow, to, time) = (Flow::one_tenant(self.pace), To::All(CLIENTS), Duration::from_secs(seconds));
         let topic = stage.topic(PARTITIONS)?;
         let source = (stage.bootstrap(), &topic);
@@ -70,7 +70,6 @@ impl Scenario for Fanout {
         floor.frame(&learn(&clients.captured(), self.pace.burst as usize)?)?;
 
         let mut point = Point::new("");
-        alone.iter().for_each(|share| point.add("server CPU without clients, % of a core", 2, share * 100.0));
         stage.say("the floor");
         let mut before = slice::on_floor(&mut floor, &mut floor_clients, (self.pace, to), time)?;
         for triple in 1..=triples {
@@ -83,6 +82,7 @@ impl Scenario for Fanout {
             self.add(&mut point, [&before, &ours, &after], reading);
             before = after;
         }
+        alone.iter().for_each(|share| point.add("server CPU without clients, % of a core", 2, share * 100.0));
         server.stop();
         let extent = format!("{triples} triples floor–server–floor, in slices of {seconds} s");
         Ok(Report { extent, points: vec![point] })

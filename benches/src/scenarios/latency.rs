@@ -15,6 +15,12 @@ use crate::slice::{self, SETTLE};
 
 const PARTITIONS: i32 = 12;
 
+/// Before the first point: a broker's first seconds under load are slower by far.
+const WARM_UP: Duration = Duration::from_secs(5);
+
+/// Bursts a second at most; above it, events come several at once, one batch of one partition.
+const BURSTS: u32 = 1_000;
+
 /// Events a second, clients, and what may be added to the median and to the 99th percentile, in milliseconds.
 type At = (u32, usize, Option<(f64, f64)>);
 
@@ -45,15 +51,24 @@ impl Scenario for Latency {
         let server = stage.server(&topic, &[])?;
         let bare = Bare::start(stage.bootstrap(), &topic)?;
         let name = |at: &At| Point::new(format!("{} events/s, {} clients", at.0, at.1));
+        stage.say("warm up");
+        let mut one = Clients::connect(server.address, 1, |_| path())?;
+        slice::on_server(
+            &server,
+            &mut one,
+            (stage.bootstrap(), &topic),
+            (flow(BURSTS), To::All(1)),
+            WARM_UP,
+        )?;
+        drop(one);
         let mut found: Vec<Point> = points.iter().map(name).collect();
         for run in 1..=runs {
             for (at, point) in points.iter().zip(&mut found) {
                 let (rate, count, targets) = *at;
                 stage.say(format!("run {run} of {runs}: {rate} events/s to {count} clients"));
-                let path = format!("/t/{}/events", tenant(TENANT, 0));
-                let mut clients = Clients::connect(server.address, count, move |_| path.clone())?;
+                let mut clients = Clients::connect(server.address, count, |_| path())?;
                 bare.begin(SETTLE);
-                let (flow, to) = (Flow::one_tenant(Pace::single(rate)), To::All(count));
+                let (flow, to) = (flow(rate), To::All(count));
                 let source = (stage.bootstrap(), &topic);
                 let slice = slice::on_server(
                     &server,
@@ -82,4 +97,12 @@ impl Scenario for Latency {
         server.stop();
         Ok(Report { extent: format!("{runs} runs, {seconds} s at each point"), points: found })
     }
+}
+
+fn path() -> String {
+    format!("/t/{}/events", tenant(TENANT, 0))
+}
+
+fn flow(rate: u32) -> Flow {
+    Flow::one_tenant(Pace { rate, burst: rate.div_ceil(BURSTS) })
 }

@@ -20,11 +20,13 @@ use crate::slice::{self, Slice};
 const FEW: usize = 10;
 const MANY: usize = 10_000;
 const PARTITIONS: i32 = 12;
-const PACE: Pace = Pace::single(2000);
+
+/// Bursts, each event of which goes to another client: one at a time, waking up would be most of the cost.
+const PACE: Pace = Pace { rate: 4000, burst: 40 };
 const TENANT: &str = "spread";
 
 /// Long enough for every client to have had an event.
-const WARM_UP: Duration = Duration::from_secs(6);
+const WARM_UP: Duration = Duration::from_secs(4);
 
 pub(crate) struct Spread {
     name: &'static str,
@@ -52,7 +54,7 @@ impl Scenario for Spread {
     }
 
     fn run(&self, stage: &Stage) -> Result<Report> {
-        let (pairs, seconds) = stage.pick((5, 3), (2, 1));
+        let (pairs, seconds) = stage.pick((5, 3), (1, 2));
         let time = Duration::from_secs(seconds);
         let (ours, frame) = self.on_servers(stage, pairs, time)?;
         let floors = on_floors(stage, pairs, time, &frame)?;
