@@ -157,6 +157,7 @@ impl Sender {
     fn new(bootstrap: &str, topic: &Topic, flow: Flow) -> Result<Sender> {
         let mut config = client(bootstrap);
         // A burst is to be one batch; a single event must not wait.
+        config.set("socket.nagle.disable", "true");
         config.set("linger.ms", if flow.pace.burst > 1 { "1" } else { "0" });
         Ok(Sender {
             producer: config.create().context("create a producer")?,
