@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn one_point_shows_its_spread_and_several_stand_side_by_side() {
         let mut slow = Point::new("20/s");
-        [1.0, 3.0, 2.0].map(|sample| slow.add("CPU, µs", 1, sample));
+        [1.0, 3.0, 2.0].into_iter().for_each(|sample| slow.add("CPU, µs", 1, sample));
         let alone = Report { extent: String::new(), points: vec![slow] };
         assert!(alone.markdown().ends_with("| CPU, µs | 1.0 | 2.0 | 3.0 |\n"));
         let mut fast = Point::new("400/s");

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 
+use crate::bare::Bare;
 use crate::clients::{CONNECTS, Clients, Seen};
 use crate::figures::{Point, Report};
 use crate::floor_process::{FloorProcess, To};
@@ -44,6 +45,14 @@ struct Passed {
     generator: f64,
 }
 
+/// What the floor has no part of: the way through Kafka, which has the same cores.
+struct Kafka {
+    /// From produce to client before the storm.
+    calm_p99_ms: f64,
+    /// From produce to a bare consumer meanwhile.
+    bare_p99_ms: f64,
+}
+
 impl Scenario for Storm {
     fn name(&self) -> &'static str {
         "storm"
@@ -58,7 +67,7 @@ impl Scenario for Storm {
         let mut point = Point::new("");
         for run in 1..=runs {
             stage.say(format!("run {run} of {runs}: the server"));
-            let (calm_p99_ms, ours, frame) = on_server(stage, crowd)?;
+            let (kafka, ours, frame) = on_server(stage, crowd)?;
             stage.say(format!("run {run} of {runs}: the floor"));
             let floor = on_floor(crowd, &frame, ours.bytes_each)?;
             point.add_target("all resumed and synced after, s", 2, 3.0, ours.seconds);
@@ -68,7 +77,8 @@ impl Scenario for Storm {
             point.add("the floor's live p50 meanwhile, ms", 2, floor.live_p50_ms);
             point.add("the floor's live p99 meanwhile, ms", 2, floor.live_p99_ms);
             point.add_target("live p99, server / floor, ×", 2, 2.0, ours.live_p99_ms / floor.live_p99_ms);
-            point.add("live p99 of the server in calm, ms", 2, calm_p99_ms);
+            point.add("a bare Kafka consumer's p99 meanwhile, ms", 2, kafka.bare_p99_ms);
+            point.add("live p99 of the server in calm, ms", 2, kafka.calm_p99_ms);
             point.add("bytes for each newcomer", 0, ours.bytes_each);
             point.add("server CPU per newcomer, µs", 1, ours.cpu * 1e6 / crowd as f64);
             point.add("floor CPU per newcomer, µs", 1, floor.cpu * 1e6 / crowd as f64);
@@ -84,8 +94,8 @@ impl Scenario for Storm {
     }
 }
 
-/// The live p99 in calm, the storm, and a live event as it was sent.
-fn on_server(stage: &Stage, crowd: usize) -> Result<(f64, Passed, Vec<u8>)> {
+/// The way through Kafka, the storm, and a live event as it was sent.
+fn on_server(stage: &Stage, crowd: usize) -> Result<(Kafka, Passed, Vec<u8>)> {
     let topic = stage.topic(PARTITIONS)?;
     let server = stage.server(&topic, &[])?;
     let source = (stage.bootstrap(), &topic);
@@ -100,13 +110,16 @@ fn on_server(stage: &Stage, crowd: usize) -> Result<(f64, Passed, Vec<u8>)> {
     let newcomers = Clients::new(server.address, move |index| {
         format!("{path}\nLast-Event-ID: {}\r\n", ids[index % ids.len()])
     })?;
+    let bare = Bare::start(stage.bootstrap(), &topic)?;
     let producer = Producer::start(stage.bootstrap(), &topic, flow)?;
     live.run(slice::SETTLE)?;
+    bare.begin(Duration::ZERO);
     let passed = pass(server.pid(), live, newcomers, crowd, |seen| seen.synced)
         .with_context(|| format!("pass a storm; the server said:\n{}", server.said()))?;
+    let [_, bare_p99_ms] = bare.quantiles();
     producer.end()?;
     server.stop();
-    Ok((calm.p99_ms, passed, frame))
+    Ok((Kafka { calm_p99_ms: calm.p99_ms, bare_p99_ms }, passed, frame))
 }
 
 /// Ids of a stream, from its first event on.
