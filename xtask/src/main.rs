@@ -36,10 +36,10 @@ enum Task {
         /// The defects to try; all that a cut can show, if none is named.
         names: Vec<String>,
     },
-    /// Release builds of the server and the load generator, then the load: a table beside its floor.
+    /// Release builds of the server and the benchmarks, then the scenarios: docs/benchmarks.md is written anew.
     Bench {
-        /// Handed on, as in `-- --clients 100`.
-        #[arg(last = true)]
+        /// Scenarios, all if none is named, and options such as `--quick` and `--list`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
 }
@@ -64,6 +64,6 @@ fn run(task: Task) -> Result<()> {
             test::all(None)
         }
         Task::Sabotage { names } => test::sabotage(&names),
-        Task::Bench { arguments } => bench::load(&arguments),
+        Task::Bench { arguments } => bench::suite(&arguments),
     }
 }
