@@ -7,6 +7,8 @@ mod kafka;
 mod load;
 mod pace;
 mod payload;
+mod peers;
+mod plot;
 mod process;
 mod producer;
 mod report;
@@ -29,11 +31,18 @@ enum Command {
     /// The floor: one thread that writes the same bytes to as many sockets. `load` starts it by itself.
     #[command(hide = true)]
     Floor(floor::Floor),
+    /// Other servers beside ours, each under the same load.
+    Peers(peers::Peers),
+    /// The floor among them. `peers` starts it by itself.
+    #[command(hide = true)]
+    PeerFloor,
 }
 
 fn main() -> Result<()> {
     match Cli::parse().command {
         Command::Load(load) => load::run(&load),
         Command::Floor(floor) => floor::run(&floor),
+        Command::Peers(peers) => peers::run(&peers),
+        Command::PeerFloor => peers::run_floor(),
     }
 }
