@@ -14,7 +14,7 @@ const HEIGHT: f64 = 520.0;
 
 /// What is drawn on, within the margins: left, right, top, bottom. The names stand in the right one.
 const LEFT: f64 = 70.0;
-const RIGHT: f64 = WIDTH - 150.0;
+const RIGHT: f64 = WIDTH - 180.0;
 const TOP: f64 = 74.0;
 const BOTTOM: f64 = HEIGHT - 56.0;
 
@@ -22,7 +22,7 @@ const BOTTOM: f64 = HEIGHT - 56.0;
 const LINE: f64 = 17.0;
 
 /// The longest name, about.
-const NAME: f64 = 150.0;
+const NAME: f64 = 170.0;
 
 /// A background of its own, so that it can be read on any page; the colours follow the reader's scheme.
 const STYLE: &str = "

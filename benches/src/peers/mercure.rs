@@ -57,8 +57,8 @@ fn token() -> Result<String> {
 fn config(place: &Place) -> String {
     format!(
         "{{\n  auto_https off\n  admin off\n  persist_config off\n  log {{\n    level WARN\n  }}\n}}\n\
-         http://{} {{\n  mercure {{\n    publisher_jwt \"{KEY}\" HS256\n    anonymous\n    transport local\n\
+         http://:{} {{\n  bind 127.0.0.1\n  mercure {{\n    publisher_jwt \"{KEY}\" HS256\n    anonymous\n    transport local\n\
          \x20   write_timeout 0s\n  }}\n}}\n",
-        place.address
+        place.address.port()
     )
 }

@@ -43,7 +43,7 @@ const BELOW: &str =
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Peers {
-    /// How often all servers are measured.
+    /// How often all servers are measured. With 0 and --keep, table and plot are made again from the record.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
     /// How long each is measured under each load, in seconds.
@@ -82,8 +82,17 @@ pub(crate) fn run(peers: &Peers) -> Result<()> {
     raise_file_limit()?;
     let json = peers.out.join("peers.json");
     let mut record = if peers.keep { Record::read(&json)? } else { Record::default() };
-    (record.machine, record.command) = (machine(), "cargo xtask peers --run".to_owned());
+    if peers.rounds > 0 {
+        measure_all(peers, &mut record)?;
+    }
+    record.rows = table::rows(&record);
+    record.write(&json)?;
+    write(peers, &record)
+}
+
+fn measure_all(peers: &Peers, record: &mut Record) -> Result<()> {
     let stage = stage(peers)?;
+    (record.machine, record.command) = (machine(), "cargo xtask peers --run".to_owned());
     for number in 1..=peers.rounds {
         let mut round = Round::default();
         for peer in PEERS.iter().filter(|peer| peers.wants(peer.name)) {
@@ -92,10 +101,9 @@ pub(crate) fn run(peers: &Peers) -> Result<()> {
         }
         record.rounds.push(round);
         // After each, so that an end on the way loses one at most.
-        record.rows = table::rows(&record);
-        record.write(&json)?;
+        record.write(&peers.out.join("peers.json"))?;
     }
-    write(peers, &record)
+    Ok(())
 }
 
 impl Peers {

@@ -136,13 +136,14 @@ pub(crate) fn markdown(record: &Record, rows: &[Row]) -> String {
             row.note,
         );
     }
+    let rounds = record.of(ours::NAME).filter(|measured| measured.bursts.is_some()).count();
     let generator = record.rounds.iter().flat_map(|round| &round.servers);
     let most = generator.flat_map(|it| [it.single, it.bursts]).flatten().map(|cost| cost.generator_cores);
     let _ = writeln!(
         out,
-        "\nMedian (least–most) of {} rounds, in each of which all servers run one after the other. \
+        "\nMedian (least–most) of {} rounds; in each, all servers run one after the other. \
          The load generator used at most {:.2} of a core beside any server. {}.\n\n```sh\n{}\n```",
-        record.rounds.len(),
+        rounds,
         most.fold(0.0, f64::max),
         record.machine,
         record.command,
