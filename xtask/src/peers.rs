@@ -78,7 +78,7 @@ impl Peer {
     }
 }
 
-/// Unpacked beside the system, not installed: nothing is started, and no root is needed.
+/// Unpacked beside the system, not installed: installing would start an nginx.
 fn nchan(folder: &Path) -> Result<String> {
     require("apt-get", "Debian's apt, which has nginx and libnginx-mod-nchan")?;
     require("dpkg", "Debian's dpkg")?;

@@ -1,8 +1,9 @@
 //! nchan, a module of nginx: one worker, messages in its shared memory.
 
+use std::fs;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::http::Http;
 use super::peer::{Peer, Place, Process, Running, Stage};
@@ -16,7 +17,13 @@ pub(crate) const PEER: Peer = Peer {
     folder: Some("nchan"),
 };
 
+/// Where nchan would keep large messages. Its directive for another place says that it is a duplicate of itself, and
+/// the package's script, which would make the folder, has not run.
+const LARGE: &str = "/var/lib/nginx";
+
 fn start(stage: &Stage) -> Result<Running> {
+    fs::create_dir_all(LARGE)
+        .with_context(|| format!("create {LARGE}, which nchan demands: do it as root"))?;
     let place = Place::new()?;
     let installed = stage.installed("nchan").canonicalize()?;
     let config = place.write("nginx.conf", &config(&place, &installed.join("usr/lib/nginx/modules")))?;
@@ -42,7 +49,7 @@ fn start(stage: &Stage) -> Result<Running> {
 /// By default a channel keeps ten messages, fewer than a burst: a client that is one burst behind would lose some.
 fn config(place: &Place, modules: &std::path::Path) -> String {
     let directory = place.path().display();
-    let temporary = ["client_body", "nchan_message", "proxy", "fastcgi", "uwsgi", "scgi"]
+    let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|kind| format!("  {kind}_temp_path {directory}/{kind};\n"))
         .concat();
     format!(
