@@ -6,19 +6,38 @@ use anyhow::Result;
 
 use super::http::{Http, request};
 use super::peer::{Peer, Place, Process, Running, Stage};
-use super::publish::{Publish, event};
+use super::publish::{Posts, Publish, event};
 
 pub(crate) const PEER: Peer = Peer {
     name: "durable-streams",
     note: "`--durability memory`; merges what is there into one event; closes a stream after 60 s",
     most_clients: usize::MAX,
+    curve: true,
     start,
     folder: Some("durable-streams"),
+};
+
+/// How a producer publishes that does not gather events by itself.
+pub(crate) const EACH: Peer = Peer {
+    name: "durable-streams, a POST for each event",
+    note: "as nchan and Mercure are given theirs",
+    start: start_each,
+    curve: false,
+    ..PEER
 };
 
 const JSON: &str = "Content-Type: application/json\r\n";
 
 fn start(stage: &Stage) -> Result<Running> {
+    launch(stage, |http| Box::new(Arrays(http)))
+}
+
+fn start_each(stage: &Stage) -> Result<Running> {
+    let (line, headers) = ("POST /board".to_owned(), JSON.to_owned());
+    launch(stage, |http| Box::new(Posts { http, line, headers, prefix: b"" }))
+}
+
+fn launch(stage: &Stage, publish: impl FnOnce(Http) -> Box<dyn Publish>) -> Result<Running> {
     let place = Place::new()?;
     let mut command = Command::new(stage.installed("durable-streams/bin/durable-streams-server"));
     command.args(["--port", &place.address.port().to_string(), "--durability", "memory"]);
@@ -32,7 +51,7 @@ fn start(stage: &Stage) -> Result<Running> {
         process: Process::Tree(tree),
         address: place.address,
         path: "/board?offset=now&live=sse".to_owned(),
-        publish: Box::new(Arrays(http)),
+        publish: publish(http),
         _topic: None,
         place: Some(place),
     })

@@ -17,6 +17,7 @@ pub(crate) const PEER: Peer = Peer {
     name: "the floor",
     note: "one thread that writes the same bytes as Tailrace, and does nothing else",
     most_clients: usize::MAX,
+    curve: true,
     start,
     folder: None,
 };

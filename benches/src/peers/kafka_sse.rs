@@ -12,6 +12,7 @@ pub(crate) const PEER: Peer = Peer {
     name: "kafka-sse",
     note: "on the same Kafka, whose own CPU is not in it; fetches the topic once for each client",
     most_clients: 50,
+    curve: true,
     start,
     folder: Some("kafka-sse"),
 };

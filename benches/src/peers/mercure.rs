@@ -14,6 +14,7 @@ pub(crate) const PEER: Peer = Peer {
     name: "Mercure",
     note: "`transport local`: no history",
     most_clients: usize::MAX,
+    curve: true,
     start,
     folder: Some("mercure"),
 };

@@ -141,7 +141,8 @@ fn measured(peer: &Peer, stage: &Stage, peers: &Peers) -> Measured {
     }
     if let Err(error) = measure(peer, stage, peers, &mut measured) {
         eprintln!("benches:   failed: {error:#}");
-        measured.failed = Some(format!("{}", error.root_cause()));
+        // What stands in the table is one line; the whole of it was said above.
+        measured.failed = error.root_cause().to_string().lines().next().map(str::to_owned);
     }
     measured
 }
@@ -152,7 +153,7 @@ fn measure(peer: &Peer, stage: &Stage, peers: &Peers, measured: &mut Measured) -
         eprintln!("benches:   one at a time: {single:?}\nbenches:   bursts: {bursts:?}");
         (measured.single, measured.bursts) = (Some(single), Some(bursts));
     }
-    if peers.part != Some(Part::Cost) {
+    if peer.curve && peers.part != Some(Part::Cost) {
         let (idle, curve) = measure::curve(peer, stage)?;
         eprintln!("benches:   idle: {idle:?}\nbenches:   busy: {curve:?}");
         (measured.idle, measured.curve) = (Some(idle), curve);

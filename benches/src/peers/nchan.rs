@@ -13,6 +13,7 @@ pub(crate) const PEER: Peer = Peer {
     name: "nchan",
     note: "one worker; no log behind it",
     most_clients: usize::MAX,
+    curve: true,
     start,
     folder: Some("nchan"),
 };

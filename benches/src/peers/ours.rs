@@ -14,6 +14,7 @@ pub(crate) const PEER: Peer = Peer {
     name: NAME,
     note: "on Kafka, whose own CPU is not in it",
     most_clients: usize::MAX,
+    curve: true,
     start,
     folder: None,
 };

@@ -29,14 +29,23 @@ pub(crate) struct Peer {
     pub(crate) note: &'static str,
     /// The most clients that it is given.
     pub(crate) most_clients: usize,
+    /// Whether it has a line in the plot, and memory of its own.
+    pub(crate) curve: bool,
     pub(crate) start: fn(&Stage) -> Result<Running>,
     /// The folder that `cargo xtask peers` has filled, if it is one that must be installed.
     pub(crate) folder: Option<&'static str>,
 }
 
 /// Ours first: the floor writes frames of the size that ours had.
-pub(crate) const PEERS: [Peer; 6] =
-    [ours::PEER, floor::PEER, durable_streams::PEER, nchan::PEER, mercure::PEER, kafka_sse::PEER];
+pub(crate) const PEERS: [Peer; 7] = [
+    ours::PEER,
+    floor::PEER,
+    durable_streams::PEER,
+    durable_streams::EACH,
+    nchan::PEER,
+    mercure::PEER,
+    kafka_sse::PEER,
+];
 
 impl Peer {
     /// What was installed, or why it cannot be measured.
@@ -141,7 +150,8 @@ impl Place {
     pub(crate) fn start(&self, command: &mut Command) -> Result<Tree> {
         let log = fs::File::create(self.log()).context("create a log")?;
         command.stdout(log.try_clone().context("share the log")?).stderr(log).stdin(Stdio::null());
-        let name = command.get_program().to_string_lossy().into_owned();
+        let name =
+            Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned();
         let mut tree = Tree(command.spawn().with_context(|| format!("start {name}"))?);
         let end = Instant::now() + START;
         while let Err(error) = TcpStream::connect(self.address) {

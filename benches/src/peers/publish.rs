@@ -106,3 +106,35 @@ impl Publisher {
         self.thread.join().map_err(|_| anyhow!("the publisher's thread has panicked"))?
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(Vec<u32>);
+
+    impl Publish for Count {
+        fn burst(&mut self, events: u32) -> Result<()> {
+            self.0.push(events);
+            anyhow::ensure!(self.0.len() < 5, "the fifth is refused");
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn every_order_that_was_given_is_carried_out_before_the_end() {
+        let publisher = Publisher::on_demand(Box::new(Count::default()), 20);
+        (0..4).for_each(|_| publisher.order().expect("it runs"));
+        assert_eq!(publisher.end().expect("none was refused").1, 80);
+    }
+
+    #[test]
+    fn a_refusal_comes_out_at_the_end() {
+        let publisher = Publisher::paced(Box::new(Count::default()), Pace { rate: 1000, burst: 1 });
+        while !publisher.thread.is_finished() {
+            std::thread::yield_now();
+        }
+        assert!(publisher.end().is_err());
+    }
+}
