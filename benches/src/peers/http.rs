@@ -76,9 +76,9 @@ mod tests {
     fn pipelined_answers_are_told_apart() {
         let two = b"HTTP/1.1 201 Created\r\nContent-Length: 3\r\n\r\nabcHTTP/1.1 204 No Content\r\n\r\n";
         let first = answer_length(two).expect("a success");
-        assert_eq!(first, Some(44));
-        assert_eq!(answer_length(&two[44..]).expect("a success"), Some(two.len() - 44));
-        assert_eq!(answer_length(&two[..43]).expect("not yet whole"), None);
+        assert_eq!(first, Some(46));
+        assert_eq!(answer_length(&two[46..]).expect("a success"), Some(two.len() - 46));
+        assert_eq!(answer_length(&two[..45]).expect("not yet whole"), None);
     }
 
     #[test]

@@ -136,19 +136,24 @@ pub(crate) fn markdown(record: &Record, rows: &[Row]) -> String {
             row.note,
         );
     }
+    out.push_str(&below(record));
+    out
+}
+
+/// How often, what the generator itself took, on what, and with which command.
+fn below(record: &Record) -> String {
+    let all = || record.rounds.iter().flat_map(|round| &round.servers);
     let rounds = record.of(ours::NAME).filter(|measured| measured.bursts.is_some()).count();
-    let generator = record.rounds.iter().flat_map(|round| &round.servers);
-    let most = generator.flat_map(|it| [it.single, it.bursts]).flatten().map(|cost| cost.generator_cores);
-    let _ = writeln!(
-        out,
-        "\nMedian (least–most) of {} rounds; in each, all servers run one after the other. \
-         The load generator used at most {:.2} of a core beside any server. {}.\n\n```sh\n{}\n```",
-        rounds,
-        most.fold(0.0, f64::max),
+    let paced = all().flat_map(|it| [it.single, it.bursts]).flatten().map(|cost| cost.generator_cores);
+    let busy = all().flat_map(|it| &it.curve).map(|point| point.generator_cores);
+    format!(
+        "\nMedian (least–most) of {rounds} rounds; in each, all servers run one after the other. The load generator \
+         used at most {:.2} of a core beside any server; for the plot, {:.2}. {}.\n\n```sh\n{}\n```\n",
+        paced.fold(0.0, f64::max),
+        busy.fold(0.0, f64::max),
         record.machine,
         record.command,
-    );
-    out
+    )
 }
 
 fn clients(row: &Row) -> String {
