@@ -1,4 +1,4 @@
-//! A plot as SVG: deliveries a second against clients, both axes logarithmic, each line named at its end.
+//! A plot as SVG: rates against clients, both axes logarithmic, each line named at its end.
 
 use std::fmt::Write;
 
@@ -199,7 +199,7 @@ fn spread_out(places: &mut [(usize, f64, f64)]) {
 }
 
 /// Two digits and a unit: 990, 1.4 k, 20 k, 1.2 M.
-fn short(value: f64) -> String {
+pub(crate) fn short(value: f64) -> String {
     let (scaled, unit) = match value {
         value if value >= 999_500.0 => (value / 1e6, " M"),
         value if value >= 999.5 => (value / 1e3, " k"),

@@ -1,5 +1,6 @@
 //! Other servers beside ours, each under the same load.
 
+mod curve;
 mod durable_streams;
 mod floor;
 mod http;
@@ -30,16 +31,11 @@ use crate::kafka::Kafka;
 use crate::plot;
 use crate::process::raise_file_limit;
 
-/// The table's place in docs/peers.md.
-const BEGIN: &str = "<!-- peers: begin -->\n";
-const END: &str = "<!-- peers: end -->\n";
-
 /// Bytes of a delivery of ours with ids of 12 partitions, until one has been measured.
 const FRAME_BYTES: [usize; 2] = [255, 262];
 
-const TITLE: &str = "Deliveries a second, by number of clients";
-const BELOW: &str =
-    "200-byte events in bursts of 20, ten bursts on their way; server and load generator share the cores";
+const TITLE: &str = "Deliveries for a second of the server's CPU, by number of clients";
+const BELOW: &str = "200-byte events in bursts of 20, ten bursts on their way at any time";
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Peers {
@@ -162,36 +158,25 @@ fn measure(peer: &Peer, stage: &Stage, peers: &Peers, measured: &mut Measured) -
 }
 
 fn write(peers: &Peers, record: &Record) -> Result<()> {
-    let table = table::markdown(record, &record.rows);
-    print!("{table}");
     let page = peers.out.join("peers.md");
     let text = fs::read_to_string(&page).with_context(|| format!("read {}", page.display()))?;
-    let (before, rest) = text.split_once(BEGIN).context("docs/peers.md has a place for the table")?;
-    let (_, after) = rest.split_once(END).context("the table's place has an end")?;
-    fs::write(&page, format!("{before}{BEGIN}{table}{END}{after}")).context("write the table")?;
-    let series = series(record);
+    let (costs, busy) = (table::markdown(record, &record.rows), curve::markdown(record));
+    print!("{costs}\n{busy}");
+    let text = put(&put(&text, "peers", &costs)?, "peers-busy", &busy)?;
+    fs::write(&page, text).context("write the tables")?;
+    let series = curve::series(record);
     if series.is_empty() {
         return Ok(());
     }
     fs::write(peers.out.join("benchmarks.svg"), plot::svg(TITLE, BELOW, &series)).context("write the plot")
 }
 
-/// Medians of all rounds, for each server that has a curve.
-fn series(record: &Record) -> Vec<plot::Series> {
-    let one = |peer: &Peer| {
-        let points = record.of(peer.name).flat_map(|measured| &measured.curve).collect::<Vec<_>>();
-        let mut counts = points.iter().map(|point| point.clients).collect::<Vec<_>>();
-        counts.sort_unstable();
-        counts.dedup();
-        let median = |count: usize| {
-            let of_count = points.iter().filter(|point| point.clients == count);
-            let rate = table::Spread::of(of_count.map(|point| point.deliveries_per_second))?;
-            Some((count as f64, rate.median))
-        };
-        let points = counts.into_iter().filter_map(median).collect::<Vec<_>>();
-        (!points.is_empty()).then(|| plot::Series { name: peer.name.to_owned(), points })
-    };
-    PEERS.iter().filter_map(one).collect()
+/// Puts a table between its marks.
+fn put(page: &str, name: &str, table: &str) -> Result<String> {
+    let (begin, end) = (format!("<!-- begin {name} -->\n"), format!("<!-- end {name} -->\n"));
+    let split = page.split_once(&begin).and_then(|(before, rest)| Some((before, rest.split_once(&end)?.1)));
+    let (before, after) = split.with_context(|| format!("the page has no place for {name}"))?;
+    Ok(format!("{before}{begin}{table}{end}{after}"))
 }
 
 fn machine() -> String {
@@ -204,4 +189,16 @@ fn machine() -> String {
         text(system.release()),
         text(system.machine())
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::put;
+
+    #[test]
+    fn a_table_takes_the_place_of_the_last_one() {
+        let page = "a\n<!-- begin t -->\nold\n<!-- end t -->\nb\n";
+        assert_eq!(put(page, "t", "new\n").expect("it has a place"), page.replace("old", "new"));
+        assert!(put(page, "u", "new\n").is_err());
+    }
 }
