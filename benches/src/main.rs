@@ -13,6 +13,8 @@ mod kafka;
 mod machine;
 mod pace;
 mod payload;
+mod peers;
+mod plot;
 mod process;
 mod producer;
 mod scenario;
@@ -43,6 +45,11 @@ enum Command {
     /// One reader of `ingest`, which starts it by itself.
     #[command(hide = true)]
     IngestReader(ingest::Reader),
+    /// Other servers beside ours, each under the same load.
+    Peers(peers::Peers),
+    /// The floor among them. `peers` starts it by itself.
+    #[command(hide = true)]
+    PeerFloor,
 }
 
 fn main() -> Result<()> {
@@ -51,5 +58,7 @@ fn main() -> Result<()> {
         Command::IngestReader(reader) => ingest::read(&reader),
         Command::Suite(suite) => suite::run(&suite),
         Command::Floor => floor::run(),
+        Command::Peers(peers) => peers::run(&peers),
+        Command::PeerFloor => peers::run_floor(),
     }
 }

@@ -2,6 +2,7 @@
 
 mod bench;
 mod checks;
+mod peers;
 mod run;
 mod setup;
 mod test;
@@ -42,6 +43,15 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Installs other servers to measure beside ours. Quick when they are there already.
+    Peers {
+        /// Then measures all, and writes docs/peers.md, docs/peers.json and docs/benchmarks.svg.
+        #[arg(long)]
+        run: bool,
+        /// Handed on, as in `-- --only nchan`.
+        #[arg(last = true, requires = "run")]
+        arguments: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -65,5 +75,9 @@ fn run(task: Task) -> Result<()> {
         }
         Task::Sabotage { names } => test::sabotage(&names),
         Task::Bench { arguments } => bench::suite(&arguments),
+        Task::Peers { run, arguments } => {
+            peers::install()?;
+            if run { peers::measure(&arguments) } else { Ok(()) }
+        }
     }
 }
