@@ -1,4 +1,4 @@
-//! All clients on one thread: one epoll, non-blocking sockets, one buffer, no allocation for an event.
+//! Clients on one thread: one epoll, non-blocking sockets, one buffer, no allocation for an event.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
 
 use crate::histogram::Histogram;
 use crate::payload::{Scan, now_us};
@@ -22,18 +23,42 @@ const BUFFER: usize = 256 * 1024;
 /// Longest wait in epoll, so that what is waited for is looked at again.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// New connections a second: a fleet of ten thousand comes within one.
+pub(crate) const CONNECTS: u32 = 10_000;
+
+/// For all clients to have a stream.
+const GREETED: Duration = Duration::from_secs(60);
+
+/// The event that says that a stream has reached what is live. No part of it is its own beginning, so that it can be
+/// looked for byte by byte.
+const SYNCED: &[u8] = b"tailrace.synced";
+
 pub(crate) struct Clients {
     epoll: OwnedFd,
+    address: SocketAddr,
+    request: Box<dyn Fn(usize) -> String + Send>,
     clients: Vec<Client>,
-    events: Vec<epoll::Event>,
     buffer: Vec<u8>,
+    /// What the first client reads, read by read, while that is wanted.
+    capture: Option<Vec<Vec<u8>>>,
     pub(crate) seen: Seen,
 }
 
 struct Client {
     socket: TcpStream,
-    greeted: bool,
+    phase: Phase,
     scan: Scan,
+    /// Bytes of [`SYNCED`] that are there; all once it was seen.
+    synced: u8,
+}
+
+#[derive(PartialEq)]
+enum Phase {
+    Connects,
+    /// Has sent its request.
+    Asks,
+    /// Was answered with 200.
+    Reads,
 }
 
 /// What all clients together have received.
@@ -43,38 +68,84 @@ pub(crate) struct Seen {
     pub(crate) bytes: u64,
     pub(crate) latencies: Histogram,
     /// Clients that were answered with 200.
-    greeted: usize,
+    pub(crate) greeted: usize,
+    /// Clients whose stream has reached what is live.
+    pub(crate) synced: usize,
 }
 
 impl Clients {
-    /// Connects `count` clients and waits until each of them has its stream.
-    pub(crate) fn connect(address: SocketAddr, path: &str, count: usize) -> Result<Clients> {
-        let seen = Seen { deliveries: 0, bytes: 0, latencies: Histogram::new(), greeted: 0 };
-        let mut all = Clients {
+    /// None yet. `request` gives the path of each client, and more header lines if there are any.
+    pub(crate) fn new(
+        address: SocketAddr,
+        request: impl Fn(usize) -> String + Send + 'static,
+    ) -> Result<Clients> {
+        Ok(Clients {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC).context("create an epoll")?,
-            clients: Vec::with_capacity(count),
-            events: Vec::with_capacity(EVENTS),
+            address,
+            request: Box::new(request),
+            clients: Vec::new(),
             buffer: vec![0; BUFFER],
-            seen,
-        };
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nAccept: text/event-stream\r\n\r\n");
-        for index in 0..count {
-            all.add(address, request.as_bytes()).with_context(|| format!("connect client {index}"))?;
-        }
-        if !all.run_until(Duration::from_secs(60), |seen| seen.greeted == count)? {
-            bail!("{} of {count} clients have a stream after 60 s", all.seen.greeted);
+            capture: None,
+            seen: Seen { deliveries: 0, bytes: 0, latencies: Histogram::new(), greeted: 0, synced: 0 },
+        })
+    }
+
+    /// Connects `count` clients and waits until each of them has its stream.
+    pub(crate) fn connect(
+        address: SocketAddr,
+        count: usize,
+        request: impl Fn(usize) -> String + Send + 'static,
+    ) -> Result<Clients> {
+        let mut all = Clients::new(address, request)?;
+        all.add(count)?;
+        if !all.run_until(GREETED, |seen| seen.greeted == count)? {
+            bail!("{} of {count} clients have a stream after {GREETED:?}", all.seen.greeted);
         }
         Ok(all)
     }
 
-    fn add(&mut self, address: SocketAddr, request: &[u8]) -> Result<()> {
-        let mut socket = TcpStream::connect(address)?;
-        socket.write_all(request)?;
-        socket.set_nonblocking(true)?;
-        let data = epoll::EventData::new_u64(self.clients.len() as u64);
-        epoll::add(&self.epoll, &socket, data, epoll::EventFlags::IN)?;
-        self.clients.push(Client { socket, greeted: false, scan: Scan::default() });
+    /// Connects so many more, [`CONNECTS`] a second, and reads meanwhile.
+    pub(crate) fn add(&mut self, count: usize) -> Result<()> {
+        let (begin, old) = (Instant::now(), self.clients.len());
+        let mut events = Vec::with_capacity(EVENTS);
+        while self.clients.len() < old + count {
+            let due = (begin.elapsed().as_secs_f64() * f64::from(CONNECTS)) as usize + 1;
+            for _ in self.clients.len()..old + due.min(count) {
+                let index = self.clients.len();
+                self.open().with_context(|| format!("connect client {index}"))?;
+            }
+            self.round(&mut events, Duration::from_millis(1))?;
+        }
         Ok(())
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.clients.len()
+    }
+
+    fn open(&mut self) -> Result<()> {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
+        match connect(&socket, &self.address) {
+            Ok(()) | Err(Errno::INPROGRESS) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let data = epoll::EventData::new_u64(self.clients.len() as u64);
+        epoll::add(&self.epoll, &socket, data, epoll::EventFlags::OUT)?;
+        let client =
+            Client { socket: socket.into(), phase: Phase::Connects, scan: Scan::default(), synced: 0 };
+        self.clients.push(client);
+        Ok(())
+    }
+
+    /// From now on, keeps what the first client reads.
+    pub(crate) fn capture(&mut self) {
+        self.capture = Some(Vec::new());
+    }
+
+    /// What it has read since then, read by read.
+    pub(crate) fn captured(&mut self) -> Vec<Vec<u8>> {
+        self.capture.take().unwrap_or_default()
     }
 
     /// Reads for as long as `time`.
@@ -85,6 +156,7 @@ impl Clients {
     /// Reads until `done` holds, at most for `limit`. Gives whether it holds.
     pub(crate) fn run_until(&mut self, limit: Duration, done: impl Fn(&Seen) -> bool) -> Result<bool> {
         let end = Instant::now() + limit;
+        let mut events = Vec::with_capacity(EVENTS);
         loop {
             let left = end.saturating_duration_since(Instant::now());
             if done(&self.seen) {
@@ -93,40 +165,64 @@ impl Clients {
             if left.is_zero() {
                 return Ok(false);
             }
-            self.round(left.min(LOOK))?;
+            self.round(&mut events, left.min(LOOK))?;
         }
     }
 
-    fn round(&mut self, wait: Duration) -> Result<()> {
+    /// Reads what is there, once from each socket that has news. The events are the kernel's to fill: they cannot move to
+    /// another thread with the clients.
+    fn round(&mut self, events: &mut Vec<epoll::Event>, wait: Duration) -> Result<()> {
         let timeout = Timespec { tv_sec: 0, tv_nsec: wait.subsec_nanos().into() };
-        self.events.clear();
-        match epoll::wait(&self.epoll, spare_capacity(&mut self.events), Some(&timeout)) {
+        events.clear();
+        match epoll::wait(&self.epoll, spare_capacity(events), Some(&timeout)) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error).context("wait for sockets"),
         }
-        for event in &self.events {
+        for event in events.drain(..) {
             let index = event.data.u64() as usize;
-            self.clients[index].read(&mut self.buffer, &mut self.seen)?;
+            let client = &mut self.clients[index];
+            if client.phase == Phase::Connects {
+                client.ask(&(self.request)(index), self.address)?;
+                epoll::modify(&self.epoll, &client.socket, event.data, epoll::EventFlags::IN)?;
+                continue;
+            }
+            let bytes = client.read(&mut self.buffer, &mut self.seen)?;
+            if let Some(capture) = self.capture.as_mut().filter(|_| index == 0 && !bytes.is_empty()) {
+                capture.push(bytes.to_vec());
+            }
         }
         Ok(())
     }
 }
 
 impl Client {
-    fn read(&mut self, buffer: &mut [u8], seen: &mut Seen) -> Result<()> {
+    fn ask(&mut self, request: &str, address: SocketAddr) -> Result<()> {
+        if let Some(error) = self.socket.take_error().context("look at a connection")? {
+            return Err(error).context("connect");
+        }
+        let (path, headers) = request.split_once('\n').unwrap_or((request, ""));
+        let text =
+            format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nAccept: text/event-stream\r\n{headers}\r\n");
+        self.socket.write_all(text.as_bytes()).context("ask for a stream")?;
+        self.phase = Phase::Asks;
+        Ok(())
+    }
+
+    /// Reads once; gives what was there.
+    fn read<'a>(&mut self, buffer: &'a mut [u8], seen: &mut Seen) -> Result<&'a [u8]> {
         let bytes = match self.socket.read(buffer) {
             Ok(0) => bail!("the server has closed a stream"),
             Ok(count) => &buffer[..count],
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
-                return Ok(());
+                return Ok(&[]);
             }
             Err(error) => return Err(error).context("read a stream"),
         };
-        if !self.greeted {
+        if self.phase == Phase::Asks {
             if !bytes.starts_with(b"HTTP/1.1 200") {
                 bail!("a client got no stream: {}", String::from_utf8_lossy(bytes));
             }
-            self.greeted = true;
+            self.phase = Phase::Reads;
             seen.greeted += 1;
         }
         seen.bytes += bytes.len() as u64;
@@ -136,6 +232,20 @@ impl Client {
             seen.deliveries += 1;
             seen.latencies.add(now.saturating_sub(sent));
         });
-        Ok(())
+        if usize::from(self.synced) < SYNCED.len() && self.becomes_synced(bytes) {
+            seen.synced += 1;
+        }
+        Ok(bytes)
+    }
+
+    fn becomes_synced(&mut self, bytes: &[u8]) -> bool {
+        for byte in bytes {
+            let next = if *byte == SYNCED[usize::from(self.synced)] { self.synced + 1 } else { 0 };
+            self.synced = if next == 0 { u8::from(*byte == SYNCED[0]) } else { next };
+            if usize::from(self.synced) == SYNCED.len() {
+                return true;
+            }
+        }
+        false
     }
 }

@@ -1,128 +1,165 @@
 //! The least that any server must do: one thread that writes the same bytes to the same number of sockets.
+//!
+//! It takes whoever connects, between two bursts too, and does what lines on its standard input tell:
+//! `frame LENGTH` and as many bytes: what to send for a burst; `greet LENGTH`: what newcomers get beside the head;
+//! `send RATE BURST MILLISECONDS SOCKETS all|each`: to each of the first sockets, or to one of them in turn; answered by
+//! the number of events when it is over.
 
-use std::env::current_exe;
+use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write, stdin};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::process::{ChildStdout, Command, Stdio};
-use std::thread::sleep;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
-use clap::Args;
+use anyhow::{Context, Result, bail, ensure};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::listen;
 
+use crate::frame::Frame;
 use crate::pace::Pace;
-use crate::payload::{now_us, write_event};
-use crate::process::Ending;
+use crate::payload::now_us;
 
 const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
 
-/// Between the last client's connect and the first event.
-const CALM: Duration = Duration::from_millis(500);
+/// Connections that wait to be accepted, as many as the server's.
+const BACKLOG: i32 = 4096;
 
-#[derive(Args, Clone, Copy, Debug)]
-pub(crate) struct Floor {
-    #[arg(long)]
-    clients: usize,
-    #[command(flatten)]
-    pace: Pace,
-    /// How long to send, in seconds.
-    #[arg(long)]
-    seconds: u64,
-    /// Bytes of one event on the wire, framing included.
-    #[arg(long)]
-    frame_bytes: usize,
+struct Floor {
+    listener: TcpListener,
+    sockets: Vec<TcpStream>,
+    greeting: Vec<u8>,
+    frame: Frame,
+    /// Whose turn it is.
+    turn: usize,
 }
 
-/// Says its port, takes the clients, sends, says how many events it sent, and stays until its standard input ends.
-pub(crate) fn run(floor: &Floor) -> Result<()> {
+/// Says its port, and stays until its standard input ends.
+pub(crate) fn run() -> Result<()> {
+    crate::process::raise_file_limit()?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("listen")?;
+    listen(&listener, BACKLOG).context("listen with a longer queue")?;
+    listener.set_nonblocking(true).context("listen")?;
     println!("{}", listener.local_addr().context("read the port")?.port());
-    let mut sockets = Vec::with_capacity(floor.clients);
-    while sockets.len() < floor.clients {
-        sockets.push(accept(&listener).context("take a client")?);
-    }
-    sleep(CALM);
-    println!("{}", send(floor, &sockets)?);
-    stdin().read_to_end(&mut Vec::new()).context("wait for the end")?;
-    Ok(())
-}
-
-fn accept(listener: &TcpListener) -> Result<TcpStream> {
-    let (mut socket, _) = listener.accept()?;
-    // The request is one small write on loopback, so it comes in one piece.
-    let _ = socket.read(&mut [0; 4096])?;
-    socket.write_all(HEAD)?;
-    socket.set_nodelay(true)?;
-    socket.set_nonblocking(true)?;
-    Ok(socket)
-}
-
-fn send(floor: &Floor, sockets: &[TcpStream]) -> Result<u64> {
-    let end = Instant::now() + Duration::from_secs(floor.seconds);
-    let (mut frames, mut sent, mut outcome) = (Vec::new(), 0, Ok(()));
-    floor.pace.keep(|| {
-        frames.clear();
-        for _ in 0..floor.pace.burst {
-            frames.extend_from_slice(b"data: ");
-            write_event(&mut frames, floor.frame_bytes.saturating_sub(8), now_us());
-            frames.extend_from_slice(b"\n\n");
+    let (sockets, frame) = (Vec::new(), Frame::default());
+    let mut floor = Floor { listener, sockets, greeting: HEAD.to_vec(), frame, turn: 0 };
+    // Not `Stdin` itself, which has a buffer of its own that cannot be looked into.
+    let input = stdin().as_fd().try_clone_to_owned().context("open the input")?;
+    let mut input = BufReader::new(File::from(input));
+    loop {
+        let mut ready =
+            [PollFd::new(&floor.listener, PollFlags::IN), PollFd::new(input.get_ref(), PollFlags::IN)];
+        match poll(&mut ready, None) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error).context("wait"),
         }
-        sent += u64::from(floor.pace.burst);
-        outcome = sockets.iter().try_for_each(|socket| write(socket, &frames));
-        outcome.is_ok() && Instant::now() < end
-    });
-    outcome.map(|()| sent)
+        let [connects, told] = ready.map(|ready| !ready.revents().is_empty());
+        if connects {
+            floor.take(None)?;
+        }
+        // Several lines may have come at once; what is in the buffer wakes nobody.
+        while told {
+            if !floor.obey(&mut input)? {
+                return Ok(());
+            }
+            if input.buffer().is_empty() {
+                break;
+            }
+        }
+    }
 }
 
-fn write(mut socket: &TcpStream, frames: &[u8]) -> Result<()> {
-    match socket.write(frames) {
-        Ok(written) => ensure!(written == frames.len(), "a client is too slow for the floor"),
-        Err(error) if error.kind() == ErrorKind::WouldBlock => anyhow::bail!("a client does not read"),
+impl Floor {
+    /// Takes those who wait, until the given moment.
+    fn take(&mut self, until: Option<Instant>) -> Result<()> {
+        while until.is_none_or(|until| Instant::now() < until) {
+            let mut socket = match self.listener.accept() {
+                Ok((socket, _)) => socket,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error).context("take a client"),
+            };
+            // The request does not matter, so it stays unread.
+            socket.write_all(&self.greeting)?;
+            socket.set_nodelay(true)?;
+            socket.set_nonblocking(true)?;
+            self.sockets.push(socket);
+        }
+        Ok(())
+    }
+
+    /// Does what a line says; no, at the end.
+    fn obey(&mut self, input: &mut BufReader<File>) -> Result<bool> {
+        let mut line = String::new();
+        if input.read_line(&mut line).context("read what to do")? == 0 {
+            return Ok(false);
+        }
+        match line.split_whitespace().collect::<Vec<_>>()[..] {
+            ["frame", length] => {
+                let mut bytes = vec![0; length.parse()?];
+                input.read_exact(&mut bytes).context("read a frame")?;
+                self.frame = Frame::new(bytes);
+            }
+            ["greet", length] => {
+                self.greeting.truncate(HEAD.len());
+                self.greeting.resize(HEAD.len() + length.parse::<usize>()?, b'\n');
+            }
+            ["send", rate, burst, millis, sockets, to] => {
+                let pace = Pace { rate: rate.parse()?, burst: burst.parse()? };
+                let time = Duration::from_millis(millis.parse()?);
+                println!("{}", self.send(pace, time, sockets.parse()?, to == "each")?);
+            }
+            _ => bail!("the floor does not understand {line:?}"),
+        }
+        Ok(true)
+    }
+
+    fn send(&mut self, pace: Pace, time: Duration, sockets: usize, each: bool) -> Result<u64> {
+        ensure!(sockets <= self.sockets.len(), "the floor has {} sockets", self.sockets.len());
+        let distance = Duration::from_secs_f64(f64::from(pace.burst) / f64::from(pace.rate));
+        let (mut next, mut sent) = (Instant::now(), 0);
+        let end = next + time;
+        while next < end {
+            if each {
+                for _ in 0..pace.burst {
+                    self.frame.stamp(now_us());
+                    write(&self.sockets[self.turn % sockets], &self.frame.bytes)?;
+                    self.turn += 1;
+                }
+            } else {
+                self.frame.stamp(now_us());
+                self.sockets[..sockets].iter().try_for_each(|socket| write(socket, &self.frame.bytes))?;
+            }
+            sent += u64::from(pace.burst);
+            next += distance;
+            self.wait(next)?;
+        }
+        Ok(sent)
+    }
+
+    /// Waits, and takes newcomers meanwhile.
+    fn wait(&mut self, until: Instant) -> Result<()> {
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            let timeout =
+                Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
+            match poll(&mut [PollFd::new(&self.listener, PollFlags::IN)], Some(&timeout)) {
+                Ok(0) => return Ok(()),
+                Ok(_) => self.take(Some(until))?,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error).context("wait"),
+            }
+        }
+    }
+}
+
+fn write(mut socket: &TcpStream, frame: &[u8]) -> Result<()> {
+    match socket.write(frame) {
+        Ok(written) => ensure!(written == frame.len(), "a client is too slow for the floor"),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => bail!("a client does not read"),
         Err(error) => return Err(error).context("write to a client"),
     }
     Ok(())
-}
-
-/// The floor as a process of its own.
-pub(crate) struct FloorProcess {
-    process: Ending,
-    said: BufReader<ChildStdout>,
-    pub(crate) address: SocketAddr,
-}
-
-impl FloorProcess {
-    pub(crate) fn start(
-        clients: usize,
-        pace: Pace,
-        seconds: u64,
-        frame_bytes: usize,
-    ) -> Result<FloorProcess> {
-        let mut command = Command::new(current_exe().context("find this program")?);
-        command.args(["floor", "--clients", &clients.to_string(), "--seconds", &seconds.to_string()]);
-        command.args(["--rate", &pace.rate.to_string(), "--burst", &pace.burst.to_string()]);
-        command.args(["--frame-bytes", &frame_bytes.to_string()]);
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("start the floor")?;
-        let said = BufReader::new(child.stdout.take().context("the floor's output is piped")?);
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let mut floor = FloorProcess { process: Ending(child), said, address };
-        let port = u16::try_from(floor.number()?).context("read the floor's port")?;
-        floor.address.set_port(port);
-        Ok(floor)
-    }
-
-    /// Events that it sent; waits until it has ended sending.
-    pub(crate) fn sent(&mut self) -> Result<u64> {
-        self.number()
-    }
-
-    fn number(&mut self) -> Result<u64> {
-        let mut line = String::new();
-        self.said.read_line(&mut line).context("read from the floor")?;
-        line.trim().parse().with_context(|| format!("the floor said {line:?}"))
-    }
-
-    pub(crate) fn pid(&self) -> u32 {
-        self.process.0.id()
-    }
 }

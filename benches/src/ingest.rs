@@ -16,7 +16,6 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::kafka::Kafka;
 use crate::pace::Pace;
 use crate::producer::Topic;
-use crate::report;
 
 /// For a reader to see its first record.
 const START: Duration = Duration::from_secs(30);
@@ -90,10 +89,10 @@ enum Side {
 }
 
 /// What one triple gave, in microseconds of CPU per record.
-struct Triple {
-    ours: f64,
+pub(crate) struct Triple {
+    pub(crate) ours: f64,
     /// The mean of the bare consumers before and after.
-    bare: f64,
+    pub(crate) bare: f64,
 }
 
 /// What a reader has used and read so far.
@@ -183,8 +182,7 @@ pub(crate) fn run(ingest: &Ingest) -> Result<()> {
     let triples = match ingest.rate {
         None => {
             eprintln!("benches: write {} records", ingest.records);
-            records::write(bootstrap, &topic.name, ingest.partitions, ingest.rule, ingest.records)?;
-            triples(ingest, bootstrap, &topic.name)?
+            ingest.measure(bootstrap, &topic.name)?
         }
         Some(rate) => {
             let pace = Pace { rate, burst: 1 };
@@ -197,6 +195,29 @@ pub(crate) fn run(ingest: &Ingest) -> Result<()> {
     };
     print!("{}", markdown(ingest, &triples));
     Ok(())
+}
+
+impl Ingest {
+    /// So many records that are there, in a topic of twelve partitions.
+    pub(crate) fn of_what_is_there(rule: Rule, records: u64, repeats: u64) -> Ingest {
+        Ingest {
+            rule,
+            records,
+            rate: None,
+            seconds: 0,
+            repeats,
+            partitions: 12,
+            properties: Vec::new(),
+            bootstrap: None,
+            kafka_libs: PathBuf::new(),
+        }
+    }
+
+    /// Writes the records to a new topic, and measures.
+    pub(crate) fn measure(&self, bootstrap: &str, topic: &str) -> Result<Vec<Triple>> {
+        records::write(bootstrap, topic, self.partitions, self.rule, self.records)?;
+        triples(self, bootstrap, topic)
+    }
 }
 
 fn triples(ingest: &Ingest, bootstrap: &str, topic: &str) -> Result<Vec<Triple>> {
@@ -259,7 +280,7 @@ fn markdown(ingest: &Ingest, triples: &[Triple]) -> String {
     ];
     let mut out = String::from("| | min | median | max |\n| --- | ---: | ---: | ---: |\n");
     for (name, value) in rows {
-        let [min, median, max] = report::spread(triples.iter().map(value).collect());
+        let [min, median, max] = crate::figures::spread(triples.iter().map(value).collect());
         out += &format!("| {name} | {min:.3} | {median:.3} | {max:.3} |\n");
     }
     let how = match ingest.rate {
@@ -267,10 +288,9 @@ fn markdown(ingest: &Ingest, triples: &[Triple]) -> String {
         Some(rate) => format!("{rate} records a second, for {} s each", ingest.seconds),
     };
     out + &format!(
-        "\n{how}, {} partitions, tenant from {}; {} triples bare–ours–bare. Machine: {}.\n",
+        "\n{how}, {} partitions, tenant from {}; {} triples bare–ours–bare.\n",
         ingest.partitions,
         name_of(ingest.rule),
         triples.len(),
-        report::machine()
     )
 }

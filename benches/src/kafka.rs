@@ -1,7 +1,7 @@
 //! A real Kafka broker (KRaft) in a directory of its own, unless one is given.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -19,11 +19,19 @@ const CLUSTER_ID: &str = "MkU3OEVBNTcwNTJENDM2Qg";
 /// From start to the first answer.
 const START: Duration = Duration::from_secs(90);
 
-/// The broker ends before its directory goes: fields are dropped in this order.
+/// A broker, and what it says of itself.
 pub(crate) struct Kafka {
-    _process: Ending,
-    _directory: TempDir,
+    own: Option<Own>,
     pub(crate) bootstrap: String,
+}
+
+/// One that was started here. It ends before its directory goes: fields are dropped in this order.
+struct Own {
+    _process: Ending,
+    directory: TempDir,
+    libs: Box<Path>,
+    /// Port of its management beans.
+    beans: u16,
 }
 
 impl Kafka {
@@ -35,7 +43,7 @@ impl Kafka {
             libs.display()
         );
         let directory = tempfile::tempdir().context("create a directory for Kafka")?;
-        let port = free_port()?;
+        let (port, beans) = (free_port()?, free_port()?);
         let (config, log) = (directory.path().join("server.properties"), directory.path().join("kafka.log"));
         fs::write(&config, properties(port, free_port()?, &directory.path().join("data")))
             .context("write Kafka's configuration")?;
@@ -43,11 +51,32 @@ impl Kafka {
         format.args(["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c"]).arg(&config);
         let formatted = format.status().context("start java")?;
         ensure!(formatted.success(), "Kafka's storage was not formatted:\n{}", read(&log));
-        let process = java(libs, &log, "-Xmx512m")?.arg("kafka.Kafka").arg(&config).spawn();
+        let mut broker = java(libs, &log, "-Xmx512m")?;
+        let process = broker.args(management(beans)).arg("kafka.Kafka").arg(&config).spawn();
         let process = Ending(process.context("start Kafka")?);
         let bootstrap = format!("127.0.0.1:{port}");
         answers(&bootstrap).with_context(|| read(&log))?;
-        Ok(Kafka { _process: process, _directory: directory, bootstrap })
+        Ok(Kafka { own: Some(Own { _process: process, directory, libs: libs.into(), beans }), bootstrap })
+    }
+
+    /// One that somebody else runs.
+    pub(crate) fn given(bootstrap: &str) -> Kafka {
+        Kafka { own: None, bootstrap: bootstrap.to_owned() }
+    }
+
+    /// Bytes that the broker has sent to consumers of a topic, by its own count; zero if it has sent none. `None` for
+    /// one that somebody else runs.
+    pub(crate) fn bytes_out(&self, topic: &str) -> Result<Option<u64>> {
+        let Some(own) = &self.own else { return Ok(None) };
+        let bean = format!("kafka.server:type=BrokerTopicMetrics,name=BytesOutPerSec,topic={topic}");
+        let address = format!("service:jmx:rmi:///jndi/rmi://127.0.0.1:{}/jmxrmi", own.beans);
+        let mut tool = java(&own.libs, &own.directory.path().join("tool.log"), "-Xmx128m")?;
+        tool.args(["org.apache.kafka.tools.JmxTool", "--one-time", "--report-format", "properties"]);
+        tool.args(["--object-name", &bean, "--attributes", "Count", "--jmx-url", &address]);
+        let output = tool.stdout(Stdio::piped()).output().context("ask for Kafka's counters")?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let count = text.lines().find_map(|line| line.split_once(":Count=")).map_or("0", |(_, count)| count);
+        Ok(Some(count.trim().parse().with_context(|| format!("Kafka's counters are {text:?}"))?))
     }
 }
 
@@ -64,7 +93,20 @@ fn properties(port: u16, controller: u16, data: &Path) -> String {
     )
 }
 
-fn java(libs: &Path, log: &PathBuf, heap: &str) -> Result<Command> {
+/// Opens the management beans to this machine.
+fn management(port: u16) -> [String; 6] {
+    let options = [
+        &format!("port={port}"),
+        &format!("rmi.port={port}"),
+        "host=127.0.0.1",
+        "authenticate=false",
+        "ssl=false",
+        "local.only=true",
+    ];
+    options.map(|option| format!("-Dcom.sun.management.jmxremote.{option}"))
+}
+
+fn java(libs: &Path, log: &Path, heap: &str) -> Result<Command> {
     let log = fs::File::options().create(true).append(true).open(log).context("open Kafka's log")?;
     let mut command = Command::new("java");
     command.arg(heap).arg("-cp").arg(libs.join("*")).arg("-Dlog4j2.level=WARN");

@@ -1,17 +1,27 @@
-//! Load for Tailrace, and what it costs: one report, beside the floor of the same run.
+//! Load for Tailrace, and what it costs: scenarios, each beside the least that it could cost.
 
+mod bare;
 mod clients;
+mod docs;
+mod figures;
 mod floor;
+mod floor_process;
+mod frame;
 mod histogram;
 mod ingest;
 mod kafka;
-mod load;
+mod machine;
 mod pace;
 mod payload;
+mod peers;
+mod plot;
 mod process;
 mod producer;
-mod report;
+mod scenario;
+mod scenarios;
 mod server;
+mod slice;
+mod suite;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -25,23 +35,30 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Many clients on one tenant: deliveries, CPU per delivery over the floor's, latency, idle memory.
-    Load(load::Load),
-    /// The floor: one thread that writes the same bytes to as many sockets. `load` starts it by itself.
+    /// Runs scenarios and shows their tables, on the page and in JSON too.
+    Suite(suite::Suite),
+    /// The floor: one thread that writes given bytes to many sockets, as its standard input tells. The suite starts it.
     #[command(hide = true)]
-    Floor(floor::Floor),
+    Floor,
     /// The way in: CPU per record, beside a bare consumer's.
     Ingest(ingest::Ingest),
     /// One reader of `ingest`, which starts it by itself.
     #[command(hide = true)]
     IngestReader(ingest::Reader),
+    /// Other servers beside ours, each under the same load.
+    Peers(peers::Peers),
+    /// The floor among them. `peers` starts it by itself.
+    #[command(hide = true)]
+    PeerFloor,
 }
 
 fn main() -> Result<()> {
     match Cli::parse().command {
-        Command::Load(load) => load::run(&load),
-        Command::Floor(floor) => floor::run(&floor),
         Command::Ingest(ingest) => ingest::run(&ingest),
         Command::IngestReader(reader) => ingest::read(&reader),
+        Command::Suite(suite) => suite::run(&suite),
+        Command::Floor => floor::run(),
+        Command::Peers(peers) => peers::run(&peers),
+        Command::PeerFloor => peers::run_floor(),
     }
 }

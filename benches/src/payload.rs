@@ -1,15 +1,17 @@
 //! What is sent, and how it is found again in whatever bytes arrive: `@` and sixteen digits, the microsecond of sending.
 
+use std::io::Write;
+
 use rustix::time::{ClockId, clock_gettime};
 
 /// Bytes of one event's JSON.
 pub(crate) const EVENT_BYTES: usize = 200;
 
 /// Comes before the digits, and nowhere else in a stream: neither ids nor names have it.
-const MARK: u8 = b'@';
+pub(crate) const MARK: u8 = b'@';
 
 /// Always as many, so that each event has the same size.
-const DIGITS: u8 = 16;
+pub(crate) const DIGITS: u8 = 16;
 
 /// Microseconds of the monotonic clock, which all processes of a machine share.
 pub(crate) fn now_us() -> u64 {
@@ -17,12 +19,11 @@ pub(crate) fn now_us() -> u64 {
     now.tv_sec.unsigned_abs() * 1_000_000 + now.tv_nsec.unsigned_abs() / 1_000
 }
 
-/// Writes one event of `bytes` bytes: JSON that begins with the time of sending.
-pub(crate) fn write_event(out: &mut Vec<u8>, bytes: usize, sent_us: u64) {
+/// Writes one event of `bytes` bytes: JSON that begins with the time of sending, and has a user.
+pub(crate) fn write_event(out: &mut Vec<u8>, bytes: usize, user: usize, sent_us: u64) {
     let end = out.len() + bytes;
-    out.extend_from_slice(
-        format!("{{\"at\":\"@{sent_us:016}\",\"status\":\"shipped\",\"pad\":\"").as_bytes(),
-    );
+    // Writing to memory cannot fail.
+    let _ = write!(out, "{{\"at\":\"@{sent_us:016}\",\"user\":{user},\"status\":\"shipped\",\"pad\":\"");
     out.resize(end.saturating_sub(2).max(out.len()), b'x');
     out.extend_from_slice(b"\"}");
 }
@@ -40,7 +41,7 @@ impl Scan {
     pub(crate) fn feed(&mut self, mut bytes: &[u8], mut found: impl FnMut(u64)) {
         while let Some(byte) = bytes.first() {
             if !self.inside {
-                let Some(at) = bytes.iter().position(|byte| *byte == MARK) else { return };
+                let Some(at) = memchr::memchr(MARK, bytes) else { return };
                 *self = Scan { inside: true, digits: 0, value: 0 };
                 bytes = &bytes[at + 1..];
             } else if byte.is_ascii_digit() {
@@ -65,7 +66,7 @@ mod tests {
     #[test]
     fn events_have_the_size_that_was_asked_for() {
         let mut out = Vec::new();
-        write_event(&mut out, EVENT_BYTES, 5);
+        write_event(&mut out, EVENT_BYTES, 7, 5);
         assert_eq!(out.len(), EVENT_BYTES);
     }
 
@@ -74,7 +75,7 @@ mod tests {
         let mut stream = b"retry: 5\n\n: a@b\n\n".to_vec();
         for sent in [1, 22, 333] {
             stream.extend_from_slice(b"data: ");
-            write_event(&mut stream, EVENT_BYTES, sent);
+            write_event(&mut stream, EVENT_BYTES, 7, sent);
             stream.extend_from_slice(b"\n\n");
         }
         for size in 1..stream.len() {

@@ -5,27 +5,56 @@ use std::process::Child;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use rustix::param::clock_ticks_per_second;
+use rustix::param::page_size;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// CPU time of all threads since the start, user and system; to a tick, commonly 10 ms.
+/// CPU time of all threads that live, user and system, to about a scheduler's tick of the thread that runs.
+///
+/// /proc/PID/stat counts those that ended too, but only to 10 ms, which is a percent of a slice.
 pub(crate) fn cpu(pid: u32) -> Result<Duration> {
-    let path = format!("/proc/{pid}/stat");
-    let stat = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
-    // The name, in parentheses, may hold anything; utime and stime are the 12th and 13th field behind it.
-    let (_, fields) = stat.rsplit_once(')').context("a process has a name")?;
-    let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<u64>).sum::<Result<u64, _>>();
-    let ticks = ticks.with_context(|| format!("read the times in {path}"))?;
-    Ok(Duration::from_secs_f64(ticks as f64 / clock_ticks_per_second() as f64))
+    let path = format!("/proc/{pid}/task");
+    let mut nanos = 0;
+    for thread in fs::read_dir(&path).with_context(|| format!("list {path}"))? {
+        let Ok(stat) = fs::read_to_string(thread?.path().join("schedstat")) else { continue };
+        let running = stat.split_whitespace().next().context("a thread has run")?;
+        nanos += running.parse::<u64>().with_context(|| format!("read the times in {path}"))?;
+    }
+    Ok(Duration::from_nanos(nanos))
 }
 
 /// Resident memory in bytes.
 pub(crate) fn resident(pid: u32) -> Result<u64> {
-    let path = format!("/proc/{pid}/status");
-    let status = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("a process has memory")?;
-    let kib = line.split_whitespace().nth(1).context("the line has a number")?;
-    Ok(kib.parse::<u64>().context("read the number of kB")? * 1024)
+    kib(&format!("/proc/{pid}/status"), "VmRSS:")
+}
+
+/// The part of it that is the process' own: heap and stacks, without the pages of its program file.
+pub(crate) fn anonymous(pid: u32) -> Result<u64> {
+    kib(&format!("/proc/{pid}/status"), "RssAnon:")
+}
+
+/// Kernel memory of this machine in bytes: what its slabs hold (sockets, files), and the buffers of TCP.
+pub(crate) fn kernel_memory() -> Result<(u64, u64)> {
+    let slabs = kib("/proc/meminfo", "Slab:")?;
+    let path = "/proc/net/sockstat";
+    let sockets = fs::read_to_string(path).with_context(|| format!("read {path}"))?;
+    let line = sockets.lines().find(|line| line.starts_with("TCP:")).context("there is TCP")?;
+    let mut words = line.split_whitespace().skip_while(|word| *word != "mem");
+    let pages = words.nth(1).context("TCP has memory")?.parse::<u64>().context("read its pages")?;
+    Ok((slabs, pages * page_size() as u64))
+}
+
+/// A field that is given in kB, in bytes.
+fn kib(path: &str, name: &str) -> Result<u64> {
+    let text = fs::read_to_string(path).with_context(|| format!("read {path}"))?;
+    let line = text.lines().find(|line| line.starts_with(name));
+    let number = line.and_then(|line| line.split_whitespace().nth(1));
+    let number = number.with_context(|| format!("{path} has no {name}"))?;
+    Ok(number.parse::<u64>().with_context(|| format!("read {name} in {path}"))? * 1024)
+}
+
+/// How many files this process, and one that it starts, may have open.
+pub(crate) fn file_limit() -> usize {
+    getrlimit(Resource::Nofile).maximum.map_or(usize::MAX, |limit| limit as usize)
 }
 
 /// Lets this process, and those that it starts, open as many files as it may.

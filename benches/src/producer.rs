@@ -1,24 +1,29 @@
-//! Events into Kafka, for one tenant, at an even pace, on a thread of its own.
+//! Events into Kafka, at an even pace on a thread of its own, or as fast as they go.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::thread::{JoinHandle, sleep};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 
 use crate::pace::Pace;
 use crate::payload::{EVENT_BYTES, now_us, write_event};
 
+/// Where one is enough, it is `acme-0`.
 pub(crate) const TENANT: &str = "acme";
 
 /// For Kafka to do what it is asked, and for the last events to reach it.
 const KAFKA: Duration = Duration::from_secs(20);
+
+/// For a queue that is full.
+const FULL: Duration = Duration::from_millis(2);
 
 /// Waits for one future. Those of the admin client are woken by a thread of their own.
 fn block_on<F: Future>(future: F) -> F::Output {
@@ -48,6 +53,7 @@ fn client(bootstrap: &str) -> ClientConfig {
 pub(crate) struct Topic {
     admin: AdminClient<DefaultClientContext>,
     pub(crate) name: String,
+    pub(crate) partitions: i32,
 }
 
 impl Topic {
@@ -58,7 +64,7 @@ impl Topic {
         for result in results {
             result.map_err(|(topic, code)| anyhow!("create the topic {topic}: {code}"))?;
         }
-        Ok(Topic { admin, name })
+        Ok(Topic { admin, name, partitions })
     }
 }
 
@@ -72,6 +78,29 @@ fn options() -> AdminOptions {
     AdminOptions::new().operation_timeout(Some(KAFKA))
 }
 
+/// Which events are sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Flow {
+    pub(crate) pace: Pace,
+    /// Tenants take turns, event by event: this name and a number from 0.
+    pub(crate) tenant: &'static str,
+    pub(crate) tenants: usize,
+    /// Users (a field of the value) take turns likewise.
+    pub(crate) users: usize,
+}
+
+impl Flow {
+    /// All events for one tenant.
+    pub(crate) const fn one_tenant(pace: Pace) -> Flow {
+        Flow { pace, tenant: TENANT, tenants: 1, users: 1 }
+    }
+}
+
+/// The tenant's name of that number.
+pub(crate) fn tenant(prefix: &str, number: usize) -> String {
+    format!("{prefix}-{number}")
+}
+
 /// Sends until it is told to end.
 pub(crate) struct Producer {
     go_on: Arc<AtomicBool>,
@@ -80,49 +109,101 @@ pub(crate) struct Producer {
 
 impl Producer {
     /// One burst goes to one partition, the next to the next.
-    pub(crate) fn start(bootstrap: &str, topic: &str, partitions: i32, pace: Pace) -> Result<Producer> {
-        let mut config = client(bootstrap);
-        // A burst is to be one batch; a single event must not wait.
-        config.set("linger.ms", if pace.burst > 1 { "1" } else { "0" });
-        let inner: ThreadedProducer<DefaultProducerContext> = config.create().context("create a producer")?;
+    pub(crate) fn start(bootstrap: &str, topic: &Topic, flow: Flow) -> Result<Producer> {
+        let sender = Sender::new(bootstrap, topic, flow)?;
         let go_on = Arc::new(AtomicBool::new(true));
-        let (flag, topic) = (Arc::clone(&go_on), topic.to_owned());
-        let thread = std::thread::spawn(move || send(&inner, &topic, partitions, pace, &flag));
+        let flag = Arc::clone(&go_on);
+        let thread = std::thread::spawn(move || sender.keep(&flag));
         Ok(Producer { go_on, thread })
+    }
+
+    /// Asks it to end, without waiting; whether it has.
+    pub(crate) fn stop(&self) -> bool {
+        self.go_on.store(false, Ordering::Relaxed);
+        self.thread.is_finished()
     }
 
     /// Ends. Gives how many events were sent.
     pub(crate) fn end(self) -> Result<u64> {
-        self.go_on.store(false, Ordering::Relaxed);
+        self.stop();
         self.thread.join().map_err(|_| anyhow!("the producer's thread has panicked"))?
     }
 }
 
-fn send(
-    producer: &ThreadedProducer<DefaultProducerContext>,
-    topic: &str,
+/// Sends so many events of so many bytes, as fast as Kafka takes them, over all partitions.
+pub(crate) fn fill(bootstrap: &str, topic: &Topic, flow: Flow, events: u64, bytes: usize) -> Result<()> {
+    let mut sender = Sender::new(bootstrap, topic, flow)?;
+    sender.bytes = bytes;
+    for _ in 0..events {
+        sender.send()?;
+        sender.partition = (sender.partition + 1) % sender.partitions;
+    }
+    sender.producer.flush(KAFKA).context("wait until Kafka has all events")
+}
+
+struct Sender {
+    producer: ThreadedProducer<DefaultProducerContext>,
+    topic: String,
     partitions: i32,
-    pace: Pace,
-    go_on: &AtomicBool,
-) -> Result<u64> {
-    let (mut partition, mut sent, mut outcome) = (0, 0, Ok(()));
-    let mut event = Vec::with_capacity(EVENT_BYTES);
-    pace.keep(|| {
-        for _ in 0..pace.burst {
-            event.clear();
-            write_event(&mut event, EVENT_BYTES, now_us());
-            let headers = OwnedHeaders::new().insert(Header { key: "tenant", value: Some(TENANT) });
-            let record =
-                BaseRecord::<(), [u8]>::to(topic).partition(partition).headers(headers).payload(&event);
-            match producer.send(record) {
-                Ok(()) => sent += 1,
-                Err((error, _)) => outcome = Err(error),
-            }
+    partition: i32,
+    flow: Flow,
+    bytes: usize,
+    names: Vec<String>,
+    event: Vec<u8>,
+    sent: u64,
+}
+
+impl Sender {
+    fn new(bootstrap: &str, topic: &Topic, flow: Flow) -> Result<Sender> {
+        let mut config = client(bootstrap);
+        // A burst is to be one batch; a single event must not wait.
+        config.set("socket.nagle.disable", "true");
+        config.set("linger.ms", if flow.pace.burst > 1 { "1" } else { "0" });
+        Ok(Sender {
+            producer: config.create().context("create a producer")?,
+            topic: topic.name.clone(),
+            partitions: topic.partitions,
+            partition: 0,
+            flow,
+            bytes: EVENT_BYTES,
+            names: (0..flow.tenants).map(|number| tenant(flow.tenant, number)).collect(),
+            event: Vec::new(),
+            sent: 0,
+        })
+    }
+
+    fn keep(mut self, go_on: &AtomicBool) -> Result<u64> {
+        let mut outcome = Ok(());
+        let pace = self.flow.pace;
+        let burst = || {
+            outcome = (0..pace.burst).try_for_each(|_| self.send());
+            self.partition = (self.partition + 1) % self.partitions;
+            outcome.is_ok() && go_on.load(Ordering::Relaxed)
+        };
+        pace.keep(burst, |next| sleep(next.saturating_duration_since(Instant::now())));
+        outcome?;
+        self.producer.flush(KAFKA).context("wait until Kafka has all events")?;
+        Ok(self.sent)
+    }
+
+    fn send(&mut self) -> Result<()> {
+        let turn = self.sent as usize;
+        self.event.clear();
+        write_event(&mut self.event, self.bytes, turn % self.flow.users, now_us());
+        let tenant = Header { key: "tenant", value: Some(&self.names[turn % self.names.len()]) };
+        let mut record = BaseRecord::<(), [u8]>::to(&self.topic)
+            .partition(self.partition)
+            .headers(OwnedHeaders::new().insert(tenant))
+            .payload(&self.event);
+        loop {
+            record = match self.producer.send(record) {
+                Ok(()) => break,
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), record)) => record,
+                Err((error, _)) => return Err(error).context("hand an event to the producer"),
+            };
+            sleep(FULL);
         }
-        partition = (partition + 1) % partitions;
-        outcome.is_ok() && go_on.load(Ordering::Relaxed)
-    });
-    outcome.context("hand an event to the producer")?;
-    producer.flush(KAFKA).context("wait until Kafka has all events")?;
-    Ok(sent)
+        self.sent += 1;
+        Ok(())
+    }
 }

@@ -20,6 +20,9 @@ const START: Duration = Duration::from_secs(60);
 /// From the signal to the end; then it is killed.
 const STOP: Duration = Duration::from_secs(10);
 
+/// A setting's variable and value.
+pub(crate) type Setting<'a> = (&'a str, &'a str);
+
 pub(crate) struct Server {
     process: Ending,
     admin: SocketAddr,
@@ -34,8 +37,13 @@ pub(crate) fn free_port() -> Result<u16> {
 }
 
 impl Server {
-    /// Starts it for one topic, with tenants by header, and waits until it is ready.
-    pub(crate) fn start(program: &Path, bootstrap: &str, topic: &str) -> Result<Server> {
+    /// Starts it for one topic, with tenants by header and the settings given, and waits until it is ready.
+    pub(crate) fn start(
+        program: &Path,
+        bootstrap: &str,
+        topic: &str,
+        settings: &[Setting<'_>],
+    ) -> Result<Server> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
         let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
         let log = NamedTempFile::new().context("create the server's log")?;
@@ -56,7 +64,10 @@ impl Server {
             ("TAILRACE_INSTANCE", topic),
             ("TAILRACE_MAX_STREAMS_PER_TENANT", "0"),
             ("TAILRACE_DRAIN_DELAY", "0s"),
+            // Clients do not answer to it here.
+            ("TAILRACE_DRAIN_TIMEOUT", "500ms"),
         ]);
+        command.envs(settings.iter().copied());
         let output = log.reopen().context("open the server's log")?;
         command
             .stdout(output.try_clone().context("share the server's log")?)
@@ -81,6 +92,15 @@ impl Server {
         Ok(())
     }
 
+    /// The sum of a metric over all its labels; zero if the server has none of that name.
+    pub(crate) fn metric(&self, name: &str) -> Result<f64> {
+        let answer = get(self.admin, "/metrics").context("ask for the server's metrics")?;
+        let lines = answer
+            .lines()
+            .filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])));
+        Ok(lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum())
+    }
+
     /// Its log.
     pub(crate) fn said(&self) -> String {
         fs::read_to_string(self.log.path()).unwrap_or_default()
@@ -103,13 +123,17 @@ impl Server {
 }
 
 fn is_ready(admin: SocketAddr) -> bool {
-    let ask = || -> std::io::Result<bool> {
-        let mut socket = TcpStream::connect(admin)?;
-        socket.set_read_timeout(Some(Duration::from_secs(2)))?;
-        socket.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-        let mut answer = Vec::new();
-        socket.read_to_end(&mut answer)?;
-        Ok(answer.starts_with(b"HTTP/1.1 200"))
-    };
-    ask().unwrap_or(false)
+    get(admin, "/readyz").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+}
+
+/// Asks an admin endpoint; head and body.
+fn get(admin: SocketAddr, path: &str) -> std::io::Result<String> {
+    let mut socket = TcpStream::connect(admin)?;
+    socket.set_read_timeout(Some(Duration::from_secs(2)))?;
+    socket.write_all(
+        format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes(),
+    )?;
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer)?;
+    Ok(answer)
 }

@@ -1,14 +1,14 @@
-//! Builds the server and the load generator as they are released, and runs the load.
+//! Builds the server and the benchmarks as they are released, and runs the scenarios.
 
 use anyhow::Result;
 
 use crate::run::run;
 use crate::setup;
 
-pub(crate) fn load(arguments: &[String]) -> Result<()> {
+pub(crate) fn suite(arguments: &[String]) -> Result<()> {
     setup::kafka()?;
     run("cargo", &["build", "--release", "-p", "tailrace", "-p", "tailrace-benches"])?;
     let arguments = arguments.iter().map(String::as_str);
-    let load = ["run", "--release", "--quiet", "-p", "tailrace-benches", "--", "load"].into_iter();
-    run("cargo", &load.chain(arguments).collect::<Vec<_>>())
+    let suite = ["run", "--release", "--quiet", "-p", "tailrace-benches", "--", "suite"].into_iter();
+    run("cargo", &suite.chain(arguments).collect::<Vec<_>>())
 }

@@ -2,6 +2,7 @@
 
 mod bench;
 mod checks;
+mod peers;
 mod run;
 mod setup;
 mod test;
@@ -36,10 +37,19 @@ enum Task {
         /// The defects to try; all that a cut can show, if none is named.
         names: Vec<String>,
     },
-    /// Release builds of the server and the load generator, then the load: a table beside its floor.
+    /// Release builds of the server and the benchmarks, then the scenarios: docs/benchmarks.md is written anew.
     Bench {
-        /// Handed on, as in `-- --clients 100`.
-        #[arg(last = true)]
+        /// Scenarios, all if none is named, and options such as `--quick` and `--list`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Installs other servers to measure beside ours. Quick when they are there already.
+    Peers {
+        /// Then measures all, and writes docs/peers.md, docs/peers.json and docs/benchmarks.svg.
+        #[arg(long)]
+        run: bool,
+        /// Handed on, as in `-- --only nchan`.
+        #[arg(last = true, requires = "run")]
         arguments: Vec<String>,
     },
 }
@@ -64,6 +74,10 @@ fn run(task: Task) -> Result<()> {
             test::all(None)
         }
         Task::Sabotage { names } => test::sabotage(&names),
-        Task::Bench { arguments } => bench::load(&arguments),
+        Task::Bench { arguments } => bench::suite(&arguments),
+        Task::Peers { run, arguments } => {
+            peers::install()?;
+            if run { peers::measure(&arguments) } else { Ok(()) }
+        }
     }
 }

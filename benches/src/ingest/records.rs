@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use rdkafka::ClientConfig;
@@ -91,11 +92,12 @@ impl Writer {
         let (flag, topic) = (Arc::clone(&go_on), topic.to_owned());
         let thread = std::thread::spawn(move || {
             let (mut number, mut outcome) = (0, Ok(true));
-            pace.keep(|| {
+            let next = || {
                 outcome = send(&producer, &topic, partitions, rule, number);
                 number += 1;
                 outcome.is_ok() && flag.load(Ordering::Relaxed)
-            });
+            };
+            pace.keep(next, |at| sleep(at.saturating_duration_since(Instant::now())));
             outcome.map(drop)
         });
         Ok(Writer { go_on, thread })

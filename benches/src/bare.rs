@@ -1,0 +1,99 @@
+//! A librdkafka consumer and nothing else: the least that an event takes from the producer's call to a program.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
+
+use crate::histogram::Histogram;
+use crate::payload::{Scan, now_us};
+use crate::producer::Topic;
+
+/// What the server's own member of the group is set to (`consumer/src/properties.rs`), as far as it tells on latency.
+const SETTINGS: [(&str, &str); 7] = [
+    ("group.id", "tailrace-bench-bare"),
+    ("enable.auto.commit", "false"),
+    ("fetch.min.bytes", "1"),
+    ("fetch.wait.max.ms", "100"),
+    ("fetch.queue.backoff.ms", "5"),
+    ("isolation.level", "read_committed"),
+    ("queued.max.messages.kbytes", "65536"),
+];
+
+const POLL: Duration = Duration::from_millis(50);
+
+/// Consumes on a thread of its own until it is dropped.
+pub(crate) struct Bare {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    go_on: AtomicBool,
+    /// Events that were sent before this microsecond do not count.
+    from: AtomicU64,
+    latencies: Mutex<Histogram>,
+}
+
+impl Bare {
+    /// Reads all partitions from their ends.
+    pub(crate) fn start(bootstrap: &str, topic: &Topic) -> Result<Bare> {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", bootstrap);
+        for (name, value) in SETTINGS {
+            config.set(name, value);
+        }
+        let consumer: BaseConsumer = config.create().context("create a consumer")?;
+        let mut list = TopicPartitionList::new();
+        for partition in 0..topic.partitions {
+            list.add_partition_offset(&topic.name, partition, Offset::End).map_err(|error| anyhow!(error))?;
+        }
+        consumer.assign(&list).context("assign partitions")?;
+        let shared = Arc::new(Shared {
+            go_on: AtomicBool::new(true),
+            from: AtomicU64::new(u64::MAX),
+            latencies: Mutex::new(Histogram::new()),
+        });
+        let (own, consumer) = (Arc::clone(&shared), consumer);
+        let thread = Some(std::thread::spawn(move || own.consume(&consumer)));
+        Ok(Bare { shared, thread })
+    }
+
+    /// Begins anew with events that are sent after so long.
+    pub(crate) fn begin(&self, settle: Duration) {
+        self.shared.latencies.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.shared.from.store(now_us() + settle.as_micros() as u64, Ordering::Relaxed);
+    }
+
+    /// Median and 99th percentile since then, in milliseconds.
+    pub(crate) fn quantiles(&self) -> [f64; 2] {
+        let latencies = self.shared.latencies.lock().unwrap_or_else(PoisonError::into_inner);
+        [0.5, 0.99].map(|share| latencies.quantile(share) as f64 / 1e3)
+    }
+}
+
+impl Drop for Bare {
+    fn drop(&mut self) {
+        self.shared.go_on.store(false, Ordering::Relaxed);
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+impl Shared {
+    fn consume(&self, consumer: &BaseConsumer) {
+        while self.go_on.load(Ordering::Relaxed) {
+            let Some(Ok(message)) = consumer.poll(POLL) else { continue };
+            let now = now_us();
+            Scan::default().feed(message.payload().unwrap_or_default(), |sent| {
+                if sent >= self.from.load(Ordering::Relaxed) {
+                    let mut latencies = self.latencies.lock().unwrap_or_else(PoisonError::into_inner);
+                    latencies.add(now.saturating_sub(sent));
+                }
+            });
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Servers that are kept busy, by number of clients: the plot, and the table under it.
+
+use std::fmt::Write;
+
+use super::peer::PEERS;
+use super::record::{Point, Record};
+use super::table::Spread;
+use crate::plot::{Series, short};
+
+/// For each server that has one, medians of all rounds: deliveries for a second of its own CPU.
+pub(crate) fn series(record: &Record) -> Vec<Series> {
+    let one = |name: &str| {
+        let of = |count| {
+            Some((
+                count as f64,
+                median(record, name, count, |it| it.deliveries_per_second / it.server_cores)?,
+            ))
+        };
+        let points = counts(record, name).into_iter().filter_map(of).collect::<Vec<_>>();
+        (!points.is_empty()).then(|| Series { name: name.to_owned(), points })
+    };
+    PEERS.iter().filter_map(|peer| one(peer.name)).collect()
+}
+
+/// Deliveries a second, with the cores that the server and the generator took.
+pub(crate) fn markdown(record: &Record) -> String {
+    let mut out =
+        String::from("| server | clients | deliveries a second | server's cores | generator's cores |\n");
+    out.push_str("| --- | ---: | ---: | ---: | ---: |\n");
+    for peer in PEERS {
+        for count in counts(record, peer.name) {
+            let cell = |value: fn(&Point) -> f64| median(record, peer.name, count, value).unwrap_or(f64::NAN);
+            // Writing to a string cannot fail.
+            let _ = writeln!(
+                out,
+                "| {} | {count} | {} | {:.2} | {:.2} |",
+                peer.name,
+                short(cell(|point| point.deliveries_per_second)),
+                cell(|point| point.server_cores),
+                cell(|point| point.generator_cores),
+            );
+        }
+    }
+    out
+}
+
+fn points(record: &Record, name: &str) -> impl Iterator<Item = Point> {
+    record.of(name).flat_map(|measured| &measured.curve).copied()
+}
+
+/// The numbers of clients that it was measured with.
+fn counts(record: &Record, name: &str) -> Vec<usize> {
+    let mut counts = points(record, name).map(|point| point.clients).collect::<Vec<_>>();
+    counts.sort_unstable();
+    counts.dedup();
+    counts
+}
+
+fn median(record: &Record, name: &str, count: usize, value: impl Fn(&Point) -> f64) -> Option<f64> {
+    let of_count = points(record, name).filter(|point| point.clients == count);
+    Some(Spread::of(of_count.map(|point| value(&point)))?.median)
+}

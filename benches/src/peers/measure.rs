@@ -1,0 +1,242 @@
+//! One server under load: what a delivery costs it, what an idle client does, and how many deliveries it makes.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::peer::{Peer, Running, Stage};
+use super::publish::{Publish, Publisher};
+use super::record::{Cost, Idle, Point};
+use super::tree::{tree_cpu, tree_resident};
+use crate::clients::{Clients, Seen};
+use crate::pace::Pace;
+use crate::process::cpu;
+
+/// Events in a burst.
+pub(crate) const BURST: u32 = 20;
+
+/// Clients of those figures that are of one number.
+const CLIENTS: usize = 1000;
+
+/// Clients of the curve, the most first: memory is that of a fresh process.
+const CURVE: [usize; 4] = [5000, 1000, 100, 10];
+
+/// Bursts a second to try, the wanted one first: a server gets the first of which it is not full.
+const BURSTS_PER_SECOND: [u32; 6] = [20, 10, 5, 3, 2, 1];
+
+/// Of the deliveries that it can make, as many are asked of a server at the most.
+const HEADROOM: f64 = 0.75;
+
+/// Bursts on their way at once when a server is kept busy.
+const IN_FLIGHT: u64 = 10;
+
+/// Without load, before memory is measured.
+const CALM: Duration = Duration::from_secs(2);
+
+/// Before anything is measured, under load.
+const WARM_UP: Duration = Duration::from_secs(1);
+
+/// How long a server is kept busy for a point of the curve.
+const BUSY: Duration = Duration::from_secs(2);
+
+/// For the last events to arrive.
+const LAST: Duration = Duration::from_secs(10);
+
+fn connect(running: &Running, count: usize) -> Result<Clients> {
+    let path = running.path.clone();
+    Clients::connect(running.address, count, move |_| path.clone())
+}
+
+/// What a delivery costs, one event at a time and in bursts.
+pub(crate) fn cost(peer: &Peer, stage: &Stage, time: Duration) -> Result<[Cost; 2]> {
+    let running = (peer.start)(stage)?;
+    let pid = running.pid();
+    let count = CLIENTS.min(peer.most_clients);
+    with_log(running, |running| {
+        let mut clients = connect(running, count)?;
+        clients.run(CALM)?;
+        let mut load = Load { pid, count, clients: &mut clients };
+        let publish = load.hand_over(running);
+        let (publish, single) = load.paced(publish, Pace { rate: 20, burst: 1 }, time)?;
+        let (publish, most) = load.busy(publish, WARM_UP)?;
+        let per_second = held(most.deliveries_per_second, count);
+        let pace = Pace { rate: per_second * BURST, burst: BURST };
+        let (_, bursts) = load.paced(publish, pace, time)?;
+        if peer.name == super::ours::NAME {
+            stage
+                .frame_bytes
+                .set([single.bytes_per_delivery, bursts.bytes_per_delivery].map(|it| it.round() as usize));
+        }
+        Ok([single, bursts])
+    })
+}
+
+/// Memory of idle clients, and deliveries a second against clients.
+pub(crate) fn curve(peer: &Peer, stage: &Stage) -> Result<(Idle, Vec<Point>)> {
+    let running = (peer.start)(stage)?;
+    let pid = running.pid();
+    with_log(running, |running| {
+        let (mut idle, mut points) = (None, Vec::new());
+        let mut publish = std::mem::replace(&mut running.publish, Box::new(Nothing));
+        for count in CURVE.into_iter().map(|count| count.min(peer.most_clients)) {
+            if points.iter().any(|point: &Point| point.clients == count) {
+                continue;
+            }
+            let before = tree_resident(pid)?;
+            let mut clients = connect(running, count)?;
+            clients.run(CALM)?;
+            if idle.is_none() {
+                let grown = tree_resident(pid)? as f64 - before as f64;
+                idle = Some(Idle { clients: count, kib_per_client: grown / count as f64 / 1024.0 });
+            }
+            let point;
+            (publish, point) = Load { pid, count, clients: &mut clients }.busy(publish, BUSY)?;
+            points.push(point);
+        }
+        points.sort_by_key(|point| point.clients);
+        Ok((idle.context("a curve has points")?, points))
+    })
+}
+
+/// The highest number of bursts a second that leaves a server some rest.
+fn held(most_deliveries_per_second: f64, clients: usize) -> u32 {
+    let needs = |bursts: u32| f64::from(bursts * BURST) * clients as f64;
+    let fits = |bursts: &u32| needs(*bursts) <= HEADROOM * most_deliveries_per_second;
+    BURSTS_PER_SECOND.into_iter().find(fits).unwrap_or(1)
+}
+
+/// An error gets what the server said.
+fn with_log<T>(mut running: Running, measure: impl FnOnce(&mut Running) -> Result<T>) -> Result<T> {
+    let outcome = measure(&mut running);
+    outcome.with_context(|| format!("the server said: {}", last_lines(&running.said())))
+}
+
+fn last_lines(log: &str) -> String {
+    let lines = log.lines().collect::<Vec<_>>();
+    lines[lines.len().saturating_sub(10)..].join("\n")
+}
+
+/// Stands where a publisher was taken out.
+struct Nothing;
+
+impl Publish for Nothing {
+    fn burst(&mut self, _: u32) -> Result<()> {
+        bail!("there is no publisher")
+    }
+}
+
+struct Load<'a> {
+    pid: u32,
+    /// How many clients there are.
+    count: usize,
+    clients: &'a mut Clients,
+}
+
+/// What had been used and seen at a moment.
+struct Mark {
+    at: Instant,
+    server: Duration,
+    own: Duration,
+    deliveries: u64,
+    bytes: u64,
+}
+
+impl Load<'_> {
+    fn hand_over(&self, running: &mut Running) -> Box<dyn Publish> {
+        std::mem::replace(&mut running.publish, Box::new(Nothing))
+    }
+
+    fn mark(&self) -> Result<Mark> {
+        let Seen { deliveries, bytes, .. } = self.clients.seen;
+        let (server, own) = (tree_cpu(self.pid)?, cpu(std::process::id())?);
+        Ok(Mark { at: Instant::now(), server, own, deliveries, bytes })
+    }
+
+    /// At an even pace, for a time.
+    fn paced(
+        &mut self,
+        publish: Box<dyn Publish>,
+        pace: Pace,
+        time: Duration,
+    ) -> Result<(Box<dyn Publish>, Cost)> {
+        let before = self.clients.seen.deliveries;
+        let publisher = Publisher::paced(publish, pace);
+        self.clients.run(WARM_UP)?;
+        self.clients.seen.latencies.clear();
+        let start = self.mark()?;
+        self.clients.run(time)?;
+        let end = self.mark()?;
+        let latencies = [0.5, 0.99].map(|share| self.clients.seen.latencies.quantile(share) as f64 / 1e3);
+        let (publish, sent) = publisher.end()?;
+        let missing = self.missing(before, sent)?;
+        let delivered = (end.deliveries - start.deliveries) as f64;
+        ensure!(delivered > 0.0, "nothing was delivered in {time:?}");
+        let seconds = (end.at - start.at).as_secs_f64();
+        let cost = Cost {
+            clients: self.count,
+            events_per_second: pace.rate,
+            burst: pace.burst,
+            cpu_us_per_delivery: (end.server - start.server).as_secs_f64() * 1e6 / delivered,
+            deliveries_per_second: delivered / seconds,
+            bytes_per_delivery: (end.bytes - start.bytes) as f64 / delivered,
+            generator_cores: (end.own - start.own).as_secs_f64() / seconds,
+            p50_ms: latencies[0],
+            p99_ms: latencies[1],
+            missing,
+        };
+        Ok((publish, cost))
+    }
+
+    /// Keeps the server busy: as soon as all clients together have a burst, there is another one on its way.
+    fn busy(&mut self, publish: Box<dyn Publish>, time: Duration) -> Result<(Box<dyn Publish>, Point)> {
+        let publisher = Publisher::on_demand(publish, BURST);
+        let before = self.clients.seen.deliveries;
+        let (begin, mut ordered, mut start) = (Instant::now(), 0, None);
+        let per_burst = u64::from(BURST) * self.count as u64;
+        while begin.elapsed() < WARM_UP + time {
+            if start.is_none() && begin.elapsed() >= WARM_UP {
+                start = Some(self.mark()?);
+            }
+            let arrived = (self.clients.seen.deliveries - before) / per_burst;
+            while ordered < arrived + IN_FLIGHT {
+                publisher.order()?;
+                ordered += 1;
+            }
+            // Not for longer than until all is over, and not past the end of the warm-up.
+            let wait = Duration::from_millis(100);
+            self.clients.run_until(wait, |seen| (seen.deliveries - before) / per_burst > arrived)?;
+        }
+        let (start, end) = (start.context("the time is longer than the warm-up")?, self.mark()?);
+        let (publish, sent) = publisher.end()?;
+        let missing = self.missing(before, sent)?;
+        let seconds = (end.at - start.at).as_secs_f64();
+        let delivered = (end.deliveries - start.deliveries) as f64;
+        let point = Point {
+            clients: self.count,
+            deliveries_per_second: delivered / seconds,
+            server_cores: (end.server - start.server).as_secs_f64() / seconds,
+            generator_cores: (end.own - start.own).as_secs_f64() / seconds,
+            missing,
+        };
+        Ok((publish, point))
+    }
+
+    /// Reads until every client has every event; how many are missing at the end, or, below zero, too many.
+    fn missing(&mut self, before: u64, sent: u64) -> Result<i64> {
+        let expected = sent * self.count as u64;
+        self.clients.run_until(LAST, |seen| seen.deliveries - before >= expected)?;
+        Ok(expected.cast_signed() - (self.clients.seen.deliveries - before).cast_signed())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_gets_as_many_bursts_as_leave_it_a_quarter() {
+        assert_eq!(held(1e9, 1000), 20);
+        assert_eq!(held(120_000.0, 1000), 3);
+        assert_eq!(held(1.0, 1000), 1);
+    }
+}

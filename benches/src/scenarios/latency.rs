@@ -1,0 +1,113 @@
+//! What the server adds to the way from the producer's call to a program, beside a bare consumer of the same topic.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::bare::Bare;
+use crate::clients::Clients;
+use crate::figures::{Point, Report};
+use crate::floor_process::To;
+use crate::pace::Pace;
+use crate::producer::{Flow, TENANT, tenant};
+use crate::scenario::{Scenario, Stage};
+use crate::slice::{self, SETTLE};
+
+const PARTITIONS: i32 = 12;
+
+/// Before the first point, over and over, until a bare consumer's 99th percentile is below this: a broker's first
+/// seconds under load are slower by far.
+const WARM_UP: Duration = Duration::from_secs(3);
+const WARM_UPS: usize = 10;
+const WARM_MS: f64 = 15.0;
+
+/// Bursts a second at most; above it, events come several at once, one batch of one partition.
+const BURSTS: u32 = 1_000;
+
+/// Events a second, clients, and what may be added to the median and to the 99th percentile, in milliseconds.
+type At = (u32, usize, Option<(f64, f64)>);
+
+const POINTS: [At; 7] = [
+    (1_000, 100, Some((0.8, 2.0))),
+    (10_000, 10, Some((0.3, 1.0))),
+    (100, 10, None),
+    (1_000, 10, None),
+    (5_000, 10, None),
+    (20_000, 10, None),
+    (40_000, 10, None),
+];
+
+pub(crate) struct Latency;
+
+impl Scenario for Latency {
+    fn name(&self) -> &'static str {
+        "latency"
+    }
+
+    fn title(&self) -> &'static str {
+        "Latency added to a bare consumer's"
+    }
+
+    fn run(&self, stage: &Stage) -> Result<Report> {
+        let (runs, seconds, points) = stage.pick((3, 4, &POINTS[..]), (1, 3, &POINTS[..2]));
+        let topic = stage.topic(PARTITIONS)?;
+        let server = stage.server(&topic, &[])?;
+        let bare = Bare::start(stage.bootstrap(), &topic)?;
+        let name = |at: &At| Point::new(format!("{} events/s, {} clients", at.0, at.1));
+        let mut one = Clients::connect(server.address, 1, |_| path())?;
+        for _ in 0..WARM_UPS {
+            bare.begin(SETTLE);
+            let source = (stage.bootstrap(), &topic);
+            slice::on_server(&server, &mut one, source, (flow(BURSTS), To::All(1)), WARM_UP)?;
+            let [_, p99] = bare.quantiles();
+            stage.say(format!("warm up: a bare consumer's p99 is {p99} ms"));
+            if p99 < WARM_MS {
+                break;
+            }
+        }
+        drop(one);
+        let mut found: Vec<Point> = points.iter().map(name).collect();
+        for run in 1..=runs {
+            for (at, point) in points.iter().zip(&mut found) {
+                let (rate, count, targets) = *at;
+                stage.say(format!("run {run} of {runs}: {rate} events/s to {count} clients"));
+                let mut clients = Clients::connect(server.address, count, |_| path())?;
+                bare.begin(SETTLE);
+                let (flow, to) = (flow(rate), To::All(count));
+                let source = (stage.bootstrap(), &topic);
+                let slice = slice::on_server(
+                    &server,
+                    &mut clients,
+                    source,
+                    (flow, to),
+                    Duration::from_secs(seconds),
+                )?;
+                let [bare_p50, bare_p99] = bare.quantiles();
+                let added = [slice.p50_ms - bare_p50, slice.p99_ms - bare_p99];
+                point.add("bare p50, ms", 2, bare_p50);
+                point.add("client p50, ms", 2, slice.p50_ms);
+                point.add_with("added p50, ms", 2, targets.map(|(p50, _)| p50), added[0]);
+                point.add("bare p99, ms", 2, bare_p99);
+                point.add("client p99, ms", 2, slice.p99_ms);
+                point.add_with("added p99, ms", 2, targets.map(|(_, p99)| p99), added[1]);
+                point.add("server CPU, % of a core", 0, slice.cpu_share() * 100.0);
+                point.add(
+                    "generator's CPU (with producer and bare consumer), % of a core",
+                    0,
+                    slice.generator * 100.0,
+                );
+                point.add("missing", 0, slice.missing);
+            }
+        }
+        server.stop();
+        Ok(Report { extent: format!("{runs} runs, {seconds} s at each point"), points: found })
+    }
+}
+
+fn path() -> String {
+    format!("/t/{}/events", tenant(TENANT, 0))
+}
+
+fn flow(rate: u32) -> Flow {
+    Flow::one_tenant(Pace { rate, burst: rate.div_ceil(BURSTS) })
+}

@@ -1,0 +1,131 @@
+//! What an idle client takes of the server's memory, and of the kernel's.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use crate::clients::Clients;
+use crate::figures::{Point, Report};
+use crate::pace::Pace;
+use crate::process::{anonymous, kernel_memory, resident};
+use crate::producer::{Flow, Topic, fill, tenant};
+use crate::scenario::{Scenario, Stage};
+use crate::server::Server;
+
+const PARTITIONS: i32 = 12;
+
+/// Events of the burst that a shared view delivers; a view of its own delivers one.
+const BURST: u64 = 20;
+
+/// Without load, before memory is looked at.
+const CALM: Duration = Duration::from_secs(2);
+
+/// For the burst to reach everybody.
+const DELIVERED: Duration = Duration::from_secs(30);
+
+const TENANT: &str = "idle";
+
+pub(crate) struct Memory {
+    name: &'static str,
+    title: &'static str,
+    /// Each client has a tenant, and so a view, of its own.
+    own_view: bool,
+    /// KiB a client.
+    target: f64,
+}
+
+pub(crate) const ONE_VIEW: Memory = Memory {
+    name: "memory",
+    title: "Memory of 10,000 idle clients of one view",
+    own_view: false,
+    target: 0.4,
+};
+
+pub(crate) const OWN_VIEWS: Memory = Memory {
+    name: "memory-own-views",
+    title: "Memory of 10,000 idle clients with a tenant each",
+    own_view: true,
+    target: 1.2,
+};
+
+/// What is used at one moment, in bytes.
+struct Used {
+    resident: u64,
+    anonymous: u64,
+    slabs: u64,
+    buffers: u64,
+}
+
+impl Used {
+    fn look(server: &Server) -> Result<Used> {
+        let (slabs, buffers) = kernel_memory()?;
+        Ok(Used { resident: resident(server.pid())?, anonymous: anonymous(server.pid())?, slabs, buffers })
+    }
+}
+
+impl Scenario for Memory {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn title(&self) -> &'static str {
+        self.title
+    }
+
+    fn run(&self, stage: &Stage) -> Result<Report> {
+        let (runs, clients) = stage.pick((3, 10_000), (1, 10_000));
+        let mut point = Point::new("");
+        for run in 1..=runs {
+            stage.say(format!("run {run} of {runs}"));
+            self.once(stage, clients, &mut point)?;
+        }
+        let extent = format!(
+            "{runs} runs with {clients} clients: growth from a server that has served a few to all connected, \
+             one burst delivered, and {CALM:?} of calm"
+        );
+        Ok(Report { extent, points: vec![point] })
+    }
+}
+
+impl Memory {
+    fn once(&self, stage: &Stage, count: usize, point: &mut Point) -> Result<()> {
+        let topic = stage.topic(PARTITIONS)?;
+        let server = stage.server(&topic, &[])?;
+        // What the first client and event leave behind is not a client's.
+        self.serve(stage, &topic, &server, 10)?;
+        sleep(CALM);
+        let before = Used::look(&server)?;
+        let mut clients = self.serve(stage, &topic, &server, count)?;
+        clients.run(CALM)?;
+        let after = Used::look(&server)?;
+        server.stop();
+        let kib = |after: u64, before: u64| (after as f64 - before as f64) / count as f64 / 1024.0;
+        point.add_target(
+            "server's resident memory a client, KiB",
+            2,
+            self.target,
+            kib(after.resident, before.resident),
+        );
+        point.add("of it anonymous (heap and stacks), KiB", 2, kib(after.anonymous, before.anonymous));
+        point.add("server's resident memory with all, MiB", 1, after.resident as f64 / 1048576.0);
+        point.add("kernel's slabs a client, both ends, KiB", 2, kib(after.slabs, before.slabs));
+        point.add("kernel's TCP buffers a client, both ends, KiB", 2, kib(after.buffers, before.buffers));
+        Ok(())
+    }
+
+    /// Connects so many clients and delivers a burst to them.
+    fn serve(&self, stage: &Stage, topic: &Topic, server: &Server, count: usize) -> Result<Clients> {
+        let own_view = self.own_view;
+        let path = move |index| format!("/t/{}/events", tenant(TENANT, if own_view { index } else { 0 }));
+        let mut clients = Clients::connect(server.address, count, path)?;
+        let (tenants, events) = if own_view { (count, count as u64) } else { (1, BURST) };
+        let pace = Pace { rate: 1, burst: 2 };
+        let flow = Flow { tenant: TENANT, tenants, users: 1, pace };
+        fill(stage.bootstrap(), topic, flow, events, crate::payload::EVENT_BYTES)?;
+        let expected = events * (count / tenants) as u64;
+        let delivered = clients.run_until(DELIVERED, |seen| seen.deliveries >= expected)?;
+        ensure!(delivered, "{} of {expected} deliveries after {DELIVERED:?}", clients.seen.deliveries);
+        Ok(clients)
+    }
+}

@@ -1,0 +1,31 @@
+//! All scenarios, in the order in which they run and stand on the page.
+
+mod fanout;
+mod held;
+mod latency;
+mod linger;
+mod memory;
+mod replay;
+mod spread;
+mod storm;
+mod way_in;
+
+use crate::scenario::Scenario;
+
+pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
+    vec![
+        Box::new(fanout::ONE),
+        Box::new(fanout::BURSTS),
+        Box::new(memory::ONE_VIEW),
+        Box::new(memory::OWN_VIEWS),
+        Box::new(latency::Latency),
+        Box::new(linger::Linger),
+        Box::new(spread::TENANTS),
+        Box::new(spread::FILTERS),
+        Box::new(replay::Replay),
+        Box::new(storm::Storm),
+        Box::new(held::Held),
+        Box::new(way_in::HEADER),
+        Box::new(way_in::JSON),
+    ]
+}

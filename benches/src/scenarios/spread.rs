@@ -1,0 +1,160 @@
+//! What an event costs that one client out of very many gets: ten thousand tenants, or filters, against ten.
+//!
+//! The quotient of both server figures stands over the quotient of both floor figures. What is compared alternates in
+//! short slices; servers and floors do not, since their clients together are more than one process may hold.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::clients::Clients;
+use crate::figures::{Point, Report};
+use crate::floor_process::{FloorProcess, To};
+use crate::frame::learn;
+use crate::pace::Pace;
+use crate::producer::{Flow, Topic, tenant};
+use crate::scenario::{Scenario, Stage};
+use crate::server::Server;
+use crate::slice::{self, Slice};
+
+const FEW: usize = 10;
+const MANY: usize = 10_000;
+const PARTITIONS: i32 = 12;
+
+/// Bursts, each event of which goes to another client: one at a time, waking up would be most of the cost.
+const PACE: Pace = Pace { rate: 4000, burst: 40 };
+const TENANT: &str = "spread";
+
+/// Long enough for every client to have had an event.
+const WARM_UP: Duration = Duration::from_secs(4);
+
+pub(crate) struct Spread {
+    name: &'static str,
+    title: &'static str,
+    /// One tenant and a filter for each client, rather than a tenant for each.
+    filters: bool,
+}
+
+pub(crate) const TENANTS: Spread =
+    Spread { name: "many-tenants", title: "10,000 tenants with one client each", filters: false };
+
+pub(crate) const FILTERS: Spread =
+    Spread { name: "many-filters", title: "10,000 filters of one tenant, one client each", filters: true };
+
+/// One side with few or many clients: pairs of slices are taken of them.
+type Side<'a> = Box<dyn FnMut(Duration) -> Result<Slice> + 'a>;
+
+impl Scenario for Spread {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn title(&self) -> &'static str {
+        self.title
+    }
+
+    fn run(&self, stage: &Stage) -> Result<Report> {
+        let (pairs, seconds) = stage.pick((5, 3), (1, 2));
+        let time = Duration::from_secs(seconds);
+        let (ours, frame) = self.on_servers(stage, pairs, time)?;
+        let floors = on_floors(stage, pairs, time, &frame)?;
+        let mut point = Point::new("");
+        for ([few, many], [floor_few, floor_many]) in ours.iter().zip(&floors) {
+            let (rise, floor_rise) = (many.cpu_us() / few.cpu_us(), floor_many.cpu_us() / floor_few.cpu_us());
+            point.add("events per second", 0, many.deliveries_per_second());
+            point.add("server CPU per event with 10, µs", 2, few.cpu_us());
+            point.add("server CPU per event with 10,000, µs", 2, many.cpu_us());
+            point.add("floor CPU per event with 10, µs", 2, floor_few.cpu_us());
+            point.add("floor CPU per event with 10,000, µs", 2, floor_many.cpu_us());
+            point.add("the server's rises, ×", 3, rise);
+            point.add("the floor's rises, ×", 3, floor_rise);
+            point.add_target("the server's rise over the floor's, ×", 3, 1.1, rise / floor_rise);
+            point.add("p99 with 10, ms", 2, few.p99_ms);
+            point.add("p99 with 10,000, ms", 2, many.p99_ms);
+            point.add("generator's CPU beside the server, % of a core", 0, many.generator * 100.0);
+            point.add("generator's CPU beside the floor, % of a core", 0, floor_many.generator * 100.0);
+            point.add("missing", 0, few.missing + many.missing);
+        }
+        let extent =
+            format!("{pairs} pairs of slices of {seconds} s, with 10 and with 10,000, on servers and floors");
+        Ok(Report { extent, points: vec![point] })
+    }
+}
+
+impl Spread {
+    /// Pairs of slices with few and many, and what an event looks like.
+    fn on_servers(&self, stage: &Stage, pairs: usize, time: Duration) -> Result<(Vec<[Slice; 2]>, Vec<u8>)> {
+        let start = |count| -> Result<(Topic, Server, Clients)> {
+            stage.say(format!("a server with {count} clients"));
+            let topic = stage.topic(PARTITIONS)?;
+            let server = stage.server(&topic, &[])?;
+            let filters = self.filters;
+            let path = move |index| match filters {
+                true => format!("/t/{}/events?where=value.user={index}", tenant(TENANT, 0)),
+                false => format!("/t/{}/events", tenant(TENANT, index)),
+            };
+            let clients = Clients::connect(server.address, count, path)?;
+            Ok((topic, server, clients))
+        };
+        let (few_topic, few_server, mut few) = start(FEW)?;
+        let (many_topic, many_server, mut many) = start(MANY)?;
+        let on = |topic, server, clients: &mut Clients, time| {
+            let count = clients.len();
+            let (tenants, users) = if self.filters { (1, count) } else { (count, 1) };
+            let flow = Flow { pace: PACE, tenant: TENANT, tenants, users };
+            slice::on_server(server, clients, (stage.bootstrap(), topic), (flow, To::Each(count)), time)
+        };
+        stage.say("warm up");
+        many.capture();
+        on(&many_topic, &many_server, &mut many, WARM_UP)?;
+        let frame = learn(&many.captured(), 1)?;
+        let slices = take_pairs(
+            stage,
+            "servers",
+            pairs,
+            time,
+            [
+                Box::new(|time| on(&few_topic, &few_server, &mut few, time)),
+                Box::new(|time| on(&many_topic, &many_server, &mut many, time)),
+            ],
+        )?;
+        few_server.stop();
+        many_server.stop();
+        Ok((slices, frame))
+    }
+}
+
+fn on_floors(stage: &Stage, pairs: usize, time: Duration, frame: &[u8]) -> Result<Vec<[Slice; 2]>> {
+    let start = |count| -> Result<(FloorProcess, Clients)> {
+        let mut floor = FloorProcess::start()?;
+        floor.frame(frame)?;
+        let clients = Clients::connect(floor.address, count, |_| "/".to_owned())?;
+        Ok((floor, clients))
+    };
+    let (mut few_floor, mut few) = start(FEW)?;
+    let (mut many_floor, mut many) = start(MANY)?;
+    take_pairs(
+        stage,
+        "floors",
+        pairs,
+        time,
+        [
+            Box::new(|time| slice::on_floor(&mut few_floor, &mut few, (PACE, To::Each(FEW)), time)),
+            Box::new(|time| slice::on_floor(&mut many_floor, &mut many, (PACE, To::Each(MANY)), time)),
+        ],
+    )
+}
+
+fn take_pairs(
+    stage: &Stage,
+    what: &str,
+    pairs: usize,
+    time: Duration,
+    [mut few, mut many]: [Side<'_>; 2],
+) -> Result<Vec<[Slice; 2]>> {
+    let pair = |pair| {
+        stage.say(format!("{what}: pair {pair} of {pairs}"));
+        Ok([few(time)?, many(time)?])
+    };
+    (1..=pairs).map(pair).collect()
+}

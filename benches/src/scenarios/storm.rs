@@ -1,0 +1,188 @@
+//! Ten thousand clients that come back within a second, and what a hundred others notice of it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, ensure};
+
+use crate::bare::Bare;
+use crate::clients::{CONNECTS, Clients, Seen};
+use crate::figures::{Point, Report};
+use crate::floor_process::{FloorProcess, To};
+use crate::frame::learn;
+use crate::pace::Pace;
+use crate::process::cpu;
+use crate::producer::{Flow, Producer, Topic, tenant};
+use crate::scenario::{Scenario, Stage};
+use crate::server::Server;
+use crate::slice;
+
+const PARTITIONS: i32 = 12;
+const LIVE: usize = 100;
+const LIVE_PACE: Pace = Pace::single(50);
+const LIVE_TENANT: &str = "live";
+const CROWD_TENANT: &str = "crowd";
+
+/// Events of the crowd's view, each with an id that somebody comes back with: half of them are missed on average.
+const MISSED_PACE: Pace = Pace::single(50);
+const LEARNING: Duration = Duration::from_secs(1);
+
+/// For everybody to be there again.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) struct Storm;
+
+/// What one storm did.
+struct Passed {
+    /// From the first connect until everybody has everything.
+    seconds: f64,
+    live_p50_ms: f64,
+    live_p99_ms: f64,
+    /// What each newcomer was sent.
+    bytes_each: f64,
+    cpu: f64,
+    generator: f64,
+}
+
+/// What the floor has no part of: the way through Kafka, which has the same cores.
+struct Kafka {
+    /// From produce to client before the storm.
+    calm_p99_ms: f64,
+    /// From produce to a bare consumer meanwhile.
+    bare_p99_ms: f64,
+}
+
+impl Scenario for Storm {
+    fn name(&self) -> &'static str {
+        "storm"
+    }
+
+    fn title(&self) -> &'static str {
+        "10,000 clients reconnect within a second"
+    }
+
+    fn run(&self, stage: &Stage) -> Result<Report> {
+        let (runs, crowd) = stage.pick((5, 10_000), (1, 10_000));
+        let mut point = Point::new("");
+        for run in 1..=runs {
+            stage.say(format!("run {run} of {runs}: the server"));
+            let (kafka, ours, frame) = on_server(stage, crowd)?;
+            stage.say(format!("run {run} of {runs}: the floor"));
+            let floor = on_floor(crowd, &frame, ours.bytes_each)?;
+            point.add_target("all resumed and synced after, s", 2, 3.0, ours.seconds);
+            point.add("the floor has taken all after, s", 2, floor.seconds);
+            point.add("live p50 meanwhile, ms", 2, ours.live_p50_ms);
+            point.add("live p99 meanwhile, ms", 2, ours.live_p99_ms);
+            point.add("the floor's live p50 meanwhile, ms", 2, floor.live_p50_ms);
+            point.add("the floor's live p99 meanwhile, ms", 2, floor.live_p99_ms);
+            point.add_target("live p99, server / floor, ×", 2, 2.0, ours.live_p99_ms / floor.live_p99_ms);
+            point.add("a bare Kafka consumer's p99 meanwhile, ms", 2, kafka.bare_p99_ms);
+            point.add("live p99 of the server in calm, ms", 2, kafka.calm_p99_ms);
+            point.add("bytes for each newcomer", 0, ours.bytes_each);
+            point.add("server CPU per newcomer, µs", 1, ours.cpu * 1e6 / crowd as f64);
+            point.add("floor CPU per newcomer, µs", 1, floor.cpu * 1e6 / crowd as f64);
+            point.add("generator's CPU beside the server, % of a core", 0, ours.generator * 100.0);
+            point.add("generator's CPU beside the floor, % of a core", 0, floor.generator * 100.0);
+        }
+        let extent = format!(
+            "{runs} runs: {crowd} clients connect, {CONNECTS} a second, resumed from memory; {LIVE} others of \
+             another tenant get {} events a second",
+            LIVE_PACE.rate
+        );
+        Ok(Report { extent, points: vec![point] })
+    }
+}
+
+/// The way through Kafka, the storm, and a live event as it was sent.
+fn on_server(stage: &Stage, crowd: usize) -> Result<(Kafka, Passed, Vec<u8>)> {
+    let topic = stage.topic(PARTITIONS)?;
+    let server = stage.server(&topic, &[])?;
+    let source = (stage.bootstrap(), &topic);
+    let ids = old_ids(&server, source)?;
+    let path = format!("/t/{}/events", tenant(LIVE_TENANT, 0));
+    let mut live = Clients::connect(server.address, LIVE, move |_| path.clone())?;
+    let flow = Flow { pace: LIVE_PACE, tenant: LIVE_TENANT, tenants: 1, users: 1 };
+    live.capture();
+    let calm = slice::on_server(&server, &mut live, source, (flow, To::All(LIVE)), Duration::from_secs(3))?;
+    let frame = learn(&live.captured(), 1)?;
+    let path = format!("/t/{}/events", tenant(CROWD_TENANT, 0));
+    let newcomers = Clients::new(server.address, move |index| {
+        format!("{path}\nLast-Event-ID: {}\r\n", ids[index % ids.len()])
+    })?;
+    let bare = Bare::start(stage.bootstrap(), &topic)?;
+    let producer = Producer::start(stage.bootstrap(), &topic, flow)?;
+    live.run(slice::SETTLE)?;
+    bare.begin(Duration::ZERO);
+    let passed = pass(server.pid(), live, newcomers, crowd, |seen| seen.synced)
+        .with_context(|| format!("pass a storm; the server said:\n{}", server.said()))?;
+    let [_, bare_p99_ms] = bare.quantiles();
+    producer.end()?;
+    server.stop();
+    Ok((Kafka { calm_p99_ms: calm.p99_ms, bare_p99_ms }, passed, frame))
+}
+
+/// Ids of a stream, from its first event on.
+fn old_ids(server: &Server, (bootstrap, topic): (&str, &Topic)) -> Result<Vec<String>> {
+    let path = format!("/t/{}/events", tenant(CROWD_TENANT, 0));
+    let mut clients = Clients::connect(server.address, 1, move |_| path.clone())?;
+    clients.capture();
+    let flow = Flow { pace: MISSED_PACE, tenant: CROWD_TENANT, tenants: 1, users: 1 };
+    slice::on_server(server, &mut clients, (bootstrap, topic), (flow, To::All(1)), LEARNING)?;
+    let text = clients.captured().concat();
+    let text = String::from_utf8_lossy(&text);
+    let ids = text.lines().filter_map(|line| line.strip_prefix("id: ")).map(str::to_owned);
+    let ids = ids.collect::<Vec<_>>();
+    ensure!(!ids.is_empty(), "a stream has no ids: {text}");
+    Ok(ids)
+}
+
+fn on_floor(crowd: usize, frame: &[u8], bytes_each: f64) -> Result<Passed> {
+    let mut floor = FloorProcess::start()?;
+    floor.frame(frame)?;
+    let live = Clients::connect(floor.address, LIVE, |_| "/".to_owned())?;
+    floor.greet(bytes_each as usize)?;
+    let newcomers = Clients::new(floor.address, |_| "/".to_owned())?;
+    // Longer than it takes, by far.
+    floor.send(LIVE_PACE, To::All(LIVE), Duration::from_secs(5))?;
+    thread::sleep(slice::SETTLE);
+    pass(floor.pid(), live, newcomers, crowd, |seen| seen.greeted)
+}
+
+/// Connects the crowd while a thread of its own reads what the others get.
+fn pass(
+    pid: u32,
+    mut live: Clients,
+    mut newcomers: Clients,
+    crowd: usize,
+    there: impl Fn(&Seen) -> usize,
+) -> Result<Passed> {
+    let own = std::process::id();
+    let over = AtomicBool::new(false);
+    live.run(Duration::from_millis(100))?;
+    live.seen.latencies.clear();
+    let (begin, used, generator) = (Instant::now(), cpu(pid)?, cpu(own)?);
+    let (live, all) = thread::scope(|scope| {
+        let reader = scope.spawn(|| -> Result<Clients> {
+            while !over.load(Ordering::Relaxed) {
+                live.run(Duration::from_millis(5))?;
+            }
+            Ok(live)
+        });
+        let all =
+            newcomers.add(crowd).and_then(|()| newcomers.run_until(PATIENCE, |seen| there(seen) >= crowd));
+        over.store(true, Ordering::Relaxed);
+        (reader.join().map_err(|_| anyhow!("the reader has panicked")), all)
+    });
+    let (live, seconds) = (live??, begin.elapsed().as_secs_f64());
+    let (used, generator) = ((cpu(pid)? - used).as_secs_f64(), (cpu(own)? - generator).as_secs_f64());
+    ensure!(all?, "{} of {crowd} clients are there after {PATIENCE:?}", there(&newcomers.seen));
+    Ok(Passed {
+        seconds,
+        live_p50_ms: live.seen.latencies.quantile(0.5) as f64 / 1e3,
+        live_p99_ms: live.seen.latencies.quantile(0.99) as f64 / 1e3,
+        bytes_each: newcomers.seen.bytes as f64 / crowd as f64,
+        cpu: used,
+        generator: generator / seconds,
+    })
+}

@@ -1,0 +1,155 @@
+//! A short stretch of load on one process, from its first event to the last delivery: what it took, and what it gave.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+
+use crate::clients::{Clients, Seen};
+use crate::floor_process::{FloorProcess, To};
+use crate::pace::Pace;
+use crate::process::cpu;
+use crate::producer::{Flow, Producer, Topic};
+use crate::server::Server;
+
+/// Latencies count after this: a new producer connects first.
+pub(crate) const SETTLE: Duration = Duration::from_millis(500);
+
+/// Until a source is asked again whether it has ended.
+const END: Duration = Duration::from_millis(2);
+
+/// For the last events to arrive.
+const LAST: Duration = Duration::from_secs(10);
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slice {
+    pub(crate) deliveries: u64,
+    pub(crate) time: Duration,
+    /// CPU of the process.
+    pub(crate) cpu: Duration,
+    /// CPU of this program, of one core.
+    pub(crate) generator: f64,
+    pub(crate) p50_ms: f64,
+    pub(crate) p99_ms: f64,
+    /// On the wire, with framing.
+    pub(crate) bytes_per_delivery: f64,
+    /// Sent, and not there at the end; below zero, more than was sent.
+    pub(crate) missing: f64,
+}
+
+impl Slice {
+    pub(crate) fn cpu_us(&self) -> f64 {
+        self.cpu.as_secs_f64() * 1e6 / self.deliveries as f64
+    }
+
+    /// CPU of the process, of one core.
+    pub(crate) fn cpu_share(&self) -> f64 {
+        self.cpu.as_secs_f64() / self.time.as_secs_f64()
+    }
+
+    pub(crate) fn deliveries_per_second(&self) -> f64 {
+        self.deliveries as f64 / self.time.as_secs_f64()
+    }
+}
+
+/// The server under a flow of events.
+pub(crate) fn on_server(
+    server: &Server,
+    clients: &mut Clients,
+    (bootstrap, topic): (&str, &Topic),
+    (flow, to): (Flow, To),
+    time: Duration,
+) -> Result<Slice> {
+    measure(clients, server.pid(), to, time, || Producer::start(bootstrap, topic, flow))
+}
+
+/// The floor at the same pace.
+pub(crate) fn on_floor(
+    floor: &mut FloorProcess,
+    clients: &mut Clients,
+    (pace, to): (Pace, To),
+    time: Duration,
+) -> Result<Slice> {
+    let pid = floor.pid();
+    measure(clients, pid, to, time, || floor.send(pace, to, time).map(|()| floor))
+}
+
+/// What sends events meanwhile.
+trait Source {
+    /// Asks it to end; whether it has. Never waits, since clients are to be read meanwhile.
+    fn ends(&mut self) -> Result<bool>;
+
+    /// Events that it sent, once it has ended.
+    fn sent(self) -> Result<u64>;
+}
+
+impl Source for Producer {
+    fn ends(&mut self) -> Result<bool> {
+        Ok(self.stop())
+    }
+
+    fn sent(self) -> Result<u64> {
+        self.end()
+    }
+}
+
+impl Source for &mut FloorProcess {
+    fn ends(&mut self) -> Result<bool> {
+        self.has_sent()
+    }
+
+    fn sent(self) -> Result<u64> {
+        FloorProcess::sent(self)
+    }
+}
+
+fn measure<S: Source>(
+    clients: &mut Clients,
+    pid: u32,
+    to: To,
+    time: Duration,
+    begin: impl FnOnce() -> Result<S>,
+) -> Result<Slice> {
+    let own = std::process::id();
+    let Seen { deliveries, bytes, .. } = clients.seen;
+    let (start, cpu_before, own_before) = (Instant::now(), cpu(pid)?, cpu(own)?);
+    let mut source = begin()?;
+    clients.run(SETTLE)?;
+    clients.seen.latencies.clear();
+    clients.run(time - SETTLE)?;
+    let late = Instant::now() + LAST;
+    while !source.ends()? {
+        ensure!(Instant::now() < late, "what sends events does not end");
+        clients.run(END)?;
+    }
+    let expected = deliveries + source.sent()? * to.copies();
+    clients.run_until(LAST, |seen| seen.deliveries >= expected)?;
+    let (time, used, own_used) = (start.elapsed(), cpu(pid)? - cpu_before, cpu(own)? - own_before);
+    let delivered = clients.seen.deliveries - deliveries;
+    ensure!(delivered > 0, "nothing was delivered in {time:?}");
+    Ok(Slice {
+        deliveries: delivered,
+        time,
+        cpu: used,
+        generator: own_used.as_secs_f64() / time.as_secs_f64(),
+        p50_ms: clients.seen.latencies.quantile(0.5) as f64 / 1e3,
+        p99_ms: clients.seen.latencies.quantile(0.99) as f64 / 1e3,
+        bytes_per_delivery: (clients.seen.bytes - bytes) as f64 / delivered as f64,
+        missing: expected as f64 - clients.seen.deliveries as f64,
+    })
+}
+
+/// CPU that a server without clients takes for the same events, of one core: reading Kafka is no part of the floor.
+pub(crate) fn reading_alone(
+    server: &Server,
+    (bootstrap, topic): (&str, &Topic),
+    flow: Flow,
+    time: Duration,
+) -> Result<f64> {
+    let producer = Producer::start(bootstrap, topic, flow)?;
+    std::thread::sleep(SETTLE);
+    let (start, before) = (Instant::now(), cpu(server.pid())?);
+    std::thread::sleep(time);
+    let share = (cpu(server.pid())? - before).as_secs_f64() / start.elapsed().as_secs_f64();
+    producer.end()?;
+    Ok(share)
+}

@@ -1,0 +1,198 @@
+//! Other servers, to measure beside ours: each by its own package manager, into a folder that git ignores.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::run::{command, require, root, run};
+use crate::setup;
+
+/// Relative to the root.
+const FOLDER: &str = ".tailrace/peers";
+
+/// Written when all is there: what was installed.
+const VERSION: &str = "VERSION";
+
+struct Peer {
+    name: &'static str,
+    /// What VERSION begins with once it is there; empty where Debian says which version there is.
+    version: &'static str,
+    /// Fills the folder. Gives the version.
+    install: fn(&Path) -> Result<String>,
+}
+
+const PEERS: [Peer; 4] = [
+    Peer { name: "nchan", version: "", install: nchan },
+    Peer { name: "durable-streams", version: DURABLE_STREAMS, install: durable_streams },
+    Peer { name: "mercure", version: MERCURE, install: mercure },
+    Peer { name: "kafka-sse", version: KAFKA_SSE, install: kafka_sse },
+];
+
+const DURABLE_STREAMS: &str = "0.1.5";
+const MERCURE: &str = "0.24.2";
+const KAFKA_SSE: &str = "0.4.2";
+
+/// Installs what is not there. One that cannot be is named with its reason, and does not keep the others from it.
+pub(crate) fn install() -> Result<()> {
+    let mut skipped = Vec::new();
+    for peer in PEERS {
+        let folder = root().join(FOLDER).join(peer.name);
+        match peer.ensure(&folder) {
+            Ok(version) => eprintln!("xtask: {} {version} is there", peer.name),
+            Err(error) => skipped.push(format!("{}: {error:#}", peer.name)),
+        }
+    }
+    for reason in &skipped {
+        eprintln!("xtask: SKIPPED {reason}");
+    }
+    ensure!(skipped.len() < PEERS.len(), "no peer could be installed");
+    Ok(())
+}
+
+/// Builds ours as it is released, and measures all that are there.
+pub(crate) fn measure(arguments: &[String]) -> Result<()> {
+    setup::kafka()?;
+    run("cargo", &["build", "--release", "-p", "tailrace", "-p", "tailrace-benches"])?;
+    let arguments = arguments.iter().map(String::as_str);
+    let peers = ["run", "--release", "--quiet", "-p", "tailrace-benches", "--", "peers"].into_iter();
+    run("cargo", &peers.chain(arguments).collect::<Vec<_>>())
+}
+
+impl Peer {
+    fn ensure(&self, folder: &Path) -> Result<String> {
+        let file = folder.join(VERSION);
+        if let Ok(there) = fs::read_to_string(&file)
+            && there.starts_with(self.version)
+        {
+            return Ok(there.trim().to_owned());
+        }
+        if folder.exists() {
+            fs::remove_dir_all(folder).context("remove what is incomplete")?;
+        }
+        fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
+        let version = (self.install)(folder)?;
+        fs::write(file, format!("{version}\n")).context("write the version")?;
+        Ok(version)
+    }
+}
+
+/// Unpacked beside the system, not installed: installing would start an nginx.
+fn nchan(folder: &Path) -> Result<String> {
+    require("apt-get", "Debian's apt, which has nginx and libnginx-mod-nchan")?;
+    require("dpkg", "Debian's dpkg")?;
+    let download =
+        || succeed(command("apt-get", &["download", "nginx", "libnginx-mod-nchan"]).current_dir(folder));
+    if download().is_err() {
+        // The lists of packages may never have been fetched, or be old.
+        succeed(&mut command("apt-get", &["update", "-qq"]))?;
+        download()?;
+    }
+    let mut module = String::new();
+    for package in packages(folder)? {
+        let path = package.to_str().context("a package's name is text")?;
+        if path.contains("nchan_") {
+            module = upstream(&said(&mut command("dpkg", &["-f", path, "Version"]))?);
+        }
+        succeed(command("dpkg", &["-x", path, "."]).current_dir(folder))?;
+        fs::remove_file(package).context("remove a package that is unpacked")?;
+    }
+    let nginx = said(Command::new(folder.join("usr/sbin/nginx")).args(["-e", "stderr", "-v"]))
+        .context("its libraries are missing: `apt-get install nginx libnginx-mod-nchan`")?;
+    let nginx = nginx.rsplit('/').next().unwrap_or_default().to_owned();
+    Ok(format!("{module}, nginx {nginx}"))
+}
+
+fn packages(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).context("list the packages")?.collect::<Result<Vec<_>, _>>()?;
+    let paths = entries.into_iter().map(|entry| entry.path());
+    Ok(paths.filter(|path| path.extension().is_some_and(|extension| extension == "deb")).collect())
+}
+
+/// `1:1.3.6+dfsg-2` is 1.3.6.
+fn upstream(version: &str) -> String {
+    let version = version.split_once(':').map_or(version, |(_, version)| version);
+    version.split(['+', '-', '~']).next().unwrap_or(version).to_owned()
+}
+
+fn durable_streams(folder: &Path) -> Result<String> {
+    let built = folder.join("target");
+    let package = format!("durable-streams@{DURABLE_STREAMS}");
+    let mut install = command("cargo", &["install", "--locked", "--quiet", &package, "--root"]);
+    succeed(install.arg(folder).env("CARGO_TARGET_DIR", &built))?;
+    fs::remove_dir_all(built).context("remove what building has left")?;
+    Ok(DURABLE_STREAMS.to_owned())
+}
+
+fn mercure(folder: &Path) -> Result<String> {
+    require("go", "Go, at the version that Mercure asks for")?;
+    let source = folder.join("source");
+    let roots = source.join("noroots");
+    fs::create_dir_all(&roots).context("create a folder for the module")?;
+    fs::write(
+        source.join("go.mod"),
+        format!(
+            "module tailrace.invalid/mercure\n\nrequire github.com/dunglas/mercure/caddy v{MERCURE}\n\n\
+             replace golang.org/x/crypto/x509roots/fallback => ./noroots\n"
+        ),
+    )
+    .context("write go.mod")?;
+    // A list of TLS roots, of which plain HTTP on loopback needs none.
+    fs::write(roots.join("go.mod"), "module golang.org/x/crypto/x509roots/fallback\n")
+        .context("write go.mod")?;
+    fs::write(roots.join("fallback.go"), "package fallback\n").context("write an empty package")?;
+    let arguments = [
+        "build",
+        "-mod=mod",
+        "-tags",
+        "nobadger,nomysql,nopgx",
+        "-o",
+        "../mercure",
+        "github.com/dunglas/mercure/caddy/mercure",
+    ];
+    succeed(command("go", &arguments).current_dir(source))?;
+    Ok(MERCURE.to_owned())
+}
+
+fn kafka_sse(folder: &Path) -> Result<String> {
+    require("node", "Node.js")?;
+    require("npm", "npm")?;
+    fs::write(folder.join("package.json"), "{\"private\":true}\n").context("write package.json")?;
+    let package = format!("kafka-sse@{KAFKA_SSE}");
+    let arguments = ["install", "--no-audit", "--no-fund", "--save-exact", &package];
+    succeed(command("npm", &arguments).current_dir(folder))?;
+    let addon = folder.join("node_modules/node-rdkafka/build/Release/node-librdkafka.node");
+    ensure!(
+        addon.is_file(),
+        "node-rdkafka was not compiled: it needs a C++ compiler, and npm's leave to run its script"
+    );
+    Ok(KAFKA_SSE.to_owned())
+}
+
+fn succeed(command: &mut Command) -> Result<()> {
+    eprintln!("xtask: {command:?}");
+    let status = command.status().with_context(|| format!("start {:?}", command.get_program()))?;
+    if !status.success() {
+        bail!("{:?} failed: {status}", command.get_program());
+    }
+    Ok(())
+}
+
+/// What a command says, on either output.
+fn said(command: &mut Command) -> Result<String> {
+    let output = command.output().with_context(|| format!("start {:?}", command.get_program()))?;
+    ensure!(output.status.success(), "{:?} failed: {}", command.get_program(), output.status);
+    let all = [output.stdout, output.stderr].concat();
+    Ok(String::from_utf8_lossy(&all).trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::upstream;
+
+    #[test]
+    fn debians_own_parts_of_a_version_are_left_out() {
+        assert_eq!(["1:1.3.6+dfsg-2", "1.22.1-9+deb12u11", "2.0"].map(upstream), ["1.3.6", "1.22.1", "2.0"]);
+    }
+}
