@@ -5,8 +5,10 @@
 //! `send RATE BURST MILLISECONDS SOCKETS all|each`: to each of the first sockets, or to one of them in turn; answered by
 //! the number of events when it is over.
 
-use std::io::{BufRead, BufReader, ErrorKind, Read, Stdin, Write, stdin};
+use std::fs::File;
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write, stdin};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -41,7 +43,9 @@ pub(crate) fn run() -> Result<()> {
     println!("{}", listener.local_addr().context("read the port")?.port());
     let (sockets, frame) = (Vec::new(), Frame::default());
     let mut floor = Floor { listener, sockets, greeting: HEAD.to_vec(), frame, turn: 0 };
-    let mut input = BufReader::new(stdin());
+    // Not `Stdin` itself, which has a buffer of its own that cannot be looked into.
+    let input = stdin().as_fd().try_clone_to_owned().context("open the input")?;
+    let mut input = BufReader::new(File::from(input));
     loop {
         let mut ready =
             [PollFd::new(&floor.listener, PollFlags::IN), PollFd::new(input.get_ref(), PollFlags::IN)];
@@ -53,7 +57,7 @@ pub(crate) fn run() -> Result<()> {
         if connects {
             floor.take(None)?;
         }
-        if told && !floor.obey(&mut input)? {
+        if told && !floor.obey_all(&mut input)? {
             return Ok(());
         }
     }
@@ -77,9 +81,18 @@ impl Floor {
         Ok(())
     }
 
+    /// Does what the lines say that have come together: what stays in the buffer would wake nobody. No, at the end.
+    fn obey_all(&mut self, input: &mut BufReader<File>) -> Result<bool> {
+        while self.obey(input)? {
+            if input.buffer().is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Does what a line says; no, at the end.
-    fn obey(&mut self, input: &mut BufReader<Stdin>) -> Result<bool> {
-        // One line at a time is sent, so nothing stays in the buffer while the floor waits for more.
+    fn obey(&mut self, input: &mut BufReader<File>) -> Result<bool> {
         let mut line = String::new();
         if input.read_line(&mut line).context("read what to do")? == 0 {
             return Ok(false);

@@ -116,7 +116,9 @@ fn measure<S: Source>(
     clients.run(SETTLE)?;
     clients.seen.latencies.clear();
     clients.run(time - SETTLE)?;
+    let late = Instant::now() + LAST;
     while !source.ends()? {
+        ensure!(Instant::now() < late, "what sends events does not end");
         clients.run(END)?;
     }
     let expected = deliveries + source.sent()? * to.copies();
