@@ -57,14 +57,8 @@ pub(crate) fn run() -> Result<()> {
         if connects {
             floor.take(None)?;
         }
-        // Several lines may have come at once; what is in the buffer wakes nobody.
-        while told {
-            if !floor.obey(&mut input)? {
-                return Ok(());
-            }
-            if input.buffer().is_empty() {
-                break;
-            }
+        if told && !floor.obey_all(&mut input)? {
+            return Ok(());
         }
     }
 }
@@ -85,6 +79,16 @@ impl Floor {
             self.sockets.push(socket);
         }
         Ok(())
+    }
+
+    /// Does what the lines say that have come together: what stays in the buffer would wake nobody. No, at the end.
+    fn obey_all(&mut self, input: &mut BufReader<File>) -> Result<bool> {
+        while self.obey(input)? {
+            if input.buffer().is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Does what a line says; no, at the end.
