@@ -90,14 +90,14 @@ fn measure_all(peers: &Peers, record: &mut Record) -> Result<()> {
     let stage = stage(peers)?;
     (record.machine, record.command) = (machine(), "cargo xtask peers --run".to_owned());
     for number in 1..=peers.rounds {
-        let mut round = Round::default();
+        record.rounds.push(Round::default());
         for peer in PEERS.iter().filter(|peer| peers.wants(peer.name)) {
             eprintln!("benches: round {number} of {}: {}", peers.rounds, peer.name);
-            round.servers.push(measured(peer, &stage, peers));
+            let measured = measured(peer, &stage, peers);
+            record.rounds.last_mut().context("a round has begun")?.servers.push(measured);
+            // After each, so that an end on the way loses one at most.
+            record.write(&peers.out.join("peers.json"))?;
         }
-        record.rounds.push(round);
-        // After each, so that an end on the way loses one at most.
-        record.write(&peers.out.join("peers.json"))?;
     }
     Ok(())
 }

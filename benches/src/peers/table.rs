@@ -25,7 +25,7 @@ pub(crate) struct Row {
     pub(crate) clients: Option<usize>,
     pub(crate) cpu_us_single: Option<Spread>,
     pub(crate) cpu_us_bursts: Option<Spread>,
-    pub(crate) bursts_per_second: Option<u32>,
+    pub(crate) bursts_per_second: Option<Spread>,
     /// Its CPU in bursts over ours in the same round.
     pub(crate) times_ours_bursts: Option<Spread>,
     pub(crate) kib_per_idle_client: Option<Spread>,
@@ -71,7 +71,7 @@ fn row(record: &Record, name: &str) -> Option<Row> {
         clients: record.of(name).find_map(|measured| Some(measured.single?.clients)),
         cpu_us_single: costs(|measured| measured.single),
         cpu_us_bursts: costs(|measured| measured.bursts),
-        bursts_per_second: bursts.map(|cost| cost.events_per_second / BURST).min(),
+        bursts_per_second: Spread::of(bursts.map(|cost| f64::from(cost.events_per_second / BURST))),
         times_ours_bursts: Spread::of(record.rounds.iter().filter_map(|round| times_ours(round, name))),
         kib_per_idle_client: Spread::of(record.of(name).filter_map(|it| Some(it.idle?.kib_per_client))),
         idle_clients: record.of(name).find_map(|measured| Some(measured.idle?.clients)),
@@ -129,7 +129,7 @@ pub(crate) fn markdown(record: &Record, rows: &[Row]) -> String {
             cell(row.cpu_us_single, 2),
             cell(row.cpu_us_bursts, 2),
             cell(row.times_ours_bursts, 1),
-            row.bursts_per_second.map_or("–".to_owned(), |bursts| bursts.to_string()),
+            cell(row.bursts_per_second, 0),
             cell(row.kib_per_idle_client, 2),
             clients(row),
             if row.quoted { "–".to_owned() } else { row.missing.to_string() },
@@ -144,10 +144,12 @@ pub(crate) fn markdown(record: &Record, rows: &[Row]) -> String {
 fn below(record: &Record) -> String {
     let all = || record.rounds.iter().flat_map(|round| &round.servers);
     let rounds = record.of(ours::NAME).filter(|measured| measured.bursts.is_some()).count();
+    let plotted = record.of(ours::NAME).filter(|measured| !measured.curve.is_empty()).count();
     let paced = all().flat_map(|it| [it.single, it.bursts]).flatten().map(|cost| cost.generator_cores);
     let busy = all().flat_map(|it| &it.curve).map(|point| point.generator_cores);
     format!(
-        "\nMedian (least–most) of {rounds} rounds; in each, all servers run one after the other. The load generator \
+        "\nMedian (least–most) of {rounds} rounds ({plotted} for idle clients and \
+         the plot); in each, all servers run one after the other. The load generator \
          used at most {:.2} of a core beside any server; for the plot, {:.2}. {}.\n\n```sh\n{}\n```\n",
         paced.fold(0.0, f64::max),
         busy.fold(0.0, f64::max),
