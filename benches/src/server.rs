@@ -18,7 +18,7 @@ use crate::process::Ending;
 const START: Duration = Duration::from_secs(60);
 
 /// From the signal to the end; then it is killed.
-const STOP: Duration = Duration::from_secs(10);
+const STOP: Duration = Duration::from_secs(2);
 
 /// A setting's variable and value.
 pub(crate) type Setting<'a> = (&'a str, &'a str);

@@ -55,7 +55,7 @@ impl Scenario for Latency {
         let bare = Bare::start(stage.bootstrap(), &topic)?;
         let name = |at: &At| Point::new(format!("{} events/s, {} clients", at.0, at.1));
         let mut one = Clients::connect(server.address, 1, |_| path())?;
-        for _ in 0..WARM_UPS {
+        for _ in 0..stage.pick(WARM_UPS, 3) {
             bare.begin(SETTLE);
             let source = (stage.bootstrap(), &topic);
             slice::on_server(&server, &mut one, source, (flow(BURSTS), To::All(1)), WARM_UP)?;

@@ -107,14 +107,14 @@ fn on_server(stage: &Stage, crowd: usize) -> Result<(Kafka, Passed, Vec<u8>)> {
     let calm = slice::on_server(&server, &mut live, source, (flow, To::All(LIVE)), Duration::from_secs(3))?;
     let frame = learn(&live.captured(), 1)?;
     let path = format!("/t/{}/events", tenant(CROWD_TENANT, 0));
-    let newcomers = Clients::new(server.address, move |index| {
+    let mut newcomers = Clients::new(server.address, move |index| {
         format!("{path}\nLast-Event-ID: {}\r\n", ids[index % ids.len()])
     })?;
     let bare = Bare::start(stage.bootstrap(), &topic)?;
     let producer = Producer::start(stage.bootstrap(), &topic, flow)?;
     live.run(slice::SETTLE)?;
     bare.begin(Duration::ZERO);
-    let passed = pass(server.pid(), live, newcomers, crowd, |seen| seen.synced)
+    let passed = pass(server.pid(), &mut live, &mut newcomers, crowd, |seen| seen.synced)
         .with_context(|| format!("pass a storm; the server said:\n{}", server.said()))?;
     let [_, bare_p99_ms] = bare.quantiles();
     producer.end()?;
@@ -140,20 +140,23 @@ fn old_ids(server: &Server, (bootstrap, topic): (&str, &Topic)) -> Result<Vec<St
 fn on_floor(crowd: usize, frame: &[u8], bytes_each: f64) -> Result<Passed> {
     let mut floor = FloorProcess::start()?;
     floor.frame(frame)?;
-    let live = Clients::connect(floor.address, LIVE, |_| "/".to_owned())?;
+    let mut live = Clients::connect(floor.address, LIVE, |_| "/".to_owned())?;
     floor.greet(bytes_each as usize)?;
-    let newcomers = Clients::new(floor.address, |_| "/".to_owned())?;
+    let mut newcomers = Clients::new(floor.address, |_| "/".to_owned())?;
     // Longer than it takes, by far.
     floor.send(LIVE_PACE, To::All(LIVE), Duration::from_secs(5))?;
     thread::sleep(slice::SETTLE);
-    pass(floor.pid(), live, newcomers, crowd, |seen| seen.greeted)
+    let passed = pass(floor.pid(), &mut live, &mut newcomers, crowd, |seen| seen.greeted);
+    // It still sends, so it goes before those who read.
+    drop(floor);
+    passed
 }
 
 /// Connects the crowd while a thread of its own reads what the others get.
 fn pass(
     pid: u32,
-    mut live: Clients,
-    mut newcomers: Clients,
+    live: &mut Clients,
+    newcomers: &mut Clients,
     crowd: usize,
     there: impl Fn(&Seen) -> usize,
 ) -> Result<Passed> {
@@ -162,19 +165,20 @@ fn pass(
     live.run(Duration::from_millis(100))?;
     live.seen.latencies.clear();
     let (begin, used, generator) = (Instant::now(), cpu(pid)?, cpu(own)?);
-    let (live, all) = thread::scope(|scope| {
-        let reader = scope.spawn(|| -> Result<Clients> {
+    let (read, all) = thread::scope(|scope| {
+        let reader = scope.spawn(|| -> Result<()> {
             while !over.load(Ordering::Relaxed) {
                 live.run(Duration::from_millis(5))?;
             }
-            Ok(live)
+            Ok(())
         });
         let all =
             newcomers.add(crowd).and_then(|()| newcomers.run_until(PATIENCE, |seen| there(seen) >= crowd));
         over.store(true, Ordering::Relaxed);
         (reader.join().map_err(|_| anyhow!("the reader has panicked")), all)
     });
-    let (live, seconds) = (live??, begin.elapsed().as_secs_f64());
+    read??;
+    let seconds = begin.elapsed().as_secs_f64();
     let (used, generator) = ((cpu(pid)? - used).as_secs_f64(), (cpu(own)? - generator).as_secs_f64());
     ensure!(all?, "{} of {crowd} clients are there after {PATIENCE:?}", there(&newcomers.seen));
     Ok(Passed {
