@@ -75,9 +75,10 @@ impl Ring {
         self.size
     }
 
-    pub(crate) fn push(&mut self, bytes: Vec<u8>, marks: Vec<Mark>) {
-        let page =
-            Page { first: self.next, bytes: bytes.into(), marks: marks.into(), pushed: Instant::now() };
+    pub(crate) fn push(&mut self, bytes: Bytes, marks: Box<[Mark]>) {
+        let page = Page { first: self.next, bytes, marks, pushed: Instant::now() };
+        // Most views of very many have few pages.
+        self.pages.reserve_exact(usize::from(self.pages.is_empty()));
         self.next += page.marks.len() as u64;
         self.size += page.size();
         self.pages.push_back(page);

@@ -30,9 +30,12 @@ use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use crate::tenant::TenantId;
 
+/// Bytes of a page that a thread keeps for the next one.
+const MAX_SPARE: usize = 2 * PAGE;
+
 thread_local! {
     /// For the frames that this thread encodes: its memory serves all views.
-    static RUNNING_ID: Cell<RunningId> = Cell::default();
+    static WRITER: Cell<(RunningId, PageWriter)> = Cell::default();
 }
 
 /// What makes two subscriptions share a view.
@@ -288,8 +291,7 @@ impl View {
         state.refresh();
         let minutes = self.shared.minutes.load(Ordering::Relaxed);
         let (before, first) = (state.ring.size(), state.ring.next());
-        let mut page = PageWriter::default();
-        let mut id = RUNNING_ID.take();
+        let (mut id, mut page) = WRITER.take();
         let mut last = None;
         for record in matching {
             let position = Position { offset: record.offset + 1, epoch: record.epoch };
@@ -314,8 +316,8 @@ impl View {
         if let Some(position) = last {
             state.move_to((at, index), position);
         }
-        RUNNING_ID.set(id);
         page.flush(&mut state.ring);
+        WRITER.set((id, page));
         metrics::count_encoded(state.ring.next() - first);
         state.framed = true;
         self.pushed(state, before);
@@ -497,7 +499,7 @@ impl State {
         let bytes = gap_frame(gap, Some(shared.encode_id(vector)));
         let step = Step::Gap(Arc::new(vector.clone()));
         let mark = Mark { end: bytes.len() as u32, step, timestamp: -1 };
-        self.ring.push(bytes.to_vec(), vec![mark]);
+        self.ring.push(bytes, [mark].into());
         self.framed = true;
     }
 
@@ -539,7 +541,7 @@ fn begin_id(id: &mut RunningId, minutes: u32, vector: &Vector, own: (usize, usiz
     id.begin(minutes, &alone);
 }
 
-/// Collects frames into pages.
+/// Collects frames into pages. Its memory serves one page after the other: what goes into a ring is as large as it need be.
 #[derive(Default)]
 struct PageWriter {
     bytes: Vec<u8>,
@@ -556,9 +558,9 @@ impl PageWriter {
 
     fn flush(&mut self, ring: &mut Ring) {
         if !self.marks.is_empty() {
-            let mut bytes = std::mem::take(&mut self.bytes);
-            bytes.shrink_to_fit();
-            ring.push(bytes, std::mem::take(&mut self.marks));
+            ring.push(Bytes::copy_from_slice(&self.bytes), self.marks.drain(..).collect());
+            self.bytes.clear();
+            self.bytes.shrink_to(MAX_SPARE);
         }
     }
 }

@@ -21,8 +21,9 @@ const FEW: usize = 10;
 const MANY: usize = 10_000;
 const PARTITIONS: i32 = 12;
 
-/// Bursts, each event of which goes to another client: one at a time, waking up would be most of the cost.
-const PACE: Pace = Pace { rate: 4000, burst: 40 };
+/// Bursts, each event of which goes to another client, with ten as with ten thousand: one at a time, waking up would be most
+/// of the cost.
+const PACE: Pace = Pace { rate: 4000, burst: 10 };
 const TENANT: &str = "spread";
 
 /// Long enough for every client to have had an event.
