@@ -1,0 +1,460 @@
+//! Clients of each way: raw sockets for HTTP/1, the `h2` crate for HTTP/2. Strict: a wrong byte of the framing, or a byte
+//! after its end, is a failure.
+
+use std::future::poll_fn;
+use std::net::{Shutdown, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use socket2::SockRef;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinHandle;
+
+use crate::support::{Block, parse};
+
+/// Nothing that a test waits for may take longer.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Answers before a stream: as many as the kernel takes unread, and a few more, which hyper keeps. It is found by trying.
+const ANSWERS: std::ops::Range<usize> = 50..200;
+static ANSWERS_FOUND: AtomicUsize = AtomicUsize::new(ANSWERS.start);
+/// Connections until a stream stays behind its unread answers.
+const TRIES: usize = 200;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// HTTP/1.1.
+    Writer,
+    /// HTTP/1.1, asked for behind requests whose answers are not read yet: the stream stays with hyper.
+    Behind,
+    Http10,
+    Http2,
+}
+
+impl Way {
+    pub(crate) fn is_raw(self) -> bool {
+        self != Way::Http2
+    }
+}
+
+/// How a client asks.
+#[derive(Clone, Default)]
+pub(crate) struct Ask {
+    target: String,
+    last_event_id: Option<String>,
+    /// What the client can take without reading: the socket's buffer, or HTTP/2's window.
+    room: Option<u32>,
+    /// Bytes that come with the request, after it.
+    after: Vec<u8>,
+}
+
+impl Ask {
+    pub(crate) fn of(tenant: &str) -> Ask {
+        Ask { target: format!("/t/{tenant}/events"), ..Ask::default() }
+    }
+
+    pub(crate) fn query(mut self, query: &str) -> Ask {
+        self.target = format!("{}?{query}", self.target);
+        self
+    }
+
+    pub(crate) fn room(mut self, room: u32) -> Ask {
+        self.room = Some(room);
+        self
+    }
+
+    pub(crate) fn after(mut self, after: &[u8]) -> Ask {
+        self.after = after.to_vec();
+        self
+    }
+
+    pub(crate) fn last_event_id(mut self, id: &str) -> Ask {
+        self.last_event_id = Some(id.to_owned());
+        self
+    }
+
+    fn head(&self, version: &str) -> Vec<u8> {
+        let id = self.last_event_id.as_ref().map_or(String::new(), |id| format!("Last-Event-ID: {id}\r\n"));
+        let head = format!("GET {} HTTP/{version}\r\nHost: tailrace\r\n{id}\r\n", self.target);
+        [head.as_bytes(), &self.after].concat()
+    }
+
+    async fn connect(&self, address: SocketAddr) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        if let Some(room) = self.room {
+            socket.set_recv_buffer_size(room).unwrap();
+        }
+        let socket = socket.connect(address).await.unwrap();
+        socket.set_nodelay(true).unwrap();
+        socket
+    }
+}
+
+/// How a body ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// As the protocol has it.
+    Clean,
+    /// In any other way.
+    Cut(String),
+}
+
+/// One stream, as its client sees it.
+pub(crate) struct Reader {
+    wire: Wire,
+    text: Vec<u8>,
+    /// In `text` there is no end of a block before this.
+    searched: usize,
+    pub(crate) end: Option<End>,
+}
+
+enum Wire {
+    Http1(Http1),
+    Http2(Box<Http2>),
+}
+
+struct Http1 {
+    socket: TcpStream,
+    raw: Vec<u8>,
+    /// What comes next of the chunked coding; `None`: the body goes to the connection's end.
+    chunk: Option<Chunk>,
+    /// Whether the connection ends with the body.
+    closes: bool,
+}
+
+enum Chunk {
+    Size,
+    Data(usize),
+    DataEnd,
+    LastEnd,
+    Done,
+}
+
+struct Http2 {
+    body: h2::RecvStream,
+    _sender: h2::client::SendRequest<Bytes>,
+    driver: JoinHandle<()>,
+    socket: std::net::TcpStream,
+    unpaid: usize,
+}
+
+impl Reader {
+    /// Asks, and reads the head of a stream's answer.
+    pub(crate) async fn open(way: Way, address: SocketAddr, ask: &Ask) -> Reader {
+        Reader::try_open(way, address, ask).await.unwrap_or_else(|status| panic!("{way:?}: {status}"))
+    }
+
+    /// The status, where it is not 200.
+    pub(crate) async fn try_open(way: Way, address: SocketAddr, ask: &Ask) -> Result<Reader, u16> {
+        let wire = match way {
+            Way::Writer => {
+                let (http1, head) = Http1::open(ask.connect(address).await, &ask.head("1.1")).await?;
+                assert!(head.contains("connection: close\r\n"), "{head}");
+                Wire::Http1(http1)
+            }
+            Way::Http10 => Wire::Http1(Http1::open(ask.connect(address).await, &ask.head("1.0")).await?.0),
+            Way::Behind => Wire::Http1(Http1::open_behind(address, ask).await?),
+            Way::Http2 => Wire::Http2(Http2::open(address, ask).await?),
+        };
+        Ok(Reader { wire, text: Vec::new(), searched: 0, end: None })
+    }
+
+    /// The next block; `None` at the end.
+    pub(crate) async fn next(&mut self) -> Option<Block> {
+        loop {
+            let from = self.searched.saturating_sub(1);
+            if let Some(at) = self.text[from..].windows(2).position(|two| two == b"\n\n") {
+                let block: Vec<u8> = self.text.drain(..from + at + 2).collect();
+                self.searched = 0;
+                return Some(parse(std::str::from_utf8(&block).unwrap()));
+            }
+            self.searched = self.text.len();
+            if !self.more(64 * 1024).await {
+                assert!(self.text.is_empty() || self.end != Some(End::Clean), "half a block before the end");
+                return None;
+            }
+        }
+    }
+
+    pub(crate) async fn next_record(&mut self) -> Block {
+        loop {
+            let block = self.next().await.unwrap_or_else(|| panic!("no record, but {:?}", self.end));
+            if block.data.is_some() && block.event.is_none() {
+                return block;
+            }
+        }
+    }
+
+    pub(crate) async fn next_is(&mut self, event: &str) -> Block {
+        loop {
+            let block = self.next().await.unwrap_or_else(|| panic!("no {event}, but {:?}", self.end));
+            if block.is(event) {
+                return block;
+            }
+        }
+    }
+
+    /// Everything up to the end.
+    pub(crate) async fn rest(&mut self) -> Vec<Block> {
+        let mut blocks = Vec::new();
+        while let Some(block) = self.next().await {
+            blocks.push(block);
+        }
+        blocks
+    }
+
+    /// Reads once, up to `most` bytes; false at the end.
+    pub(crate) async fn more(&mut self, most: usize) -> bool {
+        if self.end.is_some() {
+            return false;
+        }
+        let (wire, text) = (&mut self.wire, &mut self.text);
+        let reading = async {
+            match wire {
+                Wire::Http1(wire) => wire.more(most, text).await,
+                Wire::Http2(wire) => wire.more(most, text).await,
+            }
+        };
+        self.end = tokio::time::timeout(PATIENCE, reading).await.expect("nothing comes, and no end");
+        self.end.is_none()
+    }
+
+    /// Forgets what has been read; how much it was.
+    pub(crate) fn drop_text(&mut self) -> usize {
+        self.searched = 0;
+        let size = self.text.len();
+        self.text.clear();
+        size
+    }
+
+    /// Says that nothing will be sent any more.
+    pub(crate) fn half_close(&self) {
+        match &self.wire {
+            Wire::Http1(wire) => SockRef::from(&wire.socket).shutdown(Shutdown::Write).unwrap(),
+            Wire::Http2(wire) => wire.socket.shutdown(Shutdown::Write).unwrap(),
+        }
+    }
+
+    pub(crate) async fn close(self) {
+        if let Wire::Http2(wire) = self.wire {
+            wire.driver.abort();
+            let _ = wire.driver.await;
+        }
+    }
+
+    /// Closes with a reset of the connection.
+    pub(crate) async fn reset(self) {
+        match &self.wire {
+            Wire::Http1(wire) => SockRef::from(&wire.socket).set_linger(Some(Duration::ZERO)).unwrap(),
+            Wire::Http2(wire) => SockRef::from(&wire.socket).set_linger(Some(Duration::ZERO)).unwrap(),
+        }
+        self.close().await;
+    }
+
+    /// Sends what the socket takes at once of `bytes`, and goes on until nothing was taken for `quiet`; how much it took.
+    pub(crate) async fn send(&mut self, bytes: &[u8], quiet: Duration) -> usize {
+        let Wire::Http1(wire) = &mut self.wire else { panic!("HTTP/2 has frames") };
+        let mut sent = 0;
+        while sent < bytes.len() {
+            match tokio::time::timeout(quiet, wire.socket.write(&bytes[sent..])).await {
+                Ok(Ok(count)) => sent += count,
+                Ok(Err(_)) | Err(_) => break,
+            }
+        }
+        sent
+    }
+}
+
+impl Http1 {
+    async fn open(socket: TcpStream, request: &[u8]) -> Result<(Http1, String), u16> {
+        let mut http1 = Http1 { socket, raw: Vec::new(), chunk: None, closes: true };
+        http1.socket.write_all(request).await.unwrap();
+        let head = http1.head().await;
+        match status(&head) {
+            200 => {
+                http1.take_head(&head);
+                Ok((http1, head))
+            }
+            other => Err(other),
+        }
+    }
+
+    /// Asks for other things first, and reads nothing of them before the stream has been asked for, too.
+    async fn open_behind(address: SocketAddr, ask: &Ask) -> Result<Http1, u16> {
+        for _ in 0..TRIES {
+            let answers = ANSWERS_FOUND.load(Ordering::Relaxed);
+            // With a body, which hyper reads when the answer is made: then it takes the next request before the answer is
+            // sent. Without one it does not.
+            let others = "GET /tailrace.js HTTP/1.1\r\nHost: tailrace\r\nContent-Length: 1\r\n\r\nx".repeat(answers);
+            let socket = ask.clone().room(8 * 1024).connect(address).await;
+            let mut http1 = Http1 { socket, raw: Vec::new(), chunk: None, closes: false };
+            let all = [others.as_bytes(), &ask.head("1.1")].concat();
+            http1.socket.write_all(&all).await.unwrap();
+            // Not needed, but it saves tries: the server runs into full buffers.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            for _ in 0..answers {
+                let head = http1.head().await;
+                let length = head.split_once("content-length: ").unwrap().1;
+                let length: usize = length.split('\r').next().unwrap().parse().unwrap();
+                while http1.raw.len() < length {
+                    assert!(http1.fill(64 * 1024).await.unwrap() > 0, "closed within an answer");
+                }
+                http1.raw.drain(..length);
+            }
+            let head = http1.head().await;
+            if status(&head) != 200 {
+                return Err(status(&head));
+            }
+            // Otherwise hyper was done with the answers when the stream came, and gave it away.
+            if !head.contains("connection: close\r\n") {
+                http1.take_head(&head);
+                println!("behind {answers}");
+                return Ok(http1);
+            }
+            let more = if answers + 2 < ANSWERS.end { answers + 2 } else { ANSWERS.start };
+            ANSWERS_FOUND.store(more, Ordering::Relaxed);
+        }
+        panic!("no stream stayed behind its unread answers");
+    }
+
+    async fn head(&mut self) -> String {
+        loop {
+            if let Some(at) = self.raw.windows(4).position(|four| four == b"\r\n\r\n") {
+                return String::from_utf8(self.raw.drain(..at + 4).collect()).unwrap();
+            }
+            assert!(self.fill(64 * 1024).await.unwrap() > 0, "closed before an answer");
+        }
+    }
+
+    fn take_head(&mut self, head: &str) {
+        assert!(head.contains("content-type: text/event-stream\r\n"), "{head}");
+        if head.contains("transfer-encoding: chunked\r\n") {
+            self.chunk = Some(Chunk::Size);
+        } else {
+            assert!(head.starts_with("HTTP/1.0 ") && self.closes, "{head}");
+        }
+    }
+
+    async fn fill(&mut self, most: usize) -> std::io::Result<usize> {
+        let mut buffer = vec![0; most];
+        let read = tokio::time::timeout(PATIENCE, self.socket.read(&mut buffer));
+        let count = read.await.expect("nothing comes, and no end")?;
+        self.raw.extend_from_slice(&buffer[..count]);
+        Ok(count)
+    }
+
+    async fn more(&mut self, most: usize, text: &mut Vec<u8>) -> Option<End> {
+        if matches!(self.chunk, Some(Chunk::Done)) && !self.closes {
+            return Some(End::Clean);
+        }
+        let count = match self.fill(most).await {
+            Ok(count) => count,
+            Err(error) => return Some(End::Cut(error.to_string())),
+        };
+        let Some(chunk) = &mut self.chunk else {
+            text.append(&mut self.raw);
+            return (count == 0).then_some(End::Clean);
+        };
+        let taken = chunk.take(&self.raw, text);
+        self.raw.drain(..taken);
+        match (chunk, count) {
+            (Chunk::Done, _) if !self.raw.is_empty() => Some(End::Cut("bytes after the end".to_owned())),
+            (Chunk::Done, 0) => Some(End::Clean),
+            (Chunk::Done, _) if !self.closes => Some(End::Clean),
+            (_, 0) => Some(End::Cut("closed before the last chunk".to_owned())),
+            _ => None,
+        }
+    }
+}
+
+fn status(head: &str) -> u16 {
+    head.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+impl Chunk {
+    /// Moves on over what there is of the chunked coding; how many bytes it took.
+    fn take(&mut self, raw: &[u8], text: &mut Vec<u8>) -> usize {
+        let mut at = 0;
+        loop {
+            let left = &raw[at..];
+            match self {
+                Chunk::Size => {
+                    let Some(end) = left.windows(2).position(|two| two == b"\r\n") else { return at };
+                    let size = std::str::from_utf8(&left[..end]).unwrap();
+                    let size = usize::from_str_radix(size, 16)
+                        .unwrap_or_else(|_| panic!("{size:?} is no size of a chunk"));
+                    at += end + 2;
+                    *self = if size == 0 { Chunk::LastEnd } else { Chunk::Data(size) };
+                }
+                Chunk::Data(size) => {
+                    let count = left.len().min(*size);
+                    text.extend_from_slice(&left[..count]);
+                    at += count;
+                    if count < *size {
+                        *size -= count;
+                        return at;
+                    }
+                    *self = Chunk::DataEnd;
+                }
+                Chunk::DataEnd | Chunk::LastEnd if left.len() < 2 => return at,
+                Chunk::DataEnd | Chunk::LastEnd => {
+                    assert_eq!(&left[..2], b"\r\n", "a chunk's end");
+                    at += 2;
+                    *self = if matches!(self, Chunk::LastEnd) { Chunk::Done } else { Chunk::Size };
+                }
+                Chunk::Done => return at,
+            }
+        }
+    }
+}
+
+impl Http2 {
+    async fn open(address: SocketAddr, ask: &Ask) -> Result<Box<Http2>, u16> {
+        let socket = ask.connect(address).await.into_std().unwrap();
+        let handle = socket.try_clone().unwrap();
+        let mut builder = h2::client::Builder::new();
+        if let Some(room) = ask.room {
+            builder.initial_window_size(room);
+        }
+        let socket = TcpStream::from_std(socket).unwrap();
+        let (sender, connection) = builder.handshake::<_, Bytes>(socket).await.unwrap();
+        let driver = tokio::spawn(async move {
+            let _ = connection.await;
+        });
+        let mut sender = sender.ready().await.unwrap();
+        let mut request = hyper::Request::get(format!("http://tailrace{}", ask.target));
+        if let Some(id) = &ask.last_event_id {
+            request = request.header("last-event-id", id);
+        }
+        let (answer, _) = sender.send_request(request.body(()).unwrap(), true).unwrap();
+        let answer = tokio::time::timeout(PATIENCE, answer).await.expect("no answer").unwrap();
+        match answer.status().as_u16() {
+            200 => {
+                let body = answer.into_body();
+                Ok(Box::new(Http2 { body, _sender: sender, driver, socket: handle, unpaid: 0 }))
+            }
+            other => Err(other),
+        }
+    }
+
+    /// Gives back room for `most` bytes at a time, as a socket would that is read so.
+    async fn more(&mut self, most: usize, text: &mut Vec<u8>) -> Option<End> {
+        let pay = self.unpaid.min(most);
+        self.unpaid -= pay;
+        let _ = self.body.flow_control().release_capacity(pay);
+        if self.unpaid > 0 && self.body.flow_control().available_capacity() <= 0 {
+            return None;
+        }
+        match poll_fn(|context| self.body.poll_data(context)).await {
+            Some(Ok(bytes)) => {
+                self.unpaid += bytes.len();
+                text.extend_from_slice(&bytes);
+                None
+            }
+            Some(Err(error)) => Some(End::Cut(error.to_string())),
+            None => Some(End::Clean),
+        }
+    }
+}
