@@ -1,5 +1,5 @@
-//! What holds of every way out of a stream: by a writer thread (HTTP/1.1), and through hyper's body (HTTP/1.1 behind
-//! answers that are not read yet, HTTP/1.0, HTTP/2). One proof is one function, and is held against each of them.
+//! What holds of every way out of a stream: by a writer thread (HTTP/1.1), and through hyper's body (HTTP/1.0,
+//! HTTP/2). One proof is one function, and is held against each of them.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -50,11 +50,6 @@ macro_rules! on_every_way {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn by_a_writer_thread() {
                 $proof(Way::Writer).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn behind_unread_answers() {
-                $proof(Way::Behind).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,7 +3,6 @@
 
 use std::future::poll_fn;
 use std::net::{Shutdown, SocketAddr};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,18 +16,11 @@ use crate::support::{Block, parse};
 
 /// Nothing that a test waits for may take longer.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Answers before a stream: as many as the kernel takes unread, and a few more, which hyper keeps. It is found by trying.
-const ANSWERS: std::ops::Range<usize> = 50..200;
-static ANSWERS_FOUND: AtomicUsize = AtomicUsize::new(ANSWERS.start);
-/// Connections until a stream stays behind its unread answers.
-const TRIES: usize = 200;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
     /// HTTP/1.1.
     Writer,
-    /// HTTP/1.1, asked for behind requests whose answers are not read yet: the stream stays with hyper.
-    Behind,
     Http10,
     Http2,
 }
@@ -120,8 +112,6 @@ struct Http1 {
     raw: Vec<u8>,
     /// What comes next of the chunked coding; `None`: the body goes to the connection's end.
     chunk: Option<Chunk>,
-    /// Whether the connection ends with the body.
-    closes: bool,
 }
 
 enum Chunk {
@@ -155,7 +145,6 @@ impl Reader {
                 Wire::Http1(http1)
             }
             Way::Http10 => Wire::Http1(Http1::open(ask.connect(address).await, &ask.head("1.0")).await?.0),
-            Way::Behind => Wire::Http1(Http1::open_behind(address, ask).await?),
             Way::Http2 => Wire::Http2(Http2::open(address, ask).await?),
         };
         Ok(Reader { wire, text: Vec::new(), searched: 0, end: None })
@@ -269,7 +258,7 @@ impl Reader {
 
 impl Http1 {
     async fn open(socket: TcpStream, request: &[u8]) -> Result<(Http1, String), u16> {
-        let mut http1 = Http1 { socket, raw: Vec::new(), chunk: None, closes: true };
+        let mut http1 = Http1 { socket, raw: Vec::new(), chunk: None };
         http1.socket.write_all(request).await.unwrap();
         let head = http1.head().await;
         match status(&head) {
@@ -279,44 +268,6 @@ impl Http1 {
             }
             other => Err(other),
         }
-    }
-
-    /// Asks for other things first, and reads nothing of them before the stream has been asked for, too.
-    async fn open_behind(address: SocketAddr, ask: &Ask) -> Result<Http1, u16> {
-        for _ in 0..TRIES {
-            let answers = ANSWERS_FOUND.load(Ordering::Relaxed);
-            // With a body, which hyper reads when the answer is made: then it takes the next request before the answer is
-            // sent. Without one it does not.
-            let others = "GET /tailrace.js HTTP/1.1\r\nHost: tailrace\r\nContent-Length: 1\r\n\r\nx".repeat(answers);
-            let socket = ask.clone().room(8 * 1024).connect(address).await;
-            let mut http1 = Http1 { socket, raw: Vec::new(), chunk: None, closes: false };
-            let all = [others.as_bytes(), &ask.head("1.1")].concat();
-            http1.socket.write_all(&all).await.unwrap();
-            // Not needed, but it saves tries: the server runs into full buffers.
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            for _ in 0..answers {
-                let head = http1.head().await;
-                let length = head.split_once("content-length: ").unwrap().1;
-                let length: usize = length.split('\r').next().unwrap().parse().unwrap();
-                while http1.raw.len() < length {
-                    assert!(http1.fill(64 * 1024).await.unwrap() > 0, "closed within an answer");
-                }
-                http1.raw.drain(..length);
-            }
-            let head = http1.head().await;
-            if status(&head) != 200 {
-                return Err(status(&head));
-            }
-            // Otherwise hyper was done with the answers when the stream came, and gave it away.
-            if !head.contains("connection: close\r\n") {
-                http1.take_head(&head);
-                println!("behind {answers}");
-                return Ok(http1);
-            }
-            let more = if answers + 2 < ANSWERS.end { answers + 2 } else { ANSWERS.start };
-            ANSWERS_FOUND.store(more, Ordering::Relaxed);
-        }
-        panic!("no stream stayed behind its unread answers");
     }
 
     async fn head(&mut self) -> String {
@@ -333,7 +284,7 @@ impl Http1 {
         if head.contains("transfer-encoding: chunked\r\n") {
             self.chunk = Some(Chunk::Size);
         } else {
-            assert!(head.starts_with("HTTP/1.0 ") && self.closes, "{head}");
+            assert!(head.starts_with("HTTP/1.0 "), "{head}");
         }
     }
 
@@ -346,9 +297,6 @@ impl Http1 {
     }
 
     async fn more(&mut self, most: usize, text: &mut Vec<u8>) -> Option<End> {
-        if matches!(self.chunk, Some(Chunk::Done)) && !self.closes {
-            return Some(End::Clean);
-        }
         let count = match self.fill(most).await {
             Ok(count) => count,
             Err(error) => return Some(End::Cut(error.to_string())),
@@ -362,7 +310,6 @@ impl Http1 {
         match (chunk, count) {
             (Chunk::Done, _) if !self.raw.is_empty() => Some(End::Cut("bytes after the end".to_owned())),
             (Chunk::Done, 0) => Some(End::Clean),
-            (Chunk::Done, _) if !self.closes => Some(End::Clean),
             (_, 0) => Some(End::Cut("closed before the last chunk".to_owned())),
             _ => None,
         }
