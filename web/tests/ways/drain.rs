@@ -77,8 +77,7 @@ async fn blocked_ones_get_it_when_they_read(way: Way) {
     server.append("calm", "one");
     calm.next_record().await;
     server.stop();
-    // The window has passed for all when nothing is refused as draining but because the process has gone; the calm
-    // one's end is as good a sign that closes have begun.
+    // Closes have begun when the calm one has ended, and a window later each has had its moment.
     last_word(&calm.rest().await, &calm);
     tokio::time::sleep(WINDOW).await;
     for mut reader in readers {

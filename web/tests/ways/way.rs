@@ -17,6 +17,10 @@ use crate::support::{Block, parse};
 /// Nothing that a test waits for may take longer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// A client's receive buffer at the least, and its segments, in bytes.
+const LEAST_BUFFER: u32 = 32 * 1024;
+const SEGMENT: u32 = 1448;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
     /// HTTP/1.1.
@@ -76,7 +80,9 @@ impl Ask {
     async fn connect(&self, address: SocketAddr) -> TcpStream {
         let socket = TcpSocket::new_v4().unwrap();
         if let Some(room) = self.room {
-            socket.set_recv_buffer_size(room).unwrap();
+            socket.set_recv_buffer_size(room.max(LEAST_BUFFER)).unwrap();
+            // Loopback's segments of 64 KiB do not fit into a small buffer: they would be dropped, and sent again much later.
+            SockRef::from(&socket).set_tcp_mss(SEGMENT).unwrap();
         }
         let socket = socket.connect(address).await.unwrap();
         socket.set_nodelay(true).unwrap();

@@ -32,7 +32,9 @@ async fn a_change_is_told_at_once(way: Way) {
         let stop = stop.clone();
         talkers.push(tokio::spawn(async move {
             while !stop.load(Ordering::Relaxed) {
-                reader.send(&[b'x'; 16 * 1024], Duration::from_millis(20)).await;
+                if reader.send(&[b'x'; 16 * 1024], Duration::from_millis(20)).await == 0 {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
             }
         }));
     }
