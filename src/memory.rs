@@ -13,6 +13,17 @@ const MAPPED_FROM: i32 = 128 * 1024;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const KEPT: i32 = 1024 * 1024;
 
+/// Gives pages back that lie free between others. What ten thousand connections needed while they came is strewn over the
+/// heap: a fifth of what their streams keep then. Looking for it takes tens of microseconds, so it is done now and then.
+pub(crate) fn give_back() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: malloc_trim takes an integer, and gives back only pages of which nothing is allocated; it has no preconditions
+    // and may run beside other threads.
+    unsafe {
+        libc::malloc_trim(0)
+    };
+}
+
 /// To be called first, before there are threads.
 pub(crate) fn keep_little() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]

@@ -12,11 +12,13 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::config::Plan;
-use crate::recorder;
 use crate::signals::Signals;
+use crate::{memory, recorder};
 
 /// How often rings are trimmed, gauges set, and histograms folded.
 const TICK: Duration = Duration::from_secs(1);
+/// Ticks after which free memory is given back.
+const GIVE_BACK: u32 = 5;
 
 /// A server that has bound its addresses and reads Kafka.
 pub(crate) struct Server {
@@ -76,10 +78,13 @@ impl Server {
 async fn tick(bridge: Bridge, prometheus: PrometheusHandle) {
     let mut clock = tokio::time::interval(TICK);
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
+    for count in 1_u32.. {
         clock.tick().await;
         bridge.tick();
         prometheus.run_upkeep();
+        if count.is_multiple_of(GIVE_BACK) {
+            memory::give_back();
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod clients;
 mod floor;
 mod histogram;
+mod ingest;
 mod kafka;
 mod load;
 mod pace;
@@ -29,11 +30,18 @@ enum Command {
     /// The floor: one thread that writes the same bytes to as many sockets. `load` starts it by itself.
     #[command(hide = true)]
     Floor(floor::Floor),
+    /// The way in: CPU per record, beside a bare consumer's.
+    Ingest(ingest::Ingest),
+    /// One reader of `ingest`, which starts it by itself.
+    #[command(hide = true)]
+    IngestReader(ingest::Reader),
 }
 
 fn main() -> Result<()> {
     match Cli::parse().command {
         Command::Load(load) => load::run(&load),
         Command::Floor(floor) => floor::run(&floor),
+        Command::Ingest(ingest) => ingest::run(&ingest),
+        Command::IngestReader(reader) => ingest::read(&reader),
     }
 }

@@ -46,7 +46,7 @@ pub(crate) fn markdown(load: &Load, server: &Path, repeats: &[Repeat]) -> String
 }
 
 /// Minimum, median and maximum.
-fn spread(mut values: Vec<f64>) -> [f64; 3] {
+pub(crate) fn spread(mut values: Vec<f64>) -> [f64; 3] {
     values.sort_by(f64::total_cmp);
     let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
     [at(0), at(values.len() / 2), at(values.len().saturating_sub(1))]
@@ -62,7 +62,7 @@ fn profile_of(program: &Path) -> &'static str {
     }
 }
 
-fn machine() -> String {
+pub(crate) fn machine() -> String {
     let system = rustix::system::uname();
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     let name = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();

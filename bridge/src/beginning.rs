@@ -224,7 +224,7 @@ impl LastRecords<'_> {
             return Some(segment);
         }
         let from = Position { offset: at, epoch: -1 };
-        let job = self.history.request(self.tenant, partition, from, until, self.history.read_size(1).1);
+        let job = self.history.request(self.tenant, partition, from, until, self.history.read_size());
         job.finished().await;
         self.history.find(partition, at)
     }

@@ -1,12 +1,14 @@
 //! The core's front: the catalog of topics, the way in for records, and the door for subscriptions.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::slice;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::beginning::{LastRecords, SinceId, at_offsets, lookup};
 use crate::budget::Budget;
 use crate::catalog::{Partition, Start, Topic};
+use crate::coverage::{Coverage, Coverages};
 use crate::envelope::Envelope;
 use crate::event_id::EventId;
 use crate::filter::Filter;
@@ -17,10 +19,11 @@ use crate::metrics;
 use crate::position::{Part, Position, TopicId, Vector};
 use crate::reconcile::{Change, Pending, Topics, reconcile, strangers};
 use crate::record::NewRecord;
+use crate::rings::Rings;
 use crate::sabotage::{Sabotage, broken};
 use crate::start::From;
 use crate::subscription::{Beginning, Subscription};
-use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::atomic::Ordering;
 use crate::sync::{Mutex, RwLock};
 use crate::tenant::{TenantId, TenantRules};
 use crate::view::{Shared, View, ViewKey};
@@ -83,13 +86,13 @@ pub(crate) struct Inner {
     structure: Mutex<Structure>,
     /// All partitions, for the search of the oldest segment.
     partitions: RwLock<Arc<[Arc<Partition>]>>,
-    ring_bytes: AtomicUsize,
 }
 
 #[derive(Default)]
 struct Structure {
     topics: BTreeMap<Arc<str>, Arc<Topic>>,
-    views: HashMap<ViewKey, Counted>,
+    views: HashMap<Arc<ViewKey>, Counted>,
+    coverages: Coverages,
 }
 
 struct Counted {
@@ -116,7 +119,7 @@ impl Bridge {
         let shared = Shared {
             linger: config.linger,
             runtime: tokio::runtime::Handle::try_current().ok(),
-            ring_cap: AtomicUsize::new(budget.ring(1)),
+            rings: Rings::new(budget.rings()),
             ..Shared::default()
         };
         let inner = Inner {
@@ -127,7 +130,6 @@ impl Bridge {
             budget,
             structure: Mutex::default(),
             partitions: RwLock::new(Arc::from([])),
-            ring_bytes: AtomicUsize::new(0),
         };
         let bridge = Bridge { inner: Arc::new(inner) };
         bridge.topics_refreshed();
@@ -142,22 +144,29 @@ impl Bridge {
     /// A topic that was not known so far, with a start for each of its partitions.
     pub fn add_topic(&self, name: &str, id: TopicId, starts: &[Start]) {
         let mut structure = self.inner.structure.lock();
+        let Structure { topics, views, coverages } = &mut *structure;
         let topic = Topic::new(name, id, starts);
-        structure.topics.insert(topic.name().clone(), topic.clone());
-        for counted in structure.views.values().filter(|counted| self.inner.covers(counted.view.key(), name))
-        {
-            attach(&counted.view, &topic);
+        topics.insert(topic.name().clone(), topic.clone());
+        for Counted { view, .. } in views.values() {
+            if self.inner.covers(view.key(), name) {
+                let listed = Some((topic.clone(), topic.partitions()));
+                attach(view, coverages.with(&view.coverage(), name, listed), slice::from_ref(&topic));
+            }
         }
         self.inner.list_partitions(&structure);
     }
 
     /// Partitions that a known topic got since, after those that are known.
     pub fn grow_topic(&self, name: &str, more: &[Start]) {
-        let structure = self.inner.structure.lock();
-        let Some(topic) = structure.topics.get(name) else { return };
+        let mut structure = self.inner.structure.lock();
+        let Structure { topics, coverages, .. } = &mut *structure;
+        let Some(topic) = topics.get(name) else { return };
         let more = topic.prepare(more);
+        let all = [topic.partitions(), more.clone()].concat();
         for view in topic.views().all() {
+            view.expect(coverages.with(&view.coverage(), name, Some((topic.clone(), all.clone()))));
             more.iter().for_each(|partition| view.register(partition));
+            view.settle();
         }
         topic.publish(more);
         self.inner.list_partitions(&structure);
@@ -192,7 +201,9 @@ impl Bridge {
             if let Some(topic) = &new {
                 topic.views().insert(&view);
             }
-            view.replace_topic(&old, new.as_ref(), &gaps);
+            let listed = new.as_ref().map(|topic| (topic.clone(), topic.partitions()));
+            let coverage = structure.coverages.with(&view.coverage(), name, listed);
+            view.replace_topic(&old, new.as_ref(), coverage, &gaps);
         }
         for partition in old.partitions() {
             let freed = partition.log.write().reset(partition.head());
@@ -234,8 +245,8 @@ impl Bridge {
         if broken(Sabotage::HeadBeforeFrames) {
             partition.set_head(end);
         }
-        let birth = || self.inner.budget.next_birth();
-        let (runs, growth) = partition.log.write().append(records, end, segment_size, birth);
+        let open = |room| self.inner.budget.next_segment(room);
+        let (runs, growth) = partition.log.write().append(records, end, segment_size, open);
         let mut rest = records;
         for (segment, run) in &runs {
             let (these, others) = rest.split_at(run.len());
@@ -318,7 +329,7 @@ impl Bridge {
 
     /// To be called once a second: frames that everybody had time to take go, and gauges are set.
     pub fn tick(&self) {
-        self.inner.trim_rings();
+        self.inner.shared.rings.drop_old(Instant::now());
         self.inner.history.dispatch();
         self.inner.set_gauges();
     }
@@ -363,14 +374,15 @@ impl Inner {
             counted.readers += 1;
             return Hold { inner: self.clone(), view: counted.view.clone() };
         }
-        let view = View::new(key.clone(), self.shared.clone());
-        for (name, topic) in &structure.topics {
-            if self.covers(&key, name) {
-                attach(&view, topic);
-            }
-        }
-        structure.views.insert(key, Counted { view: view.clone(), readers: 1 });
-        self.shared.ring_cap.store(self.budget.ring(structure.views.len()), Ordering::Relaxed);
+        let Structure { topics, views, coverages } = &mut *structure;
+        let covered = topics.values().filter(|topic| self.covers(&key, topic.name()));
+        let covered: Vec<Arc<Topic>> = covered.cloned().collect();
+        let coverage =
+            coverages.of(covered.iter().map(|topic| (topic.clone(), topic.partitions())).collect());
+        let key = Arc::new(key);
+        let view = View::new(key.clone(), self.shared.clone(), coverages.of(Vec::new()));
+        attach(&view, coverage, &covered);
+        views.insert(key, Counted { view: view.clone(), readers: 1 });
         Hold { inner: self.clone(), view }
     }
 
@@ -382,10 +394,7 @@ impl Inner {
             return;
         }
         structure.views.remove(view.key());
-        for (topic, _) in view.topics().1.iter() {
-            topic.views().remove(view);
-        }
-        self.shared.ring_cap.store(self.budget.ring(structure.views.len()), Ordering::Relaxed);
+        view.coverage().topics().iter().for_each(|(topic, _)| topic.views().remove(view));
     }
 
     fn list_partitions(&self, structure: &Structure) {
@@ -409,18 +418,10 @@ impl Inner {
         while self.budget.is_over() {
             let born = partitions.iter().filter_map(|p| Some((p.log.read().front_born()?, p)));
             let Some((_, oldest)) = born.min_by_key(|(born, _)| *born) else { return };
-            let freed = oldest.log.write().evict_front();
+            let Some((segment, freed)) = oldest.log.write().evict_front() else { return };
             self.budget.charge(-(freed as isize));
+            self.budget.evicted(segment);
         }
-    }
-
-    fn trim_rings(&self) {
-        let views: Vec<Arc<View>> =
-            self.structure.lock().views.values().map(|counted| counted.view.clone()).collect();
-        let now = Instant::now();
-        let bytes = views.iter().map(|view| view.trim(now)).sum();
-        self.ring_bytes.store(bytes, Ordering::Relaxed);
-        metrics::set_gauge("tailrace_views", views.len() as f64);
     }
 
     fn set_gauges(&self) {
@@ -429,8 +430,11 @@ impl Inner {
         metrics::set_gauge("tailrace_history_reads_running", history.running as f64);
         metrics::set_gauge("tailrace_history_memory_bytes", history.bytes as f64);
         metrics::set_gauge("tailrace_log_memory_bytes", self.budget.tail_used() as f64);
-        metrics::set_gauge("tailrace_ring_memory_bytes", self.ring_bytes.load(Ordering::Relaxed) as f64);
-        let topics: Vec<Arc<Topic>> = self.structure.lock().topics.values().cloned().collect();
+        metrics::set_gauge("tailrace_ring_memory_bytes", self.shared.rings.used() as f64);
+        let structure = self.structure.lock();
+        metrics::set_gauge("tailrace_views", structure.views.len() as f64);
+        let topics: Vec<Arc<Topic>> = structure.topics.values().cloned().collect();
+        drop(structure);
         for topic in topics {
             set_topic_gauges(&topic);
         }
@@ -447,12 +451,15 @@ fn set_topic_gauges(topic: &Topic) {
     metrics::set_topic_gauge("tailrace_oldest_resumable_age_seconds", topic.name(), age as f64 / 1000.0);
 }
 
-/// Makes a view read a topic. Batches that are framed from now on find the view, but only partitions that are registered
-/// count, each from its head on.
-fn attach(view: &Arc<View>, topic: &Arc<Topic>) {
-    view.add_topic(topic);
-    topic.views().insert(view);
-    topic.partitions().iter().for_each(|partition| view.register(partition));
+/// Makes a view read the topics `new`, all that its coverage lacks. Batches that are framed from now on find the view, but
+/// only partitions that are registered count, each from its head on.
+fn attach(view: &Arc<View>, coverage: Arc<Coverage>, new: &[Arc<Topic>]) {
+    view.expect(coverage);
+    for topic in new {
+        topic.views().insert(view);
+        topic.partitions().iter().for_each(|partition| view.register(partition));
+    }
+    view.settle();
 }
 
 fn gap_of_gone(partition: &Partition, new: Option<&Arc<Topic>>) -> Gap {
@@ -482,7 +489,10 @@ fn frame_run(
         by_tenant.entry(&record.tenant).or_default().push(index);
     }
     for (tenant, indexes) in by_tenant {
-        for view in partition.views().of(tenant) {
+        let numbered = indexes.iter().map(|&index| (index, segment.record(index)));
+        let concerned = partition.views().concerned(tenant, numbered);
+        let some = concerned.some.iter().map(|(view, some)| (view, some));
+        for (view, indexes) in concerned.all.iter().map(|view| (view, &indexes)).chain(some) {
             view.frame(partition, indexes.iter().map(|&index| segment.record(index)));
         }
     }

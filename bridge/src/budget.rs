@@ -1,5 +1,8 @@
 //! One budget in bytes for everything that grows with traffic.
 
+use std::sync::Arc;
+
+use crate::segment::{Room, Segment, Spare};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -12,30 +15,35 @@ const RINGS_EIGHTHS: usize = 1;
 const MAX_SEGMENT: usize = 1024 * 1024;
 const MIN_SEGMENT: usize = 16 * 1024;
 
-/// Bytes of frames that one view may keep.
-const MAX_RING: usize = 1024 * 1024;
-
 #[derive(Debug)]
 pub(crate) struct Budget {
     total: usize,
     tail_used: AtomicUsize,
     births: AtomicU64,
+    /// The memory of the segment that was evicted last, beside the budget: the next one that is begun takes it.
+    spare: Mutex<Spare>,
     /// Held by whoever evicts: one is enough.
     pub(crate) evicting: Mutex<()>,
 }
 
 impl Budget {
     pub(crate) fn new(total: usize) -> Budget {
-        Budget { total, tail_used: AtomicUsize::new(0), births: AtomicU64::new(0), evicting: Mutex::new(()) }
+        Budget {
+            total,
+            tail_used: AtomicUsize::new(0),
+            births: AtomicU64::new(0),
+            spare: Mutex::default(),
+            evicting: Mutex::new(()),
+        }
     }
 
     pub(crate) fn history(&self) -> usize {
         self.total / 8 * HISTORY_EIGHTHS
     }
 
-    /// Bytes of frames for one of so many views.
-    pub(crate) fn ring(&self, views: usize) -> usize {
-        (self.total / 8 * RINGS_EIGHTHS / views.max(1)).min(MAX_RING)
+    /// Bytes of frames for all views together.
+    pub(crate) fn rings(&self) -> usize {
+        self.total / 8 * RINGS_EIGHTHS
     }
 
     /// Bytes of a segment where so many partitions share the tail.
@@ -63,8 +71,19 @@ impl Budget {
         };
     }
 
-    /// The next segment's place in the order of all segments.
-    pub(crate) fn next_birth(&self) -> u64 {
-        self.births.fetch_add(1, Ordering::Relaxed)
+    /// The next segment's place in the order of all segments, and memory for it if there is some that fits.
+    pub(crate) fn next_segment(&self, room: Room) -> (u64, Spare) {
+        let mut spare = self.spare.lock();
+        let spare = if spare.fits(room) { std::mem::take(&mut *spare) } else { Spare::default() };
+        (self.births.fetch_add(1, Ordering::Relaxed), spare)
+    }
+
+    /// Keeps the memory of a segment that was evicted, unless a reader still has it.
+    pub(crate) fn evicted(&self, segment: Arc<Segment>) {
+        if let Some(segment) = Arc::into_inner(segment) {
+            let before = std::mem::replace(&mut *self.spare.lock(), segment.into_spare());
+            // Freed without the lock.
+            drop(before);
+        }
     }
 }

@@ -1,14 +1,13 @@
 //! The topics and partitions that this replica knows, each with its log, its head and the views that read it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::partition_log::{Found, PartitionLog};
 use crate::position::{Fingerprint, Position, TopicId};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock};
-use crate::tenant::TenantId;
-use crate::view::View;
+use crate::view_index::ViewIndex;
 
 /// Confirmed positions remembered per partition.
 const MAX_CONFIRMED: usize = 64;
@@ -31,6 +30,8 @@ pub struct Topic {
     id: TopicId,
     fingerprint: Fingerprint,
     partitions: RwLock<Vec<Arc<Partition>>>,
+    /// How often a head has moved.
+    moves: Arc<AtomicU64>,
     views: Arc<ViewIndex>,
 }
 
@@ -41,6 +42,7 @@ impl Topic {
             id,
             fingerprint: Fingerprint::new(name, id),
             partitions: RwLock::new(Vec::new()),
+            moves: Arc::default(),
             views: Arc::default(),
         };
         topic.publish(topic.prepare(starts));
@@ -64,6 +66,11 @@ impl Topic {
 
     pub(crate) fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
+    }
+
+    /// How often the heads of its partitions have moved.
+    pub(crate) fn moves(&self) -> u64 {
+        self.moves.load(Ordering::Acquire)
     }
 
     pub(crate) fn views(&self) -> &ViewIndex {
@@ -95,6 +102,7 @@ pub struct Partition {
     /// Held for the whole of a batch: what must not meet a batch in flight takes it too.
     pub(crate) ingest: Mutex<Ingest>,
     head: Mutex<Position>,
+    moves: Arc<AtomicU64>,
     pub(crate) log: RwLock<PartitionLog>,
     log_start: AtomicU64,
     truncations: AtomicU32,
@@ -124,6 +132,7 @@ impl Partition {
             origin,
             ingest: Mutex::new(Ingest::default()),
             head: Mutex::new(origin),
+            moves: topic.moves.clone(),
             log: RwLock::new(PartitionLog::new(origin)),
             log_start: AtomicU64::new(start.log_start),
             truncations: AtomicU32::new(0),
@@ -187,6 +196,8 @@ impl Partition {
 
     pub(crate) fn set_head(&self, head: Position) {
         *self.head.lock() = head;
+        // After it: whoever sees this count sees the head.
+        self.moves.fetch_add(1, Ordering::AcqRel);
     }
 
     /// How often the log was cut back: what was confirmed before a cut must be confirmed anew.
@@ -224,38 +235,5 @@ impl Partition {
 
     pub(crate) fn find(&self, offset: u64) -> Found {
         self.log.read().find(offset)
-    }
-}
-
-/// The views of a topic by tenant. Batches read it; views come and go under the bridge's structure lock.
-#[derive(Debug, Default)]
-pub(crate) struct ViewIndex(RwLock<HashMap<TenantId, Vec<Arc<View>>>>);
-
-impl ViewIndex {
-    pub(crate) fn insert(&self, view: &Arc<View>) {
-        self.0.write().entry(view.tenant().clone()).or_default().push(view.clone());
-    }
-
-    pub(crate) fn remove(&self, view: &Arc<View>) {
-        let mut index = self.0.write();
-        if let Some(views) = index.get_mut(view.tenant()) {
-            views.retain(|other| !Arc::ptr_eq(other, view));
-            if views.is_empty() {
-                index.remove(view.tenant());
-            }
-        }
-    }
-
-    /// The views of one tenant.
-    pub(crate) fn of(&self, tenant: &TenantId) -> Vec<Arc<View>> {
-        self.0.read().get(tenant).cloned().unwrap_or_default()
-    }
-
-    pub(crate) fn all(&self) -> Vec<Arc<View>> {
-        self.0.read().values().flatten().cloned().collect()
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.read().is_empty()
     }
 }

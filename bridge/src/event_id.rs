@@ -17,14 +17,15 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use crc::{CRC_16_IBM_SDLC, Crc, Table};
+use crc::{CRC_16_IBM_SDLC, Crc, Digest, Table};
 
 use crate::position::{Fingerprint, Part, Position, Vector};
-use crate::record::{put_varint, take_varint};
+use crate::record::{patch_varint, put_varint, take_varint, varint_len};
 
 /// The longest id that is looked at; request headers are taken up to this size.
 const MAX_TEXT: usize = 16 * 1024;
@@ -32,8 +33,10 @@ const VERSION: u8 = 1;
 /// 2024-01-01T00:00Z in minutes since the Unix epoch.
 const EPOCH_MINUTES: u32 = 28_401_120;
 const MAX_MINUTES: u32 = (1 << 24) - 1;
+/// Bytes of a part's fingerprint.
+const FINGERPRINT: usize = 6;
 /// A fingerprint and a count.
-const MIN_PART: usize = 7;
+const MIN_PART: usize = FINGERPRINT + 1;
 /// Kafka's offsets are signed; those of ids stay well below the end, so that arithmetic on them cannot overflow.
 const MAX_OFFSET: u64 = i64::MAX as u64 - 1;
 
@@ -82,6 +85,94 @@ impl EventId {
             put_id(bytes, minutes, vector);
             URL_SAFE_NO_PAD.encode_string(bytes, out);
         });
+    }
+}
+
+/// An event id that follows a vector as its positions move: what has not changed is not encoded again.
+#[derive(Default)]
+pub struct RunningId {
+    minutes: u32,
+    vector: Vector,
+    bytes: Vec<u8>,
+    text: String,
+    /// The position that moved last: the next one is most often the same partition's.
+    last: Option<Spot>,
+}
+
+/// Where a position stands in an id's bytes, and the checksum's state before it.
+struct Spot {
+    part: usize,
+    partition: usize,
+    bytes: Range<usize>,
+    before: Digest<'static, u16, Table<16>>,
+}
+
+impl RunningId {
+    /// Begins with the id of `vector`; `minutes` as in [`EventId::encode`].
+    pub fn begin(&mut self, minutes: u32, vector: &Vector) {
+        self.minutes = minutes;
+        self.vector.clone_from(vector);
+        self.encode();
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Moves one position: that of partition number `partition` in the vector's part number `part`, both from 0.
+    ///
+    /// # Panics
+    /// If there is no such part or partition.
+    pub fn advance(&mut self, part: usize, partition: usize, to: Position) {
+        let before = std::mem::replace(&mut self.vector.parts[part].positions[partition], to);
+        let same = |spot: &Spot| (spot.part, spot.partition) == (part, partition);
+        let spot = match self.last.take().filter(same) {
+            Some(spot) => spot,
+            None => self.find(part, partition, before),
+        };
+        if before.epoch == to.epoch
+            && patch_varint(&mut self.bytes[spot.bytes.clone()], to.offset.wrapping_add(1))
+        {
+            self.seal(&spot);
+            self.last = Some(spot);
+        } else {
+            self.encode();
+        }
+    }
+
+    fn encode(&mut self) {
+        self.last = None;
+        self.bytes.clear();
+        put_id(&mut self.bytes, self.minutes, &self.vector);
+        self.text.clear();
+        URL_SAFE_NO_PAD.encode_string(&self.bytes, &mut self.text);
+    }
+
+    /// Where a position stands that was `before` when the bytes were written.
+    fn find(&self, part: usize, partition: usize, before: Position) -> Spot {
+        let length = |position: &Position| varint_len(position.offset.wrapping_add(1));
+        let mut at = 4 + varint_len(self.vector.parts.len() as u64);
+        for (index, known) in self.vector.parts[..=part].iter().enumerate() {
+            let count = if index < part { known.positions.len() } else { partition };
+            at += FINGERPRINT + varint_len(known.positions.len() as u64);
+            at += known.positions[..count].iter().map(length).sum::<usize>();
+        }
+        let mut digest = CRC.digest();
+        digest.update(&self.bytes[..at]);
+        Spot { part, partition, bytes: at..at + length(&before), before: digest }
+    }
+
+    /// Brings the checksum and the text up to bytes that have changed at a spot.
+    fn seal(&mut self, spot: &Spot) {
+        let body = self.bytes.len() - 2;
+        let mut digest = spot.before.clone();
+        digest.update(&self.bytes[spot.bytes.start..body]);
+        self.bytes[body..].copy_from_slice(&digest.finalize().to_be_bytes());
+        // Three bytes are four characters, each group for itself.
+        let group = spot.bytes.start / 3;
+        self.text.truncate(group * 4);
+        URL_SAFE_NO_PAD.encode_string(&self.bytes[group * 3..], &mut self.text);
     }
 }
 
@@ -286,6 +377,37 @@ mod tests {
         #[test]
         fn foreign_text_never_panics(text in ".{0,80}") {
             let _ = text.parse::<EventId>();
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_running_id_is_that_of_its_vector(
+            id in some_id(),
+            moves in vec((any::<usize>(), any::<usize>(), 0..3usize, 0..300u64, some_position()), 0..20),
+        ) {
+            let EventId { minutes, mut vector } = id;
+            let mut running = RunningId::default();
+            running.begin(minutes, &vector);
+            for (part, partition, how, more, anywhere) in moves {
+                if vector.parts.is_empty() {
+                    break;
+                }
+                let part = part % vector.parts.len();
+                let positions = &mut vector.parts[part].positions;
+                if positions.is_empty() {
+                    continue;
+                }
+                let partition = partition % positions.len().min(2);
+                let position = &mut positions[partition];
+                *position = match how {
+                    0 => anywhere,
+                    _ => Position { offset: position.offset.wrapping_add(more).min(MAX_OFFSET), ..*position },
+                };
+                running.advance(part, partition, *position);
+                let expected = EventId { minutes, vector: vector.clone() }.to_string();
+                prop_assert_eq!(running.as_str(), expected);
+            }
         }
     }
 

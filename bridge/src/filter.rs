@@ -13,6 +13,7 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::fmt;
+use std::hash::BuildHasher;
 
 use crate::json::{Found, Pointer, is_json};
 use crate::record::RecordRef;
@@ -60,7 +61,7 @@ struct Condition {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Field {
+pub(crate) enum Field {
     Key,
     Type,
     Header(String),
@@ -81,6 +82,33 @@ enum Wanted {
     LessOrEqual,
     Greater,
     GreaterOrEqual,
+}
+
+/// A condition that holds only for records with one of a few values in a field.
+#[derive(Clone, Debug)]
+pub(crate) struct Equality<'a> {
+    pub(crate) field: &'a Field,
+    values: Vec<&'a str>,
+}
+
+impl<'a> Equality<'a> {
+    fn of(field: &'a Field, values: impl IntoIterator<Item = &'a String>) -> Equality<'a> {
+        Equality { field, values: values.into_iter().map(String::as_str).collect() }
+    }
+
+    /// The hashes of the values, as [`Field::hash_in`] has them.
+    pub(crate) fn hashes(&self, hasher: &impl BuildHasher) -> impl Iterator<Item = u64> {
+        self.values.iter().map(|value| hash_of(value, hasher))
+    }
+}
+
+/// The same for all texts that are equal, as numbers or as texts.
+fn hash_of(text: &str, hasher: &impl BuildHasher) -> u64 {
+    match text.parse::<f64>() {
+        // Minus zero is zero.
+        Ok(number) if is_number(text) => hasher.hash_one((number + 0.0).to_bits()),
+        _ => hasher.hash_one(text),
+    }
 }
 
 /// What a record has in a field.
@@ -127,6 +155,17 @@ impl Filter {
         (self.types.is_empty() || of_type())
             && (self.keys.is_empty() || of_key())
             && self.wheres.iter().all(|condition| condition.holds(record))
+    }
+
+    /// The conditions by whose value a record's filters can be found.
+    pub(crate) fn equalities(&self) -> Vec<Equality<'_>> {
+        let keys = (!self.keys.is_empty()).then(|| Equality::of(&Field::Key, &self.keys));
+        let types = (!self.types.is_empty()).then(|| Equality::of(&Field::Type, &self.types));
+        let wheres = self.wheres.iter().filter_map(|condition| match &condition.test {
+            Test::Any(values) => Some(Equality::of(&condition.field, values)),
+            _ => None,
+        });
+        keys.into_iter().chain(wheres).chain(types).collect()
     }
 }
 
@@ -287,6 +326,14 @@ impl Field {
                 Some(Found::Text(text) | Found::Literal(text)) => Content::Text(text),
                 _ => Content::Lacking,
             },
+        }
+    }
+
+    /// The hash of what the record has here; `None` where it has nothing that could be equal to anything.
+    pub(crate) fn hash_in(&self, record: &RecordRef<'_>, hasher: &impl BuildHasher) -> Option<u64> {
+        match self.of(record) {
+            Content::Text(text) => Some(hash_of(&text, hasher)),
+            Content::Lacking | Content::Unreadable => None,
         }
     }
 

@@ -72,8 +72,12 @@ fn put_data(out: &mut Vec<u8>, text: &str) {
 
 /// What could end the line, or make a client ignore it, is left out: such an id came in damaged.
 fn put_id(out: &mut Vec<u8>, id: &str) {
+    let is_foreign = |byte: &u8| matches!(byte, b'\r' | b'\n' | 0);
     out.extend_from_slice(b"id: ");
-    out.extend(id.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n' | 0)));
+    match id.as_bytes() {
+        clean if !clean.iter().any(is_foreign) => out.extend_from_slice(clean),
+        damaged => out.extend(damaged.iter().filter(|byte| !is_foreign(byte))),
+    }
     out.push(b'\n');
 }
 

@@ -1,4 +1,8 @@
 //! What only Kafka still has: reads that everybody who waits for them shares, bounded in number and fair between tenants.
+//!
+//! Readers of the same history come at different times, and what is kept of it is small. So partitions are read through one
+//! after the other, in *scans* that everybody rides who stands where one begins: whoever comes later rides the next ones, and
+//! has its first partitions last. The more readers there are, the fewer scans run at once.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::future::poll_fn;
@@ -18,7 +22,13 @@ use crate::tenant::TenantId;
 /// Reads of Kafka at once. More would compete for the same brokers with the tail.
 const MAX_RUNNING: usize = 4;
 /// A segment stays this long for the readers that asked for it, whatever else is read.
-const PIN: Duration = Duration::from_secs(2);
+const PIN: Duration = Duration::from_millis(500);
+/// A scan that nobody has followed for so long is over.
+const LEASE: Duration = Duration::from_millis(300);
+/// A scan goes on for so long before others may have its place.
+const SCAN_TURN: Duration = Duration::from_secs(2);
+/// Scans at once that many readers are left.
+const MIN_SCANS: usize = 1;
 /// Bytes of one read at the most, and at the least.
 const MAX_READ: usize = 1024 * 1024;
 const MIN_READ: usize = 64 * 1024;
@@ -101,6 +111,8 @@ type ReadKey = (u64, u64, i32);
 pub(crate) struct Job {
     key: ReadKey,
     read: HistoryRead,
+    asked: Instant,
+    begun: AtomicBool,
     done: AtomicBool,
     error: Mutex<Option<HistoryError>>,
     waiting: Mutex<Vec<Waker>>,
@@ -109,6 +121,16 @@ pub(crate) struct Job {
 impl Job {
     pub(crate) fn is_done(&self) -> bool {
         self.done.load(Ordering::Acquire)
+    }
+
+    /// Whether its turn has come.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Acquire)
+    }
+
+    /// Whether it only asks whether a position is there.
+    fn is_question(&self) -> bool {
+        self.read.max_bytes < MIN_READ
     }
 
     pub(crate) fn error(&self) -> Option<HistoryError> {
@@ -150,12 +172,17 @@ pub(crate) struct History {
     source: Arc<dyn Source>,
     /// Bytes that segments of history may take.
     limit: usize,
+    /// Held by each reader.
+    readers: Arc<()>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    /// Jobs that wait for a place, by tenant, and the tenants in the order of their turns.
+    scans: Vec<Scan>,
+    /// Jobs that go on with a scan, or are too small to wait.
+    next: VecDeque<Arc<Job>>,
+    /// Jobs that would begin a scan, by tenant, and the tenants in the order of their turns.
     waiting: HashMap<TenantId, VecDeque<Arc<Job>>>,
     turns: VecDeque<TenantId>,
     /// Jobs that wait or run: one per key, for everybody.
@@ -165,6 +192,18 @@ struct State {
     reserved: usize,
     kept: Vec<Kept>,
     size: usize,
+}
+
+/// One partition being read through.
+struct Scan {
+    partition: u64,
+    /// Where its next read begins.
+    at: u64,
+    /// Whether a read of it is under way, or waits to be.
+    reads: bool,
+    begun: Instant,
+    /// When somebody last took what it has read.
+    followed: Instant,
 }
 
 struct Kept {
@@ -192,24 +231,20 @@ pub(crate) struct HistoryLoad {
 
 impl History {
     pub(crate) fn new(source: Arc<dyn Source>, limit: usize) -> Arc<History> {
-        Arc::new(History { source, limit, state: Mutex::default() })
+        Arc::new(History { source, limit, readers: Arc::default(), state: Mutex::default() })
     }
 
     pub(crate) fn source(&self) -> &Arc<dyn Source> {
         &self.source
     }
 
-    /// The segment of history that covers the offset, if it is still here.
-    pub(crate) fn find(self: &Arc<Self>, partition: &Partition, offset: u64) -> Option<Arc<Segment>> {
-        let (segment, others_wait) = self.find_and_unpin(partition, offset)?;
-        if others_wait {
-            // What was pinned for this reader may make room for another's read.
-            self.dispatch();
-        }
-        Some(segment)
+    /// To be held by whoever reads history, for as long as it does.
+    pub(crate) fn enter(&self) -> Arc<()> {
+        self.readers.clone()
     }
 
-    fn find_and_unpin(&self, partition: &Partition, offset: u64) -> Option<(Arc<Segment>, bool)> {
+    /// The segment of history that covers the offset, if it is still here.
+    pub(crate) fn find(&self, partition: &Partition, offset: u64) -> Option<Arc<Segment>> {
         let mut state = self.state.lock();
         let covers = |kept: &&mut Kept| {
             kept.partition == partition.key()
@@ -217,10 +252,13 @@ impl History {
                 && offset < kept.segment.end().offset
         };
         let kept = state.kept.iter_mut().find(covers)?;
-        kept.used = Instant::now();
-        kept.pin.1 = kept.used;
+        let now = Instant::now();
+        kept.used = now;
         let segment = kept.segment.clone();
-        Some((segment, !state.waiting.is_empty()))
+        if let Some(scan) = state.scan_of(partition.key()) {
+            scan.followed = now;
+        }
+        Some(segment)
     }
 
     /// Asks for a read from `from` on; somebody else's read of the same serves too.
@@ -245,8 +283,15 @@ impl History {
             until,
             max_bytes,
         };
-        let (done, error) = (AtomicBool::new(false), Mutex::new(None));
-        let job = Arc::new(Job { key, read, done, error, waiting: Mutex::default() });
+        let job = Arc::new(Job {
+            key,
+            read,
+            asked: Instant::now(),
+            begun: AtomicBool::new(false),
+            done: AtomicBool::new(false),
+            error: Mutex::new(None),
+            waiting: Mutex::default(),
+        });
         state.jobs.insert(key, job.clone());
         state.enqueue(tenant, job.clone());
         drop(state);
@@ -254,26 +299,37 @@ impl History {
         job
     }
 
-    /// How many partitions one reader may merge from history at once, and how many bytes to ask for of each. A few at a
-    /// time are read through faster than all of them a little: whoever reads Kafka goes on where it stands.
-    pub(crate) fn read_size(&self, partitions: usize) -> (usize, usize) {
-        let at_once =
-            (self.limit / GOOD_READ).max(MAX_RUNNING).min(self.limit / MIN_READ).clamp(1, partitions.max(1));
-        let bytes = (self.limit / (2 * at_once.max(MAX_RUNNING))).clamp(MIN_READ, MAX_READ);
-        (at_once, bytes)
+    /// About how many bytes to ask for at once.
+    pub(crate) fn read_size(&self) -> usize {
+        (self.limit / (2 * self.most_scans())).clamp(MIN_READ, MAX_READ)
+    }
+
+    /// How many partitions are read at once for a single reader: a few are read through faster than all of them a little.
+    fn most_scans(&self) -> usize {
+        (self.limit / GOOD_READ).clamp(MAX_RUNNING, 2 * MAX_RUNNING).min(self.limit / MIN_READ).max(1)
+    }
+
+    /// How many with the readers that there are.
+    fn scans(&self) -> usize {
+        let (most, readers) = (self.most_scans(), Arc::strong_count(&self.readers) - 1);
+        (most / readers.max(1)).max(MIN_SCANS.min(most))
     }
 
     pub(crate) fn load(&self) -> HistoryLoad {
         let state = self.state.lock();
-        let waiting = state.waiting.values().map(VecDeque::len).sum();
+        let waiting = state.next.len() + state.waiting.values().map(VecDeque::len).sum::<usize>();
         HistoryLoad { running: state.running, waiting, bytes: state.size }
     }
 
-    /// Starts as many reads as there is room for. Called again by a tick, for pins end by time.
+    /// Starts as many reads as there is room for. Called again by whoever waits, and by a tick, for scans and pins end by time.
     pub(crate) fn dispatch(self: &Arc<Self>) {
         let mut state = self.state.lock();
-        while state.running < MAX_RUNNING && !state.waiting.is_empty() && self.make_room(&mut state) {
-            let Some(job) = state.next_turn() else { break };
+        let now = Instant::now();
+        state.scans.retain(|scan| scan.reads || now.duration_since(scan.followed) < LEASE);
+        let scans = self.scans();
+        while state.running < MAX_RUNNING && state.has_next(scans) && self.make_room(&mut state) {
+            let Some(job) = state.take_next(scans, now) else { break };
+            job.begun.store(true, Ordering::Release);
             state.running += 1;
             state.reserved += job.read.max_bytes;
             let history = self.clone();
@@ -291,10 +347,14 @@ impl History {
         state.jobs.remove(&job.key);
         let error = match result {
             Ok(segment) => {
+                state.move_scan(&job, Some(&segment));
                 state.keep(&job, Arc::new(segment));
                 None
             }
-            Err(error) => Some(error),
+            Err(error) => {
+                state.move_scan(&job, None);
+                Some(error)
+            }
         };
         drop(state);
         job.finish(error);
@@ -332,6 +392,17 @@ impl History {
 
 impl State {
     fn enqueue(&mut self, tenant: &TenantId, job: Arc<Job>) {
+        let others_wait = !self.waiting.is_empty();
+        let goes_on = |scan: &&mut Scan| {
+            scan.at == job.read.from && !(others_wait && scan.begun.elapsed() >= SCAN_TURN)
+        };
+        if job.is_question() {
+            return self.next.push_back(job);
+        }
+        if let Some(scan) = self.scan_of(job.key.0).filter(goes_on) {
+            scan.reads = true;
+            return self.next.push_back(job);
+        }
         let queue = self.waiting.entry(tenant.clone()).or_default();
         if queue.is_empty() {
             self.turns.push_back(tenant.clone());
@@ -339,17 +410,58 @@ impl State {
         queue.push_back(job);
     }
 
-    /// The next job of the tenant whose turn it is; then it is another tenant's turn.
-    fn next_turn(&mut self) -> Option<Arc<Job>> {
+    fn scan_of(&mut self, partition: u64) -> Option<&mut Scan> {
+        self.scans.iter_mut().find(|scan| scan.partition == partition)
+    }
+
+    fn has_next(&self, scans: usize) -> bool {
+        !self.next.is_empty() || (self.scans.len() < scans && !self.waiting.is_empty())
+    }
+
+    /// The next job: one that goes on first, else one of the tenant whose turn it is.
+    fn take_next(&mut self, scans: usize, now: Instant) -> Option<Arc<Job>> {
+        if let Some(job) = self.next.pop_front() {
+            return Some(job);
+        }
+        if self.scans.len() >= scans {
+            return None;
+        }
+        let job = self.next_turn(now)?;
+        let (partition, at) = (job.key.0, job.read.from);
+        self.scans.retain(|scan| scan.partition != partition || scan.reads);
+        self.scans.push(Scan { partition, at, reads: true, begun: now, followed: now });
+        Some(job)
+    }
+
+    /// Of the tenant whose turn it is, the job that most wait for, or for long; then it is another tenant's turn.
+    fn next_turn(&mut self, now: Instant) -> Option<Arc<Job>> {
         let tenant = self.turns.pop_front()?;
         let queue = self.waiting.get_mut(&tenant)?;
-        let job = queue.pop_front();
+        let weight = |job: &Arc<Job>| Arc::strong_count(job) as u64 + now.duration_since(job.asked).as_secs();
+        // The first of those that weigh the same.
+        let (at, _) = queue.iter().enumerate().rev().max_by_key(|(_, job)| weight(job))?;
+        let job = queue.remove(at);
         if queue.is_empty() {
             self.waiting.remove(&tenant);
         } else {
             self.turns.push_back(tenant);
         }
         job
+    }
+
+    /// A read has ended: its scan goes on after the segment, or is over.
+    fn move_scan(&mut self, job: &Job, segment: Option<&Segment>) {
+        if job.is_question() {
+            return;
+        }
+        let more = segment.filter(|segment| segment.end().offset > segment.base());
+        match (more, self.scan_of(job.key.0)) {
+            (Some(segment), Some(scan)) if scan.at == job.read.from => {
+                (scan.at, scan.reads, scan.followed) = (segment.end().offset, false, Instant::now());
+            }
+            (None, _) => self.scans.retain(|scan| scan.partition != job.key.0),
+            _ => {}
+        }
     }
 
     fn keep(&mut self, job: &Arc<Job>, segment: Arc<Segment>) {

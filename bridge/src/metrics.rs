@@ -1,6 +1,11 @@
-//! Every metric of the core.
+//! Every metric of the core. Handles are looked up once where they are needed for each event; the recorder is there before
+//! the first event is.
 
-use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use std::sync::LazyLock;
+
+use metrics::{
+    Counter, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 
 use crate::gap::GapCode;
 
@@ -48,8 +53,9 @@ pub(crate) fn count_gap(code: GapCode) {
 }
 
 pub(crate) fn count_replay_records(records: u64) {
+    static READ: LazyLock<Counter> = LazyLock::new(|| counter!("tailrace_replay_records_read_total"));
     if records > 0 {
-        counter!("tailrace_replay_records_read_total").increment(records);
+        READ.increment(records);
     }
 }
 
@@ -59,7 +65,8 @@ pub(crate) fn count_resume(used_history: bool) {
 }
 
 pub(crate) fn count_encoded(frames: u64) {
-    counter!("tailrace_frames_encoded_total").increment(frames);
+    static ENCODED: LazyLock<Counter> = LazyLock::new(|| counter!("tailrace_frames_encoded_total"));
+    ENCODED.increment(frames);
 }
 
 pub(crate) fn replaying(change: f64) {
@@ -69,9 +76,10 @@ pub(crate) fn replaying(change: f64) {
 /// Notes how long a live record took from its Kafka timestamp (milliseconds since the Unix epoch) until now, to so many
 /// streams.
 pub(crate) fn delivered(timestamp: i64, streams: usize) {
+    static LATENCY: LazyLock<Histogram> = LazyLock::new(|| histogram!("tailrace_delivery_latency_seconds"));
     if timestamp >= 0 && streams > 0 {
         let seconds = (unix_millis() - timestamp).max(0) as f64 / 1000.0;
-        histogram!("tailrace_delivery_latency_seconds").record_many(seconds, streams);
+        LATENCY.record_many(seconds, streams);
     }
 }
 

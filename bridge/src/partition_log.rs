@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::position::Position;
 use crate::record::NewRecord;
-use crate::segment::Segment;
+use crate::segment::{Room, Segment, Spare};
 
 /// Epoch starts remembered per partition. A leader changes seldom; older ones are asked from Kafka.
 const MAX_EPOCHS: usize = 256;
@@ -58,19 +58,20 @@ impl PartitionLog {
     }
 
     /// Appends records in offset order, then moves the end to `end`. Gives the runs that were added, and by how many bytes
-    /// memory grew.
+    /// memory grew. `open` is asked for each segment that is begun: its place in the order of all, and memory that has the
+    /// room, if there is some.
     pub(crate) fn append(
         &mut self,
         records: &[NewRecord<'_>],
         end: Position,
         segment_size: usize,
-        mut born: impl FnMut() -> u64,
+        mut open: impl FnMut(Room) -> (u64, Spare),
     ) -> (Vec<Run>, isize) {
         let mut runs: Vec<Run> = Vec::new();
         let mut growth = 0;
         let mut rest = records;
         while !rest.is_empty() {
-            let (taken, run, grown) = self.append_to_one(rest, segment_size, &mut born);
+            let (taken, run, grown) = self.append_to_one(rest, segment_size, &mut open);
             rest = &rest[taken..];
             growth += grown;
             runs.push(run);
@@ -84,9 +85,9 @@ impl PartitionLog {
         &mut self,
         records: &[NewRecord<'_>],
         segment_size: usize,
-        born: &mut impl FnMut() -> u64,
+        open: &mut impl FnMut(Room) -> (u64, Spare),
     ) -> (usize, Run, isize) {
-        let mut growth = self.open_segment(segment_size, born);
+        let mut growth = self.open_segment(segment_size, open);
         for record in records {
             self.note_epoch(record.offset, record.epoch);
         }
@@ -95,7 +96,7 @@ impl PartitionLog {
         let first = segment.len() as u32;
         let mut taken = 0;
         for record in records {
-            if taken > 0 && segment.size() >= segment_size {
+            if taken > 0 && segment.used() >= segment_size {
                 break;
             }
             segment.push(record);
@@ -109,12 +110,17 @@ impl PartitionLog {
         (taken, (stored.segment.clone(), run), growth)
     }
 
-    /// Makes the last segment one that can be written: a full one, or one that a reader holds, is left as it is.
-    fn open_segment(&mut self, segment_size: usize, born: &mut impl FnMut() -> u64) -> isize {
-        let mut growth = 0;
+    /// Makes the last segment one that can be written: a full one, or one that a reader holds, is left as it is. One that
+    /// follows a full one gets as much memory at once, since it will be full, too.
+    fn open_segment(&mut self, segment_size: usize, open: &mut impl FnMut(Room) -> (u64, Spare)) -> isize {
+        let (mut growth, mut room) = (0, Room::default());
         if let Some(stored) = self.segments.back_mut() {
+            let is_full = stored.segment.used() >= segment_size;
+            if is_full {
+                room = stored.segment.room();
+            }
             match Arc::get_mut(&mut stored.segment) {
-                Some(segment) if segment.size() < segment_size => return 0,
+                Some(_) if !is_full => return 0,
                 Some(segment) => {
                     segment.seal();
                     let size = segment.size();
@@ -124,8 +130,9 @@ impl PartitionLog {
                 None => {}
             }
         }
-        let segment = Arc::new(Segment::new(self.end));
-        self.segments.push_back(Stored { segment, charged: 0, born: born() });
+        let (born, spare) = open(room);
+        let segment = Arc::new(Segment::with_room(self.end, room, spare));
+        self.segments.push_back(Stored { segment, charged: 0, born });
         growth
     }
 
@@ -190,9 +197,9 @@ impl PartitionLog {
         self.segments.front().map(|stored| stored.born)
     }
 
-    /// Drops the oldest segment and gives the bytes that were charged for it.
-    pub(crate) fn evict_front(&mut self) -> usize {
-        self.segments.pop_front().map_or(0, |stored| stored.charged)
+    /// Gives the oldest segment, and the bytes that were charged for it.
+    pub(crate) fn evict_front(&mut self) -> Option<(Arc<Segment>, usize)> {
+        self.segments.pop_front().map(|stored| (stored.segment, stored.charged))
     }
 
     /// Forgets everything: the next offset is `start`. Gives the bytes that were charged.
@@ -208,5 +215,78 @@ impl PartitionLog {
         let oldest = self.segments.iter().find_map(|stored| stored.segment.time_span())?.0;
         let newest = self.segments.iter().rev().find_map(|stored| stored.segment.time_span())?.1;
         Some((oldest, newest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::budget::Budget;
+    use crate::tenant::TenantId;
+
+    const SEGMENT: usize = 16 * 1024;
+
+    fn append(log: &mut PartitionLog, budget: &Budget, records: u64) {
+        let tenant = TenantId::new("acme").unwrap();
+        for _ in 0..records {
+            let offset = log.end().offset;
+            let record = NewRecord {
+                offset,
+                epoch: 1,
+                timestamp: offset as i64,
+                key: None,
+                value: Some(&[b'x'; 200]),
+                headers: &[],
+                tenant: tenant.clone(),
+                event_type: None,
+            };
+            let end = Position { offset: offset + 1, epoch: 1 };
+            let (_, growth) = log.append(&[record], end, SEGMENT, |room| budget.next_segment(room));
+            budget.charge(growth);
+        }
+    }
+
+    fn memory(log: &PartitionLog) -> usize {
+        log.segments.iter().map(|stored| stored.segment.size()).sum()
+    }
+
+    #[test]
+    fn a_segment_after_a_full_one_lies_in_the_memory_of_the_evicted_one() {
+        let (mut log, budget) = (PartitionLog::new(Position { offset: 0, epoch: -1 }), Budget::new(1 << 20));
+        append(&mut log, &budget, 1000);
+        let (evicted, freed) = log.evict_front().unwrap();
+        let (records, at) = (evicted.len(), evicted.record(0).value.unwrap().as_ptr());
+        assert_eq!(freed, evicted.size());
+        budget.evicted(evicted);
+        let segments = log.segments.len();
+        while log.segments.len() == segments {
+            append(&mut log, &budget, 1);
+        }
+        let newest = &log.segments.back().unwrap().segment;
+        assert_eq!(newest.record(0).value.unwrap().as_ptr(), at);
+        append(&mut log, &budget, records as u64 - 1);
+        let newest = &log.segments.back().unwrap().segment;
+        assert_eq!((newest.len(), newest.record(0).value.unwrap().as_ptr()), (records, at));
+        assert_eq!(newest.record(records as u32 - 1).value, Some(&[b'x'; 200][..]));
+    }
+
+    #[test]
+    fn the_budget_is_charged_with_memory_that_is_not_used_yet() {
+        let (mut log, budget) = (PartitionLog::new(Position { offset: 0, epoch: -1 }), Budget::new(1 << 20));
+        for _ in 0..300 {
+            append(&mut log, &budget, 1);
+            assert_eq!(budget.tail_used(), memory(&log));
+        }
+    }
+
+    #[test]
+    fn memory_that_a_reader_holds_is_not_written_again() {
+        let (mut log, budget) = (PartitionLog::new(Position { offset: 0, epoch: -1 }), Budget::new(1 << 20));
+        append(&mut log, &budget, 200);
+        let (held, _) = log.evict_front().unwrap();
+        budget.evicted(held.clone());
+        append(&mut log, &budget, 200);
+        let offsets: Vec<u64> = (0..held.len() as u32).map(|index| held.record(index).offset).collect();
+        assert_eq!(offsets, (0..held.len() as u64).collect::<Vec<_>>());
     }
 }

@@ -118,6 +118,30 @@ impl Vector {
         self.is_within(other) && other.is_within(self)
     }
 
+    /// Whether this is ahead of `heads` anywhere, and whether it is behind anywhere. Both have the same parts in the same
+    /// order; where this has fewer positions, it is neither.
+    pub(crate) fn compare(&self, heads: &Vector) -> (bool, bool) {
+        let (mut ahead, mut behind) = (false, false);
+        for (ours, theirs) in self.parts.iter().zip(&heads.parts) {
+            for (known, head) in ours.positions.iter().zip(&theirs.positions) {
+                ahead |= known.offset > head.offset;
+                behind |= known.offset < head.offset;
+            }
+        }
+        (ahead, behind)
+    }
+
+    /// Moves to `heads` wherever this is behind. What is not known stays so.
+    pub(crate) fn rise_to(&mut self, heads: &Vector) {
+        for (ours, theirs) in self.parts.iter_mut().zip(&heads.parts) {
+            for (known, head) in ours.positions.iter_mut().zip(&theirs.positions) {
+                if known.offset < head.offset {
+                    *known = *head;
+                }
+            }
+        }
+    }
+
     /// Whether `other` stands at the same offset wherever this has one.
     fn is_within(&self, other: &Vector) -> bool {
         self.parts.iter().all(|part| {

@@ -7,6 +7,9 @@ use std::borrow::Cow;
 
 use crate::tenant::TenantId;
 
+/// Bytes of the longest varint.
+const MAX_VARINT: usize = 10;
+
 /// Headers as they come from Kafka: names may repeat, values may lack.
 pub(crate) type Headers<'a> = &'a [(&'a str, Option<&'a [u8]>)];
 
@@ -96,6 +99,7 @@ impl<'a> RecordRef<'a> {
 
 /// Appends the record's bytes, without offset, epoch and timestamp.
 pub(crate) fn encode(out: &mut Vec<u8>, record: &NewRecord<'_>) {
+    out.reserve(most_bytes(record));
     put_bytes(out, record.key);
     put_bytes(out, record.value);
     put_bytes(out, record.event_type.as_deref().map(str::as_bytes));
@@ -105,6 +109,15 @@ pub(crate) fn encode(out: &mut Vec<u8>, record: &NewRecord<'_>) {
     }
 }
 
+/// As many bytes as it may take at the most, so that room is made once.
+fn most_bytes(record: &NewRecord<'_>) -> usize {
+    let len = |bytes: Option<&[u8]>| MAX_VARINT + bytes.map_or(0, <[u8]>::len);
+    let event_type = record.event_type.as_deref().map(str::as_bytes);
+    let headers = record.headers.iter().map(|(name, value)| len(Some(name.as_bytes())) + len(*value));
+    len(record.key) + len(record.value) + len(event_type) + headers.sum::<usize>()
+}
+
+#[inline]
 fn put_bytes(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
     match bytes {
         None => out.push(0),
@@ -129,6 +142,26 @@ pub(crate) fn put_varint(out: &mut Vec<u8>, mut number: u64) {
         number >>= 7;
     }
     out.push(number as u8);
+}
+
+/// How many bytes [`put_varint`] takes for a number.
+pub(crate) fn varint_len(number: u64) -> usize {
+    (u64::BITS - (number | 1).leading_zeros()).div_ceil(7) as usize
+}
+
+/// Writes a number over one of the same length; false, with nothing written, where its length is another.
+pub(crate) fn patch_varint(out: &mut [u8], mut number: u64) -> bool {
+    let Some((last, others)) =
+        out.split_last_mut().filter(|(_, others)| others.len() + 1 == varint_len(number))
+    else {
+        return false;
+    };
+    for byte in others {
+        *byte = number as u8 | 0x80;
+        number >>= 7;
+    }
+    *last = number as u8;
+    true
 }
 
 /// Takes a number that [`put_varint`] wrote. `None`: the bytes end, it is longer than it need be, or above 64 bits.

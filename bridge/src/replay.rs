@@ -21,8 +21,6 @@ use crate::tenant::TenantId;
 /// Records and segments that one partition contributes to a chunk at the most: a chunk is made without a pause.
 const LANE_RECORDS: usize = 256;
 const LANE_SEGMENTS: usize = 8;
-/// Bytes that all partitions together look ahead for one chunk.
-const CHUNK_BYTES: usize = 256 * 1024;
 /// A partition that is not there within this time is overtaken by the others.
 const OVERTAKE: Duration = Duration::from_millis(100);
 /// What the reading of one record, to confirm a position, is expected to bring.
@@ -45,10 +43,12 @@ pub(crate) struct Replay {
     waiting: HashMap<u64, Waiting>,
     /// Partitions whose log confirmed the position, with the number of truncations at that time.
     confirmed: HashMap<u64, u32>,
+    /// How many partitions had something for the last chunk: the others wait for Kafka.
+    fruitful: usize,
     /// Since when nothing moved, for want of a partition's records.
     stalled: Option<Instant>,
     /// Whether anything came from Kafka rather than from memory.
-    pub(crate) used_history: bool,
+    reading: Option<Arc<()>>,
 }
 
 #[derive(Debug)]
@@ -56,6 +56,19 @@ struct Waiting {
     job: Arc<Job>,
     retry_at: Option<Instant>,
 }
+
+/// A record that a replay has come to.
+pub(crate) struct Replayed<'a> {
+    /// The positions after it, of which only its own partition's has moved since the record before.
+    pub(crate) vector: &'a Vector,
+    /// Which of the vector's parts that is in.
+    pub(crate) part: usize,
+    pub(crate) partition: &'a Partition,
+    pub(crate) record: RecordRef<'a>,
+}
+
+/// Takes the records of a chunk; `false` ends the chunk after the record.
+pub(crate) type Emit<'a> = dyn FnMut(Replayed<'_>) -> bool + 'a;
 
 /// What a chunk came to.
 #[derive(Debug)]
@@ -97,15 +110,15 @@ enum Confirmation {
 }
 
 impl Replay {
-    /// Makes one chunk: emits frames through `emit` until it says stop, and moves `vector` along.
-    ///
-    /// `emit` gets the vector after the record, the record and its partition; `false` ends the chunk after it.
+    /// Makes one chunk: emits records through `emit` until it says stop, and moves `vector` along. All partitions together
+    /// look about `look_ahead` bytes ahead.
     pub(crate) fn chunk(
         &mut self,
         context: &Context<'_>,
         vector: &mut Vector,
         target: &Vector,
-        emit: &mut dyn FnMut(&Vector, &Partition, &RecordRef<'_>) -> bool,
+        look_ahead: usize,
+        emit: &mut Emit<'_>,
     ) -> Chunk {
         self.forget_others(context.topics);
         let mut lanes = Vec::new();
@@ -137,7 +150,12 @@ impl Replay {
         if lanes.is_empty() {
             return if pending { Chunk::Waiting } else { Chunk::Done };
         }
-        self.fill_and_merge(context, vector, lanes, emit)
+        self.fill_and_merge(context, vector, lanes, look_ahead, emit)
+    }
+
+    /// Whether anything came from Kafka rather than from memory.
+    pub(crate) fn used_history(&self) -> bool {
+        self.reading.is_some()
     }
 
     /// Reads of partitions that have gone meanwhile are not waited for.
@@ -153,25 +171,16 @@ impl Replay {
         context: &Context<'_>,
         vector: &mut Vector,
         mut lanes: Vec<Lane>,
-        emit: &mut dyn FnMut(&Vector, &Partition, &RecordRef<'_>) -> bool,
+        look_ahead: usize,
+        emit: &mut Emit<'_>,
     ) -> Chunk {
-        let bytes = CHUNK_BYTES / lanes.len();
-        let in_history = lanes.iter().filter(|lane| lane.is_in_history()).count();
-        let (mut at_once, read_size) = context.history.read_size(in_history);
+        let bytes = look_ahead / self.fruitful.clamp(1, lanes.len());
         for lane in &mut lanes {
-            if lane.is_in_history() {
-                lane.must_wait = at_once == 0;
-                at_once = at_once.saturating_sub(1);
-            }
-            if lane.must_wait {
-                // What was read for it is kept in history; that it has come is no news any more.
-                self.poll(lane.partition.key(), Instant::now());
-                continue;
-            }
-            if let Some(gap) = self.fill(context, lane, bytes, read_size) {
+            if let Some(gap) = self.fill(context, lane, bytes) {
                 return Chunk::Gap(gap);
             }
         }
+        self.fruitful = lanes.iter().filter(|lane| !lane.found.is_empty()).count();
         let overtake = self.stalled.is_some_and(|since| since.elapsed() >= OVERTAKE);
         let mut moved = merge(vector, &mut lanes, overtake, emit);
         for lane in &lanes {
@@ -186,17 +195,13 @@ impl Replay {
             return Chunk::Moved;
         }
         self.stalled.get_or_insert_with(Instant::now);
+        // A place may be free by now, since scans also end by time.
+        context.history.dispatch();
         Chunk::Waiting
     }
 
     /// Looks for matching records from the lane's position on, in memory, then in what history has brought.
-    fn fill(
-        &mut self,
-        context: &Context<'_>,
-        lane: &mut Lane,
-        max_bytes: usize,
-        read_size: usize,
-    ) -> Option<Pending> {
+    fn fill(&mut self, context: &Context<'_>, lane: &mut Lane, max_bytes: usize) -> Option<Pending> {
         let mut bytes = 0;
         for _ in 0..LANE_SEGMENTS {
             if lane.scanned.offset >= lane.to.offset || lane.found.len() >= LANE_RECORDS || bytes >= max_bytes
@@ -208,12 +213,12 @@ impl Replay {
                 Found::AtEnd => break,
                 Found::Before => match context.history.find(&lane.partition, lane.scanned.offset) {
                     Some(segment) => {
-                        self.used_history = true;
+                        self.reading.get_or_insert_with(|| context.history.enter());
                         segment
                     }
                     // First what was found goes out: to look further would push out what it was found in.
                     None if !lane.found.is_empty() => break,
-                    None => return self.fetch(context, lane, read_size),
+                    None => return self.fetch(context, lane),
                 },
             };
             lane.scan(context, &segment, max_bytes, &mut bytes);
@@ -223,7 +228,7 @@ impl Replay {
     }
 
     /// Asks for history, or sees what became of what was asked for.
-    fn fetch(&mut self, context: &Context<'_>, lane: &mut Lane, read_size: usize) -> Option<Pending> {
+    fn fetch(&mut self, context: &Context<'_>, lane: &mut Lane) -> Option<Pending> {
         let now = Instant::now();
         let key = lane.partition.key();
         match self.poll(key, now) {
@@ -242,12 +247,15 @@ impl Replay {
                 };
                 // The epoch was confirmed when the replay began.
                 let from = Position { offset: lane.scanned.offset, epoch: -1 };
-                let job = context.history.request(context.tenant, &lane.partition, from, until, read_size);
+                let size = context.history.read_size();
+                let job = context.history.request(context.tenant, &lane.partition, from, until, size);
                 self.waiting.insert(key, Waiting { job, retry_at: None });
-                self.used_history = true;
+                self.reading.get_or_insert_with(|| context.history.enter());
             }
             Polled::Running => {}
         }
+        // Others are read first: what they bring need not wait for this one.
+        lane.must_wait = self.waiting.get(&key).is_some_and(|waiting| !waiting.job.has_begun());
         None
     }
 
@@ -375,10 +383,6 @@ impl Lane {
         self.scanned = if end.offset >= self.to.offset { self.to } else { end };
     }
 
-    fn is_in_history(&self) -> bool {
-        self.partition.oldest() > self.scanned.offset
-    }
-
     /// Whether there may be more matches than those that were found.
     fn is_open(&self) -> bool {
         self.scanned.offset < self.to.offset
@@ -387,12 +391,7 @@ impl Lane {
 
 /// Emits the matches of all lanes by timestamp, as long as no lane that may have an earlier one lacks matches
 /// (or those that do are overtaken).
-fn merge(
-    vector: &mut Vector,
-    lanes: &mut [Lane],
-    overtake: bool,
-    emit: &mut dyn FnMut(&Vector, &Partition, &RecordRef<'_>) -> bool,
-) -> bool {
+fn merge(vector: &mut Vector, lanes: &mut [Lane], overtake: bool, emit: &mut Emit<'_>) -> bool {
     let mut moved = false;
     while overtake || !lanes.iter().any(|lane| lane.found.is_empty() && lane.is_open() && !lane.must_wait) {
         let earliest = lanes
@@ -405,7 +404,8 @@ fn merge(
         vector.parts[lane.part].positions[lane.index] =
             Position { offset: record.offset + 1, epoch: record.epoch };
         moved = true;
-        if !emit(vector, &lane.partition, &record) {
+        let next = Replayed { vector, part: lane.part, partition: &lane.partition, record };
+        if !emit(next) {
             break;
         }
     }

@@ -12,6 +12,9 @@ use crate::sabotage::{Sabotage, broken};
 /// Bytes in one page. A slow reader pins whole pages, so they are small; a larger frame gets a page of its own.
 pub(crate) const PAGE: usize = 32 * 1024;
 
+/// Bytes of frames that one view may keep.
+pub(crate) const MAX_RING: usize = 1024 * 1024;
+
 /// Frames that every live reader had this long to take may go.
 pub(crate) const MAX_AGE: Duration = Duration::from_secs(10);
 
@@ -97,6 +100,10 @@ impl Ring {
     fn drop_front(&mut self) {
         if let Some(page) = self.pages.pop_front() {
             self.size -= page.size();
+        }
+        if self.pages.is_empty() {
+            // Very many views may have been busy once.
+            self.pages = VecDeque::new();
         }
     }
 

@@ -1,11 +1,10 @@
 //! A stretch of one partition in memory: its records' bytes one after the other, and per tenant the list of its records.
 
-use std::collections::HashMap;
 use std::mem::size_of;
 
 use crate::position::Position;
 use crate::record::{self, NewRecord, RecordRef};
-use crate::tenant::TenantId;
+use crate::tenant::{TenantId, TenantMap};
 
 /// What a tenant's list costs beside its entries: the map's slot, the vector and the name.
 const TENANT_OVERHEAD: usize = 128;
@@ -17,7 +16,7 @@ pub struct Segment {
     end: Position,
     bytes: Vec<u8>,
     entries: Vec<Entry>,
-    tenants: HashMap<TenantId, Vec<u32>>,
+    tenants: TenantMap<Vec<u32>>,
 }
 
 #[derive(Debug)]
@@ -28,15 +27,63 @@ struct Entry {
     epoch: i32,
 }
 
+/// How much a segment holds: what the next one of the same partition is likely to, too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Room {
+    bytes: usize,
+    entries: usize,
+}
+
+/// Memory for a segment's records, its own or that of a segment that is gone. Fresh memory costs as much as the copy into it.
+#[derive(Debug, Default)]
+pub(crate) struct Spare {
+    bytes: Vec<u8>,
+    entries: Vec<Entry>,
+}
+
+impl Room {
+    /// More by a 32nd, for records that are not all of one size.
+    fn and_some(self) -> Room {
+        Room { bytes: self.bytes + self.bytes / 32, entries: self.entries + self.entries / 32 }
+    }
+}
+
+impl Spare {
+    /// Whether it has the room, and little more.
+    pub(crate) fn fits(&self, room: Room) -> bool {
+        let least = room.bytes + room.bytes / 64;
+        let fits = (least..=least + least / 2).contains(&self.bytes.capacity());
+        fits && self.entries.capacity() >= room.entries
+    }
+}
+
 impl Segment {
     pub(crate) fn new(base: Position) -> Segment {
-        Segment {
-            base: base.offset,
-            end: base,
-            bytes: Vec::new(),
-            entries: Vec::new(),
-            tenants: HashMap::new(),
+        Segment::with_room(base, Room::default(), Spare::default())
+    }
+
+    /// An empty segment that has room at once, in `spare` if that has it already.
+    pub(crate) fn with_room(base: Position, room: Room, spare: Spare) -> Segment {
+        let Spare { mut bytes, mut entries } = spare;
+        if bytes.capacity() < room.bytes {
+            bytes.reserve_exact(room.and_some().bytes);
         }
+        if entries.capacity() < room.entries {
+            entries.reserve_exact(room.and_some().entries);
+        }
+        Segment { base: base.offset, end: base, bytes, entries, tenants: TenantMap::default() }
+    }
+
+    /// What it holds.
+    pub(crate) fn room(&self) -> Room {
+        Room { bytes: self.bytes.len(), entries: self.entries.len() }
+    }
+
+    /// Its memory, for another one.
+    pub(crate) fn into_spare(mut self) -> Spare {
+        self.bytes.clear();
+        self.entries.clear();
+        Spare { bytes: self.bytes, entries: self.entries }
     }
 
     /// The first offset that this segment covers.
@@ -59,13 +106,18 @@ impl Segment {
         self.entries.is_empty()
     }
 
-    /// Bytes of memory that it takes, approximately.
+    /// Bytes of memory that it takes, approximately, those that are not used yet included.
     pub fn size(&self) -> usize {
-        self.bytes.capacity()
-            + self.entries.capacity() * size_of::<Entry>()
-            + self.entries.len() * size_of::<u32>()
-            + self.tenants.len() * TENANT_OVERHEAD
-            + size_of::<Segment>()
+        self.bytes.capacity() + self.entries.capacity() * size_of::<Entry>() + self.index_size()
+    }
+
+    /// Bytes of it that are used.
+    pub(crate) fn used(&self) -> usize {
+        self.bytes.len() + self.entries.len() * size_of::<Entry>() + self.index_size()
+    }
+
+    fn index_size(&self) -> usize {
+        self.entries.len() * size_of::<u32>() + self.tenants.len() * TENANT_OVERHEAD + size_of::<Segment>()
     }
 
     pub(crate) fn push(&mut self, record: &NewRecord<'_>) {
@@ -92,10 +144,13 @@ impl Segment {
         self.end = end;
     }
 
-    /// Returns capacity that no record will use any more.
+    /// Returns capacity that no record will use any more, unless it is too little to be worth it.
     pub(crate) fn seal(&mut self) {
-        self.bytes.shrink_to_fit();
-        self.entries.shrink_to_fit();
+        let room = self.room().and_some();
+        if room.bytes < self.bytes.capacity() - self.bytes.capacity() / 8 {
+            self.bytes.shrink_to(room.bytes);
+            self.entries.shrink_to(room.entries);
+        }
         self.tenants.values_mut().for_each(Vec::shrink_to_fit);
     }
 

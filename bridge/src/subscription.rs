@@ -11,20 +11,22 @@ use bytes::Bytes;
 use serde_json::json;
 
 use crate::bridge::Hold;
-use crate::catalog::Partition;
+use crate::event_id::RunningId;
 use crate::frame::{self, Control};
 use crate::lookaside::{Last, Lookaside};
 use crate::metrics;
 use crate::position::{Part, Vector};
 use crate::reconcile::{AtOrigin, Pending, Topics, deleted, reconcile, strangers};
-use crate::record::RecordRef;
-use crate::replay::{Chunk, Context, Replay};
+use crate::replay::{Chunk, Context, Replay, Replayed};
 use crate::ring::{Step, Taken};
 use crate::sabotage::{Sabotage, broken};
+use crate::sync::atomic::Ordering;
 use crate::view::{Ear, Live, Snapshot, gap_frame};
 
 /// Rounds of one call without a frame before the caller gets a chance to do something else.
 const MAX_ROUNDS: usize = 16;
+/// Bytes of one chunk of a replay, whatever the budget.
+const MAX_LOOK_AHEAD: usize = 256 * 1024;
 /// How often a subscription that is ahead of its view looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -71,18 +73,28 @@ pub struct Subscription {
     /// U: the position after everything that was given.
     vector: Arc<Vector>,
     topics: Arc<Topics>,
-    shape: u64,
     state: State,
-    replayed: u64,
     /// The view's version before the last look at it.
     seen: u64,
     /// What few subscriptions have, and none for long.
     rare: Option<Box<Rare>>,
+    /// The shape of the view to which `topics` and U belong.
+    shape: Shape,
     wait: Wait,
     /// Whether U is further than the last id that was given.
     moved: bool,
     synced: bool,
     resumed: bool,
+}
+
+/// A view's shape. It is only held against another one, and never changes four billion times between two looks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Shape(u32);
+
+impl Shape {
+    fn of(shape: u64) -> Shape {
+        Shape(shape as u32)
+    }
 }
 
 #[derive(Default)]
@@ -93,6 +105,8 @@ struct Rare {
     came_with: Option<String>,
     /// Gaps that are due.
     pending: std::collections::VecDeque<Pending>,
+    /// How many records the replay has given, until that is said.
+    replayed: u64,
 }
 
 enum State {
@@ -127,9 +141,8 @@ pub(crate) struct Beginning {
 }
 
 impl Rare {
-    fn if_any(self) -> Option<Box<Rare>> {
-        let any = !self.carried.is_empty() || self.came_with.is_some() || !self.pending.is_empty();
-        any.then(|| Box::new(self))
+    fn is_any(&self) -> bool {
+        !self.carried.is_empty() || self.came_with.is_some() || !self.pending.is_empty() || self.replayed > 0
     }
 }
 
@@ -148,16 +161,15 @@ impl Subscription {
     pub(crate) fn replaying(hold: Hold, beginning: Beginning) -> Subscription {
         metrics::replaying(1.0);
         let (carried, came_with) = (beginning.carried, beginning.came_with);
-        let rare = Rare { carried, came_with, pending: beginning.pending.into() };
+        let rare = Rare { carried, came_with, pending: beginning.pending.into(), replayed: 0 };
         Subscription {
             seen: hold.view.version(),
             hold,
             vector: Arc::new(beginning.vector),
             topics: beginning.topics,
-            shape: beginning.shape,
             state: State::Replaying(Box::default()),
-            replayed: 0,
-            rare: rare.if_any(),
+            rare: rare.is_any().then(|| Box::new(rare)),
+            shape: Shape::of(beginning.shape),
             wait: Wait::View,
             moved: false,
             synced: false,
@@ -309,16 +321,21 @@ impl Subscription {
 
     /// The position is not that of the id any more that the client came with.
     fn left(&mut self) {
-        if let Some(mut rare) = self.rare.take() {
-            rare.came_with = None;
-            self.rare = rare.if_any();
+        if self.rare.is_some() {
+            self.note(|rare| rare.came_with = None);
         }
     }
 
     fn announce(&mut self, gaps: impl IntoIterator<Item = Pending>) {
-        let mut rare = self.rare.take().unwrap_or_default();
-        rare.pending.extend(gaps);
-        self.rare = rare.if_any();
+        self.note(|rare| rare.pending.extend(gaps));
+    }
+
+    fn note(&mut self, change: impl FnOnce(&mut Rare)) {
+        let rare = self.rare.get_or_insert_default();
+        change(rare);
+        if !rare.is_any() {
+            self.rare = None;
+        }
     }
 
     fn enter(&mut self, state: State) {
@@ -433,14 +450,14 @@ impl Subscription {
             Some(target) => target,
             None => self.hold.view.snapshot(),
         };
-        if target.shape != self.shape {
+        if Shape::of(target.shape) != self.shape {
             self.reshape();
             return None;
         }
         let mut out = Emitted::default();
         let chunk = self.replay_chunk(&target.vector, budget, &mut out);
-        if out.records > 0 {
-            self.replayed += out.records as u64;
+        if out.records > 0 && !self.synced {
+            self.note(|rare| rare.replayed += out.records as u64);
         }
         match chunk {
             Chunk::Gap(pending) => self.announce([pending]),
@@ -476,26 +493,27 @@ impl Subscription {
         };
         let carried = self.rare.as_ref().map_or(&[][..], |rare| &rare.carried);
         let shared = &self.hold.inner.shared;
-        let mut id = String::new();
+        let minutes = shared.minutes.load(Ordering::Relaxed);
+        let mut id = RunningId::default();
         let before = self.vector.clone();
         let mut vector = Vector::clone(&self.vector);
-        let mut emit = |vector: &Vector, partition: &Partition, record: &RecordRef<'_>| {
-            id = match carried.is_empty() {
-                true => shared.encode_id(vector),
-                false => shared.encode_id(&with_carried(vector, carried)),
-            };
-            frame::record(
-                &mut out.bytes,
-                record,
-                partition.topic_name(),
-                partition.index(),
-                key.envelope,
-                &id,
-            );
+        let mut emit = |next: Replayed<'_>| {
+            let (partition, index) = (next.partition, next.partition.index());
+            if out.records > 0 {
+                id.advance(next.part, index as usize, next.vector.parts[next.part].positions[index as usize]);
+            } else if carried.is_empty() {
+                id.begin(minutes, next.vector);
+            } else {
+                id.begin(minutes, &with_carried(next.vector, carried));
+            }
+            let topic = partition.topic_name();
+            frame::record(&mut out.bytes, &next.record, topic, index, key.envelope, id.as_str());
             out.records += 1;
             out.records < budget.records && out.bytes.len() < budget.bytes
         };
-        let chunk = replaying.replay.chunk(&context, &mut vector, target, &mut emit);
+        // Partitions are seldom all equally busy: a half more than what goes out now.
+        let look_ahead = budget.bytes.min(MAX_LOOK_AHEAD) / 2 * 3;
+        let chunk = replaying.replay.chunk(&context, &mut vector, target, look_ahead, &mut emit);
         if out.records > 0 {
             self.left();
         }
@@ -512,7 +530,7 @@ impl Subscription {
                 return None;
             }
             if let State::Replaying(replaying) = &self.state {
-                let used_history = replaying.replay.used_history;
+                let used_history = replaying.replay.used_history();
                 if self.resumed && !self.synced {
                     metrics::count_resume(used_history);
                 }
@@ -532,7 +550,9 @@ impl Subscription {
         if std::mem::replace(&mut self.synced, true) {
             return None;
         }
-        let data = json!({ "replayed": self.replayed });
+        let mut replayed = 0;
+        self.note(|rare| replayed = std::mem::take(&mut rare.replayed));
+        let data = json!({ "replayed": replayed });
         let bytes = Control { event: "tailrace.synced", data, id: None, retry_ms: None }.encode();
         Some(Next::Frames { bytes: vec![bytes], records: 0 })
     }
@@ -551,13 +571,13 @@ impl Subscription {
             named.map(|(topic, _)| topic.name().clone())
         };
         rare.pending.extend(deleted(&gone, name_of));
-        self.rare = rare.if_any();
+        self.rare = rare.is_any().then_some(rare);
         // Parts of topics that are gone stay until their gaps are announced.
         vector.parts.extend(gone);
         self.moved = true;
         self.vector = Arc::new(vector);
         self.topics = topics;
-        self.shape = shape;
+        self.shape = Shape::of(shape);
     }
 
     async fn replay_changed(&mut self) {

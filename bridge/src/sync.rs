@@ -2,8 +2,9 @@
 
 #[cfg(feature = "shuttle")]
 mod imp {
+    pub(crate) use shuttle::sync::MutexGuard;
     pub(crate) use shuttle::sync::atomic;
-    use shuttle::sync::{Mutex as Inner, MutexGuard, RwLock as RwInner, RwLockReadGuard, RwLockWriteGuard};
+    use shuttle::sync::{Mutex as Inner, RwLock as RwInner, RwLockReadGuard, RwLockWriteGuard};
 
     #[derive(Debug, Default)]
     pub(crate) struct Mutex<T>(Inner<T>);
@@ -38,11 +39,11 @@ mod imp {
 
 #[cfg(not(feature = "shuttle"))]
 mod imp {
-    pub(crate) use parking_lot::{Mutex, RwLock};
+    pub(crate) use parking_lot::{Mutex, MutexGuard, RwLock};
     pub(crate) use std::sync::atomic;
 }
 
-pub(crate) use imp::{Mutex, RwLock, atomic};
+pub(crate) use imp::{Mutex, MutexGuard, RwLock, atomic};
 
 /// Runs a future beside its caller.
 #[cfg(not(feature = "shuttle"))]

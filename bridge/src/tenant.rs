@@ -1,15 +1,19 @@
 //! Which tenant a record belongs to, and under which SSE event type it goes out: both are told once, when it comes in.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
+use std::hash::{BuildHasher as _, BuildHasherDefault, Hash, Hasher, RandomState};
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use crate::json::{Found, Pointer};
 use crate::record::RawRecord;
 
 /// Bytes of a tenant's name.
 const MAX_TENANT: usize = 128;
+/// Tenants that a thread remembers the names of: a power of two.
+const MAX_NAMES: usize = 4096;
 /// Bytes of an event type: it is repeated with every record.
 const MAX_EVENT_TYPE: usize = 256;
 /// How many names of headers a message tells, and how much of each.
@@ -23,8 +27,13 @@ const ACCEPTED: &str = "accepted: none, header:NAME, key, key:SEP, json:/pointer
 const ACCEPTED_TYPES: &str = "accepted: none, header:NAME, json:/pointer, topic, fixed:NAME";
 
 /// The name of a tenant: UTF-8, 1 to 128 bytes, no control characters, not `*`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TenantId(Arc<str>);
+///
+/// It bears its hash: tenants are looked up with every record, by names that seldom change.
+#[derive(Clone, Debug, Eq, PartialOrd, Ord)]
+pub struct TenantId {
+    name: Arc<str>,
+    hash: u64,
+}
 
 impl TenantId {
     /// Checks a name.
@@ -34,14 +43,94 @@ impl TenantId {
     pub fn new(name: &str) -> Result<TenantId, String> {
         match flaw(name) {
             Some(flaw) => Err(format!("a tenant's name {flaw}")),
-            None => Ok(TenantId(name.into())),
+            None => Ok(TenantId::of(name)),
         }
+    }
+
+    fn of(name: &str) -> TenantId {
+        /// One for all, drawn by each process: nobody can choose names that collide.
+        static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        TenantId { name: name.into(), hash: KEY.hash_one(name) }
     }
 
     /// The name.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.name
     }
+}
+
+impl PartialEq for TenantId {
+    fn eq(&self, other: &TenantId) -> bool {
+        // Nearly always it is the very same text, or another tenant.
+        Arc::ptr_eq(&self.name, &other.name) || (self.hash == other.hash && self.name == other.name)
+    }
+}
+
+impl Hash for TenantId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+/// A map by tenant that takes the hash which the name bears.
+pub(crate) type TenantMap<V> = HashMap<TenantId, V, BuildHasherDefault<BorneHash>>;
+
+/// The hash of something that bears one.
+#[derive(Debug, Default)]
+pub(crate) struct BorneHash(u64);
+
+impl Hasher for BorneHash {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
+/// The tenants that came last, so that the name of a next record is neither checked nor copied. For one thread.
+#[derive(Debug)]
+pub struct TenantNames {
+    /// By a few bits of the name. Two that meet in one take turns; that costs time, nothing else.
+    slots: Box<[Option<TenantId>]>,
+}
+
+impl Default for TenantNames {
+    fn default() -> TenantNames {
+        TenantNames { slots: vec![None; MAX_NAMES].into() }
+    }
+}
+
+impl TenantNames {
+    /// The tenant of that name, or what is wrong with it.
+    fn tenant(&mut self, name: &[u8]) -> Result<TenantId, &'static str> {
+        let slot = &mut self.slots[slot_of(name)];
+        if let Some(tenant) = slot
+            && tenant.name.as_bytes() == name
+        {
+            return Ok(tenant.clone());
+        }
+        let text = std::str::from_utf8(name).map_err(|_| "is not UTF-8")?;
+        match flaw(text) {
+            Some(flaw) => Err(flaw),
+            None => Ok(slot.insert(TenantId::of(text)).clone()),
+        }
+    }
+}
+
+/// Cheap, and good enough for names that differ in a few digits.
+fn slot_of(name: &[u8]) -> usize {
+    const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mix = |hash: u64, bytes: u64| (hash.rotate_left(5) ^ bytes).wrapping_mul(SPREAD);
+    let (words, rest) = name.as_chunks::<8>();
+    let hash = words.iter().fold(name.len() as u64, |hash, word| mix(hash, u64::from_le_bytes(*word)));
+    let rest = rest.iter().fold(0, |rest, byte| rest << 8 | u64::from(*byte));
+    (mix(hash, rest) >> (u64::BITS - MAX_NAMES.ilog2())) as usize
 }
 
 fn flaw(name: &str) -> Option<&'static str> {
@@ -56,7 +145,7 @@ fn flaw(name: &str) -> Option<&'static str> {
 
 impl fmt::Display for TenantId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.name)
     }
 }
 
@@ -82,14 +171,19 @@ enum Rule {
 }
 
 impl TenantRules {
-    /// The tenant of a record.
+    /// The tenant of a record. `names` are those of earlier records, whatever rules they came by.
     ///
     /// # Errors
     /// Why none of the topic's rules gives one.
-    pub fn tenant_of(&self, topic: &str, record: &RawRecord<'_>) -> Result<TenantId, Unroutable> {
+    pub fn tenant_of(
+        &self,
+        topic: &str,
+        record: &RawRecord<'_>,
+        names: &mut TenantNames,
+    ) -> Result<TenantId, Unroutable> {
         let mut failure = None;
         for rule in self.of_topic(topic) {
-            match rule.tenant_of(topic, record) {
+            match rule.tenant_of(topic, record, names) {
                 Ok(tenant) => return Ok(tenant),
                 Err(bad @ Unroutable::BadName { .. }) => return Err(bad),
                 // The first failure is told, unless a later one knows better what the value is.
@@ -166,7 +260,7 @@ impl FromStr for Rule {
             None => (text, None),
         };
         match (kind, argument) {
-            ("none", None) => Ok(Rule::None(TenantId(DEFAULT_TENANT.into()))),
+            ("none", None) => Ok(Rule::None(TenantId::of(DEFAULT_TENANT))),
             ("key", None) => Ok(Rule::Key),
             (_, Some("")) => Err(format!("{text:?} lacks what comes after the colon")),
             ("header", Some(name)) => Ok(Rule::Header(name.to_owned())),
@@ -196,37 +290,38 @@ fn between<'a>(text: &'a str, prefix: &str, suffix: &str) -> Option<&'a str> {
 }
 
 impl Rule {
-    fn tenant_of(&self, topic: &str, record: &RawRecord<'_>) -> Result<TenantId, Unroutable> {
+    fn tenant_of(
+        &self,
+        topic: &str,
+        record: &RawRecord<'_>,
+        names: &mut TenantNames,
+    ) -> Result<TenantId, Unroutable> {
+        let found;
         let name = match self {
             Rule::None(tenant) | Rule::Fixed(tenant) => return Ok(tenant.clone()),
-            Rule::Header(name) => {
-                bytes_name(record.header(name)).ok_or_else(|| no_header(name, record))??
-            }
-            Rule::Key => bytes_name(record.key).ok_or(Unroutable::NoKey)??,
+            Rule::Header(name) => present(record.header(name)).ok_or_else(|| no_header(name, record))?,
+            Rule::Key => present(record.key).ok_or(Unroutable::NoKey)?,
             Rule::KeyPrefix(separator) => {
                 let prefix = key_prefix(record.key.ok_or(Unroutable::NoKey)?, separator.as_bytes());
-                bytes_name(prefix)
-                    .ok_or_else(|| Unroutable::NoSeparator { separator: separator.clone() })??
+                present(prefix).ok_or_else(|| Unroutable::NoSeparator { separator: separator.clone() })?
             }
-            Rule::Json { pointer, text } => json_name(pointer, text, record)?,
+            Rule::Json { pointer, text } => {
+                found = json_name(pointer, text, record)?;
+                found.as_bytes()
+            }
             Rule::Topic { prefix, suffix } => {
                 let no_match =
                     || Unroutable::NoTopicMatch { pattern: format!("{prefix}{PLACEHOLDER}{suffix}") };
-                Cow::Borrowed(between(topic, prefix, suffix).ok_or_else(no_match)?)
+                between(topic, prefix, suffix).ok_or_else(no_match)?.as_bytes()
             }
         };
-        match flaw(&name) {
-            Some(flaw) => Err(Unroutable::BadName { flaw }),
-            None => Ok(TenantId(name.into())),
-        }
+        names.tenant(name).map_err(|flaw| Unroutable::BadName { flaw })
     }
 }
 
 /// Nothing, and an empty text, give no value.
-fn bytes_name(bytes: Option<&[u8]>) -> Option<Result<Cow<'_, str>, Unroutable>> {
-    let bytes = bytes.filter(|bytes| !bytes.is_empty())?;
-    let text = std::str::from_utf8(bytes).map(Cow::Borrowed);
-    Some(text.map_err(|_| Unroutable::BadName { flaw: "is not UTF-8" }))
+fn present(bytes: Option<&[u8]>) -> Option<&[u8]> {
+    bytes.filter(|bytes| !bytes.is_empty())
 }
 
 fn key_prefix<'a>(key: &'a [u8], separator: &[u8]) -> Option<&'a [u8]> {
@@ -437,7 +532,7 @@ mod tests {
     }
 
     fn routed(text: &str, topic: &str, record: &RawRecord<'_>) -> String {
-        match rules(text).tenant_of(topic, record) {
+        match rules(text).tenant_of(topic, record, &mut TenantNames::default()) {
             Ok(tenant) => tenant.to_string(),
             Err(why) => format!("{}: {why}", why.reason()),
         }
@@ -457,6 +552,26 @@ mod tests {
         for bad in ["", "*", "a\nb", "\u{85}", &"x".repeat(129)] {
             assert!(TenantId::new(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn names_that_meet_in_one_slot_are_told_apart() {
+        let mut names = TenantNames::default();
+        for round in 0..2 {
+            for number in 0..3 * MAX_NAMES {
+                let name = format!("tenant-{number}");
+                let found = names.tenant(name.as_bytes()).unwrap();
+                assert_eq!((found.as_str(), &found), (&*name, &tenant(&name)), "round {round}");
+            }
+        }
+        assert!(names.tenant(b"*").is_err() && names.tenant(b"a\xff").is_err());
+    }
+
+    #[test]
+    fn a_name_that_came_before_is_not_copied() {
+        let mut names = TenantNames::default();
+        let (first, second) = (names.tenant(b"acme").unwrap(), names.tenant(b"acme").unwrap());
+        assert!(Arc::ptr_eq(&first.name, &second.name));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! V and the ring change together under one lock, so that a subscription which takes (V, the next frame's number) can
 //! replay up to V and go on from that number.
 
+use std::cell::Cell;
 use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -12,20 +13,27 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use crate::catalog::{Partition, Topic};
+use crate::coverage::Coverage;
 use crate::envelope::Envelope;
-use crate::event_id::EventId;
+use crate::event_id::{EventId, RunningId};
 use crate::filter::Filter;
 use crate::frame::{self, Control};
 use crate::gap::Gap;
 use crate::metrics;
 use crate::position::{Part, Position, Vector};
-use crate::reconcile::Topics;
+use crate::reconcile::{TopicPartitions, Topics};
 use crate::record::RecordRef;
-use crate::ring::{Mark, PAGE, Ring, Step, Taken};
+use crate::ring::{MAX_RING, Mark, PAGE, Ring, Step, Taken};
+use crate::rings::Rings;
 use crate::sabotage::{Sabotage, broken};
-use crate::sync::Mutex;
-use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 use crate::tenant::TenantId;
+
+thread_local! {
+    /// For the frames that this thread encodes: its memory serves all views.
+    static RUNNING_ID: Cell<RunningId> = Cell::default();
+}
 
 /// What makes two subscriptions share a view.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -48,8 +56,7 @@ impl ViewKey {
 pub(crate) struct Shared {
     /// When the list of topics was last refreshed, in whole minutes since the Unix epoch.
     pub(crate) minutes: AtomicU32,
-    /// How many bytes of frames one view may keep.
-    pub(crate) ring_cap: AtomicUsize,
+    pub(crate) rings: Rings,
     pub(crate) linger: Duration,
     pub(crate) runtime: Option<tokio::runtime::Handle>,
 }
@@ -64,9 +71,9 @@ impl Shared {
 
 #[derive(Debug)]
 pub(crate) struct View {
-    /// For a wake that is due later: a view that is gone wakes nobody.
+    /// For what is due later: a view that is gone wakes nobody, and has no frames.
     me: Weak<View>,
-    key: ViewKey,
+    key: Arc<ViewKey>,
     shared: Arc<Shared>,
     state: Mutex<State>,
     news: Notify,
@@ -95,25 +102,21 @@ impl Drop for Ear {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
-    slots: Vec<Slots>,
-    /// V. Its parts are those of `slots`, in the same order.
+    /// What readers know of: V has all of it.
+    coverage: Arc<Coverage>,
+    /// What is being registered: V has some of it.
+    coming: Option<Arc<Coverage>>,
+    /// V. Its parts are those of the coverage, in the same order.
     vector: Arc<Vector>,
     /// Whether the newest frame bears V as its id.
     framed: bool,
+    /// Whether the rings together know that this one has frames.
+    filled: bool,
     ring: Ring,
     /// Rises with every topic or partition that comes or goes.
     shape: u64,
-    /// What [`View::topics`] gave last.
-    topics: Option<(u64, Arc<Topics>)>,
-}
-
-/// The partitions of one topic that are registered, `None` before.
-#[derive(Debug)]
-struct Slots {
-    topic: Arc<Topic>,
-    partitions: Vec<Option<Arc<Partition>>>,
 }
 
 /// V, the next frame's number, and the topics, as they were at one moment.
@@ -135,12 +138,22 @@ pub(crate) enum Live {
 }
 
 impl View {
-    pub(crate) fn new(key: ViewKey, shared: Arc<Shared>) -> Arc<View> {
+    /// A view that takes nothing into account yet: its coverage is empty.
+    pub(crate) fn new(key: Arc<ViewKey>, shared: Arc<Shared>, nothing: Arc<Coverage>) -> Arc<View> {
+        let state = State {
+            vector: nothing.heads(),
+            coverage: nothing,
+            coming: None,
+            framed: false,
+            filled: false,
+            ring: Ring::default(),
+            shape: 0,
+        };
         Arc::new_cyclic(|me| View {
             me: me.clone(),
             key,
             shared,
-            state: Mutex::new(State::default()),
+            state: Mutex::new(state),
             news: Notify::new(),
             ears: Mutex::default(),
             version: AtomicU64::new(0),
@@ -156,18 +169,25 @@ impl View {
         &self.key.tenant
     }
 
-    /// Adds a topic. Its partitions are not taken into account before [`View::register`].
-    pub(crate) fn add_topic(&self, topic: &Arc<Topic>) {
+    pub(crate) fn coverage(&self) -> Arc<Coverage> {
+        self.state.lock().coverage.clone()
+    }
+
+    /// Begins to take more into account: all of `coverage`, of which what is new has to be [`View::register`]ed.
+    pub(crate) fn expect(&self, coverage: Arc<Coverage>) {
         let mut state = self.state.lock();
-        let at = state.slots.partition_point(|slots| slots.topic.name() < topic.name());
-        state.slots.insert(at, Slots { topic: topic.clone(), partitions: Vec::new() });
-        let part = Part { fingerprint: topic.fingerprint(), positions: Vec::new() };
-        Arc::make_mut(&mut state.vector).parts.insert(at, part);
-        state.shape += 1;
+        let vector = Arc::make_mut(&mut state.vector);
+        for (at, (topic, _)) in coverage.topics().iter().enumerate() {
+            if vector.parts.get(at).is_none_or(|part| part.fingerprint != topic.fingerprint()) {
+                let part = Part { fingerprint: topic.fingerprint(), positions: Vec::new() };
+                vector.parts.insert(at, part);
+            }
+        }
+        state.coming = Some(coverage);
     }
 
     /// Takes a partition into account from its head on. Batches in flight are excluded by the partition's ingest lock.
-    pub(crate) fn register(&self, partition: &Arc<Partition>) {
+    pub(crate) fn register(&self, partition: &Partition) {
         if broken(Sabotage::RegisterWithoutWaiting) {
             return self.register_at(partition, partition.head());
         }
@@ -175,21 +195,23 @@ impl View {
         self.register_at(partition, partition.head());
     }
 
-    fn register_at(&self, partition: &Arc<Partition>, head: Position) {
+    fn register_at(&self, partition: &Partition, head: Position) {
         let mut state = self.state.lock();
-        let Some(at) = state.topic_at(partition.topic_name()) else { return };
-        let index = partition.index() as usize;
-        let slots = &mut state.slots[at].partitions;
-        if slots.len() <= index {
-            slots.resize(index + 1, None);
-        }
-        slots[index] = Some(partition.clone());
+        let Some((at, index)) = state.expected().place(partition) else { return };
         let positions = &mut Arc::make_mut(&mut state.vector).parts[at].positions;
         if positions.len() <= index {
             positions.resize(index + 1, Position::UNKNOWN);
         }
         positions[index] = head;
-        state.shape += 1;
+    }
+
+    /// Everything expected is registered: readers may know of it.
+    pub(crate) fn settle(&self) {
+        let mut state = self.state.lock();
+        if let Some(coming) = state.coming.take() {
+            state.coverage = coming;
+            state.shape += 1;
+        }
         drop(state);
         self.bump();
     }
@@ -198,10 +220,18 @@ impl View {
     ///
     /// While the gaps of a re-created topic are announced one by one, an id holds the topic in two parts: what is announced
     /// already in the new one, what is not yet in the old. So a cut between two gaps repeats none and swallows none.
-    pub(crate) fn replace_topic(&self, old: &Arc<Topic>, new: Option<&Arc<Topic>>, gaps: &[Gap]) {
+    pub(crate) fn replace_topic(
+        &self,
+        old: &Arc<Topic>,
+        new: Option<&Arc<Topic>>,
+        coverage: Arc<Coverage>,
+        gaps: &[Gap],
+    ) {
         let mut state = self.state.lock();
-        let Some(at) = state.slots.iter().position(|slots| Arc::ptr_eq(&slots.topic, old)) else { return };
+        let is_old = |(topic, _): &TopicPartitions| Arc::ptr_eq(topic, old);
+        let Some(at) = state.coverage.topics().iter().position(is_old) else { return };
         state.refresh();
+        let before = state.ring.size();
         let mut vector = Vector::clone(&state.vector);
         let mut fresh = new.map(|topic| new_part(topic));
         if let (Some(topic), Some(part)) = (new, &mut fresh) {
@@ -228,9 +258,8 @@ impl View {
             }
             state.push_gap(&self.shared, &gap, &vector);
         }
-        state.finish_replacement(at, new);
-        drop(state);
-        self.wake();
+        state.finish_replacement(at, new, coverage);
+        self.pushed(state, before);
     }
 
     /// Announces a gap of one partition: its position is `to` from now on.
@@ -242,10 +271,10 @@ impl View {
         gap.from = Some(state.vector.parts[at].positions[index].offset);
         let mut vector = Vector::clone(&state.vector);
         vector.parts[at].positions[index] = to;
+        let before = state.ring.size();
         state.push_gap(&self.shared, &gap, &vector);
         state.vector = Arc::new(vector);
-        drop(state);
-        self.wake();
+        self.pushed(state, before);
     }
 
     /// Frames those of a batch's records that match. One caller at a time per partition: it holds the ingest lock.
@@ -258,31 +287,50 @@ impl View {
         let Some((at, index)) = state.slot(partition) else { return };
         state.refresh();
         let minutes = self.shared.minutes.load(Ordering::Relaxed);
-        let before = state.ring.next();
+        let (before, first) = (state.ring.size(), state.ring.next());
         let mut page = PageWriter::default();
-        let mut id = String::new();
+        let mut id = RUNNING_ID.take();
+        let mut last = None;
         for record in matching {
             let position = Position { offset: record.offset + 1, epoch: record.epoch };
-            Arc::make_mut(&mut state.vector).parts[at].positions[index] = position;
-            id.clear();
-            encode_frame_id(&mut id, minutes, &state.vector, (at, index));
+            if last.replace(position).is_some() {
+                id.advance(at, index, position);
+            } else {
+                state.move_to((at, index), position);
+                begin_id(&mut id, minutes, &state.vector, (at, index));
+            }
             frame::record(
                 &mut page.bytes,
                 &record,
                 partition.topic_name(),
                 partition.index(),
                 self.key.envelope,
-                &id,
+                id.as_str(),
             );
             let step =
                 Step::Record { topic: partition.fingerprint(), partition: partition.index(), position };
             page.mark(step, record.timestamp, &mut state.ring);
         }
-        metrics::count_encoded(state.ring.next() - before + page.marks.len() as u64);
+        if let Some(position) = last {
+            state.move_to((at, index), position);
+        }
+        RUNNING_ID.set(id);
         page.flush(&mut state.ring);
+        metrics::count_encoded(state.ring.next() - first);
         state.framed = true;
-        state.ring.trim_to(self.shared.ring_cap.load(Ordering::Relaxed));
+        self.pushed(state, before);
+    }
+
+    /// Accounts for what was pushed into the ring, which had `before` bytes, and tells readers.
+    fn pushed(&self, mut state: MutexGuard<'_, State>, before: usize) {
+        state.ring.trim_to(MAX_RING);
+        self.shared.rings.note(before, state.ring.size());
+        let is_first = !std::mem::replace(&mut state.filled, true);
         drop(state);
+        if is_first {
+            self.shared.rings.add(self.me.clone());
+        }
+        self.shared.rings.shed();
         self.wake();
     }
 
@@ -300,19 +348,8 @@ impl View {
 
     /// The topics and their registered partitions, with the shape at which that was so. One list for all readers.
     pub(crate) fn topics(&self) -> (u64, Arc<Topics>) {
-        let mut state = self.state.lock();
-        if let Some((shape, topics)) = &state.topics
-            && *shape == state.shape
-        {
-            return (*shape, topics.clone());
-        }
-        let topics = state
-            .slots
-            .iter()
-            .map(|slots| (slots.topic.clone(), slots.partitions.iter().flatten().cloned().collect()));
-        let topics: Arc<Topics> = topics.collect();
-        state.topics = Some((state.shape, topics.clone()));
-        (state.shape, topics)
+        let state = self.state.lock();
+        (state.shape, state.coverage.topics().clone())
     }
 
     pub(crate) fn take(&self, cursor: u64, records: usize, bytes: usize) -> Live {
@@ -341,12 +378,18 @@ impl View {
         cursor >= self.state.lock().ring.first()
     }
 
-    /// Drops frames that everybody had time to take. Gives the bytes that are left.
-    pub(crate) fn trim(&self, now: Instant) -> usize {
+    /// Drops frames that everybody had time to take by `now`, and the oldest ones beyond `cap` bytes. Whether there are
+    /// frames left.
+    pub(crate) fn trim(&self, now: Option<Instant>, cap: usize) -> bool {
         let mut state = self.state.lock();
-        state.ring.trim_old(now);
-        state.ring.trim_to(self.shared.ring_cap.load(Ordering::Relaxed));
-        state.ring.size()
+        let before = state.ring.size();
+        if let Some(now) = now {
+            state.ring.trim_old(now);
+        }
+        state.ring.trim_to(cap);
+        self.shared.rings.note(before, state.ring.size());
+        state.filled = state.ring.size() > 0;
+        state.filled
     }
 
     /// Rises with everything that a reader might wait for.
@@ -372,6 +415,8 @@ impl View {
         let mut ears = self.ears.lock();
         ears.next += 1;
         let number = ears.next;
+        // Nearly always the only one: there may be very many views.
+        ears.open.reserve_exact(1);
         ears.open.push((number, waker));
         Ear { view: self.clone(), number }
     }
@@ -404,33 +449,44 @@ impl View {
     }
 }
 
+impl Drop for View {
+    fn drop(&mut self) {
+        self.shared.rings.note(self.state.lock().ring.size(), 0);
+    }
+}
+
 impl State {
-    fn topic_at(&self, name: &str) -> Option<usize> {
-        self.slots.binary_search_by(|slots| slots.topic.name().as_ref().cmp(name)).ok()
+    fn expected(&self) -> &Coverage {
+        self.coming.as_ref().unwrap_or(&self.coverage)
     }
 
     /// Where the partition stands in the vector, if it is this incarnation and registered.
     fn slot(&self, partition: &Partition) -> Option<(usize, usize)> {
-        let at = self.topic_at(partition.topic_name())?;
-        let index = partition.index() as usize;
-        let registered = self.slots[at].partitions.get(index)?.as_ref()?;
-        (registered.key() == partition.key()).then_some((at, index))
+        let (at, index) = self.expected().place(partition)?;
+        let position = self.vector.parts[at].positions.get(index)?;
+        position.is_known().then_some((at, index))
     }
 
     /// V\[q\] = max(V\[q\], H\[q\]): heads never pass records that are not in the views yet, and V is ahead of a head
-    /// while a batch is being framed.
+    /// while a batch is being framed. Where V is nowhere ahead, it is the heads that all views share.
     fn refresh(&mut self) {
-        for (at, slots) in self.slots.iter().enumerate() {
-            for (index, partition) in slots.partitions.iter().enumerate() {
-                let Some(partition) = partition else { continue };
-                let head = partition.head();
-                let known = self.vector.parts[at].positions[index];
-                if head.offset > known.offset || (broken(Sabotage::IdWithoutView) && head != known) {
-                    Arc::make_mut(&mut self.vector).parts[at].positions[index] = head;
-                    self.framed = false;
-                }
-            }
+        let heads = self.expected().heads();
+        if Arc::ptr_eq(&heads, &self.vector) {
+            return;
         }
+        let (ahead, behind) = self.vector.compare(&heads);
+        let ahead = ahead && !broken(Sabotage::IdWithoutView);
+        if !ahead && self.coming.is_none() {
+            self.framed &= !behind;
+            self.vector = heads;
+        } else if behind {
+            Arc::make_mut(&mut self.vector).rise_to(&heads);
+            self.framed = false;
+        }
+    }
+
+    fn move_to(&mut self, (at, index): (usize, usize), position: Position) {
+        Arc::make_mut(&mut self.vector).parts[at].positions[index] = position;
     }
 
     fn push_gap(&mut self, shared: &Shared, gap: &Gap, vector: &Vector) {
@@ -446,21 +502,13 @@ impl State {
     }
 
     /// Puts the new incarnation, or nothing, into the place of the topic that is gone.
-    fn finish_replacement(&mut self, at: usize, new: Option<&Arc<Topic>>) {
-        let mut vector = Vector::clone(&self.vector);
+    fn finish_replacement(&mut self, at: usize, new: Option<&Arc<Topic>>, coverage: Arc<Coverage>) {
+        let vector = Arc::make_mut(&mut self.vector);
         match new {
-            Some(topic) => {
-                let partitions = topic.partitions();
-                vector.parts[at] = new_part(topic);
-                self.slots[at] =
-                    Slots { topic: topic.clone(), partitions: partitions.into_iter().map(Some).collect() };
-            }
-            None => {
-                vector.parts.remove(at);
-                self.slots.remove(at);
-            }
+            Some(topic) => vector.parts[at] = new_part(topic),
+            None => drop(vector.parts.remove(at)),
         }
-        self.vector = Arc::new(vector);
+        self.coverage = coverage;
         self.shape += 1;
     }
 }
@@ -476,9 +524,9 @@ pub(crate) fn gap_frame(gap: &Gap, id: Option<String>) -> Bytes {
     Control { event: "tailrace.gap", data, id, retry_ms: None }.encode()
 }
 
-fn encode_frame_id(id: &mut String, minutes: u32, vector: &Vector, own: (usize, usize)) {
+fn begin_id(id: &mut RunningId, minutes: u32, vector: &Vector, own: (usize, usize)) {
     if !broken(Sabotage::IdsWithoutOtherPartitions) {
-        return EventId::encode(id, minutes, vector);
+        return id.begin(minutes, vector);
     }
     let mut alone = vector.clone();
     for (at, part) in alone.parts.iter_mut().enumerate() {
@@ -488,7 +536,7 @@ fn encode_frame_id(id: &mut String, minutes: u32, vector: &Vector, own: (usize, 
             }
         }
     }
-    EventId::encode(id, minutes, &alone);
+    id.begin(minutes, &alone);
 }
 
 /// Collects frames into pages.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use tailrace_bridge::{EventTypeRule, RawRecord, TenantRules, TopicId};
+use tailrace_bridge::{EventTypeRule, RawRecord, TenantNames, TenantRules, TopicId};
 
 use crate::error::{self, KafkaError};
 use crate::native::{Client, Described, List, Message, OffsetQuery, Role};
@@ -222,7 +222,7 @@ fn sample(
         partition: message.partition(),
         offset: message.offset(),
         tenant: rules
-            .tenant_of(topic, &raw)
+            .tenant_of(topic, &raw, &mut TenantNames::default())
             .map(|tenant| tenant.to_string())
             .map_err(|error| error.to_string()),
         event_type: event_type.event_type_of(topic, &raw).map_err(str::to_owned),

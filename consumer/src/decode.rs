@@ -2,12 +2,11 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tailrace_bridge::{EventTypeRule, NewRecord, RawRecord, TenantRules};
+use tailrace_bridge::{EventTypeRule, NewRecord, RawRecord, TenantNames, TenantRules};
 
 use crate::metrics;
 use crate::native::Message;
@@ -24,6 +23,23 @@ pub(crate) enum Tell {
     Silently,
 }
 
+/// What one thread keeps from batch to batch: names of tenants, and room. To ask for that much room anew with each batch
+/// makes glibc's allocator tidy up first, after which librdkafka's many small pieces cost more.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    names: TenantNames,
+    headers: Vec<(&'static str, Option<&'static [u8]>)>,
+    ends: Vec<usize>,
+    records: Vec<NewRecord<'static>>,
+}
+
+/// The same vector with nothing in it, for things of another lifetime. The library collects in place where the layouts are
+/// the same; where it did not, this would only cost an allocation.
+fn emptied<T, U>(mut vector: Vec<T>) -> Vec<U> {
+    vector.clear();
+    vector.into_iter().map_while(|_| None).collect()
+}
+
 /// Applies the rules. Shared by the tail and by the readers of history, which must agree.
 #[derive(Debug)]
 pub(crate) struct Decoder {
@@ -38,29 +54,32 @@ impl Decoder {
     }
 
     /// The records of messages of one topic, in their order; those of no tenant are left out.
-    pub(crate) fn batch<T>(
+    pub(crate) fn batch<'m, T>(
         &self,
         topic: &str,
-        messages: &[&Message],
+        messages: impl ExactSizeIterator<Item = &'m Message> + Clone,
+        scratch: &mut Scratch,
         tell: Tell,
         take: impl FnOnce(&[NewRecord<'_>]) -> T,
     ) -> T {
+        let Scratch { names, headers: kept_headers, ends, records: kept_records } = scratch;
         // All headers first, in one run of memory: records hold slices of it.
-        let mut headers = Vec::new();
-        let ranges: Vec<Range<usize>> = messages
-            .iter()
-            .map(|message| {
-                let start = headers.len();
-                message.headers(&mut headers);
-                start..headers.len()
-            })
-            .collect();
-        let records: Vec<NewRecord<'_>> = messages
-            .iter()
-            .zip(ranges)
-            .filter_map(|(message, range)| self.record(topic, message, &headers[range], tell))
-            .collect();
-        take(&records)
+        let mut headers = emptied(std::mem::take(kept_headers));
+        ends.clear();
+        for message in messages.clone() {
+            message.headers(&mut headers);
+            ends.push(headers.len());
+        }
+        let mut records = emptied(std::mem::take(kept_records));
+        let mut start = 0;
+        for (message, &end) in messages.zip(&*ends) {
+            records.extend(self.record(topic, message, &headers[start..end], names, tell));
+            start = end;
+        }
+        let result = take(&records);
+        *kept_records = emptied(records);
+        *kept_headers = emptied(headers);
+        result
     }
 
     fn record<'a>(
@@ -68,10 +87,11 @@ impl Decoder {
         topic: &str,
         message: &'a Message,
         headers: &'a [(&'a str, Option<&'a [u8]>)],
+        names: &mut TenantNames,
         tell: Tell,
     ) -> Option<NewRecord<'a>> {
         let raw = RawRecord { key: message.key(), value: message.value(), headers };
-        let tenant = match self.rules.tenant_of(topic, &raw) {
+        let tenant = match self.rules.tenant_of(topic, &raw, names) {
             Ok(tenant) => tenant,
             Err(error) => {
                 if tell == Tell::Loudly {
@@ -142,6 +162,15 @@ impl Limiter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_emptied_vector_keeps_its_room() {
+        let text = String::from("acme");
+        let full: Vec<(&str, Option<&[u8]>)> = vec![(&text, None); 100];
+        let at = full.as_ptr().cast::<u8>();
+        let empty: Vec<(&'static str, Option<&'static [u8]>)> = emptied(full);
+        assert_eq!((empty.len(), empty.capacity() >= 100, empty.as_ptr().cast()), (0, true, at));
+    }
 
     #[test]
     fn the_same_reason_of_the_same_topic_is_said_once_a_minute() {

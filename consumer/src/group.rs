@@ -24,28 +24,66 @@ struct Place {
     settled: bool,
     /// Whether its end has been reached at least once.
     ended: bool,
+    /// Whether records were taken since offsets were last stored.
+    taken: bool,
 }
 
 /// What this member was assigned. Shared by the thread that polls and the one that watches.
 #[derive(Default)]
-pub(crate) struct Assignment(Mutex<HashMap<String, HashMap<i32, Place>>>);
+pub(crate) struct Assignment(Mutex<Places>);
+
+#[derive(Default)]
+struct Places {
+    topics: HashMap<String, HashMap<i32, Place>>,
+    /// Whether some partition is to be sought before its records are taken. Looked at with every batch.
+    unsettled: bool,
+}
+
+impl Places {
+    fn get(&mut self, topic: &str, index: i32) -> Option<&mut Place> {
+        self.topics.get_mut(topic)?.get_mut(&index)
+    }
+
+    fn all(&mut self) -> impl Iterator<Item = &mut Place> {
+        self.topics.values_mut().flat_map(HashMap::values_mut)
+    }
+
+    fn note_unsettled(&mut self) {
+        let unsettled = self.all().any(|place| place.partition.is_some() && !place.settled);
+        self.unsettled = unsettled;
+    }
+}
 
 impl Assignment {
     /// The partition that messages of this place belong to, if they may be taken.
     pub(crate) fn partition(&self, topic: &str, index: i32) -> Option<Arc<Partition>> {
-        let places = self.0.lock();
-        let place = places.get(topic)?.get(&index)?;
+        let mut places = self.0.lock();
+        let place = places.get(topic, index)?;
         place.partition.clone().filter(|_| place.settled)
+    }
+
+    /// As [`Assignment::partition`], for who takes them now.
+    pub(crate) fn take(&self, topic: &str, index: i32) -> Option<Arc<Partition>> {
+        let mut places = self.0.lock();
+        let place = places.get(topic, index).filter(|place| place.settled)?;
+        place.taken = place.partition.is_some();
+        place.partition.clone()
+    }
+
+    /// The partitions that were taken from since the last call.
+    pub(crate) fn taken(&self) -> Vec<Arc<Partition>> {
+        let mut places = self.0.lock();
+        let taken = places.all().filter_map(|place| std::mem::take(&mut place.taken).then_some(place));
+        taken.filter_map(|place| place.partition.clone()).collect()
     }
 
     /// Whether some partition is to be sought before its records are taken.
     pub(crate) fn is_unsettled(&self) -> bool {
-        let places = self.0.lock();
-        places.values().flat_map(HashMap::values).any(|place| place.partition.is_some() && !place.settled)
+        self.0.lock().unsettled
     }
 
     pub(crate) fn note_end(&self, topic: &str, index: i32) {
-        if let Some(place) = self.0.lock().get_mut(topic).and_then(|places| places.get_mut(&index)) {
+        if let Some(place) = self.0.lock().get(topic, index) {
             place.ended = true;
         }
     }
@@ -53,19 +91,20 @@ impl Assignment {
     /// Of these partitions, how many are not assigned, and how many have not been read to their end yet.
     pub(crate) fn lacking(&self, partitions: &[Arc<Partition>]) -> (usize, usize) {
         let places = self.0.lock();
-        let place = |p: &Arc<Partition>| places.get(&**p.topic_name())?.get(&(p.index() as i32));
+        let place = |p: &Arc<Partition>| places.topics.get(&**p.topic_name())?.get(&(p.index() as i32));
         let unassigned = partitions.iter().filter(|p| place(p).is_none()).count();
         let unread = partitions.iter().filter(|p| place(p).is_none_or(|place| !place.ended)).count();
         (unassigned, unread)
     }
 
     pub(crate) fn clear(&self) {
-        self.0.lock().clear();
+        *self.0.lock() = Places::default();
     }
 
     /// Takes up what the bridge knows differently by now (added, created again, deleted).
     fn follow(&self, bridge: &Bridge) {
-        for (topic, places) in self.0.lock().iter_mut() {
+        let mut all = self.0.lock();
+        for (topic, places) in &mut all.topics {
             let known = bridge.topic(topic).map(|topic| topic.partitions()).unwrap_or_default();
             for (index, place) in places.iter_mut() {
                 let now = known.get(*index as usize);
@@ -79,39 +118,42 @@ impl Assignment {
                 }
             }
         }
+        all.note_unsettled();
     }
 
     /// What has to be sought.
     fn unsettled(&self) -> Vec<Arc<Partition>> {
-        let places = self.0.lock();
-        let unsettled = places.values().flat_map(HashMap::values).filter(|place| !place.settled);
+        let mut places = self.0.lock();
+        let unsettled = places.all().filter(|place| !place.settled);
         unsettled.filter_map(|place| place.partition.clone()).collect()
     }
 
     fn settle(&self, partitions: &[Arc<Partition>]) {
         let mut places = self.0.lock();
         for partition in partitions {
-            let place = places.get_mut(&**partition.topic_name());
-            if let Some(place) = place.and_then(|places| places.get_mut(&(partition.index() as i32))) {
+            if let Some(place) = places.get(partition.topic_name(), partition.index() as i32) {
                 place.settled = true;
             }
         }
+        places.note_unsettled();
     }
 
     /// After a rebalance nobody knows where librdkafka goes on. It pauses and resumes what stays assigned, from the
     /// record after the last one that was polled; with the queue's batches it counts the end of a partition as one,
     /// so that the next record would be passed over.
     fn unsettle(&self) {
-        self.0.lock().values_mut().flat_map(HashMap::values_mut).for_each(|place| place.settled = false);
+        let mut places = self.0.lock();
+        places.all().for_each(|place| place.settled = false);
+        places.note_unsettled();
     }
 
     fn add(&self, topic: &str, index: i32, partition: Option<Arc<Partition>>) {
-        let place = Place { settled: partition.is_some(), partition, ended: false };
-        self.0.lock().entry(topic.to_owned()).or_default().insert(index, place);
+        let place = Place { settled: partition.is_some(), partition, ..Place::default() };
+        self.0.lock().topics.entry(topic.to_owned()).or_default().insert(index, place);
     }
 
     fn remove(&self, topic: &str, index: i32) {
-        if let Some(places) = self.0.lock().get_mut(topic) {
+        if let Some(places) = self.0.lock().topics.get_mut(topic) {
             places.remove(&index);
         }
     }

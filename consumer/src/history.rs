@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 use tailrace_bridge::{HistoryError, HistoryRead, Position, Segment, SegmentBuilder};
 
-use crate::decode::{Decoder, Tell};
+use crate::decode::{Decoder, Scratch, Tell};
 use crate::error::KafkaError;
 use crate::native::{Client, Code, List, Message, OffsetQuery, Role};
 use crate::settings::KafkaSettings;
@@ -55,6 +55,7 @@ struct Reader {
     client: Client,
     /// What is assigned, and the offset that the next record comes at or after.
     place: Option<(Arc<str>, u32, u64)>,
+    scratch: Scratch,
     used: Instant,
     generation: u64,
 }
@@ -178,8 +179,8 @@ impl Readers {
             })?;
             if !stretch.taken.is_empty() {
                 last_news = Instant::now();
-                let messages: Vec<&Message> = stretch.taken.iter().collect();
-                self.decoder.batch(&read.topic, &messages, Tell::Silently, |records| {
+                let (taken, scratch) = (stretch.taken.iter(), &mut reader.scratch);
+                self.decoder.batch(&read.topic, taken, scratch, Tell::Silently, |records| {
                     records.iter().for_each(|record| stretch.builder.push(record));
                 });
                 stretch.taken.clear();
@@ -292,7 +293,8 @@ impl Stretch {
 impl Reader {
     fn new(settings: &KafkaSettings, generation: u64) -> Result<Reader, KafkaError> {
         let client = Client::new(&properties::reader(settings), Role::Consumer(None))?;
-        Ok(Reader { held: VecDeque::new(), client, place: None, used: Instant::now(), generation })
+        let (held, scratch) = (VecDeque::new(), Scratch::default());
+        Ok(Reader { held, client, place: None, scratch, used: Instant::now(), generation })
     }
 
     /// Whether the read continues the last one. A position that has to be confirmed is always assigned anew.

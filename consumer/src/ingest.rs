@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use ::metrics::Counter;
 use tailrace_bridge::{Bridge, GapCode, Partition, Position};
 
-use crate::decode::{Decoder, Tell};
+use crate::decode::{Decoder, Scratch, Tell};
 use crate::error::KafkaError;
 use crate::group::{Assignment, Group};
 use crate::metrics;
@@ -17,8 +17,11 @@ use crate::settings::KafkaSettings;
 use crate::status::Watch;
 use crate::topics::Ask;
 
-/// Records of one batch at the most: enough to spread what a batch costs, few enough to keep the first one's wait short.
-const MAX_BATCH: usize = 2000;
+/// Records of one batch at the most: enough to spread what a batch costs, few enough that they stay in the processor's cache
+/// from the first look to the last.
+const MAX_BATCH: usize = 256;
+/// Offsets are stored at most this often: a commit, once a second, needs the last ones alone.
+const STORE_EVERY: Duration = Duration::from_millis(100);
 /// How long a poll waits for the first record; so long, too, a command may wait in a quiet time.
 const POLL: Duration = Duration::from_millis(50);
 /// How long to wait before a client is made anew, or the group asked again.
@@ -56,6 +59,9 @@ pub(crate) struct Ingest {
     pub(crate) asks: Sender<Ask>,
     pub(crate) topics: Vec<String>,
     pub(crate) counters: HashMap<String, Counter>,
+    pub(crate) scratch: Scratch,
+    /// When offsets were last stored.
+    pub(crate) stored: Instant,
     pub(crate) said: HashMap<(String, i32), Instant>,
     /// When another member last took this one's place.
     pub(crate) fenced: Option<Instant>,
@@ -117,6 +123,7 @@ impl Ingest {
             return End::Failed(error);
         }
         let end = self.read_on(&group);
+        self.store_offsets(&group);
         self.assignment.clear();
         match end {
             End::Stopped => self.leave(group),
@@ -183,48 +190,62 @@ impl Ingest {
         }
     }
 
-    /// Takes one batch: by partition, in order, records before the end that follows them.
+    /// Takes one batch: run by run of one partition, in order, records before the end that follows them.
     fn take(&mut self, group: &Group, batch: &[Message]) {
-        if batch.is_empty() {
-            return;
+        for run in batch.chunk_by(|one, next| one.place() == next.place()) {
+            self.take_run(run);
         }
-        let mut index: HashMap<(usize, i32), usize> = HashMap::new();
-        let mut runs: Vec<Vec<&Message>> = Vec::new();
-        for message in batch {
-            if message.is_record() || message.is_end() {
-                let run = *index.entry(message.place()).or_insert_with(|| {
-                    runs.push(Vec::new());
-                    runs.len() - 1
-                });
-                runs[run].push(message);
-            } else {
-                self.note_error(message);
-            }
-        }
-        let mut taken = List::new(runs.len());
-        runs.iter().for_each(|run| self.take_run(run, &mut taken));
-        // Fails for what was revoked meanwhile, which is somebody else's to store then.
-        if let Err(error) = group.client().store_offsets(&taken) {
-            tracing::debug!(%error, "offsets were not stored");
+        if self.stored.elapsed() >= STORE_EVERY {
+            self.store_offsets(group);
         }
     }
 
-    fn take_run(&mut self, run: &[&Message], taken: &mut List) {
-        let Some(first) = run.first() else { return };
+    fn take_run(&mut self, run: &[Message]) {
+        let is_other = |message: &&Message| !message.is_record() && !message.is_end();
+        run.iter().filter(is_other).for_each(|message| self.note_error(message));
+        let Some(first) = run.iter().find(|message| !is_other(message)) else { return };
         let (topic, index) = (first.topic(), first.partition());
-        let Some(partition) = self.assignment.partition(topic, index) else { return };
-        let records: Vec<&Message> = run.iter().copied().filter(|message| message.is_record()).collect();
-        if let Some(last) = records.last() {
-            let end = Position { offset: last.offset() + 1, epoch: last.leader_epoch() };
-            self.decoder
-                .batch(topic, &records, Tell::Loudly, |records| self.bridge.append(&partition, records, end));
-            self.count(topic, records.len() as u64);
+        let Some(partition) = self.assignment.take(topic, index) else { return };
+        // Nearly always a run is all records, or one end: what lies between ends is one stretch of records.
+        let mut ended = None;
+        for part in run.chunk_by(|one, next| one.is_record() == next.is_record()) {
+            if part[0].is_record() {
+                self.take_records(topic, &partition, part);
+            } else if let Some(end) = part.iter().rev().find(|message| message.is_end()) {
+                ended = Some(end.offset());
+            }
         }
-        if let Some(end) = run.iter().rev().find(|message| message.is_end()) {
-            self.bridge.advance(&partition, end.offset());
+        if let Some(end) = ended {
+            self.bridge.advance(&partition, end);
             self.assignment.note_end(topic, index);
         }
-        taken.add_position(topic, index, partition.head());
+    }
+
+    fn take_records(&mut self, topic: &str, partition: &Partition, messages: &[Message]) {
+        let Some(last) = messages.last() else { return };
+        let end = Position { offset: last.offset() + 1, epoch: last.leader_epoch() };
+        let (bridge, scratch) = (&self.bridge, &mut self.scratch);
+        self.decoder.batch(topic, messages.iter(), scratch, Tell::Loudly, |records| {
+            bridge.append(partition, records, end);
+        });
+        self.count(topic, messages.len() as u64);
+    }
+
+    /// Tells the group how far partitions have been taken since the last time.
+    fn store_offsets(&mut self, group: &Group) {
+        self.stored = Instant::now();
+        let taken = self.assignment.taken();
+        if taken.is_empty() {
+            return;
+        }
+        let mut list = List::new(taken.len());
+        for partition in &taken {
+            list.add_position(partition.topic_name(), partition.index() as i32, partition.head());
+        }
+        // Fails for what was revoked meanwhile, which is somebody else's to store then.
+        if let Err(error) = group.client().store_offsets(&list) {
+            tracing::debug!(%error, "offsets were not stored");
+        }
     }
 
     fn count(&mut self, topic: &str, records: u64) {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tailrace_bridge::{Bridge, Source};
 
-use crate::decode::Decoder;
+use crate::decode::{Decoder, Scratch};
 use crate::error::KafkaError;
 use crate::group::Assignment;
 use crate::history::Readers;
@@ -90,6 +90,8 @@ impl Kafka {
             asks: self.asks.clone(),
             topics: Vec::new(),
             counters: HashMap::new(),
+            scratch: Scratch::default(),
+            stored: Instant::now(),
             said: HashMap::new(),
             fenced: None,
         };

@@ -9,11 +9,12 @@ use axum::body::Body;
 use bytes::Bytes;
 use tailrace_bridge::{Lookaside, Status};
 use tokio::sync::watch;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 
 use crate::drain::Phase;
 use crate::metrics::Metrics;
-use crate::stream::{Said, Stream, World};
+use crate::moment::Moment;
+use crate::stream::{End, Said, Stream, World};
 
 /// What a stream must know of the process.
 #[derive(Clone)]
@@ -28,12 +29,13 @@ impl News {
     pub(crate) fn world(&mut self) -> World<'_> {
         self.status.mark_unchanged();
         self.phase.mark_unchanged();
-        self.world_at(Instant::now())
+        self.world_at(Moment::now())
     }
 
     /// How things stand, at a time that was looked at before.
-    pub(crate) fn world_at(&self, now: Instant) -> World<'_> {
-        World { now, status: *self.status.borrow(), phase: *self.phase.borrow(), metrics: &self.metrics }
+    pub(crate) fn world_at(&self, now: Moment) -> World<'_> {
+        let (status, phase) = (*self.status.borrow(), *self.phase.borrow());
+        World { now, status, phase, is_pressed: false, metrics: &self.metrics }
     }
 }
 
@@ -47,7 +49,7 @@ struct Reading {
 
 /// The body that carries the stream.
 pub(crate) fn body(stream: Stream, news: News) -> Body {
-    let timer = Box::pin(tokio::time::sleep_until(stream.due()));
+    let timer = Box::pin(tokio::time::sleep_until(stream.due().instant()));
     let reading = Reading { stream, news, out: VecDeque::new(), timer };
     Body::from_stream(futures::stream::unfold(reading, |mut reading| async move {
         reading.next().await.map(|bytes| (Ok::<_, Infallible>(bytes), reading))
@@ -64,7 +66,10 @@ impl Reading {
             }
             match self.stream.turn(&self.news.world(), &mut Lookaside::default()) {
                 Said::Block(block) => self.out.push_back(block),
-                Said::Frames(frames) => self.out.extend(frames),
+                Said::Frames(frames, records) => {
+                    self.news.metrics.frames.increment(records as u64);
+                    self.out.extend(frames);
+                }
                 // Nobody else looks aside here.
                 Said::Nothing | Said::Repeated => self.wait().await,
                 Said::Ended => return None,
@@ -74,7 +79,7 @@ impl Reading {
 
     /// Waits for news, for a change, or for the next deadline.
     async fn wait(&mut self) {
-        let due = self.stream.due();
+        let due = self.stream.due().instant();
         // An early firing costs one look around; resetting the timer for each event would cost more.
         if self.timer.is_elapsed() || due < self.timer.deadline() {
             self.timer.as_mut().reset(due);
@@ -92,6 +97,6 @@ impl Reading {
 
 impl Drop for Reading {
     fn drop(&mut self) {
-        self.stream.closed(&self.news.world());
+        self.stream.closed(End::Client, &self.news.world());
     }
 }

@@ -13,6 +13,7 @@ mod cors;
 mod drain;
 mod limits;
 mod metrics;
+mod moment;
 mod pace;
 mod problem;
 mod query;

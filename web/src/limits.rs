@@ -10,6 +10,7 @@ use std::time::Duration;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use parking_lot::Mutex;
+use slab::Slab;
 use tailrace_bridge::TenantId;
 
 use crate::metrics::Metrics;
@@ -36,15 +37,21 @@ pub(crate) struct Limits {
 #[derive(Default)]
 struct Open {
     streams: usize,
-    tenants: HashMap<TenantId, usize>,
-    addresses: HashMap<IpAddr, usize>,
+    tenants: Counts<TenantId>,
+    addresses: Counts<IpAddr>,
+}
+
+/// How often each is there. A number stands for it, for as long as it is: ten thousand places keep numbers, not names.
+struct Counts<K> {
+    numbers: HashMap<K, u32>,
+    counts: Slab<(K, u32)>,
 }
 
 /// One stream's place; dropping it gives the place back.
 pub(crate) struct Place {
     limits: Arc<Limits>,
-    tenant: TenantId,
-    address: IpAddr,
+    tenant: u32,
+    address: u32,
 }
 
 impl Limits {
@@ -58,6 +65,20 @@ impl Limits {
             address_rate: quota(settings.connect_rate_per_address).map(RateLimiter::keyed),
             metrics,
         }
+    }
+
+    /// None at all.
+    #[cfg(test)]
+    pub(crate) fn none() -> Arc<Limits> {
+        Arc::new(Limits {
+            max_streams: usize::MAX,
+            max_per_tenant: usize::MAX,
+            max_per_address: usize::MAX,
+            open: Mutex::default(),
+            tenant_rate: None,
+            address_rate: None,
+            metrics: Arc::new(Metrics::new()),
+        })
     }
 
     /// Open streams now.
@@ -74,18 +95,17 @@ impl Limits {
         if open.streams >= self.max_streams {
             return Err(full("all places for streams are taken"));
         }
-        if open.tenants.get(tenant).is_some_and(|count| *count >= self.max_per_tenant) {
+        if open.tenants.count(tenant) >= self.max_per_tenant {
             return Err(full("this tenant has as many streams as it may"));
         }
-        if open.addresses.get(&address).is_some_and(|count| *count >= self.max_per_address) {
+        if open.addresses.count(&address) >= self.max_per_address {
             return Err(full("this address has as many streams as it may"));
         }
         open.streams += 1;
-        *open.tenants.entry(tenant.clone()).or_default() += 1;
-        *open.addresses.entry(address).or_default() += 1;
+        let (tenant, address) = (open.tenants.enter(tenant), open.addresses.enter(&address));
         drop(open);
         self.metrics.streams.increment(1.0);
-        Ok(Place { limits: Arc::clone(self), tenant: tenant.clone(), address })
+        Ok(Place { limits: Arc::clone(self), tenant, address })
     }
 
     /// Forgets the rates of those who have not come for a while; called now and then.
@@ -103,18 +123,50 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut open = self.limits.open.lock();
         open.streams = open.streams.saturating_sub(1);
-        leave(&mut open.tenants, &self.tenant);
-        leave(&mut open.addresses, &self.address);
+        open.tenants.leave(self.tenant);
+        open.addresses.leave(self.address);
         drop(open);
         self.limits.metrics.streams.decrement(1.0);
     }
 }
 
-fn leave<K: Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
-    match counts.get_mut(key) {
-        Some(count) if *count > 1 => *count -= 1,
-        _ => {
-            counts.remove(key);
+impl Place {
+    /// Stands for the tenant among those that have streams.
+    pub(crate) fn tenant(&self) -> u32 {
+        self.tenant
+    }
+}
+
+impl<K> Default for Counts<K> {
+    fn default() -> Self {
+        Counts { numbers: HashMap::new(), counts: Slab::new() }
+    }
+}
+
+impl<K: Clone + Eq + Hash> Counts<K> {
+    fn count(&self, key: &K) -> usize {
+        self.numbers.get(key).map_or(0, |number| self.counts[*number as usize].1 as usize)
+    }
+
+    fn enter(&mut self, key: &K) -> u32 {
+        let number = match self.numbers.get(key) {
+            Some(number) => *number,
+            None => {
+                let number = self.counts.insert((key.clone(), 0)) as u32;
+                self.numbers.insert(key.clone(), number);
+                number
+            }
+        };
+        self.counts[number as usize].1 += 1;
+        number
+    }
+
+    fn leave(&mut self, number: u32) {
+        let (key, count) = &mut self.counts[number as usize];
+        *count -= 1;
+        if *count == 0 {
+            self.numbers.remove(key);
+            self.counts.remove(number as usize);
         }
     }
 }
@@ -169,15 +221,8 @@ mod tests {
     use super::*;
 
     fn limits(max_per_tenant: usize) -> Arc<Limits> {
-        Arc::new(Limits {
-            max_streams: 3,
-            max_per_tenant,
-            max_per_address: usize::MAX,
-            open: Mutex::default(),
-            tenant_rate: None,
-            address_rate: None,
-            metrics: Arc::new(Metrics::new()),
-        })
+        let none = Arc::into_inner(Limits::none()).unwrap();
+        Arc::new(Limits { max_streams: 3, max_per_tenant, ..none })
     }
 
     #[test]
@@ -191,7 +236,8 @@ mod tests {
         assert_eq!(limits.streams(), 2);
         drop((first, second));
         let open = limits.open.lock();
-        assert_eq!((open.streams, open.tenants.len(), open.addresses.len()), (0, 0, 0));
+        assert_eq!((open.streams, open.tenants.numbers.len(), open.addresses.numbers.len()), (0, 0, 0));
+        assert!(open.tenants.counts.is_empty() && open.addresses.counts.is_empty());
     }
 
     #[test]

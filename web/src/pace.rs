@@ -14,6 +14,9 @@ const READ_RECORDS: usize = 256;
 /// Bytes of one read, about what a socket takes at once.
 const READ_BYTES: usize = 64 * 1024;
 
+/// Bytes of one read where memory is short for what clients have not taken yet.
+pub(crate) const SMALL_READ: usize = 8 * 1024;
+
 /// How much one read may take of a stream without a rate.
 pub(crate) const UNPACED: Budget = Budget { records: READ_RECORDS, bytes: READ_BYTES };
 

@@ -45,6 +45,10 @@ const NOTSENT_LOWAT: u32 = 64 * 1024;
 /// What the kernel may hold of a stream for a client that reads slowly, in bytes; Linux doubles it. Enough for 2 MB a
 /// second over a way of 100 ms.
 const SEND_BUFFER: usize = 256 * 1024;
+/// A peer that acknowledges nothing for so long, or takes nothing, is cut: by itself TCP would send to one that has gone for
+/// a quarter of an hour, and keep what it was sent. A browser comes back where it was.
+#[cfg(target_os = "linux")]
+const TAKE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Streams of one HTTP/2 connection.
 const MAX_H2_STREAMS: u32 = 256;
 /// A peer that does not answer a ping in this time is gone.
@@ -85,6 +89,23 @@ pub(crate) struct Server {
     places: Arc<Semaphore>,
     max_connections: u32,
     order: watch::Sender<Order>,
+}
+
+/// A connection's place among those that there may be, as small as it gets.
+pub(crate) struct Seat(Arc<Semaphore>);
+
+impl From<OwnedSemaphorePermit> for Seat {
+    fn from(permit: OwnedSemaphorePermit) -> Seat {
+        let seat = Seat(Arc::clone(permit.semaphore()));
+        permit.forget();
+        seat
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.add_permits(1);
+    }
 }
 
 /// Ends the server's connections.
@@ -210,7 +231,10 @@ fn tune(socket: &TcpStream) -> io::Result<()> {
     socket.set_tcp_keepalive(&keepalive.with_retries(6))?;
     socket.set_send_buffer_size(SEND_BUFFER)?;
     #[cfg(target_os = "linux")]
-    socket.set_tcp_notsent_lowat(NOTSENT_LOWAT)?;
+    {
+        socket.set_tcp_notsent_lowat(NOTSENT_LOWAT)?;
+        socket.set_tcp_user_timeout(Some(TAKE_TIMEOUT))?;
+    }
     Ok(())
 }
 
@@ -299,7 +323,7 @@ impl Connection {
         // goes with the rest: a stream is a connection's last response.
         let socket = serving.into_parts().io.into_inner().into_inner();
         if let Some(ways) = self.ways {
-            ways.writers.take(socket, leaving.head, leaving.stream, self.place);
+            ways.writers.take(socket, leaving.head, leaving.stream, self.place.into());
         }
     }
 

@@ -4,6 +4,7 @@
 //! heartbeats when there is silence, and as the last block the reason for the end. It never waits; [`Stream::due`] says
 //! when to look again even if nothing comes.
 
+use std::io;
 use std::time::Duration;
 
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap};
@@ -11,13 +12,13 @@ use axum::http::{HeaderName, HeaderValue};
 use bytes::Bytes;
 use rand::Rng;
 use serde_json::json;
-use tailrace_bridge::{Control, Lookaside, Next, Status, Subscription};
-use tokio::time::Instant;
+use tailrace_bridge::{Budget, Control, Lookaside, Next, Status, Subscription};
 
 use crate::drain::Phase;
 use crate::limits::Place;
 use crate::metrics::Metrics;
-use crate::pace::{Pace, UNPACED};
+use crate::moment::Moment;
+use crate::pace::{Pace, SMALL_READ, UNPACED};
 use crate::trace::TraceId;
 
 /// Far enough to stand for never, near enough for a timer.
@@ -34,6 +35,10 @@ pub(crate) enum End {
     Drain,
     /// The process stopped before the client had read its last block.
     Cut,
+    /// The client took nothing for too long.
+    Timeout,
+    /// The client took too little, where clients that do kept too much memory.
+    Slow,
     /// The age limit.
     MaxAge,
     /// The token has expired.
@@ -41,13 +46,21 @@ pub(crate) enum End {
 }
 
 impl End {
-    pub(crate) const ALL: [End; 5] = [End::Client, End::Drain, End::Cut, End::MaxAge, End::TokenExpired];
+    pub(crate) const ALL: [End; 7] =
+        [End::Client, End::Drain, End::Cut, End::Timeout, End::Slow, End::MaxAge, End::TokenExpired];
+
+    /// What an error of the socket says of who ended the stream.
+    pub(crate) fn of(error: &io::Error) -> End {
+        if error.kind() == io::ErrorKind::TimedOut { End::Timeout } else { End::Client }
+    }
 
     pub(crate) fn reason(self) -> &'static str {
         match self {
             End::Client => "client",
             End::Drain => "drain",
             End::Cut => "cut",
+            End::Timeout => "timeout",
+            End::Slow => "slow",
             End::MaxAge => "max_age",
             End::TokenExpired => "token_expired",
         }
@@ -73,9 +86,11 @@ pub(crate) struct Parts {
 
 /// How things stand, for all streams.
 pub(crate) struct World<'a> {
-    pub(crate) now: Instant,
+    pub(crate) now: Moment,
     pub(crate) status: Status,
     pub(crate) phase: Phase,
+    /// Whether what clients have not taken yet is much: then they are given less at a time.
+    pub(crate) is_pressed: bool,
     pub(crate) metrics: &'a Metrics,
 }
 
@@ -84,9 +99,9 @@ pub(crate) struct World<'a> {
 pub(crate) enum Said {
     /// One block.
     Block(Bytes),
-    /// Blocks, one after the other.
-    Frames(Vec<Bytes>),
-    /// What the stream before was given; it is all that there is for now.
+    /// Blocks, one after the other, and how many records they bear.
+    Frames(Vec<Bytes>, usize),
+    /// What the stream before was given, and is in the lookaside; it is all that there is for now.
     Repeated,
     /// Nothing for now.
     Nothing,
@@ -106,14 +121,13 @@ enum State {
 /// One stream.
 pub(crate) struct Stream {
     pub(crate) subscription: Subscription,
-    _place: Place,
+    place: Place,
     /// None where there is no limit.
     pace: Option<Box<Paced>>,
-    last_write: Instant,
-    last_beat: Instant,
-    /// The soonest deadline that ends the stream, and why.
-    end: Option<Box<(Instant, End)>>,
-    trace_id: TraceId,
+    /// The soonest deadline that ends the stream.
+    end: Option<Box<Ending>>,
+    /// When the next heartbeat is due, unless something is said before it.
+    beat: Moment,
     heartbeat_ms: u32,
     retry_ms: u32,
     heartbeat_event: bool,
@@ -128,7 +142,14 @@ pub(crate) struct Stream {
 struct Paced {
     pace: Pace,
     /// Set where the rate has been used up.
-    until: Option<Instant>,
+    until: Option<Moment>,
+}
+
+/// The end that a stream will come to.
+struct Ending {
+    at: Moment,
+    why: End,
+    trace_id: Option<TraceId>,
 }
 
 /// The headers of every stream. `Connection` belongs to the way out, which knows the protocol.
@@ -145,26 +166,28 @@ pub(crate) fn jittered(time: Duration) -> Duration {
 
 impl Stream {
     pub(crate) fn new(parts: Parts) -> Stream {
-        let now = Instant::now();
-        let aged = parts
-            .max_age
-            .map(|age| (now + age.mul_f64(1.0 - rand::rng().random_range(0.0..AGE_JITTER)), End::MaxAge));
-        let expired = parts.token_remaining.map(|left| (now + left.min(NEVER), End::TokenExpired));
-        Stream {
+        let now = Moment::now();
+        let aged = |age: Duration| age.mul_f64(1.0 - rand::rng().random_range(0.0..AGE_JITTER));
+        let aged = parts.max_age.map(|age| (aged(age), End::MaxAge));
+        let expired = parts.token_remaining.map(|left| (left, End::TokenExpired));
+        let ending = |(left, why): (Duration, End)| {
+            Box::new(Ending { at: now.plus(left.min(NEVER)), why, trace_id: Some(parts.trace_id) })
+        };
+        let mut stream = Stream {
             subscription: parts.subscription,
-            _place: parts.place,
+            place: parts.place,
             pace: parts.pace.map(|pace| Box::new(Paced { pace, until: None })),
-            last_write: now,
-            last_beat: now,
-            end: [aged, expired].into_iter().flatten().min_by_key(|(at, _)| *at).map(Box::new),
+            end: [aged, expired].into_iter().flatten().min_by_key(|(left, _)| *left).map(ending),
+            beat: now,
             heartbeat_ms: millis(parts.heartbeat),
             retry_ms: millis(parts.retry),
-            trace_id: parts.trace_id,
             heartbeat_event: parts.heartbeat_event,
             told: Status::Ok,
             drains: false,
             state: State::Priming,
-        }
+        };
+        stream.set_beat(now);
+        stream
     }
 
     /// One look at everything that may be due.
@@ -175,17 +198,15 @@ impl Stream {
             State::Open => {}
         }
         self.watch_drain(world);
-        if let Some((at, end)) = self.end.as_deref().copied()
-            && at <= world.now
-        {
-            return Said::Block(self.finish(end, world));
+        if self.end.as_ref().is_some_and(|end| end.at <= world.now) {
+            return Said::Block(self.finish(world));
         }
         // A calm board must be told from a frozen one, from the start.
         if self.told != world.status {
             self.told = world.status;
             return Said::Block(self.say_status(world));
         }
-        if world.now >= self.next_beat() {
+        if world.now >= self.beat {
             return Said::Block(self.beat(world.now));
         }
         if self.is_paced(world) {
@@ -195,10 +216,10 @@ impl Stream {
     }
 
     /// When to look again, whether or not there is news; later than now after a [`Stream::turn`] that gave nothing.
-    pub(crate) fn due(&self) -> Instant {
+    pub(crate) fn due(&self) -> Moment {
         let paced = self.pace.as_ref().and_then(|paced| paced.until);
-        let deadlines = [paced, self.end.as_ref().map(|end| end.0)];
-        deadlines.into_iter().flatten().fold(self.next_beat(), Instant::min)
+        let deadlines = [paced, self.end.as_ref().map(|end| end.at)];
+        deadlines.into_iter().flatten().fold(self.beat, Moment::min)
     }
 
     /// Whether news of the subscription is of no use before [`Stream::due`].
@@ -206,21 +227,26 @@ impl Stream {
         self.pace.as_ref().is_some_and(|paced| paced.until.is_some())
     }
 
+    /// Stands for the tenant among those that have streams.
+    pub(crate) fn tenant(&self) -> u32 {
+        self.place.tenant()
+    }
+
     /// Whether the last block has been given.
     pub(crate) fn is_ended(&self) -> bool {
         self.state == State::Ended
     }
 
-    /// To be called where the stream is dropped.
-    pub(crate) fn closed(&self, world: &World<'_>) {
+    /// To be called where the stream is dropped, with what ended it unless it has said so itself.
+    pub(crate) fn closed(&self, end: End, world: &World<'_>) {
         if self.state != State::Ended {
-            let cut = matches!(world.phase, Phase::Closing { .. });
-            world.metrics.closed(if cut { End::Cut } else { End::Client }.reason());
+            let cut = end == End::Client && matches!(world.phase, Phase::Closing { .. });
+            world.metrics.closed(if cut { End::Cut } else { end }.reason());
         }
     }
 
-    fn prime(&mut self, now: Instant) -> Bytes {
-        self.last_write = now;
+    fn prime(&mut self, now: Moment) -> Bytes {
+        self.spoke(now);
         self.state = State::Open;
         let retry_ms = jittered(self.retry()).as_millis() as u64;
         Control::priming(retry_ms, &self.subscription.id())
@@ -235,7 +261,7 @@ impl Stream {
         if wait.is_some() && paced.until.is_none() {
             world.metrics.throttled.increment(1);
         }
-        paced.until = wait.map(|wait| world.now + wait);
+        paced.until = wait.map(|wait| world.now.plus(wait));
         wait.is_some()
     }
 
@@ -246,11 +272,12 @@ impl Stream {
             self.note_read(world, lookaside.records(), lookaside.bytes());
             return Said::Repeated;
         }
-        match self.subscription.next_beside(budget, lookaside) {
+        let bytes = if world.is_pressed { budget.bytes.min(SMALL_READ) } else { budget.bytes };
+        match self.subscription.next_beside(Budget { bytes, ..budget }, lookaside) {
             Next::Wait => Said::Nothing,
             Next::Frames { bytes, records } => {
                 self.note_read(world, records, bytes.iter().map(Bytes::len).sum());
-                Said::Frames(bytes)
+                Said::Frames(bytes, records)
             }
         }
     }
@@ -259,22 +286,26 @@ impl Stream {
         if let Some(paced) = &mut self.pace {
             paced.pace.charge(records, bytes);
         }
-        world.metrics.frames.increment(records as u64);
-        self.last_write = world.now;
+        self.spoke(world.now);
     }
 
     /// A comment or an id breaks silence. The event also comes amid traffic: a script may listen to none of it.
-    fn next_beat(&self) -> Instant {
-        let since = if self.heartbeat_event { self.last_beat } else { self.last_write };
-        since + Duration::from_millis(u64::from(self.heartbeat_ms))
+    fn spoke(&mut self, now: Moment) {
+        if !self.heartbeat_event {
+            self.set_beat(now);
+        }
+    }
+
+    fn set_beat(&mut self, now: Moment) {
+        self.beat = now.plus_millis(u64::from(self.heartbeat_ms));
     }
 
     fn retry(&self) -> Duration {
         Duration::from_millis(u64::from(self.retry_ms))
     }
 
-    fn beat(&mut self, now: Instant) -> Bytes {
-        (self.last_beat, self.last_write) = (now, now);
+    fn beat(&mut self, now: Moment) -> Bytes {
+        self.set_beat(now);
         let id = self.subscription.progress();
         match (self.heartbeat_event, id) {
             (true, id) => Control {
@@ -290,7 +321,7 @@ impl Stream {
     }
 
     fn say_status(&mut self, world: &World<'_>) -> Bytes {
-        self.last_write = world.now;
+        self.spoke(world.now);
         let data = json!({ "code": world.status.as_str() });
         Control { event: "tailrace.status", data, id: None, retry_ms: None }.encode()
     }
@@ -299,30 +330,30 @@ impl Stream {
     fn watch_drain(&mut self, world: &World<'_>) {
         let Phase::Closing { since, spread } = world.phase else { return };
         if !std::mem::replace(&mut self.drains, true) {
-            let at = since + spread.mul_f64(rand::rng().random_range(0.0..1.0));
-            if self.end.as_ref().is_none_or(|end| at < end.0) {
-                self.end = Some(Box::new((at, End::Drain)));
+            let at = Moment::of(since + spread.mul_f64(rand::rng().random_range(0.0..1.0)));
+            if self.end.as_ref().is_none_or(|end| at < end.at) {
+                self.end = Some(Box::new(Ending { at, why: End::Drain, trace_id: None }));
             }
         }
     }
 
-    fn finish(&mut self, end: End, world: &World<'_>) -> Bytes {
+    fn finish(&mut self, world: &World<'_>) -> Bytes {
         let retry_ms = jittered(self.retry()).as_millis() as u64;
-        let (event, data) = match end {
+        let (why, trace_id) = self.end.as_ref().map_or((End::Drain, None), |end| (end.why, end.trace_id));
+        let (event, data) = match why {
             End::TokenExpired => (
                 "tailrace.error",
                 json!({
                     "code": "token_expired", "message": "the token has expired: come back with a new one",
-                    "retry_ms": retry_ms, "trace_id": self.trace_id.to_string(),
+                    "retry_ms": retry_ms, "trace_id": trace_id.map(|id| id.to_string()),
                 }),
             ),
             End::MaxAge => ("tailrace.drain", json!({ "code": "max_age", "retry_ms": retry_ms })),
-            End::Drain | End::Client | End::Cut => {
-                ("tailrace.drain", json!({ "code": "draining", "retry_ms": retry_ms }))
-            }
+            // The others are not announced.
+            _ => ("tailrace.drain", json!({ "code": "draining", "retry_ms": retry_ms })),
         };
         let id = Some(self.subscription.id());
-        world.metrics.closed(end.reason());
+        world.metrics.closed(why.reason());
         self.state = State::Ended;
         Control { event, data, id, retry_ms: Some(retry_ms) }.encode()
     }

@@ -103,14 +103,16 @@ impl Client {
         // SAFETY: the handle is valid; a message is owned by who takes it.
         let first = unsafe { Message::from_ptr(sys::rd_kafka_consumer_poll(self.rk, millis(timeout))) };
         let Some(first) = first else { return };
+        out.reserve(cap.max(1));
         out.push(first);
         let room = cap.saturating_sub(1);
-        let mut raw: Vec<*mut sys::rd_kafka_message_t> = vec![ptr::null_mut(); room];
-        // SAFETY: room for `room` pointers. Without a timeout it takes only what is there.
-        let taken = unsafe { sys::rd_kafka_consume_batch_queue(self.queue, 0, raw.as_mut_ptr(), room) };
-        let taken = usize::try_from(taken).unwrap_or(0);
-        // SAFETY: the first `taken` pointers are messages that are now ours.
-        out.extend(raw[..taken].iter().filter_map(|&ptr| unsafe { Message::from_ptr(ptr) }));
+        // SAFETY: there is room for `cap` messages, one of which is used; a message is such a pointer, and none that is given
+        // is null. With no time to wait it takes only what is there. The first `taken` are written then, and ours.
+        unsafe {
+            let spare = out.spare_capacity_mut().as_mut_ptr().cast();
+            let taken = sys::rd_kafka_consume_batch_queue(self.queue, 0, spare, room);
+            out.set_len(out.len() + usize::try_from(taken).unwrap_or(0));
+        }
     }
 
     /// Serves callbacks of a client that only asks.

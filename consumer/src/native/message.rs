@@ -8,7 +8,9 @@ use rdkafka_sys as sys;
 use super::Code;
 
 /// One message. Its bytes stay in librdkafka's buffers until it is dropped.
+// Transparent: librdkafka writes whole batches of these pointers.
 #[derive(Debug)]
+#[repr(transparent)]
 pub(crate) struct Message(NonNull<sys::rd_kafka_message_t>);
 
 // SAFETY: a message is a reference-counted piece of memory with no ties to the thread that took it.

@@ -1,22 +1,75 @@
-//! HTTP/1.1's chunked coding (RFC 9112, section 7.1).
+//! HTTP/1.1's chunked coding (RFC 9112, section 7.1), and the memory of chunks that clients have not taken yet.
 
 use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
 /// The chunk after the last one.
-pub(super) const LAST: &[u8] = b"0\r\n\r\n";
+const LAST: &[u8] = b"0\r\n\r\n";
 
-/// One chunk of all the slices, which are not empty, after `before`.
-pub(super) fn encode(before: &[u8], slices: &[Bytes]) -> Bytes {
-    let size: usize = slices.iter().map(Bytes::len).sum();
-    let mut out = Vec::with_capacity(before.len() + size + 20);
-    out.extend_from_slice(before);
+/// Counts the memory of the chunks that it has made, each once however many streams keep it, until the last one lets go.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Chunks(Arc<AtomicUsize>);
+
+/// One chunk.
+struct Chunk {
+    bytes: Vec<u8>,
+    held: Arc<AtomicUsize>,
+}
+
+impl AsRef<[u8]> for Chunk {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        self.held.fetch_sub(self.bytes.capacity(), Ordering::Relaxed);
+    }
+}
+
+impl Chunks {
+    /// Bytes that are held by chunks.
+    pub(super) fn held(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// One chunk of all the slices, after `before`. Where there is nothing in them, there is no chunk: an empty one would
+    /// end the body.
+    pub(super) fn encode(&self, before: &[u8], slices: &[Bytes]) -> Bytes {
+        let size: usize = slices.iter().map(Bytes::len).sum();
+        let mut out = Vec::with_capacity(before.len() + size + 20);
+        out.extend_from_slice(before);
+        push(&mut out, slices, size);
+        self.keep(out)
+    }
+
+    /// The last block, and the end of the body.
+    pub(super) fn end(&self, block: Bytes) -> Bytes {
+        let mut out = Vec::with_capacity(block.len() + 32);
+        let size = block.len();
+        push(&mut out, &[block], size);
+        out.extend_from_slice(LAST);
+        self.keep(out)
+    }
+
+    fn keep(&self, bytes: Vec<u8>) -> Bytes {
+        self.0.fetch_add(bytes.capacity(), Ordering::Relaxed);
+        Bytes::from_owner(Chunk { bytes, held: Arc::clone(&self.0) })
+    }
+}
+
+fn push(out: &mut Vec<u8>, slices: &[Bytes], size: usize) {
+    if size == 0 {
+        return;
+    }
     // Writing to memory does not fail.
     let _ = write!(out, "{size:x}\r\n");
     slices.iter().for_each(|slice| out.extend_from_slice(slice));
     out.extend_from_slice(b"\r\n");
-    out.into()
 }
 
 #[cfg(test)]
@@ -26,6 +79,25 @@ mod tests {
     #[test]
     fn a_chunk_has_its_size_in_hexadecimal_and_two_line_ends() {
         let slices = [Bytes::from_static(b"id: 1\n\n"), Bytes::from_static(b"data: x\n\n")];
-        assert_eq!(encode(b"", &slices), "10\r\nid: 1\n\ndata: x\n\n\r\n");
+        assert_eq!(Chunks::default().encode(b"", &slices), "10\r\nid: 1\n\ndata: x\n\n\r\n");
+        assert_eq!(Chunks::default().end(Bytes::from_static(b":\n\n")), "3\r\n:\n\n\r\n0\r\n\r\n");
+    }
+
+    #[test]
+    fn nothing_to_say_does_not_end_the_body() {
+        assert_eq!(Chunks::default().encode(b"", &[]), "");
+        assert_eq!(Chunks::default().encode(b"head\r\n\r\n", &[Bytes::new()]), "head\r\n\r\n");
+    }
+
+    #[test]
+    fn a_chunk_counts_once_until_the_last_part_of_it_is_gone() {
+        let chunks = Chunks::default();
+        let chunk = chunks.encode(b"", &[Bytes::from(vec![b'x'; 1000])]);
+        let rests: Vec<Bytes> = (0..100).map(|at| chunk.slice(at..)).collect();
+        assert!((1000..1100).contains(&chunks.held()), "{}", chunks.held());
+        drop(chunk);
+        assert!(chunks.held() >= 1000);
+        drop(rests);
+        assert_eq!(chunks.held(), 0);
     }
 }

@@ -7,8 +7,8 @@ use std::task::Wake;
 use bytes::Bytes;
 use mio::net::TcpStream;
 use parking_lot::Mutex;
-use tokio::sync::OwnedSemaphorePermit;
 
+use crate::server::Seat;
 use crate::stream::Stream;
 
 /// A stream that is to be served from now on.
@@ -17,7 +17,7 @@ pub(super) struct Arrival {
     /// The head of its response.
     pub(super) head: Bytes,
     pub(super) stream: Stream,
-    pub(super) place: OwnedSemaphorePermit,
+    pub(super) seat: Seat,
 }
 
 /// What has come since the thread looked last.

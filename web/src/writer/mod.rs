@@ -2,14 +2,18 @@
 //!
 //! A stream here is a slot in a slab, without a task and without a buffer. [`inbox`] is how the rest of the program
 //! reaches a thread; [`thread`] is its loop; [`group`] holds the streams of a view, which are served one after the other
-//! with the same bytes; [`slot`] is one stream with its socket; [`wheel`] knows when each is to be looked at again.
+//! with the same bytes; [`slot`] is one stream with its socket; [`wheel`] knows when each is to be looked at again;
+//! [`turns`] is fair between those that have more to do.
 
 mod chunk;
 mod group;
 mod head;
 mod inbox;
 mod slot;
+#[cfg(test)]
+mod tests;
 mod thread;
+mod turns;
 mod wheel;
 
 use std::io;
@@ -21,16 +25,19 @@ use hyper::http::response;
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::Instant;
 
 use crate::body::News;
-use crate::stream::Stream;
+use crate::moment::Moment;
+use crate::server::Seat;
+use crate::stream::{End, Stream};
 use inbox::{Arrival, Inbox};
 use thread::Thread;
 
 /// More would contend for the views' locks with what brings the records.
 const MAX_THREADS: usize = 8;
+/// Bytes that all threads together hold for clients that do not take what they are given. What a stream has not asked for
+/// yet costs nothing, so this is for thousands of slow readers at once.
+const MAX_HELD: usize = 64 * 1024 * 1024;
 
 /// The threads.
 pub(crate) struct Writers {
@@ -49,7 +56,7 @@ impl Writers {
         let count = (cores / 2).clamp(1, MAX_THREADS);
         let (mut inboxes, mut threads) = (Vec::new(), Vec::new());
         for number in 0..count {
-            let (thread, inbox) = Thread::new(news.clone())?;
+            let (thread, inbox) = Thread::new(news.clone(), MAX_HELD / count)?;
             let runtime = Handle::current();
             let name = format!("writer-{number}");
             let started = std::thread::Builder::new().name(name).spawn(move || run(thread, &runtime))?;
@@ -61,25 +68,19 @@ impl Writers {
     }
 
     /// Takes a socket whose request has been read and whose answer has not begun. `head` opens the answer.
-    pub(crate) fn take(
-        &self,
-        socket: TcpStream,
-        head: response::Parts,
-        stream: Stream,
-        place: OwnedSemaphorePermit,
-    ) {
-        let world = self.news.world_at(Instant::now());
+    pub(crate) fn take(&self, socket: TcpStream, head: response::Parts, stream: Stream, seat: Seat) {
+        let world = self.news.world_at(Moment::now());
         let socket = match socket.into_std() {
             Ok(socket) => mio::net::TcpStream::from_std(socket),
             Err(error) => {
                 tracing::warn!(%error, "a stream's socket could not be taken over");
-                return stream.closed(&world);
+                return stream.closed(End::Client, &world);
             }
         };
-        let arrival = Arrival { socket, head: head::encode(&head), stream, place };
+        let arrival = Arrival { socket, head: head::encode(&head), stream, seat };
         let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.inboxes.len();
         if let Some(late) = self.inboxes[turn].arrive(arrival) {
-            late.stream.closed(&world);
+            late.stream.closed(End::Client, &world);
         }
     }
 
@@ -115,16 +116,5 @@ fn run(thread: Thread, runtime: &Handle) {
             "a writer thread panicked: the process ends, so that its streams come back elsewhere"
         );
         std::process::abort();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::slot::Slot;
-
-    #[test]
-    fn a_stream_that_waits_is_small() {
-        // Ten thousand of them are to stay below 4 MB, with the lists and the wheel that know them.
-        assert!(size_of::<Slot>() <= 320, "{}", size_of::<Slot>());
     }
 }

@@ -6,11 +6,13 @@ use std::net::Shutdown;
 use bytes::{Buf, Bytes};
 use mio::net::TcpStream;
 use tailrace_bridge::{Lookaside, Wanted};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Duration, Instant};
 
-use super::chunk;
-use crate::stream::{Said, Stream, World};
+use super::chunk::Chunks;
+use super::wheel::Tick;
+use crate::moment::Moment;
+use crate::server::Seat;
+use crate::stream::{End, Said, Stream, World};
 
 /// Turns of one stream before others have theirs.
 const TURNS: usize = 8;
@@ -23,17 +25,17 @@ const LINGER: Duration = Duration::from_secs(2);
 
 pub(super) struct Slot {
     pub(super) socket: TcpStream,
-    phase: Phase,
-    /// What the socket did not take.
-    rest: Option<Box<Bytes>>,
-    _place: OwnedSemaphorePermit,
     /// Its group, and its place there.
     pub(super) group: u32,
     pub(super) at: u32,
     /// Tells it from others with the same key.
     pub(super) serial: u32,
+    phase: Phase,
+    /// What the socket did not take.
+    rest: Option<Box<Rest>>,
+    _seat: Seat,
     /// The tick for which it stands in the wheel.
-    pub(super) armed: Option<u64>,
+    pub(super) armed: Option<Tick>,
     /// Whether it waits for history, so that news is of no use.
     pub(super) reads: bool,
     /// Whether it is in the thread's lists of those that wait for history, have a turn, or have more to say.
@@ -43,14 +45,24 @@ pub(super) struct Slot {
     pub(super) closed: bool,
 }
 
-/// Nearly all slots stream: a box for the large variant would cost each of them an allocation.
-#[allow(clippy::large_enum_variant)]
 enum Phase {
     Streams(Stream),
-    /// The last block is given, and the end of the body with it. The client has until then to take it.
-    Ends(Stream, Instant),
+    /// The last block is given, and the end of the body with it.
+    Ends(Box<Ends>),
     /// Everything has been written: the client reads it and closes, or has had its time.
-    Lingers(Instant),
+    Lingers(Moment),
+}
+
+struct Ends {
+    stream: Stream,
+    /// The client has until then to take what is left.
+    until: Moment,
+}
+
+struct Rest {
+    bytes: Bytes,
+    /// When the socket last took something.
+    since: Moment,
 }
 
 /// What a slot waits for.
@@ -59,41 +71,37 @@ pub(super) enum Outcome {
     /// News, the socket, or its deadline.
     Waits,
     /// As that, or this moment.
-    WaitsUntil(Instant),
+    WaitsUntil(Moment),
     /// A read of history, or this moment.
-    Reads(Instant),
+    Reads(Moment),
     /// Another turn.
     Again,
     /// It is to be closed.
-    Over,
+    Over(End),
 }
 
 /// What all streams of a thread are served with.
 pub(super) struct Hands<'a> {
     pub(super) world: World<'a>,
     pub(super) lookaside: &'a mut Lookaside,
+    pub(super) chunks: &'a Chunks,
     /// The chunk of what is in the lookaside.
     pub(super) chunk: &'a mut Bytes,
-    /// Bytes that sockets took.
+    /// Bytes that sockets took, and records in what they were given.
     pub(super) written: &'a mut u64,
+    pub(super) records: &'a mut u64,
 }
 
 impl Slot {
-    pub(super) fn new(
-        socket: TcpStream,
-        stream: Stream,
-        place: OwnedSemaphorePermit,
-        group: u32,
-        serial: u32,
-    ) -> Slot {
+    pub(super) fn new(socket: TcpStream, stream: Stream, seat: Seat, group: u32, serial: u32) -> Slot {
         Slot {
             socket,
-            phase: Phase::Streams(stream),
-            rest: None,
-            _place: place,
             group,
             at: 0,
             serial,
+            phase: Phase::Streams(stream),
+            rest: None,
+            _seat: seat,
             armed: None,
             reads: false,
             is_listed: false,
@@ -105,84 +113,116 @@ impl Slot {
 
     pub(super) fn stream(&self) -> Option<&Stream> {
         match &self.phase {
-            Phase::Streams(stream) | Phase::Ends(stream, _) => Some(stream),
+            Phase::Streams(stream) => Some(stream),
+            Phase::Ends(ends) => Some(&ends.stream),
             Phase::Lingers(_) => None,
         }
     }
 
     /// When to look at it again, whatever happens.
-    pub(super) fn due(&self) -> Option<Instant> {
+    pub(super) fn due(&self) -> Option<Moment> {
         match &self.phase {
             // Nothing can be said before the socket takes what is left.
             Phase::Streams(_) if self.rest.is_some() => None,
             Phase::Streams(stream) => Some(stream.due()),
-            Phase::Ends(_, until) | Phase::Lingers(until) => Some(*until),
+            Phase::Ends(ends) => Some(ends.until),
+            Phase::Lingers(until) => Some(*until),
         }
+    }
+
+    /// What it does where its view has something new.
+    pub(super) fn hears(&self) -> Hears {
+        // The socket will tell, or the end of the read.
+        if self.rest.is_some() || self.reads {
+            return Hears::Nothing;
+        }
+        match &self.phase {
+            Phase::Streams(stream) if stream.subscription.is_live() => Hears::News,
+            Phase::Streams(_) => Hears::Later,
+            Phase::Ends(_) | Phase::Lingers(_) => Hears::Nothing,
+        }
+    }
+
+    /// Since when the socket has taken nothing, if there is something for it.
+    pub(super) fn blocked(&self) -> Option<Moment> {
+        self.rest.as_ref().map(|rest| rest.since)
+    }
+
+    /// Lets go of what the socket did not take: it is closed.
+    pub(super) fn forget_rest(&mut self) {
+        self.rest = None;
     }
 
     /// The head of the response, with the first block.
     pub(super) fn open(&mut self, head: &[u8], hands: &mut Hands<'_>) -> Outcome {
-        let Phase::Streams(stream) = &mut self.phase else { return Outcome::Over };
-        let Said::Block(block) = stream.turn(&hands.world, hands.lookaside) else { return Outcome::Over };
-        let first = chunk::encode(head, &[block]);
-        match self.send(first, hands) {
+        let Phase::Streams(stream) = &mut self.phase else { return Outcome::Over(End::Client) };
+        let Said::Block(block) = stream.turn(&hands.world, hands.lookaside) else {
+            return Outcome::Over(End::Client);
+        };
+        let first = hands.chunks.encode(head, &[block]);
+        match self.send(&first, hands.world.now, hands.written) {
             // What it has missed is read when it is its turn: thousands may arrive at once.
             Ok(true) => Outcome::Again,
             Ok(false) => Outcome::Waits,
-            Err(_) => Outcome::Over,
+            Err(error) => Outcome::Over(End::of(&error)),
         }
     }
 
     /// Writes what there is, until there is nothing, the socket is full, or others should have their turn.
     pub(super) fn serve(&mut self, hands: &mut Hands<'_>) -> Outcome {
-        match self.phase {
-            Phase::Ends(_, until) | Phase::Lingers(until) if hands.world.now >= until => {
-                return Outcome::Over;
-            }
-            Phase::Lingers(_) => return Outcome::Waits,
-            Phase::Streams(_) | Phase::Ends(..) => {}
+        let now = hands.world.now;
+        match &self.phase {
+            Phase::Streams(_) => {}
+            Phase::Ends(ends) if now < ends.until => {}
+            Phase::Lingers(until) if now < *until => return Outcome::Waits,
+            Phase::Ends(_) | Phase::Lingers(_) => return Outcome::Over(End::Client),
         }
-        match self.flush(hands) {
+        match self.flush(now, hands.written) {
             Ok(true) => {}
             Ok(false) => return Outcome::Waits,
-            Err(_) => return Outcome::Over,
+            Err(error) => return Outcome::Over(End::of(&error)),
         }
         for _ in 0..TURNS {
             // Everything of it has been written.
-            let Phase::Streams(stream) = &mut self.phase else { return self.linger(hands.world.now) };
+            let Phase::Streams(stream) = &mut self.phase else { return self.linger(now) };
             let before = hands.lookaside.kept();
-            let (bytes, more) = match stream.turn(&hands.world, hands.lookaside) {
+            let sent = match stream.turn(&hands.world, hands.lookaside) {
                 Said::Nothing => return self.wanted(),
-                Said::Ended => return Outcome::Over,
-                Said::Block(block) if stream.is_ended() => {
-                    let last =
-                        [chunk::encode(&[], &[block]), Bytes::from_static(chunk::LAST)].concat().into();
-                    self.end(hands.world.now + LAST_WORD);
-                    (last, true)
+                Said::Ended => return Outcome::Over(End::Client),
+                Said::Repeated => {
+                    *hands.records += hands.lookaside.records() as u64;
+                    // All that there is; what comes later is told.
+                    return match self.send(hands.chunk, now, hands.written) {
+                        Ok(_) => Outcome::Waits,
+                        Err(error) => Outcome::Over(End::of(&error)),
+                    };
                 }
-                Said::Block(block) => (chunk::encode(&[], &[block]), true),
-                Said::Repeated => (hands.chunk.clone(), false),
-                Said::Frames(frames) => {
-                    let bytes = chunk::encode(&[], &frames);
+                Said::Block(block) if stream.is_ended() => {
+                    self.end(now.plus(LAST_WORD));
+                    self.send(&hands.chunks.end(block), now, hands.written)
+                }
+                Said::Block(block) => self.send(&hands.chunks.encode(&[], &[block]), now, hands.written),
+                Said::Frames(frames, records) => {
+                    *hands.records += records as u64;
+                    let chunk = hands.chunks.encode(&[], &frames);
                     if hands.lookaside.kept() != before {
-                        hands.chunk.clone_from(&bytes);
+                        hands.chunk.clone_from(&chunk);
                     }
-                    (bytes, true)
+                    self.send(&chunk, now, hands.written)
                 }
             };
-            match self.send(bytes, hands) {
-                Ok(true) if more => {}
-                // All that there is; what comes later is told.
-                Ok(_) => return Outcome::Waits,
-                Err(_) => return Outcome::Over,
+            match sent {
+                Ok(true) => {}
+                Ok(false) => return Outcome::Waits,
+                Err(error) => return Outcome::Over(End::of(&error)),
             }
         }
         Outcome::Again
     }
 
-    fn end(&mut self, until: Instant) {
+    fn end(&mut self, until: Moment) {
         self.phase = match std::mem::replace(&mut self.phase, Phase::Lingers(until)) {
-            Phase::Streams(stream) => Phase::Ends(stream, until),
+            Phase::Streams(stream) => Phase::Ends(Box::new(Ends { stream, until })),
             other => other,
         };
     }
@@ -191,8 +231,8 @@ impl Slot {
         match self.stream() {
             Some(stream) if !stream.waits_for_its_pace() => match stream.subscription.wanted() {
                 Wanted::News => Outcome::Waits,
-                Wanted::NewsUntil(until) => Outcome::WaitsUntil(until.into()),
-                Wanted::History(until) => Outcome::Reads(until.into()),
+                Wanted::NewsUntil(until) => Outcome::WaitsUntil(Moment::past(Instant::from_std(until))),
+                Wanted::History(until) => Outcome::Reads(Moment::past(Instant::from_std(until))),
                 Wanted::Turn => Outcome::Again,
             },
             _ => Outcome::Waits,
@@ -201,27 +241,35 @@ impl Slot {
 
     /// Ends this direction, and gives the stream's place back. Closed at once, with bytes of the client's unread, the socket
     /// would be reset, and the last block lost.
-    fn linger(&mut self, now: Instant) -> Outcome {
+    fn linger(&mut self, now: Moment) -> Outcome {
         if self.socket.shutdown(Shutdown::Write).is_err() {
-            return Outcome::Over;
+            return Outcome::Over(End::Client);
         }
-        let until = now + LINGER;
+        let until = now.plus(LINGER);
         self.phase = Phase::Lingers(until);
         Outcome::WaitsUntil(until)
     }
 
     /// Writes; whether the socket took all. What it did not take is the rest.
-    fn send(&mut self, mut bytes: Bytes, hands: &mut Hands<'_>) -> io::Result<bool> {
-        let done = write(&mut self.socket, &mut bytes, hands.written)?;
+    fn send(&mut self, bytes: &Bytes, now: Moment, written: &mut u64) -> io::Result<bool> {
+        let taken = write(&mut self.socket, bytes)?;
+        *written += taken as u64;
+        let done = taken == bytes.len();
         if !done {
-            self.rest = Some(Box::new(bytes));
+            self.rest = Some(Box::new(Rest { bytes: bytes.slice(taken..), since: now }));
         }
         Ok(done)
     }
 
-    fn flush(&mut self, hands: &mut Hands<'_>) -> io::Result<bool> {
+    fn flush(&mut self, now: Moment, written: &mut u64) -> io::Result<bool> {
         let Some(rest) = &mut self.rest else { return Ok(true) };
-        if !write(&mut self.socket, rest, hands.written)? {
+        let taken = write(&mut self.socket, &rest.bytes)?;
+        *written += taken as u64;
+        if taken < rest.bytes.len() {
+            rest.bytes.advance(taken);
+            if taken > 0 {
+                rest.since = now;
+            }
             return Ok(false);
         }
         self.rest = None;
@@ -243,6 +291,17 @@ impl Slot {
     }
 }
 
+/// Whether a stream takes part where its view has something new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hears {
+    /// At once.
+    News,
+    /// When it is its turn.
+    Later,
+    /// It waits for something else.
+    Nothing,
+}
+
 /// What a client had to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Heard {
@@ -253,18 +312,17 @@ pub(super) enum Heard {
     End,
 }
 
-fn write(socket: &mut TcpStream, bytes: &mut Bytes, written: &mut u64) -> io::Result<bool> {
-    while !bytes.is_empty() {
-        match socket.write(bytes) {
+/// How many bytes the socket took.
+fn write(socket: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    let mut taken = 0;
+    while taken < bytes.len() {
+        match socket.write(&bytes[taken..]) {
             Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Ok(count) => {
-                bytes.advance(count);
-                *written += count as u64;
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+            Ok(count) => taken += count,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(true)
+    Ok(taken)
 }

@@ -11,13 +11,16 @@ use slab::Slab;
 use tailrace_bridge::{Lookaside, Status};
 use tokio::time::{Duration, Instant};
 
+use super::chunk::Chunks;
 use super::group::Group;
 use super::inbox::{Arrival, GroupBell, HistoryBell, Inbox, Mail};
-use super::slot::{Hands, Heard, Outcome, Slot};
-use super::wheel::Wheel;
+use super::slot::{Hands, Heard, Hears, Outcome, Slot};
+use super::turns::Turns;
+use super::wheel::{Entry, Tick, Wheel};
 use crate::body::News;
 use crate::drain::Phase;
-use crate::stream::World;
+use crate::moment::Moment;
+use crate::stream::{End, Stream, World};
 
 /// The token of the bell; streams have their keys.
 const BELL: Token = Token(usize::MAX);
@@ -25,8 +28,11 @@ const BELL: Token = Token(usize::MAX);
 const EVENTS: usize = 1024;
 /// Streams of one group that are served before the next group has its turn.
 const GROUP_TURN: usize = 256;
-/// How long groups are served before sockets and deadlines are looked at again.
+/// How long groups are served before sockets and deadlines are looked at again; likewise arrivals, and streams that have
+/// more to do.
 const SLICE: Duration = Duration::from_millis(2);
+/// Room that lists keep beyond what is in them: what a storm needed goes when it is over.
+const SPARE: usize = 1024;
 
 pub(super) struct Thread {
     poll: Poll,
@@ -39,29 +45,36 @@ pub(super) struct Thread {
     /// Groups with news, in the order of their turns.
     queue: VecDeque<usize>,
     /// Streams that have more to do at once, and those that have more to say; each is in a list once.
-    again: VecDeque<(usize, u32)>,
-    unheard: VecDeque<(usize, u32)>,
+    again: Turns,
+    unheard: VecDeque<Entry>,
+    /// Streams that have not begun yet.
+    arrivals: VecDeque<Arrival>,
     /// Streams that wait for history, each once.
-    reading: Vec<(usize, u32)>,
+    reading: Vec<Entry>,
     wheel: Wheel,
+    due: Vec<(Tick, Entry)>,
     serial: u32,
     /// Closed streams, whose keys are free once nothing speaks of them any more.
     closed: Vec<usize>,
     /// As of the beginning of this round.
-    now: Instant,
+    now: Moment,
     status: Status,
     phase: Phase,
     lookaside: Lookaside,
+    chunks: Chunks,
+    /// Bytes that chunks may hold for clients that do not take them.
+    max_held: usize,
     chunk: Bytes,
     written: u64,
+    records: u64,
     scratch: Box<[u8]>,
 }
 
 impl Thread {
-    pub(super) fn new(news: News) -> io::Result<(Thread, Arc<Inbox>)> {
+    pub(super) fn new(news: News, max_held: usize) -> io::Result<(Thread, Arc<Inbox>)> {
         let poll = Poll::new()?;
         let inbox = Inbox::new(mio::Waker::new(poll.registry(), BELL)?);
-        let now = Instant::now();
+        let now = Moment::now();
         let thread = Thread {
             poll,
             inbox: inbox.clone(),
@@ -71,18 +84,23 @@ impl Thread {
             groups: Slab::new(),
             by_view: HashMap::new(),
             queue: VecDeque::new(),
-            again: VecDeque::new(),
+            again: Turns::default(),
             unheard: VecDeque::new(),
+            arrivals: VecDeque::new(),
             reading: Vec::new(),
             wheel: Wheel::new(now),
+            due: Vec::new(),
             serial: 0,
             closed: Vec::new(),
             now,
             status: Status::Ok,
             phase: Phase::Open,
             lookaside: Lookaside::default(),
+            chunks: Chunks::default(),
+            max_held,
             chunk: Bytes::new(),
             written: 0,
+            records: 0,
             scratch: vec![0; 4096].into(),
         };
         Ok((thread, inbox))
@@ -91,14 +109,14 @@ impl Thread {
     /// Runs until it is told to stop.
     pub(super) fn run(mut self) {
         let mut events = Events::with_capacity(EVENTS);
-        let (mut mail, mut due) = (Mail::default(), Vec::new());
+        let mut mail = Mail::default();
         loop {
             if let Err(error) = self.poll.poll(&mut events, self.wait())
                 && error.kind() != io::ErrorKind::Interrupted
             {
                 tracing::error!(%error, "sockets cannot be polled");
             }
-            self.now = Instant::now();
+            self.now = Moment::now();
             self.inbox.take(&mut mail);
             // After the box: what is in there of a change was put in after the change.
             (self.status, self.phase) = (*self.news.status.borrow(), *self.news.phase.borrow());
@@ -109,20 +127,19 @@ impl Thread {
                 self.socket_event(event);
             }
             self.read_mail(&mut mail);
-            self.wheel.take_due(self.now, &mut due);
-            for (tick, (key, serial)) in due.drain(..) {
-                self.tick(tick, key, serial);
-            }
-            let until = Instant::now() + SLICE;
-            self.take_turns(until);
-            self.serve_groups(until);
+            self.look_at_wheel();
+            // What is live goes before what comes, or catches up.
+            self.serve_groups(Instant::now() + 2 * SLICE);
+            self.welcome(Instant::now() + SLICE);
+            self.take_turns(Instant::now() + SLICE);
             self.rest();
         }
     }
 
     /// How long there is nothing to do.
     fn wait(&self) -> Option<Duration> {
-        if !self.queue.is_empty() || !self.again.is_empty() || !self.unheard.is_empty() {
+        let more = self.queue.len() + self.again.len() + self.unheard.len() + self.arrivals.len();
+        if more > 0 {
             return Some(Duration::ZERO);
         }
         self.wheel.wait(self.now)
@@ -134,7 +151,8 @@ impl Thread {
             return;
         }
         if event.is_error() {
-            return self.close(key);
+            let error = self.slots[key].socket.take_error().ok().flatten();
+            return self.close(key, error.as_ref().map_or(End::Client, End::of));
         }
         if event.is_readable() || event.is_read_closed() {
             self.hear(key);
@@ -145,9 +163,8 @@ impl Thread {
     }
 
     fn read_mail(&mut self, mail: &mut Mail) {
-        for arrival in mail.arrivals.drain(..) {
-            self.arrive(arrival);
-        }
+        self.arrivals.extend(mail.arrivals.drain(..));
+        mail.arrivals.shrink_to(SPARE);
         for group in mail.news.drain(..) {
             self.queue_group(group);
         }
@@ -166,14 +183,14 @@ impl Thread {
             if !self.is_there(key, serial) {
                 continue;
             }
-            let slot = &mut self.slots[key];
+            let slot = &mut self.slots[key as usize];
             let still = slot.reads
                 && slot.stream().is_some_and(|stream| stream.subscription.wake_when_read(&self.history));
             if still {
                 self.reading.push((key, serial));
             } else {
                 slot.is_listed = false;
-                self.turn_later(key);
+                self.turn_later(key as usize);
             }
         }
     }
@@ -181,30 +198,41 @@ impl Thread {
     fn turn_later(&mut self, key: usize) {
         let slot = &mut self.slots[key];
         if !slot.closed && !std::mem::replace(&mut slot.has_turn, true) {
-            self.again.push_back((key, slot.serial));
+            let tenant = slot.stream().map_or(0, Stream::tenant);
+            self.again.push(tenant, (key as u32, slot.serial));
+        }
+    }
+
+    /// Begins to serve those that have come, for a while.
+    fn welcome(&mut self, until: Instant) {
+        while let Some(arrival) = self.arrivals.pop_front() {
+            self.arrive(arrival);
+            if Instant::now() >= until {
+                return;
+            }
         }
     }
 
     /// Begins to serve a stream. It is in its group first, so that no news is missed.
     fn arrive(&mut self, arrival: Arrival) {
-        let Arrival { mut socket, head, stream, place } = arrival;
+        let Arrival { mut socket, head, stream, seat } = arrival;
         let group = self.group_of(&stream);
         let key = self.slots.vacant_key();
         let interest = Interest::READABLE | Interest::WRITABLE;
         let registered = self.poll.registry().register(&mut socket, Token(key), interest);
         self.serial = self.serial.wrapping_add(1);
-        let mut slot = Slot::new(socket, stream, place, group as u32, self.serial);
+        let mut slot = Slot::new(socket, stream, seat, group as u32, self.serial);
         slot.at = self.groups[group].add(key);
         self.slots.insert(slot);
         if let Err(error) = registered {
             tracing::warn!(%error, "a stream's socket cannot be polled");
-            return self.close(key);
+            return self.close(key, End::Client);
         }
         let outcome = self.with(key, |slot, hands| slot.open(&head, hands));
         self.settle(key, outcome);
     }
 
-    fn group_of(&mut self, stream: &crate::stream::Stream) -> usize {
+    fn group_of(&mut self, stream: &Stream) -> usize {
         let view = stream.subscription.view();
         if let Some(group) = self.by_view.get(&view) {
             return *group;
@@ -232,7 +260,6 @@ impl Thread {
 
     /// Serves the groups that have news, one part of a group after the other, for a while.
     fn serve_groups(&mut self, until: Instant) {
-        let until = until + SLICE;
         while let Some(key) = self.queue.pop_front() {
             self.serve_group(key);
             if Instant::now() >= until {
@@ -244,8 +271,11 @@ impl Thread {
     fn serve_group(&mut self, key: usize) {
         for _ in 0..GROUP_TURN {
             let Some(stream) = self.groups.get_mut(key).and_then(Group::next) else { break };
-            if self.slots.get(stream).is_some_and(|slot| !slot.reads) {
-                self.serve(stream);
+            match self.slots.get(stream).map(Slot::hears) {
+                Some(Hears::News) => self.serve(stream),
+                // A replay takes its time: not that of those who are live.
+                Some(Hears::Later) => self.turn_later(stream),
+                Some(Hears::Nothing) | None => {}
             }
         }
         let Some(group) = self.groups.get_mut(key) else { return };
@@ -260,21 +290,26 @@ impl Thread {
         }
     }
 
-    /// The deadline of a stream, if it still stands for this tick.
-    fn tick(&mut self, tick: u64, key: usize, serial: u32) {
-        if self.is_there(key, serial) && self.slots[key].armed == Some(tick) {
-            self.slots[key].armed = None;
-            self.serve(key);
+    /// Has those served whose deadlines have come and still stand; thousands may have spoken last at the same moment.
+    fn look_at_wheel(&mut self) {
+        self.wheel.take_due(self.now, &mut self.due);
+        let mut due = std::mem::take(&mut self.due);
+        for (tick, (key, serial)) in due.drain(..) {
+            if self.is_there(key, serial) && self.slots[key as usize].armed == Some(tick) {
+                self.slots[key as usize].armed = None;
+                self.turn_later(key as usize);
+            }
         }
+        self.due = due;
     }
 
-    /// Serves those that have more to do, in their order, for a while.
+    /// Serves those that have more to do, one of each tenant after the other, for a while.
     fn take_turns(&mut self, until: Instant) {
         for _ in 0..self.again.len() {
-            let Some((key, serial)) = self.again.pop_front() else { break };
+            let Some((key, serial)) = self.again.pop() else { break };
             if self.is_there(key, serial) {
-                self.slots[key].has_turn = false;
-                self.serve(key);
+                self.slots[key as usize].has_turn = false;
+                self.serve(key as usize);
             }
             if Instant::now() >= until {
                 break;
@@ -283,14 +318,14 @@ impl Thread {
         for _ in 0..self.unheard.len() {
             let Some((key, serial)) = self.unheard.pop_front() else { break };
             if self.is_there(key, serial) {
-                self.slots[key].is_unheard = false;
-                self.hear(key);
+                self.slots[key as usize].is_unheard = false;
+                self.hear(key as usize);
             }
         }
     }
 
-    fn is_there(&self, key: usize, serial: u32) -> bool {
-        self.slots.get(key).is_some_and(|slot| slot.serial == serial && !slot.closed)
+    fn is_there(&self, key: u32, serial: u32) -> bool {
+        self.slots.get(key as usize).is_some_and(|slot| slot.serial == serial && !slot.closed)
     }
 
     fn serve(&mut self, key: usize) {
@@ -307,11 +342,14 @@ impl Thread {
                 now: self.now,
                 status: self.status,
                 phase: self.phase,
+                is_pressed: self.chunks.held() > self.max_held / 4,
                 metrics: &self.news.metrics,
             },
             lookaside: &mut self.lookaside,
+            chunks: &self.chunks,
             chunk: &mut self.chunk,
             written: &mut self.written,
+            records: &mut self.records,
         };
         serve(&mut self.slots[key], &mut hands)
     }
@@ -321,7 +359,7 @@ impl Thread {
         let slot = &mut self.slots[key];
         slot.reads = false;
         match outcome {
-            Outcome::Over => self.close(key),
+            Outcome::Over(end) => self.close(key, end),
             Outcome::Again => self.turn_later(key),
             Outcome::Waits => self.arm(key, None),
             Outcome::WaitsUntil(until) => self.arm(key, Some(until)),
@@ -329,9 +367,9 @@ impl Thread {
         }
     }
 
-    fn await_history(&mut self, key: usize, until: Instant) {
+    fn await_history(&mut self, key: usize, until: Moment) {
         let slot = &mut self.slots[key];
-        let entry = (key, slot.serial);
+        let entry = (key as u32, slot.serial);
         let waits = slot.stream().is_some_and(|stream| stream.subscription.wake_when_read(&self.history));
         if !waits {
             // It has come meanwhile. At the next tick: were it of no use, this would go round without a pause.
@@ -346,13 +384,13 @@ impl Thread {
 
     /// Puts the stream into the wheel, unless it stands there for an earlier tick: to be looked at early costs nothing
     /// but a look.
-    fn arm(&mut self, key: usize, until: Option<Instant>) {
+    fn arm(&mut self, key: usize, until: Option<Moment>) {
         let slot = &mut self.slots[key];
         let Some(due) = slot.due().into_iter().chain(until).min() else { return };
         let tick = self.wheel.tick_of(due);
-        if slot.armed.is_none_or(|armed| tick < armed) {
+        if slot.armed.is_none_or(|armed| self.wheel.is_before(tick, armed)) {
             slot.armed = Some(tick);
-            self.wheel.put(tick, (key, slot.serial));
+            self.wheel.put(tick, (key as u32, slot.serial));
         }
     }
 
@@ -365,14 +403,14 @@ impl Thread {
             Heard::Nothing => {}
             Heard::More => {
                 if !std::mem::replace(&mut slot.is_unheard, true) {
-                    self.unheard.push_back((key, slot.serial));
+                    self.unheard.push_back((key as u32, slot.serial));
                 }
             }
-            Heard::End => self.close(key),
+            Heard::End => self.close(key, End::Client),
         }
     }
 
-    fn close(&mut self, key: usize) {
+    fn close(&mut self, key: usize, end: End) {
         let slot = &mut self.slots[key];
         if std::mem::replace(&mut slot.closed, true) {
             return;
@@ -380,7 +418,7 @@ impl Thread {
         // Fails where it was never registered.
         let _ = self.poll.registry().deregister(&mut slot.socket);
         if let Some(stream) = slot.stream() {
-            stream.closed(&self.news.world_at(self.now));
+            stream.closed(end, &self.news.world_at(self.now));
         }
         let (group, at) = (slot.group as usize, slot.at);
         for (moved, place) in self.groups[group].remove(at).into_iter().flatten() {
@@ -393,23 +431,50 @@ impl Thread {
         self.closed.push(key);
     }
 
+    /// Where clients that do not take what they are given hold too much, those go that have taken nothing for longest.
+    fn cut_slow(&mut self) {
+        if self.chunks.held() <= self.max_held {
+            return;
+        }
+        let blocked = |(key, slot): (usize, &Slot)| slot.blocked().map(|since| (since, key));
+        let mut blocked: Vec<(Moment, usize)> = self.slots.iter().filter_map(blocked).collect();
+        blocked.sort_unstable();
+        let mut count = 0;
+        for (_, key) in blocked {
+            if self.chunks.held() <= self.max_held / 4 * 3 {
+                break;
+            }
+            self.close(key, End::Slow);
+            self.slots[key].forget_rest();
+            count += 1;
+        }
+        tracing::warn!(streams = count, "cut: clients that read too slowly held too much memory");
+    }
+
     /// At the end of a round: counts are passed on, keys become free.
     fn rest(&mut self) {
         self.lookaside.clear();
         self.chunk = Bytes::new();
+        self.cut_slow();
         self.news.metrics.bytes.increment(std::mem::take(&mut self.written));
+        self.news.metrics.frames.increment(std::mem::take(&mut self.records));
         for key in self.closed.drain(..) {
             self.slots.remove(key);
         }
+        self.closed.shrink_to(SPARE);
+        self.due.shrink_to(SPARE);
+        self.reading.shrink_to(SPARE);
+        self.unheard.shrink_to(SPARE);
+        self.arrivals.shrink_to(SPARE);
     }
 
-    fn stop(mut self, mail: Mail) {
+    fn stop(mut self, mut mail: Mail) {
         // What comes from now on is not taken.
-        let late = self.inbox.close();
-        late.iter().for_each(|arrival| arrival.stream.closed(&self.news.world_at(self.now)));
+        self.arrivals.extend(mail.arrivals.drain(..));
+        self.arrivals.extend(self.inbox.close());
         let world = self.news.world_at(self.now);
-        mail.arrivals.iter().for_each(|arrival| arrival.stream.closed(&world));
+        self.arrivals.iter().for_each(|arrival| arrival.stream.closed(End::Client, &world));
         let all: Vec<usize> = self.slots.iter().map(|(key, _)| key).collect();
-        all.into_iter().for_each(|key| self.close(key));
+        all.into_iter().for_each(|key| self.close(key, End::Client));
     }
 }

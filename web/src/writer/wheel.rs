@@ -1,65 +1,115 @@
 //! When each stream is to be looked at again: a wheel of short ticks, so that a hundred thousand deadlines cost no timer each.
+//!
+//! A tick is a chain through one list of entries: what was crowded once holds no memory afterwards.
 
-use tokio::time::{Duration, Instant};
+use std::num::NonZeroU16;
+
+use tokio::time::Duration;
+
+use crate::moment::Moment;
 
 /// Deadlines are met up to one tick late.
-const TICK: Duration = Duration::from_millis(8);
+const TICK_MILLIS: u64 = 8;
 /// Ticks of one turn of the wheel. What is further away is looked at once a turn, and put back.
-const TICKS: usize = 2048;
+const TICKS: u64 = 2048;
+/// The end of a chain.
+const NONE: u32 = u32::MAX;
 
 /// A stream's key in the slab, and what tells it from others that had the key before.
-pub(super) type Entry = (usize, u32);
+pub(super) type Entry = (u32, u32);
+
+/// A tick's place on the wheel, from 1 on. All that is put stands less than a turn ahead, so the place says which tick it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tick(NonZeroU16);
+
+impl Tick {
+    fn at(tick: u64) -> Tick {
+        Tick(NonZeroU16::MIN.saturating_add((tick % TICKS) as u16))
+    }
+
+    fn place(self) -> usize {
+        usize::from(self.0.get() - 1)
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Wheel {
-    start: Instant,
     /// All ticks before this one have passed.
     now: u64,
-    slots: Vec<Vec<Entry>>,
+    /// The first entry of each tick, as an index.
+    chains: Box<[u32]>,
+    links: Vec<Link>,
+    /// The chain of links that are free.
+    free: u32,
     entries: usize,
 }
 
+#[derive(Debug)]
+struct Link {
+    entry: Entry,
+    next: u32,
+}
+
 impl Wheel {
-    pub(super) fn new(start: Instant) -> Wheel {
-        Wheel { start, now: 0, slots: vec![Vec::new(); TICKS], entries: 0 }
+    pub(super) fn new(now: Moment) -> Wheel {
+        let chains = vec![NONE; TICKS as usize].into();
+        Wheel { now: now.millis() / TICK_MILLIS, chains, links: Vec::new(), free: NONE, entries: 0 }
     }
 
     /// The tick at which a deadline has passed, at the earliest the next one, at the latest one turn away.
-    pub(super) fn tick_of(&self, deadline: Instant) -> u64 {
-        let ticks = deadline.saturating_duration_since(self.start).as_millis() / TICK.as_millis() + 1;
-        (ticks as u64).clamp(self.now, self.now + TICKS as u64 - 1)
+    pub(super) fn tick_of(&self, deadline: Moment) -> Tick {
+        Tick::at((deadline.millis() / TICK_MILLIS + 1).clamp(self.now, self.now + TICKS - 1))
     }
 
-    pub(super) fn put(&mut self, tick: u64, entry: Entry) {
-        self.slots[tick as usize % TICKS].push(entry);
+    /// Whether the one tick comes before the other.
+    pub(super) fn is_before(&self, one: Tick, other: Tick) -> bool {
+        let ahead = |tick: Tick| (tick.place() as u64 + TICKS - self.now % TICKS) % TICKS;
+        ahead(one) < ahead(other)
+    }
+
+    pub(super) fn put(&mut self, tick: Tick, entry: Entry) {
+        let chain = &mut self.chains[tick.place()];
+        let link = Link { entry, next: *chain };
+        match self.links.get_mut(self.free as usize) {
+            Some(free) => {
+                *chain = std::mem::replace(&mut self.free, free.next);
+                *free = link;
+            }
+            None => {
+                *chain = self.links.len() as u32;
+                self.links.push(link);
+            }
+        }
         self.entries += 1;
     }
 
     /// Takes what is due, with the tick for which it was put.
-    pub(super) fn take_due(&mut self, now: Instant, out: &mut Vec<(u64, Entry)>) {
-        let passed = (now.saturating_duration_since(self.start).as_millis() / TICK.as_millis()) as u64;
+    pub(super) fn take_due(&mut self, now: Moment, out: &mut Vec<(Tick, Entry)>) {
+        let passed = now.millis() / TICK_MILLIS;
         if self.entries == 0 {
             self.now = self.now.max(passed + 1);
         }
         while self.now <= passed {
-            let slot = &mut self.slots[self.now as usize % TICKS];
-            self.entries -= slot.len();
-            out.extend(slot.drain(..).map(|entry| (self.now, entry)));
-            // A slot that was full once need not stay so for ever.
-            slot.shrink_to(16);
+            let tick = Tick::at(self.now);
+            let mut at = std::mem::replace(&mut self.chains[tick.place()], NONE);
+            while let Some(link) = self.links.get_mut(at as usize) {
+                out.push((tick, link.entry));
+                self.entries -= 1;
+                let next = std::mem::replace(&mut link.next, self.free);
+                self.free = std::mem::replace(&mut at, next);
+            }
             self.now += 1;
         }
     }
 
     /// How long until something is due; `None`: there is nothing.
-    pub(super) fn wait(&self, now: Instant) -> Option<Duration> {
+    pub(super) fn wait(&self, now: Moment) -> Option<Duration> {
         if self.entries == 0 {
             return None;
         }
-        let next = (self.now..self.now + TICKS as u64)
-            .find(|tick| !self.slots[*tick as usize % TICKS].is_empty())?;
-        let at = self.start + Duration::from_millis(next * TICK.as_millis() as u64);
-        Some(at.saturating_duration_since(now))
+        let is_set = |tick: &u64| self.chains[(*tick % TICKS) as usize] != NONE;
+        let next = (self.now..self.now + TICKS).find(is_set)?;
+        Some(Duration::from_millis((next * TICK_MILLIS).saturating_sub(now.millis())))
     }
 }
 
@@ -67,38 +117,61 @@ impl Wheel {
 mod tests {
     use super::*;
 
+    fn taken(wheel: &mut Wheel, now: Moment) -> Vec<u32> {
+        let mut due = Vec::new();
+        wheel.take_due(now, &mut due);
+        due.into_iter().map(|(_, entry)| entry.0).collect()
+    }
+
     #[test]
     fn what_is_put_comes_after_its_deadline_and_once() {
-        let start = Instant::now();
+        let start = Moment::now();
         let mut wheel = Wheel::new(start);
-        let at = |millis| start + Duration::from_millis(millis);
+        let at = |millis| start.plus_millis(millis);
         for (key, millis) in [(1, 0), (2, 100), (3, 1000)] {
             wheel.put(wheel.tick_of(at(millis)), (key, 0));
         }
-        let mut due = Vec::new();
-        wheel.take_due(at(99), &mut due);
-        assert_eq!(due.iter().map(|(_, entry)| entry.0).collect::<Vec<_>>(), [1]);
-        due.clear();
-        wheel.take_due(at(120), &mut due);
-        assert_eq!(due.iter().map(|(_, entry)| entry.0).collect::<Vec<_>>(), [2]);
+        assert_eq!(taken(&mut wheel, at(99)), [1]);
+        assert_eq!(taken(&mut wheel, at(120)), [2]);
         let wait = wheel.wait(at(120)).unwrap();
         assert!(wait > Duration::from_millis(870) && wait <= Duration::from_millis(900), "{wait:?}");
-        due.clear();
-        wheel.take_due(at(5000), &mut due);
-        assert_eq!((due.len(), wheel.wait(at(5000))), (1, None));
+        assert_eq!((taken(&mut wheel, at(5000)), wheel.wait(at(5000))), (vec![3], None));
     }
 
     #[test]
     fn what_is_further_than_a_turn_comes_once_a_turn() {
-        let start = Instant::now();
+        let start = Moment::now();
         let mut wheel = Wheel::new(start);
-        let far = start + Duration::from_secs(3600);
-        wheel.put(wheel.tick_of(far), (1, 0));
+        wheel.put(wheel.tick_of(start.plus_millis(3_600_000)), (1, 0));
         let wait = wheel.wait(start).unwrap();
-        assert!(wait < TICK * TICKS as u32, "{wait:?}");
-        let mut due = Vec::new();
-        wheel.take_due(start + wait, &mut due);
-        assert_eq!(due.len(), 1);
+        assert!(wait < Duration::from_millis(TICK_MILLIS * TICKS), "{wait:?}");
+        assert_eq!(taken(&mut wheel, start.plus(wait)), [1]);
+    }
+
+    #[test]
+    fn an_earlier_tick_is_before_a_later_one_all_the_way_round() {
+        let start = Moment::now();
+        let mut wheel = Wheel::new(start);
+        for turned in (0..40_000).step_by(900) {
+            let now = start.plus_millis(turned);
+            taken(&mut wheel, now);
+            let (soon, late) = (wheel.tick_of(now.plus_millis(20)), wheel.tick_of(now.plus_millis(15_000)));
+            assert!(
+                wheel.is_before(soon, late) && !wheel.is_before(late, soon) && !wheel.is_before(soon, soon)
+            );
+        }
+    }
+
+    #[test]
+    fn ten_thousand_that_come_and_go_leave_no_more_links_than_they_were_at_once() {
+        let start = Moment::now();
+        let mut wheel = Wheel::new(start);
+        for round in 1..=5 {
+            let due = start.plus_millis(round * 10);
+            (0..10_000).for_each(|key| wheel.put(wheel.tick_of(due), (key, 0)));
+            assert_eq!(taken(&mut wheel, due.plus_millis(10)).len(), 10_000);
+        }
+        assert_eq!(wheel.links.len(), 10_000);
     }
 
     proptest::proptest! {

@@ -1,0 +1,177 @@
+//! The core's steps one by one, without Kafka and without sockets: ids, tenants, the log, frames, filters, and the seam.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use futures::executor::block_on;
+use futures::future::{BoxFuture, FutureExt as _, ready};
+use tailrace_bridge::{
+    Bridge, BridgeConfig, Budget, Envelope, EventId, Filter, Fingerprint, From, HistoryError, HistoryRead,
+    NewRecord, Next, OffsetsAt, Part, Partition, Position, RawRecord, Segment, Source, Start,
+    SubscribeRequest, Subscription, TenantId, TenantNames, TenantRules, TopicId, Vector,
+};
+
+const VALUE: &[u8] = br#"{"id":1000000017,"status":"shipped","user":"user-00017","amount":17.25,"tags":["a","b"],"tenant":"acme","pad":"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"}"#;
+const HEADERS: &[(&str, Option<&[u8]>)] = &[("tenant", Some(b"acme"))];
+const RAW: RawRecord<'static> = RawRecord { key: Some(b"user-00017"), value: Some(VALUE), headers: HEADERS };
+const TOPIC: &str = "orders";
+const PARTITIONS: usize = 12;
+/// Records of one batch.
+const BATCH: u64 = 100;
+/// Records between an id and the head, for the seam.
+const BEHIND: u64 = 1000;
+const MEMORY: usize = 64 << 20;
+const NO_LIMIT: Budget = Budget { records: usize::MAX, bytes: usize::MAX };
+
+/// Kafka has nothing that memory lacks.
+struct Nothing;
+
+impl Source for Nothing {
+    fn read(&self, _: HistoryRead) -> BoxFuture<'static, Result<Segment, HistoryError>> {
+        ready(Err(HistoryError::Gone)).boxed()
+    }
+
+    fn offsets_at(&self, _: &str, _: OffsetsAt) -> BoxFuture<'static, Result<Vec<u64>, HistoryError>> {
+        ready(Err(HistoryError::Gone)).boxed()
+    }
+
+    fn refresh(&self) -> BoxFuture<'static, ()> {
+        ready(()).boxed()
+    }
+}
+
+/// A bridge with one topic, and what is written to its first partition.
+struct Core {
+    bridge: Bridge,
+    partition: Arc<Partition>,
+    batch: Vec<NewRecord<'static>>,
+}
+
+impl Core {
+    fn new() -> Core {
+        let rules = Arc::new(rules("header:tenant"));
+        let config = BridgeConfig { memory: MEMORY, rules, linger: Duration::ZERO };
+        let bridge = Bridge::new(config, Arc::new(Nothing));
+        let start = Start { offset: 1_000_000_000, epoch: 3, log_start: 0 };
+        bridge.add_topic(TOPIC, TopicId([7; 16]), &[start; PARTITIONS]);
+        let partition = bridge.topic(TOPIC).expect("the topic was added").partitions()[0].clone();
+        let record = |number| NewRecord {
+            offset: start.offset + number,
+            epoch: start.epoch,
+            timestamp: 1_700_000_000_000,
+            key: RAW.key,
+            value: RAW.value,
+            headers: RAW.headers,
+            tenant: tenant(),
+            event_type: None,
+        };
+        Core { bridge, partition, batch: (0..BATCH).map(record).collect() }
+    }
+
+    /// Appends the batch, and moves its offsets on for the next time.
+    fn append(&mut self) {
+        let last = &self.batch[self.batch.len() - 1];
+        let end = Position { offset: last.offset + 1, epoch: last.epoch };
+        self.bridge.append(&self.partition, &self.batch, end);
+        self.batch.iter_mut().for_each(|record| record.offset += BATCH);
+    }
+
+    fn subscribe(&self, filter: &str, last_event_id: Option<String>) -> Subscription {
+        let wheres: Vec<String> =
+            Some(filter.to_owned()).filter(|text| !text.is_empty()).into_iter().collect();
+        let request = SubscribeRequest {
+            tenant: tenant(),
+            topics: vec![TOPIC.to_owned()],
+            filter: Filter::parse(&[], &[], &wheres).expect("a filter"),
+            envelope: Envelope::None,
+            from: From::Latest,
+            last_event_id,
+        };
+        block_on(self.bridge.subscribe(request)).expect("a subscription")
+    }
+}
+
+fn tenant() -> TenantId {
+    TenantId::new("acme").expect("a name")
+}
+
+fn rules(text: &str) -> TenantRules {
+    text.parse().expect("rules")
+}
+
+fn ids(c: &mut Criterion) {
+    let fingerprint = Fingerprint { name: [1, 2, 3], id: [4, 5, 6] };
+    let positions = vec![Position { offset: 1_000_000_000, epoch: 3 }; PARTITIONS];
+    let vector = Vector { parts: vec![Part { fingerprint, positions }] };
+    let mut id = String::new();
+    EventId::encode(&mut id, 29_000_000, &vector);
+    c.bench_function("id/encode, 12 partitions", |b| {
+        let mut out = String::new();
+        b.iter(|| {
+            out.clear();
+            EventId::encode(&mut out, 29_000_000, black_box(&vector));
+        });
+    });
+    c.bench_function("id/read, 12 partitions", |b| b.iter(|| black_box(&id).parse::<EventId>()));
+}
+
+fn tenants(c: &mut Criterion) {
+    for rule in ["header:tenant", "json:/tenant"] {
+        let (rules, mut names) = (rules(rule), TenantNames::default());
+        c.bench_function(&format!("tenant/{rule}"), |b| {
+            b.iter(|| rules.tenant_of(TOPIC, black_box(&RAW), &mut names));
+        });
+    }
+}
+
+/// Appending alone; with a view that frames each record; with views whose filters match all, and none.
+fn append(c: &mut Criterion) {
+    let mut group = c.benchmark_group("append");
+    group.throughput(Throughput::Elements(BATCH));
+    let filters: [(&str, &[&str]); 4] = [
+        ("no view", &[]),
+        ("framed", &[""]),
+        ("filtered, all match", &["value.user=user-00017"]),
+        ("filtered, none match", &["value.user=nobody"]),
+    ];
+    for (name, filters) in filters {
+        let mut core = Core::new();
+        let _views: Vec<Subscription> = filters.iter().map(|filter| core.subscribe(filter, None)).collect();
+        group.bench_function(name, |b| b.iter(|| core.append()));
+    }
+    group.finish();
+}
+
+/// A client that comes back: its id is read, what it missed is replayed, and it joins the view.
+fn seam(c: &mut Criterion) {
+    let mut core = Core::new();
+    let id = core.subscribe("", None).id();
+    (0..BEHIND / BATCH).for_each(|_| core.append());
+    let _view = core.subscribe("", None);
+    let mut group = c.benchmark_group("seam");
+    group.throughput(Throughput::Elements(BEHIND));
+    group.bench_function("resume, 1,000 records behind", |b| {
+        b.iter_batched(|| id.clone(), |id| until_live(core.subscribe("", Some(id))), BatchSize::SmallInput);
+    });
+    group.finish();
+}
+
+fn until_live(mut subscription: Subscription) -> usize {
+    let mut read = 0;
+    while !subscription.is_live() {
+        if let Next::Frames { records, .. } = subscription.next(NO_LIMIT) {
+            read += records;
+        }
+    }
+    assert_eq!(read as u64, BEHIND, "all that was missed, once");
+    read
+}
+
+fn short() -> Criterion {
+    Criterion::default().measurement_time(Duration::from_secs(1)).warm_up_time(Duration::from_millis(300))
+}
+
+criterion_group! { name = core; config = short(); targets = ids, tenants, append, seam }
+criterion_main!(core);

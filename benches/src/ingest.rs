@@ -1,0 +1,276 @@
+//! The way in: CPU per record from Kafka to the partition log, beside a bare librdkafka consumer that reads the same records
+//! and, of each, what the tenant's rule reads.
+
+mod bare;
+mod ours;
+mod records;
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use clap::{Args, ValueEnum};
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::kafka::Kafka;
+use crate::pace::Pace;
+use crate::producer::Topic;
+use crate::report;
+
+/// For a reader to see its first record.
+const START: Duration = Duration::from_secs(30);
+/// At a rate, a reader settles for so long before it is measured.
+const CALM: Duration = Duration::from_secs(2);
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Ingest {
+    /// Where the tenant comes from.
+    #[arg(long, value_enum, default_value_t = Rule::Header)]
+    rule: Rule,
+    /// Records that are there before anybody reads.
+    #[arg(long, default_value_t = 3_000_000, value_parser = clap::value_parser!(u64).range(1000..))]
+    records: u64,
+    /// Read as they come, so many a second, rather than what is there.
+    #[arg(long)]
+    rate: Option<u32>,
+    /// With a rate: how long each reader is measured, in seconds.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+    seconds: u64,
+    /// How often ours is measured, each time between two measurements of the bare consumer.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+    repeats: u64,
+    /// Partitions of the topic.
+    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(i32).range(1..))]
+    partitions: i32,
+    /// A property of librdkafka for both sides, as NAME=VALUE.
+    #[arg(long = "property")]
+    properties: Vec<String>,
+    /// A broker that is there, as HOST:PORT; without it one is started from --kafka-libs.
+    #[arg(long)]
+    bootstrap: Option<String>,
+    /// Kafka's jars, where `cargo xtask setup` puts them.
+    #[arg(long, default_value = ".tailrace/kafka/libs")]
+    kafka_libs: PathBuf,
+}
+
+/// Where a record's tenant comes from. The records of `json` have no headers, so that neither side reads any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Rule {
+    Header,
+    Json,
+}
+
+/// One reader, a process of its own.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Reader {
+    #[arg(long, value_enum)]
+    side: Side,
+    #[arg(long, value_enum)]
+    rule: Rule,
+    #[arg(long)]
+    bootstrap: String,
+    #[arg(long)]
+    topic: String,
+    #[arg(long = "property")]
+    properties: Vec<String>,
+    #[arg(long)]
+    partitions: i32,
+    /// Reads from the first record, of so many; without it: from the end, for `seconds`.
+    #[arg(long)]
+    records: Option<u64>,
+    #[arg(long, default_value_t = 0)]
+    seconds: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Side {
+    Bare,
+    Ours,
+}
+
+/// What one triple gave, in microseconds of CPU per record.
+struct Triple {
+    ours: f64,
+    /// The mean of the bare consumers before and after.
+    bare: f64,
+}
+
+/// What a reader has used and read so far.
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    records: u64,
+    cpu: Duration,
+    at: Instant,
+}
+
+impl Sample {
+    /// CPU of the whole process, user and system.
+    fn take(records: u64) -> Sample {
+        let cpu = clock_gettime(ClockId::ProcessCPUTime);
+        let cpu = Duration::new(cpu.tv_sec.unsigned_abs(), cpu.tv_nsec.unsigned_abs() as u32);
+        Sample { records, cpu, at: Instant::now() }
+    }
+}
+
+/// Takes the two samples between which a reader is measured, and says when it is over.
+struct Meter {
+    reader: Reader,
+    begun: Instant,
+    first: Option<Sample>,
+}
+
+impl Reader {
+    fn properties(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.properties.iter().filter_map(|property| property.split_once('='))
+    }
+}
+
+impl Meter {
+    fn new(reader: &Reader) -> Meter {
+        Meter { reader: reader.clone(), begun: Instant::now(), first: None }
+    }
+
+    /// To be called often with the records read so far. Says the result, once, when there is one.
+    fn is_over(&mut self, records: u64) -> Result<bool> {
+        let Some(first) = self.first else {
+            ensure!(self.begun.elapsed() < START + CALM, "no record came within {START:?}");
+            let settled = match self.reader.records {
+                // Memory is full by then: from here on, what comes takes the place of what goes.
+                Some(all) => records >= all / 3,
+                None => records > 0 && self.begun.elapsed() >= CALM,
+            };
+            if settled {
+                self.first = Some(Sample::take(records));
+            }
+            return Ok(false);
+        };
+        let over = match self.reader.records {
+            // What is fetched ahead is as much as at the beginning.
+            Some(all) => records >= all / 6 * 5,
+            None => first.at.elapsed() >= Duration::from_secs(self.reader.seconds),
+        };
+        if over {
+            let last = Sample::take(records);
+            let (read, cpu) = (last.records - first.records, last.cpu - first.cpu);
+            let time = last.at - first.at;
+            println!("{} {} {}", read, cpu.as_nanos(), time.as_nanos());
+        }
+        Ok(over)
+    }
+}
+
+/// The child.
+pub(crate) fn read(reader: &Reader) -> Result<()> {
+    match reader.side {
+        Side::Bare => bare::run(reader),
+        Side::Ours => ours::run(reader),
+    }
+}
+
+pub(crate) fn run(ingest: &Ingest) -> Result<()> {
+    let started = match &ingest.bootstrap {
+        Some(_) => None,
+        None => {
+            eprintln!("benches: start Kafka");
+            Some(Kafka::start(&ingest.kafka_libs)?)
+        }
+    };
+    let given = ingest.bootstrap.as_ref().or(started.as_ref().map(|kafka| &kafka.bootstrap));
+    let bootstrap = given.context("there is a broker")?;
+    let name = format!("tailrace-ingest-{}", std::process::id());
+    let topic = Topic::create(bootstrap, name, ingest.partitions)?;
+    let triples = match ingest.rate {
+        None => {
+            eprintln!("benches: write {} records", ingest.records);
+            records::write(bootstrap, &topic.name, ingest.partitions, ingest.rule, ingest.records)?;
+            triples(ingest, bootstrap, &topic.name)?
+        }
+        Some(rate) => {
+            let pace = Pace { rate, burst: 1 };
+            let writer =
+                records::Writer::start(bootstrap, &topic.name, ingest.partitions, ingest.rule, pace)?;
+            let triples = triples(ingest, bootstrap, &topic.name);
+            writer.end()?;
+            triples?
+        }
+    };
+    print!("{}", markdown(ingest, &triples));
+    Ok(())
+}
+
+fn triples(ingest: &Ingest, bootstrap: &str, topic: &str) -> Result<Vec<Triple>> {
+    let measure = |side| measure(ingest, side, bootstrap, topic);
+    let mut before = measure(Side::Bare)?;
+    let mut triples = Vec::new();
+    for number in 1..=ingest.repeats {
+        let ours = measure(Side::Ours)?;
+        let after = measure(Side::Bare)?;
+        let triple = Triple { ours, bare: (before + after) / 2.0 };
+        eprintln!(
+            "benches: {number} of {}: bare {before:.3} µs, ours {ours:.3} µs, bare {after:.3} µs: {:.3} ×",
+            ingest.repeats,
+            triple.ours / triple.bare
+        );
+        triples.push(triple);
+        before = after;
+    }
+    Ok(triples)
+}
+
+/// CPU per record in microseconds.
+fn measure(ingest: &Ingest, side: Side, bootstrap: &str, topic: &str) -> Result<f64> {
+    let mut command = Command::new(std::env::current_exe().context("find this program")?);
+    let (side, rule) = (name_of(side), name_of(ingest.rule));
+    command.args(["ingest-reader", "--side", &side, "--rule", &rule, "--bootstrap", bootstrap]);
+    command.args(["--topic", topic, "--partitions", &ingest.partitions.to_string()]);
+    for property in &ingest.properties {
+        command.args(["--property", property]);
+    }
+    match ingest.rate {
+        None => command.args(["--records", &ingest.records.to_string()]),
+        Some(_) => command.args(["--seconds", &ingest.seconds.to_string()]),
+    };
+    if side == "ours" && std::env::var_os("MALLOC_MMAP_THRESHOLD_").is_none() {
+        // As src/memory.rs has it for the server.
+        let memory = [("ARENA_MAX", "2"), ("MMAP_THRESHOLD_", "131072"), ("TRIM_THRESHOLD_", "1048576")];
+        command.envs(memory.map(|(name, value)| (format!("MALLOC_{name}"), value)));
+    }
+    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().context("start a reader")?;
+    ensure!(output.status.success(), "the reader failed: {}", output.status);
+    let said = String::from_utf8(output.stdout).context("read what the reader says")?;
+    let numbers = said.split_whitespace().map(str::parse::<f64>).collect::<Result<Vec<_>, _>>();
+    let numbers = numbers.with_context(|| format!("the reader said {said:?}"))?;
+    let [records, cpu, time] = numbers[..] else { anyhow::bail!("the reader said {said:?}") };
+    eprintln!("benches:   {side}: {records} records, {:.0} a second", records * 1e9 / time);
+    Ok(cpu / 1e3 / records)
+}
+
+fn name_of(value: impl ValueEnum) -> String {
+    value.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+}
+
+fn markdown(ingest: &Ingest, triples: &[Triple]) -> String {
+    type Row = (&'static str, fn(&Triple) -> f64);
+    let rows: [Row; 3] = [
+        ("CPU per record, µs", |triple| triple.ours),
+        ("bare consumer's, µs", |triple| triple.bare),
+        ("**ours / bare**, ×", |triple| triple.ours / triple.bare),
+    ];
+    let mut out = String::from("| | min | median | max |\n| --- | ---: | ---: | ---: |\n");
+    for (name, value) in rows {
+        let [min, median, max] = report::spread(triples.iter().map(value).collect());
+        out += &format!("| {name} | {min:.3} | {median:.3} | {max:.3} |\n");
+    }
+    let how = match ingest.rate {
+        None => format!("{} records that are there", ingest.records),
+        Some(rate) => format!("{rate} records a second, for {} s each", ingest.seconds),
+    };
+    out + &format!(
+        "\n{how}, {} partitions, tenant from {}; {} triples bare–ours–bare. Machine: {}.\n",
+        ingest.partitions,
+        name_of(ingest.rule),
+        triples.len(),
+        report::machine()
+    )
+}

@@ -1,0 +1,63 @@
+//! Ours: the consumer's package and the bridge, as the server wires them, without a server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use tailrace_bridge::{Bridge, BridgeConfig, EventTypeRule};
+use tailrace_consumer::{Kafka, KafkaSettings};
+
+use super::{Meter, Reader, Rule};
+
+/// The cache of the server by default, less the prefetch, which is a quarter of it.
+const MEMORY: usize = 192 << 20;
+pub(super) const PREFETCH: usize = 64 << 20;
+/// How often it is looked how far it has come.
+const LOOK: Duration = Duration::from_millis(2);
+/// Before all records.
+const LONG_AGO: Duration = Duration::from_secs(24 * 3600);
+
+pub(super) fn run(reader: &Reader) -> Result<()> {
+    let settings = settings(reader)?;
+    let rules = Arc::clone(&settings.rules);
+    let kafka = Kafka::new(settings).context("make the consumer")?;
+    let config = BridgeConfig { memory: MEMORY, rules, linger: Duration::ZERO };
+    let bridge = Bridge::new(config, kafka.source());
+    let _running = kafka.start(bridge.clone());
+    let (mut meter, mut partitions, mut base) = (Meter::new(reader), Vec::new(), None);
+    loop {
+        if partitions.is_empty() {
+            partitions = bridge.topic(&reader.topic).map(|topic| topic.partitions()).unwrap_or_default();
+        }
+        if !partitions.is_empty() {
+            let heads = partitions.iter().map(|partition| partition.head().offset).sum::<u64>();
+            // From the end on, what was there before is not counted.
+            let from = *base.get_or_insert(if reader.records.is_some() { 0 } else { heads });
+            if meter.is_over(heads - from)? {
+                return Ok(());
+            }
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+fn settings(reader: &Reader) -> Result<KafkaSettings> {
+    let rule = match reader.rule {
+        Rule::Header => "header:tenant",
+        Rule::Json => "json:/tenant",
+    };
+    let rules = rule.parse().map_err(|why: String| anyhow!(why))?;
+    let own = [("bootstrap.servers", reader.bootstrap.as_str())].into_iter();
+    let properties = own.chain(reader.properties());
+    Ok(KafkaSettings {
+        properties: properties.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        topics: reader.topic.parse().map_err(|why| anyhow!("{why}"))?,
+        rules: Arc::new(rules),
+        event_type: EventTypeRule::default(),
+        group_prefix: "tailrace-ingest".to_owned(),
+        instance: std::process::id().to_string(),
+        warmup: if reader.records.is_some() { LONG_AGO } else { Duration::ZERO },
+        prefetch: PREFETCH,
+        warm_bytes: usize::MAX,
+    })
+}
