@@ -144,7 +144,7 @@ impl Reader {
 
     /// The status, where it is not 200.
     pub(crate) async fn try_open(way: Way, address: SocketAddr, ask: &Ask) -> Result<Reader, u16> {
-        let wire = match way {
+        let mut wire = match way {
             Way::Writer => {
                 let (http1, head) = Http1::open(ask.connect(address).await, &ask.head("1.1")).await?;
                 assert!(head.contains("connection: close\r\n"), "{head}");
@@ -153,7 +153,12 @@ impl Reader {
             Way::Http10 => Wire::Http1(Http1::open(ask.connect(address).await, &ask.head("1.0")).await?.0),
             Way::Http2 => Wire::Http2(Http2::open(address, ask).await?),
         };
-        Ok(Reader { wire, text: Vec::new(), searched: 0, end: None })
+        let mut text = Vec::new();
+        if let Wire::Http1(wire) = &mut wire {
+            // What came with the head.
+            wire.take(&mut text);
+        }
+        Ok(Reader { wire, text, searched: 0, end: None })
     }
 
     /// The next block; `None` at the end.
@@ -307,17 +312,25 @@ impl Http1 {
             Ok(count) => count,
             Err(error) => return Some(End::Cut(error.to_string())),
         };
-        let Some(chunk) = &mut self.chunk else {
-            text.append(&mut self.raw);
-            return (count == 0).then_some(End::Clean);
-        };
-        let taken = chunk.take(&self.raw, text);
-        self.raw.drain(..taken);
-        match (chunk, count) {
-            (Chunk::Done, _) if !self.raw.is_empty() => Some(End::Cut("bytes after the end".to_owned())),
-            (Chunk::Done, 0) => Some(End::Clean),
+        self.take(text);
+        match (&self.chunk, count) {
+            (Some(Chunk::Done), _) if !self.raw.is_empty() => {
+                Some(End::Cut("bytes after the end".to_owned()))
+            }
+            (Some(Chunk::Done) | None, 0) => Some(End::Clean),
             (_, 0) => Some(End::Cut("closed before the last chunk".to_owned())),
             _ => None,
+        }
+    }
+
+    /// Takes what has been read out of its coding.
+    fn take(&mut self, text: &mut Vec<u8>) {
+        match &mut self.chunk {
+            Some(chunk) => {
+                let taken = chunk.take(&self.raw, text);
+                self.raw.drain(..taken);
+            }
+            None => text.append(&mut self.raw),
         }
     }
 }
