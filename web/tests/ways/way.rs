@@ -105,6 +105,8 @@ pub(crate) struct Reader {
     text: Vec<u8>,
     /// In `text` there is no end of a block before this.
     searched: usize,
+    /// How many bytes are read at a time.
+    pub(crate) part: usize,
     pub(crate) end: Option<End>,
 }
 
@@ -158,7 +160,7 @@ impl Reader {
             // What came with the head.
             wire.take(&mut text);
         }
-        Ok(Reader { wire, text, searched: 0, end: None })
+        Ok(Reader { wire, text, searched: 0, part: 64 * 1024, end: None })
     }
 
     /// The next block; `None` at the end.
@@ -171,7 +173,7 @@ impl Reader {
                 return Some(parse(std::str::from_utf8(&block).unwrap()));
             }
             self.searched = self.text.len();
-            if !self.more(64 * 1024).await {
+            if !self.more(self.part).await {
                 assert!(self.text.is_empty() || self.end != Some(End::Clean), "half a block before the end");
                 return None;
             }
