@@ -17,6 +17,8 @@ enum While {
     Idle,
     Traffic,
     Blocked,
+    /// It has said more than its request.
+    Talked,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +49,9 @@ async fn notices(way: Way, state: While, by: By) {
             (0..40).for_each(|_| server.append("acme", &"x".repeat(50_000)));
             let sent = settled(&server).await;
             assert!(sent > 0);
+        }
+        While::Talked => {
+            reader.send(&[b'x'; 10_000], SOON).await;
         }
     }
     assert_eq!(Reader::try_open(Way::Writer, server.address, &Ask::of("acme")).await.err(), Some(429));
@@ -85,3 +90,21 @@ async fn notices(way: Way, state: While, by: By) {
 }
 
 on_every_way!(a_client_that_goes_gives_its_place_back, a_client_that_goes_is_noticed);
+
+async fn a_talker_that_goes_is_noticed(way: Way) {
+    let _alone = alone().await;
+    for by in [By::Closing, By::Reset, By::HalfClosing] {
+        notices(way, While::Talked, by).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_talker_that_goes_gives_its_place_back_by_a_writer_thread() {
+    a_talker_that_goes_is_noticed(Way::Writer).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "hyper looks for an end only where nothing is unread: a heartbeat's write finds out"]
+async fn a_talker_that_goes_gives_its_place_back_over_http_1_0() {
+    a_talker_that_goes_is_noticed(Way::Http10).await;
+}
