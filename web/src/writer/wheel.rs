@@ -194,7 +194,7 @@ mod tests {
                 let wait = wheel.wait(now);
                 now = now.plus_millis(step);
                 wheel.take_due(now, &mut due);
-                proptest::prop_assert!(wait.is_some_and(|wait| wait <= Duration::from_millis(step)) == !due.is_empty());
+                proptest::prop_assert!(wait.is_some_and(|wait| wait <= Duration::from_millis(step)) != due.is_empty());
                 for (_, (key, serial)) in due.drain(..) {
                     let deadline = deadlines[serial as usize];
                     proptest::prop_assert!(key == 7 && deadline <= now);

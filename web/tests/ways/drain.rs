@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::{Block, Server};
 use crate::way::{Ask, End, Reader, Way};
-use crate::{beside_others, eventually, on_every_way};
+use crate::{beside_others, eventually, on_every_way, on_every_way_of_http_1};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Few streams are ended within a second (the delay comes before it).
@@ -102,9 +102,6 @@ async fn blocked_ones_get_it(way: Way, after: &[u8]) {
 /// A socket that is closed with bytes of its client unread is reset, and what was written is destroyed unless the client
 /// has read it before. This one reads only when the server has gone.
 async fn talkers_get_it_although_nobody_reads_what_they_say(way: Way) {
-    if !way.is_raw() {
-        return;
-    }
     let _beside = beside_others().await;
     let mut server = serve(&[]).await;
     let mut readers = Vec::new();
@@ -128,7 +125,10 @@ async fn talkers_get_it_although_nobody_reads_what_they_say(way: Way) {
 
 on_every_way!(the_last_word_comes_in_the_window, idle_and_paced_ones_end_in_the_window);
 on_every_way!(a_blocked_client_gets_the_last_word, blocked_ones_get_it_when_they_read);
-on_every_way!(unread_bytes_do_not_destroy_the_last_word, talkers_get_it_although_nobody_reads_what_they_say);
+on_every_way_of_http_1!(
+    unread_bytes_do_not_destroy_the_last_word,
+    talkers_get_it_although_nobody_reads_what_they_say
+);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unread_bytes_do_not_destroy_what_a_blocked_client_has_not_taken_by_a_writer_thread() {

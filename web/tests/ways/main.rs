@@ -65,3 +65,24 @@ macro_rules! on_every_way {
     };
 }
 pub(crate) use on_every_way;
+
+/// The same for what HTTP/2 has no words for.
+macro_rules! on_every_way_of_http_1 {
+    ($name:ident, $proof:path) => {
+        mod $name {
+            use super::*;
+            use crate::way::Way;
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn by_a_writer_thread() {
+                $proof(Way::Writer).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn over_http_1_0() {
+                $proof(Way::Http10).await;
+            }
+        }
+    };
+}
+pub(crate) use on_every_way_of_http_1;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::Server;
 use crate::way::{Ask, Reader, Way};
-use crate::{beside_others, on_every_way};
+use crate::{beside_others, on_every_way_of_http_1};
 
 /// Far above every buffer on the way.
 const FLOOD: usize = 24 << 20;
@@ -13,9 +13,6 @@ const QUIET: Duration = Duration::from_millis(300);
 const SOON: Duration = Duration::from_secs(2);
 
 async fn garbage_is_nobodys(way: Way) {
-    if !way.is_raw() {
-        return;
-    }
     let _beside = beside_others().await;
     let mut server = Server::open(&[]).await;
     let mut calm = Reader::open(Way::Writer, server.address, &Ask::of("calm")).await;
@@ -52,4 +49,4 @@ async fn garbage_is_nobodys(way: Way) {
     }
 }
 
-on_every_way!(what_comes_after_the_request_is_nobodys, garbage_is_nobodys);
+on_every_way_of_http_1!(what_comes_after_the_request_is_nobodys, garbage_is_nobodys);

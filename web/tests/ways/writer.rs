@@ -22,7 +22,7 @@ const SOON: Duration = Duration::from_secs(3);
 /// Clients that send all the time keep a thread busy with sockets: what changes meanwhile, between its look at the state
 /// of things and its look at its letters, must not wait for a heartbeat.
 async fn a_change_is_told_at_once(way: Way) {
-    const FLIPS: usize = 60;
+    const FLIPS: usize = 40;
     let _alone = alone().await;
     let mut server = Server::open(&["--heartbeat", "1h"]).await;
     let stop = Arc::new(AtomicBool::new(false));
@@ -129,7 +129,7 @@ fn processor_time() -> Duration {
 /// however often something else happens meanwhile; and they get everything once it is there.
 async fn waiting_for_history_costs_nothing(way: Way) {
     const STREAMS: usize = 20;
-    const LOOK: Duration = Duration::from_millis(500);
+    const LOOK: Duration = Duration::from_millis(300);
     let _alone = alone().await;
     let (answer, answers) = watch::channel(Answers::First);
     let held = Arc::new(Held { answers, reads: AtomicUsize::new(0) });
