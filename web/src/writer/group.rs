@@ -63,3 +63,104 @@ impl Group {
         self.served < self.members.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{HashMap, HashSet};
+    use std::task::Waker;
+    use std::time::Duration;
+
+    use futures::FutureExt;
+    use futures::future::BoxFuture;
+    use tailrace_bridge::{
+        Bridge, BridgeConfig, Envelope, Filter, From, HistoryError, HistoryRead, OffsetsAt, Segment, Source,
+        Start, SubscribeRequest, TenantId, TopicId,
+    };
+
+    use super::super::inbox::Inbox;
+    use super::*;
+
+    struct Nothing;
+
+    impl Source for Nothing {
+        fn read(&self, _: HistoryRead) -> BoxFuture<'static, Result<Segment, HistoryError>> {
+            async { Err(HistoryError::Gone) }.boxed()
+        }
+
+        fn offsets_at(&self, _: &str, _: OffsetsAt) -> BoxFuture<'static, Result<Vec<u64>, HistoryError>> {
+            async { Ok(vec![0]) }.boxed()
+        }
+
+        fn refresh(&self) -> BoxFuture<'static, ()> {
+            async {}.boxed()
+        }
+    }
+
+    fn group() -> Group {
+        let rules = std::sync::Arc::new("header:tenant".parse().unwrap());
+        let config = BridgeConfig { memory: 1 << 20, rules, linger: Duration::ZERO };
+        let bridge = Bridge::new(config, Arc::new(Nothing));
+        bridge.add_topic("orders", TopicId([7; 16]), &[Start { offset: 0, epoch: 0, log_start: 0 }]);
+        bridge.health().set_ready();
+        let request = SubscribeRequest {
+            tenant: TenantId::new("acme").unwrap(),
+            topics: Vec::new(),
+            filter: Filter::default(),
+            envelope: Envelope::default(),
+            from: From::Latest,
+            last_event_id: None,
+        };
+        let subscription = bridge.subscribe(request).now_or_never().unwrap().unwrap();
+        let poll = mio::Poll::new().unwrap();
+        let inbox = Inbox::new(mio::Waker::new(poll.registry(), mio::Token(0)).unwrap());
+        let bell = GroupBell::new(inbox, 0);
+        Group::new(subscription.listen(Waker::noop().clone()), bell, 0)
+    }
+
+    proptest::proptest! {
+        /// Streams come and go while a pass is under way: whoever is there from its beginning to its end is served, and
+        /// nobody twice; and each stream's place is the one that the group has told.
+        #[test]
+        fn a_pass_serves_each_stream_once_whoever_comes_and_goes(
+            steps in proptest::collection::vec((0_u8..8, proptest::prelude::any::<usize>()), 1..300)
+        ) {
+            let mut group = group();
+            let (mut places, mut there) = (HashMap::new(), Vec::new());
+            let (mut due, mut served) = (HashSet::new(), HashSet::new());
+            for (number, (step, which)) in steps.into_iter().enumerate() {
+                match step {
+                    0 | 1 => {
+                        places.insert(number, group.add(number));
+                        there.push(number);
+                    }
+                    2 if !there.is_empty() => {
+                        let key = there.swap_remove(which % there.len());
+                        let place = places.remove(&key).unwrap();
+                        for (moved, place) in group.remove(place).into_iter().flatten() {
+                            places.insert(moved, place);
+                        }
+                        due.remove(&key);
+                        // The slab may give the key to another.
+                        served.remove(&key);
+                    }
+                    3 if !group.has_more() => {
+                        proptest::prop_assert!(due.is_empty(), "left out: {due:?}");
+                        group.begin_pass();
+                        due = there.iter().copied().collect();
+                        served.clear();
+                    }
+                    _ => {
+                        if let Some(key) = group.next() {
+                            due.remove(&key);
+                            proptest::prop_assert!(there.contains(&key) && served.insert(key), "{key} again");
+                        }
+                    }
+                }
+                proptest::prop_assert_eq!(group.is_empty(), there.is_empty());
+                let mut all: Vec<u32> = places.values().copied().collect();
+                all.sort_unstable();
+                proptest::prop_assert_eq!(all, (0..there.len() as u32).collect::<Vec<_>>());
+            }
+        }
+    }
+}

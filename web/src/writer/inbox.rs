@@ -119,3 +119,72 @@ impl Wake for GroupBell {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::task::Waker;
+    use std::time::Duration;
+
+    use mio::{Events, Poll, Token};
+
+    use super::*;
+
+    fn inbox() -> (Poll, Arc<Inbox>) {
+        let poll = Poll::new().unwrap();
+        let inbox = Inbox::new(mio::Waker::new(poll.registry(), Token(0)).unwrap());
+        (poll, inbox)
+    }
+
+    #[test]
+    fn a_view_tells_once_until_it_is_heard() {
+        let (_poll, inbox) = inbox();
+        let bell = GroupBell::new(inbox.clone(), 5);
+        let waker: Waker = bell.clone().into();
+        let mut mail = Mail::default();
+        (0..3).for_each(|_| waker.wake_by_ref());
+        inbox.take(&mut mail);
+        assert_eq!(mail.news, [5]);
+        mail.news.clear();
+        // Not heard yet: whoever is about to look sees this, too.
+        waker.wake_by_ref();
+        bell.heard();
+        waker.wake_by_ref();
+        inbox.take(&mut mail);
+        assert_eq!(mail.news, [5]);
+    }
+
+    /// A thread sleeps without a limit: a letter that does not wake it would lie there until another comes.
+    #[test]
+    fn no_letter_is_left_lying_while_the_thread_sleeps() {
+        const LETTERS: usize = 100_000;
+        let (mut poll, inbox) = inbox();
+        let (read, posted) = (AtomicUsize::new(0), inbox.clone());
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for n in 0..LETTERS {
+                    posted.post(|mail| mail.news.push(n));
+                    // At times only when all has been read: then the thread is about to sleep.
+                    while n % 4 == 0 && read.load(Ordering::Acquire) <= n {
+                        std::hint::spin_loop();
+                    }
+                }
+            });
+            let (mut events, mut mail, mut next) = (Events::with_capacity(8), Mail::default(), 0);
+            while next < LETTERS {
+                poll.poll(&mut events, Some(Duration::from_secs(5))).unwrap();
+                if events.is_empty() {
+                    // Lets the other thread end.
+                    read.store(LETTERS, Ordering::Release);
+                    panic!("letter {next} has woken nobody");
+                }
+                inbox.take(&mut mail);
+                for n in mail.news.drain(..) {
+                    assert_eq!(n, next);
+                    next += 1;
+                }
+                read.store(next, Ordering::Release);
+            }
+        });
+    }
+}

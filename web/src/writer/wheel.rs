@@ -173,4 +173,40 @@ mod tests {
         }
         assert_eq!(wheel.links.len(), 10_000);
     }
+
+    proptest::proptest! {
+        /// Deadlines within a turn: each comes once, with the serial that it was put with, when its time has come.
+        #[test]
+        fn each_entry_comes_once_with_its_serial_and_in_time(
+            steps in proptest::collection::vec((0_u64..400, proptest::collection::vec(0_u64..15_000, 0..4)), 1..60)
+        ) {
+            let start = Moment::now();
+            let (mut wheel, mut now, mut due) = (Wheel::new(start), start, Vec::new());
+            let (mut deadlines, mut came) = (Vec::new(), Vec::new());
+            let idle = (20_000, Vec::new());
+            for (step, millis) in steps.into_iter().chain([idle]) {
+                for millis in millis {
+                    let deadline = now.plus_millis(millis);
+                    // One key for all: that of a slab is used again at once.
+                    wheel.put(wheel.tick_of(deadline), (7, deadlines.len() as u32));
+                    deadlines.push(deadline);
+                }
+                let wait = wheel.wait(now);
+                now = now.plus_millis(step);
+                wheel.take_due(now, &mut due);
+                proptest::prop_assert!(wait.is_some_and(|wait| wait <= Duration::from_millis(step)) != due.is_empty());
+                for (_, (key, serial)) in due.drain(..) {
+                    let deadline = deadlines[serial as usize];
+                    proptest::prop_assert!(key == 7 && deadline <= now);
+                    came.push(serial);
+                }
+                let waiting = (0..deadlines.len()).filter(|n| !came.contains(&(*n as u32)));
+                for n in waiting {
+                    proptest::prop_assert!(deadlines[n].plus_millis(TICK_MILLIS) > now, "late");
+                }
+            }
+            came.sort_unstable();
+            proptest::prop_assert_eq!(came, (0..deadlines.len() as u32).collect::<Vec<_>>());
+        }
+    }
 }

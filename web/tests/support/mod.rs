@@ -78,21 +78,28 @@ impl Server {
     }
 
     pub(crate) async fn cold(rules: &str, flags: &[&str]) -> Server {
+        Server::over(Arc::new(Nothing), &[0], rules, flags).await
+    }
+
+    /// Over a Kafka whose records below these offsets, one for each partition, are not in memory.
+    pub(crate) async fn over(source: Arc<dyn Source>, heads: &[u64], rules: &str, flags: &[&str]) -> Server {
         let handle = prometheus();
         tailrace_web::describe_metrics();
         let local = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--drain-delay", "200ms"];
         let settings = args(&[&local[..], flags].concat()).settings().unwrap();
         let rules: Arc<TenantRules> = Arc::new(rules.parse().unwrap());
         let config = BridgeConfig { memory: 16 << 20, rules: Arc::clone(&rules), linger: Duration::ZERO };
-        let bridge = Bridge::new(config, Arc::new(Nothing));
-        bridge.add_topic("orders", TopicId([7; 16]), &[Start { offset: 0, epoch: 0, log_start: 0 }]);
+        let bridge = Bridge::new(config, source);
+        let starts: Vec<Start> =
+            heads.iter().map(|offset| Start { offset: *offset, epoch: 0, log_start: 0 }).collect();
+        bridge.add_topic("orders", TopicId([7; 16]), &starts);
         let web = Web::bind(settings, bridge.clone(), rules, handle).await.unwrap();
         let (address, admin) = (web.address(), web.admin_address());
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(web.run(async move {
             let _ = stopped.await;
         }));
-        Server { bridge, address, admin, stop: Some(stop), running, offset: 0 }
+        Server { bridge, address, admin, stop: Some(stop), running, offset: heads[0] }
     }
 
     pub(crate) fn append(&mut self, tenant: &str, value: &str) {
@@ -277,7 +284,7 @@ impl Client {
     }
 }
 
-fn parse(text: &str) -> Block {
+pub(crate) fn parse(text: &str) -> Block {
     let mut block = Block::default();
     for line in text.lines() {
         let (field, value) = line.split_once(':').unwrap_or((line, ""));

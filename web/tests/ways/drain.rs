@@ -1,0 +1,142 @@
+//! At the end of the process every stream gets its last word: `tailrace.drain` with the id to come back with, and a
+//! clean end, whatever its client does.
+
+use std::time::{Duration, Instant};
+
+use crate::support::{Block, Server};
+use crate::way::{Ask, End, Reader, Way};
+use crate::{beside_others, eventually, on_every_way, on_every_way_of_http_1};
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Few streams are ended within a second (the delay comes before it).
+const WINDOW: Duration = Duration::from_millis(1000 + 200);
+/// What a busy machine may add.
+const SLACK: Duration = Duration::from_secs(2);
+
+async fn serve(flags: &[&str]) -> Server {
+    Server::open(&[&["--drain-timeout", "10s"], flags].concat()).await
+}
+
+/// The last block, checked.
+fn last_word(blocks: &[Block], reader: &Reader) -> String {
+    assert_eq!(reader.end, Some(End::Clean));
+    let drains: Vec<&Block> = blocks.iter().filter(|block| block.is("tailrace.drain")).collect();
+    assert_eq!(drains.len(), 1, "one last word");
+    let last = blocks.last().unwrap();
+    assert!(last.is("tailrace.drain"), "{last:?}");
+    assert_eq!(last.json()["code"], "draining");
+    assert_eq!(last.json()["retry_ms"].as_u64(), last.retry);
+    last.id.clone().expect("an id to come back with")
+}
+
+async fn idle_and_paced_ones_end_in_the_window(way: Way) {
+    let _beside = beside_others().await;
+    let mut server = serve(&["--stream-event-rate", "5/s"]).await;
+    let mut readers = Vec::new();
+    for n in 0..16 {
+        let mut reader = Reader::open(way, server.address, &Ask::of(["calm", "paced"][n % 2])).await;
+        reader.next().await.unwrap();
+        readers.push(reader);
+    }
+    // More than they get before the end: they wait for their pace when it comes.
+    (0..100).for_each(|n| server.append("paced", &n.to_string()));
+    server.append("calm", "one");
+    for reader in &mut readers {
+        reader.next_record().await;
+    }
+    let begin = Instant::now();
+    server.stop();
+    let mut retries = Vec::new();
+    for mut reader in readers {
+        let blocks = reader.rest().await;
+        last_word(&blocks, &reader);
+        retries.push(blocks.last().unwrap().retry.unwrap());
+        reader.close().await;
+    }
+    assert!(begin.elapsed() < WINDOW + SLACK, "{:?}", begin.elapsed());
+    retries.sort_unstable();
+    retries.dedup();
+    assert!(retries.len() > 4, "they do not come back together: {retries:?}");
+    tokio::time::timeout(TIMEOUT / 2, &mut server.running).await.expect("nothing is waited for").unwrap();
+}
+
+/// Clients that do not read are written their last word when they do, behind what they had not read; its id is that of
+/// the last record before it.
+async fn blocked_ones_get_it_when_they_read(way: Way) {
+    blocked_ones_get_it(way, &[]).await;
+}
+
+async fn blocked_ones_get_it(way: Way, after: &[u8]) {
+    let _beside = beside_others().await;
+    let mut server = serve(&[]).await;
+    let mut readers = Vec::new();
+    for _ in 0..4 {
+        let ask = Ask::of("acme").room(16 * 1024).after(after);
+        let mut reader = Reader::open(way, server.address, &ask).await;
+        reader.next().await.unwrap();
+        readers.push(reader);
+    }
+    let mut calm = Reader::open(way, server.address, &Ask::of("calm")).await;
+    let padding = "x".repeat(20_000);
+    (0..200).for_each(|n| server.append("acme", &format!("{n} {padding}")));
+    server.append("calm", "one");
+    calm.next_record().await;
+    server.stop();
+    // Closes have begun when the calm one has ended, and a window later each has had its moment.
+    last_word(&calm.rest().await, &calm);
+    tokio::time::sleep(WINDOW).await;
+    for mut reader in readers {
+        let blocks = reader.rest().await;
+        let id = last_word(&blocks, &reader);
+        let records: Vec<&Block> =
+            blocks.iter().filter(|block| block.event.is_none() && block.data.is_some()).collect();
+        assert!(records.len() < 200, "it was blocked when the end came");
+        for (n, record) in records.iter().enumerate() {
+            assert_eq!(record.data.as_deref(), Some(format!("{n} {padding}").as_str()));
+        }
+        assert_eq!(records.last().and_then(|record| record.id.clone()), Some(id));
+    }
+    tokio::time::timeout(TIMEOUT, &mut server.running).await.unwrap().unwrap();
+}
+
+/// A socket that is closed with bytes of its client unread is reset, and what was written is destroyed unless the client
+/// has read it before. This one reads only when the server has gone.
+async fn talkers_get_it_although_nobody_reads_what_they_say(way: Way) {
+    let _beside = beside_others().await;
+    let mut server = serve(&[]).await;
+    let mut readers = Vec::new();
+    for n in 0..4 {
+        let ask = Ask::of("acme").after(["", "GET / HTTP/1.1\r\n"][n % 2].as_bytes());
+        let mut reader = Reader::open(way, server.address, &ask).await;
+        reader.next().await.unwrap();
+        reader.send(&vec![b'x'; 300_000], Duration::from_millis(100)).await;
+        readers.push(reader);
+    }
+    server.stop();
+    let address = server.address;
+    eventually("the process goes", async || tokio::net::TcpStream::connect(address).await.is_err()).await;
+    for mut reader in readers {
+        let blocks = reader.rest().await;
+        last_word(&blocks, &reader);
+        reader.close().await;
+    }
+    tokio::time::timeout(TIMEOUT, &mut server.running).await.unwrap().unwrap();
+}
+
+on_every_way!(the_last_word_comes_in_the_window, idle_and_paced_ones_end_in_the_window);
+on_every_way!(a_blocked_client_gets_the_last_word, blocked_ones_get_it_when_they_read);
+on_every_way_of_http_1!(
+    unread_bytes_do_not_destroy_the_last_word,
+    talkers_get_it_although_nobody_reads_what_they_say
+);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unread_bytes_do_not_destroy_what_a_blocked_client_has_not_taken_by_a_writer_thread() {
+    blocked_ones_get_it(Way::Writer, &[b'x'; 100_000]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "hyper closes with bytes unread, and the kernel drops what it has not sent: an old client loses its last word"]
+async fn unread_bytes_do_not_destroy_what_a_blocked_client_has_not_taken_over_http_1_0() {
+    blocked_ones_get_it(Way::Http10, &[b'x'; 100_000]).await;
+}

@@ -1,0 +1,88 @@
+//! What holds of every way out of a stream: by a writer thread (HTTP/1.1), and through hyper's body (HTTP/1.0,
+//! HTTP/2). One proof is one function, and is held against each of them.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod cut;
+mod drain;
+mod fairness;
+mod heartbeat;
+mod pacing;
+mod partial;
+mod pipelined;
+mod slow;
+mod way;
+mod writer;
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// Metrics, memory and processor time are the process's: a test that looks at them runs alone.
+static PROCESS: RwLock<()> = RwLock::const_new(());
+
+pub(crate) async fn beside_others() -> RwLockReadGuard<'static, ()> {
+    PROCESS.read().await
+}
+
+pub(crate) async fn alone() -> RwLockWriteGuard<'static, ()> {
+    PROCESS.write().await
+}
+
+/// Waits until it holds, no longer than twenty seconds.
+pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) -> Duration {
+    let begin = Instant::now();
+    while !holds().await {
+        assert!(begin.elapsed() < Duration::from_secs(20), "{what}: not within 20 s");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    begin.elapsed()
+}
+
+/// A test for each of the ways, all with the same body.
+macro_rules! on_every_way {
+    ($name:ident, $proof:path) => {
+        mod $name {
+            use super::*;
+            use crate::way::Way;
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn by_a_writer_thread() {
+                $proof(Way::Writer).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn over_http_1_0() {
+                $proof(Way::Http10).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn over_http_2() {
+                $proof(Way::Http2).await;
+            }
+        }
+    };
+}
+pub(crate) use on_every_way;
+
+/// The same for what HTTP/2 has no words for.
+macro_rules! on_every_way_of_http_1 {
+    ($name:ident, $proof:path) => {
+        mod $name {
+            use super::*;
+            use crate::way::Way;
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn by_a_writer_thread() {
+                $proof(Way::Writer).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn over_http_1_0() {
+                $proof(Way::Http10).await;
+            }
+        }
+    };
+}
+pub(crate) use on_every_way_of_http_1;

@@ -1,0 +1,428 @@
+//! Clients of each way: raw sockets for HTTP/1, the `h2` crate for HTTP/2. Strict: a wrong byte of the framing, or a byte
+//! after its end, is a failure.
+
+use std::future::poll_fn;
+use std::net::{Shutdown, SocketAddr};
+use std::time::Duration;
+
+use bytes::Bytes;
+use socket2::SockRef;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinHandle;
+
+use crate::support::{Block, parse};
+
+/// Nothing that a test waits for may take longer.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A client's receive buffer at the least, and its segments, in bytes.
+const LEAST_BUFFER: u32 = 32 * 1024;
+const SEGMENT: u32 = 1448;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// HTTP/1.1.
+    Writer,
+    Http10,
+    Http2,
+}
+
+impl Way {
+    pub(crate) fn is_raw(self) -> bool {
+        self != Way::Http2
+    }
+}
+
+/// How a client asks.
+#[derive(Clone, Default)]
+pub(crate) struct Ask {
+    target: String,
+    last_event_id: Option<String>,
+    /// What the client can take without reading: the socket's buffer, or HTTP/2's window.
+    room: Option<u32>,
+    /// Bytes that come with the request, after it.
+    after: Vec<u8>,
+}
+
+impl Ask {
+    pub(crate) fn of(tenant: &str) -> Ask {
+        Ask { target: format!("/t/{tenant}/events"), ..Ask::default() }
+    }
+
+    pub(crate) fn query(mut self, query: &str) -> Ask {
+        self.target = format!("{}?{query}", self.target);
+        self
+    }
+
+    pub(crate) fn room(mut self, room: u32) -> Ask {
+        self.room = Some(room);
+        self
+    }
+
+    pub(crate) fn after(mut self, after: &[u8]) -> Ask {
+        self.after = after.to_vec();
+        self
+    }
+
+    pub(crate) fn last_event_id(mut self, id: &str) -> Ask {
+        self.last_event_id = Some(id.to_owned());
+        self
+    }
+
+    fn head(&self, version: &str) -> Vec<u8> {
+        let id = self.last_event_id.as_ref().map_or(String::new(), |id| format!("Last-Event-ID: {id}\r\n"));
+        let head = format!("GET {} HTTP/{version}\r\nHost: tailrace\r\n{id}\r\n", self.target);
+        [head.as_bytes(), &self.after].concat()
+    }
+
+    async fn connect(&self, address: SocketAddr) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        if let Some(room) = self.room {
+            socket.set_recv_buffer_size(room.max(LEAST_BUFFER)).unwrap();
+            // Loopback's segments of 64 KiB do not fit into a small buffer: they would be dropped, and sent again much later.
+            SockRef::from(&socket).set_tcp_mss(SEGMENT).unwrap();
+        }
+        let socket = socket.connect(address).await.unwrap();
+        socket.set_nodelay(true).unwrap();
+        socket
+    }
+}
+
+/// How a body ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// As the protocol has it.
+    Clean,
+    /// In any other way.
+    Cut(String),
+}
+
+/// One stream, as its client sees it.
+pub(crate) struct Reader {
+    wire: Wire,
+    text: Vec<u8>,
+    /// In `text` there is no end of a block before this.
+    searched: usize,
+    /// How many bytes are read at a time.
+    pub(crate) part: usize,
+    pub(crate) end: Option<End>,
+}
+
+enum Wire {
+    Http1(Http1),
+    Http2(Box<Http2>),
+}
+
+struct Http1 {
+    socket: TcpStream,
+    raw: Vec<u8>,
+    /// What comes next of the chunked coding; `None`: the body goes to the connection's end.
+    chunk: Option<Chunk>,
+}
+
+enum Chunk {
+    Size,
+    Data(usize),
+    DataEnd,
+    LastEnd,
+    Done,
+}
+
+struct Http2 {
+    body: h2::RecvStream,
+    _sender: h2::client::SendRequest<Bytes>,
+    driver: JoinHandle<()>,
+    socket: std::net::TcpStream,
+    unpaid: usize,
+}
+
+impl Reader {
+    /// Asks, and reads the head of a stream's answer.
+    pub(crate) async fn open(way: Way, address: SocketAddr, ask: &Ask) -> Reader {
+        Reader::try_open(way, address, ask).await.unwrap_or_else(|status| panic!("{way:?}: {status}"))
+    }
+
+    /// The status, where it is not 200.
+    pub(crate) async fn try_open(way: Way, address: SocketAddr, ask: &Ask) -> Result<Reader, u16> {
+        let mut wire = match way {
+            Way::Writer => {
+                let (http1, head) = Http1::open(ask.connect(address).await, &ask.head("1.1")).await?;
+                assert!(head.contains("connection: close\r\n"), "{head}");
+                Wire::Http1(http1)
+            }
+            Way::Http10 => Wire::Http1(Http1::open(ask.connect(address).await, &ask.head("1.0")).await?.0),
+            Way::Http2 => Wire::Http2(Http2::open(address, ask).await?),
+        };
+        let mut text = Vec::new();
+        if let Wire::Http1(wire) = &mut wire {
+            // What came with the head.
+            wire.take(&mut text);
+        }
+        Ok(Reader { wire, text, searched: 0, part: 64 * 1024, end: None })
+    }
+
+    /// The next block; `None` at the end.
+    pub(crate) async fn next(&mut self) -> Option<Block> {
+        loop {
+            let from = self.searched.saturating_sub(1);
+            if let Some(at) = self.text[from..].windows(2).position(|two| two == b"\n\n") {
+                let block: Vec<u8> = self.text.drain(..from + at + 2).collect();
+                self.searched = 0;
+                return Some(parse(std::str::from_utf8(&block).unwrap()));
+            }
+            self.searched = self.text.len();
+            if !self.more(self.part).await {
+                assert!(self.text.is_empty() || self.end != Some(End::Clean), "half a block before the end");
+                return None;
+            }
+        }
+    }
+
+    pub(crate) async fn next_record(&mut self) -> Block {
+        loop {
+            let block = self.next().await.unwrap_or_else(|| panic!("no record, but {:?}", self.end));
+            if block.data.is_some() && block.event.is_none() {
+                return block;
+            }
+        }
+    }
+
+    pub(crate) async fn next_is(&mut self, event: &str) -> Block {
+        loop {
+            let block = self.next().await.unwrap_or_else(|| panic!("no {event}, but {:?}", self.end));
+            if block.is(event) {
+                return block;
+            }
+        }
+    }
+
+    /// Everything up to the end.
+    pub(crate) async fn rest(&mut self) -> Vec<Block> {
+        let mut blocks = Vec::new();
+        while let Some(block) = self.next().await {
+            blocks.push(block);
+        }
+        blocks
+    }
+
+    /// Reads once, up to `most` bytes; false at the end.
+    pub(crate) async fn more(&mut self, most: usize) -> bool {
+        if self.end.is_some() {
+            return false;
+        }
+        let (wire, text) = (&mut self.wire, &mut self.text);
+        let reading = async {
+            match wire {
+                Wire::Http1(wire) => wire.more(most, text).await,
+                Wire::Http2(wire) => wire.more(most, text).await,
+            }
+        };
+        self.end = tokio::time::timeout(PATIENCE, reading).await.expect("nothing comes, and no end");
+        self.end.is_none()
+    }
+
+    /// Forgets what has been read; how much it was.
+    pub(crate) fn drop_text(&mut self) -> usize {
+        self.searched = 0;
+        let size = self.text.len();
+        self.text.clear();
+        size
+    }
+
+    /// Says that nothing will be sent any more.
+    pub(crate) fn half_close(&self) {
+        match &self.wire {
+            Wire::Http1(wire) => SockRef::from(&wire.socket).shutdown(Shutdown::Write).unwrap(),
+            Wire::Http2(wire) => wire.socket.shutdown(Shutdown::Write).unwrap(),
+        }
+    }
+
+    pub(crate) async fn close(self) {
+        if let Wire::Http2(wire) = self.wire {
+            wire.driver.abort();
+            let _ = wire.driver.await;
+        }
+    }
+
+    /// Closes with a reset of the connection.
+    pub(crate) async fn reset(self) {
+        match &self.wire {
+            Wire::Http1(wire) => SockRef::from(&wire.socket).set_linger(Some(Duration::ZERO)).unwrap(),
+            Wire::Http2(wire) => SockRef::from(&wire.socket).set_linger(Some(Duration::ZERO)).unwrap(),
+        }
+        self.close().await;
+    }
+
+    /// Sends what the socket takes at once of `bytes`, and goes on until nothing was taken for `quiet`; how much it took.
+    pub(crate) async fn send(&mut self, bytes: &[u8], quiet: Duration) -> usize {
+        let Wire::Http1(wire) = &mut self.wire else { panic!("HTTP/2 has frames") };
+        let mut sent = 0;
+        while sent < bytes.len() {
+            match tokio::time::timeout(quiet, wire.socket.write(&bytes[sent..])).await {
+                Ok(Ok(count)) => sent += count,
+                Ok(Err(_)) | Err(_) => break,
+            }
+        }
+        sent
+    }
+}
+
+impl Http1 {
+    async fn open(socket: TcpStream, request: &[u8]) -> Result<(Http1, String), u16> {
+        let mut http1 = Http1 { socket, raw: Vec::new(), chunk: None };
+        http1.socket.write_all(request).await.unwrap();
+        let head = http1.head().await;
+        match status(&head) {
+            200 => {
+                http1.take_head(&head);
+                Ok((http1, head))
+            }
+            other => Err(other),
+        }
+    }
+
+    async fn head(&mut self) -> String {
+        loop {
+            if let Some(at) = self.raw.windows(4).position(|four| four == b"\r\n\r\n") {
+                return String::from_utf8(self.raw.drain(..at + 4).collect()).unwrap();
+            }
+            assert!(self.fill(64 * 1024).await.unwrap() > 0, "closed before an answer");
+        }
+    }
+
+    fn take_head(&mut self, head: &str) {
+        assert!(head.contains("content-type: text/event-stream\r\n"), "{head}");
+        if head.contains("transfer-encoding: chunked\r\n") {
+            self.chunk = Some(Chunk::Size);
+        } else {
+            assert!(head.starts_with("HTTP/1.0 "), "{head}");
+        }
+    }
+
+    async fn fill(&mut self, most: usize) -> std::io::Result<usize> {
+        let mut buffer = vec![0; most];
+        let read = tokio::time::timeout(PATIENCE, self.socket.read(&mut buffer));
+        let count = read.await.expect("nothing comes, and no end")?;
+        self.raw.extend_from_slice(&buffer[..count]);
+        Ok(count)
+    }
+
+    async fn more(&mut self, most: usize, text: &mut Vec<u8>) -> Option<End> {
+        let count = match self.fill(most).await {
+            Ok(count) => count,
+            Err(error) => return Some(End::Cut(error.to_string())),
+        };
+        self.take(text);
+        match (&self.chunk, count) {
+            (Some(Chunk::Done), _) if !self.raw.is_empty() => {
+                Some(End::Cut("bytes after the end".to_owned()))
+            }
+            (Some(Chunk::Done) | None, 0) => Some(End::Clean),
+            (_, 0) => Some(End::Cut("closed before the last chunk".to_owned())),
+            _ => None,
+        }
+    }
+
+    /// Takes what has been read out of its coding.
+    fn take(&mut self, text: &mut Vec<u8>) {
+        match &mut self.chunk {
+            Some(chunk) => {
+                let taken = chunk.take(&self.raw, text);
+                self.raw.drain(..taken);
+            }
+            None => text.append(&mut self.raw),
+        }
+    }
+}
+
+fn status(head: &str) -> u16 {
+    head.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+impl Chunk {
+    /// Moves on over what there is of the chunked coding; how many bytes it took.
+    fn take(&mut self, raw: &[u8], text: &mut Vec<u8>) -> usize {
+        let mut at = 0;
+        loop {
+            let left = &raw[at..];
+            match self {
+                Chunk::Size => {
+                    let Some(end) = left.windows(2).position(|two| two == b"\r\n") else { return at };
+                    let size = std::str::from_utf8(&left[..end]).unwrap();
+                    let size = usize::from_str_radix(size, 16)
+                        .unwrap_or_else(|_| panic!("{size:?} is no size of a chunk"));
+                    at += end + 2;
+                    *self = if size == 0 { Chunk::LastEnd } else { Chunk::Data(size) };
+                }
+                Chunk::Data(size) => {
+                    let count = left.len().min(*size);
+                    text.extend_from_slice(&left[..count]);
+                    at += count;
+                    if count < *size {
+                        *size -= count;
+                        return at;
+                    }
+                    *self = Chunk::DataEnd;
+                }
+                Chunk::DataEnd | Chunk::LastEnd if left.len() < 2 => return at,
+                Chunk::DataEnd | Chunk::LastEnd => {
+                    assert_eq!(&left[..2], b"\r\n", "a chunk's end");
+                    at += 2;
+                    *self = if matches!(self, Chunk::LastEnd) { Chunk::Done } else { Chunk::Size };
+                }
+                Chunk::Done => return at,
+            }
+        }
+    }
+}
+
+impl Http2 {
+    async fn open(address: SocketAddr, ask: &Ask) -> Result<Box<Http2>, u16> {
+        let socket = ask.connect(address).await.into_std().unwrap();
+        let handle = socket.try_clone().unwrap();
+        let mut builder = h2::client::Builder::new();
+        if let Some(room) = ask.room {
+            builder.initial_window_size(room);
+        }
+        let socket = TcpStream::from_std(socket).unwrap();
+        let (sender, connection) = builder.handshake::<_, Bytes>(socket).await.unwrap();
+        let driver = tokio::spawn(async move {
+            let _ = connection.await;
+        });
+        let mut sender = sender.ready().await.unwrap();
+        let mut request = hyper::Request::get(format!("http://tailrace{}", ask.target));
+        if let Some(id) = &ask.last_event_id {
+            request = request.header("last-event-id", id);
+        }
+        let (answer, _) = sender.send_request(request.body(()).unwrap(), true).unwrap();
+        let answer = tokio::time::timeout(PATIENCE, answer).await.expect("no answer").unwrap();
+        match answer.status().as_u16() {
+            200 => {
+                let body = answer.into_body();
+                Ok(Box::new(Http2 { body, _sender: sender, driver, socket: handle, unpaid: 0 }))
+            }
+            other => Err(other),
+        }
+    }
+
+    /// Gives back room for `most` bytes at a time, as a socket would that is read so.
+    async fn more(&mut self, most: usize, text: &mut Vec<u8>) -> Option<End> {
+        let pay = self.unpaid.min(most);
+        self.unpaid -= pay;
+        let _ = self.body.flow_control().release_capacity(pay);
+        if self.unpaid > 0 && self.body.flow_control().available_capacity() <= 0 {
+            return None;
+        }
+        match poll_fn(|context| self.body.poll_data(context)).await {
+            Some(Ok(bytes)) => {
+                self.unpaid += bytes.len();
+                text.extend_from_slice(&bytes);
+                None
+            }
+            Some(Err(error)) => Some(End::Cut(error.to_string())),
+            None => Some(End::Clean),
+        }
+    }
+}
