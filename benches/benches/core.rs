@@ -9,7 +9,7 @@ use futures::executor::block_on;
 use futures::future::{BoxFuture, FutureExt as _, ready};
 use tailrace_bridge::{
     Bridge, BridgeConfig, Budget, Envelope, EventId, Filter, Fingerprint, From, HistoryError, HistoryRead,
-    NewRecord, Next, OffsetsAt, Part, Partition, Position, RawRecord, Segment, Source, Start,
+    NewRecord, Next, OffsetsAt, Part, Partition, Position, RawRecord, RunningId, Segment, Source, Start,
     SubscribeRequest, Subscription, TenantId, TenantNames, TenantRules, TopicId, Vector,
 };
 
@@ -114,6 +114,19 @@ fn ids(c: &mut Criterion) {
             EventId::encode(&mut out, 29_000_000, black_box(&vector));
         });
     });
+    for partitions in [PARTITIONS, 64] {
+        let positions = vec![Position { offset: 1_000_000_000, epoch: 3 }; partitions];
+        let mut running = RunningId::default();
+        running.begin(29_000_000, &Vector { parts: vec![Part { fingerprint, positions }] });
+        let mut offset = 1_000_000_000;
+        c.bench_function(&format!("id/one position on, {partitions} partitions"), |b| {
+            b.iter(|| {
+                offset += 1;
+                running.advance(0, black_box(5), Position { offset, epoch: 3 });
+                black_box(running.as_str().len())
+            });
+        });
+    }
     c.bench_function("id/read, 12 partitions", |b| b.iter(|| black_box(&id).parse::<EventId>()));
 }
 
