@@ -94,7 +94,8 @@ pub struct RunningId {
     minutes: u32,
     vector: Vector,
     bytes: Vec<u8>,
-    text: String,
+    /// Base64, so ASCII.
+    text: Vec<u8>,
     /// The position that moved last: the next one is most often the same partition's.
     last: Option<Spot>,
 }
@@ -117,7 +118,7 @@ impl RunningId {
 
     /// The id as text.
     pub fn as_str(&self) -> &str {
-        &self.text
+        std::str::from_utf8(&self.text).unwrap_or_default()
     }
 
     /// Moves one position: that of partition number `partition` in the vector's part number `part`, both from 0.
@@ -145,8 +146,14 @@ impl RunningId {
         self.last = None;
         self.bytes.clear();
         put_id(&mut self.bytes, self.minutes, &self.vector);
-        self.text.clear();
-        URL_SAFE_NO_PAD.encode_string(&self.bytes, &mut self.text);
+        self.text.resize(base64::encoded_len(self.bytes.len(), false).unwrap_or(0), 0);
+        self.write_text(0);
+    }
+
+    /// Writes the text from a group on: three bytes are four characters, each group for itself.
+    fn write_text(&mut self, group: usize) {
+        // It fails where there is too little room, and there is just enough.
+        let _ = URL_SAFE_NO_PAD.encode_slice(&self.bytes[group * 3..], &mut self.text[group * 4..]);
     }
 
     /// Where a position stands that was `before` when the bytes were written.
@@ -169,10 +176,7 @@ impl RunningId {
         let mut digest = spot.before.clone();
         digest.update(&self.bytes[spot.bytes.start..body]);
         self.bytes[body..].copy_from_slice(&digest.finalize().to_be_bytes());
-        // Three bytes are four characters, each group for itself.
-        let group = spot.bytes.start / 3;
-        self.text.truncate(group * 4);
-        URL_SAFE_NO_PAD.encode_string(&self.bytes[group * 3..], &mut self.text);
+        self.write_text(spot.bytes.start / 3);
     }
 }
 
