@@ -159,10 +159,9 @@ fn append(c: &mut Criterion) {
 
 /// A client that comes back: its id is read, what it missed is replayed, and it joins the view.
 fn seam(c: &mut Criterion) {
-    // What memory cannot confirm is asked of the source, beside the caller.
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let _entered = runtime.enter();
     let mut core = Core::new();
+    // So that memory knows the record below the id's position.
+    core.append();
     let id = core.subscribe("", None).id();
     (0..BEHIND / BATCH).for_each(|_| core.append());
     let _view = core.subscribe("", None);
