@@ -27,8 +27,6 @@ const PIN: Duration = Duration::from_millis(500);
 const LEASE: Duration = Duration::from_millis(300);
 /// A scan goes on for so long before others may have its place.
 const SCAN_TURN: Duration = Duration::from_secs(2);
-/// Scans at once that many readers are left.
-const MIN_SCANS: usize = 1;
 /// Bytes of one read at the most, and at the least.
 const MAX_READ: usize = 1024 * 1024;
 const MIN_READ: usize = 64 * 1024;
@@ -312,7 +310,7 @@ impl History {
     /// How many with the readers that there are.
     fn scans(&self) -> usize {
         let (most, readers) = (self.most_scans(), Arc::strong_count(&self.readers) - 1);
-        (most / readers.max(1)).max(MIN_SCANS.min(most))
+        (most / readers.max(1)).max(1)
     }
 
     pub(crate) fn load(&self) -> HistoryLoad {

@@ -47,7 +47,7 @@ pub(crate) struct Replay {
     fruitful: usize,
     /// Since when nothing moved, for want of a partition's records.
     stalled: Option<Instant>,
-    /// Whether anything came from Kafka rather than from memory.
+    /// Held from the first thing on that came from Kafka rather than from memory: it counts the readers.
     reading: Option<Arc<()>>,
 }
 
