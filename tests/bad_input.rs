@@ -24,7 +24,7 @@ fn named<'a>(events: &'a [Event], name: &str) -> Vec<&'a str> {
 async fn without_a_broker_it_starts_says_so_once_and_recovers_by_itself() {
     let mut kafka = Kafka::start().await;
     kafka.create_topic("orders", 2, &[]).await;
-    kafka.kill();
+    kafka.broker(0).kill();
     let mut bridge = Bridge::new(&kafka.bootstrap(), "orders", "alone", &[]);
     bridge.spawn();
     let health = || async { get(bridge.admin, "/healthz").await };
@@ -40,7 +40,7 @@ async fn without_a_broker_it_starts_says_so_once_and_recovers_by_itself() {
     let said = bridge.log().lines().filter(|line| line.contains("Kafka does not answer")).count();
     assert_eq!(said, 1, "one line a minute:\n{}", bridge.log());
 
-    kafka.spawn();
+    kafka.broker(0).spawn();
     bridge.ready().await;
     let mut source = Source::new(bridge.port, "/t/acme/events?from=earliest", IdBuffer::Empty);
     let producer = kafka.producer();
@@ -61,7 +61,7 @@ async fn streams_stay_open_through_a_lost_broker_and_go_on() {
     (0..40).for_each(|n| producer.send("orders", n % 4, "acme", format!("{n}").as_bytes()));
     producer.flush();
     let mut events = source.read(&mut connection, usize::MAX, Duration::from_secs(1)).await.0;
-    kafka.kill();
+    kafka.broker(0).kill();
     let until = Instant::now() + Duration::from_secs(15);
     while named(&events, "tailrace.status").is_empty() && Instant::now() < until {
         let (more, open) = source.read(&mut connection, usize::MAX, QUIET).await;
@@ -71,8 +71,8 @@ async fn streams_stay_open_through_a_lost_broker_and_go_on() {
     assert!(named(&events, "tailrace.status")[0].contains("kafka_unavailable"), "{events:?}");
     let (status, text) = get(bridge.admin, "/readyz").await.expect("the admin address answers");
     assert_eq!(status, 200, "a lost broker does not take replicas out of the balancer: {text}");
-    kafka.spawn();
-    kafka.answers().await;
+    kafka.broker(0).spawn();
+    kafka.broker(0).answers().await;
     let producer = kafka.producer();
     (40..80).for_each(|n| producer.send("orders", n % 4, "acme", format!("{n}").as_bytes()));
     producer.flush();

@@ -6,7 +6,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Headers, Message};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::kafka::Kafka;
+use crate::kafka::Kafka;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Read {

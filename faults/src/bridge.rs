@@ -1,5 +1,6 @@
 //! The real binary as a process.
 
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -7,7 +8,22 @@ use rustix::process::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{eventually, free_port, signal};
+use crate::process::{memory, signal};
+use crate::{eventually, free_port};
+
+/// Names the binary to run, instead of the one that was built beside this program.
+const BINARY: &str = "TAILRACE_FAULTS_SERVER";
+
+/// The real binary: the one that is named, or the one that cargo built beside this program (tests lie one folder deeper).
+pub fn binary() -> PathBuf {
+    if let Some(named) = std::env::var_os(BINARY) {
+        return named.into();
+    }
+    let own = std::env::current_exe().expect("a program knows its own path");
+    let found =
+        own.ancestors().skip(1).take(2).map(|folder| folder.join("tailrace")).find(|path| path.is_file());
+    found.unwrap_or_else(|| panic!("no binary `tailrace` lies beside {}: build it first", own.display()))
+}
 
 /// One replica: its settings, and its process while it runs.
 pub struct Bridge {
@@ -16,13 +32,15 @@ pub struct Bridge {
     pub admin: u16,
     process: Option<Child>,
     log: tempfile::NamedTempFile,
+    /// The most memory of processes that have ended.
+    most: u64,
 }
 
 impl Bridge {
     /// A replica with tenants by header and no authentication; `env` adds to that, or replaces.
     pub fn new(bootstrap: &str, topics: &str, instance: &str, env: &[(&str, &str)]) -> Bridge {
         let (port, admin) = (free_port(), free_port());
-        let mut all = vec![
+        let all = vec![
             ("TAILRACE_KAFKA_BOOTSTRAP_SERVERS".to_owned(), bootstrap.to_owned()),
             ("TAILRACE_TOPICS".to_owned(), topics.to_owned()),
             ("TAILRACE_TENANT_FROM".to_owned(), "header:tenant".to_owned()),
@@ -34,12 +52,10 @@ impl Bridge {
             ("TAILRACE_DRAIN_TIMEOUT".to_owned(), "5s".to_owned()),
             ("TAILRACE_RETRY".to_owned(), "50ms".to_owned()),
         ];
-        for (name, value) in env {
-            all.retain(|(known, _)| known != name);
-            all.push(((*name).to_owned(), (*value).to_owned()));
-        }
         let log = tempfile::NamedTempFile::new().expect("a temporary file");
-        Bridge { env: all, port, admin, process: None, log }
+        let mut bridge = Bridge { env: all, port, admin, process: None, log, most: 0 };
+        env.iter().for_each(|(name, value)| bridge.set(name, value));
+        bridge
     }
 
     pub fn spawn(&mut self) {
@@ -47,7 +63,7 @@ impl Bridge {
         use std::io::Seek;
         let mut log = log;
         log.seek(std::io::SeekFrom::End(0)).expect("a file has an end");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tailrace"));
+        let mut command = Command::new(binary());
         command.env_clear();
         for name in ["PATH", "HOME", "TAILRACE_SABOTAGE"] {
             if let Ok(value) = std::env::var(name) {
@@ -93,7 +109,27 @@ impl Bridge {
         signal(self.pid(), which);
     }
 
+    /// The most that it ever held resident, in bytes, over all of its processes.
+    pub fn most_resident(&mut self) -> u64 {
+        let now = self.process.as_ref().and_then(|process| memory(process.id(), "VmHWM:"));
+        self.most = self.most.max(now.unwrap_or(0));
+        self.most
+    }
+
+    /// Whether the process runs, as far as we know.
+    pub fn is_running(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// From the next start on, one setting more, or another value of it.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.env.retain(|(known, _)| known != name);
+        self.env.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// SIGKILL.
     pub fn kill(&mut self) {
+        self.most_resident();
         if let Some(mut process) = self.process.take() {
             let _ = process.kill();
             let _ = process.wait();
@@ -107,6 +143,7 @@ impl Bridge {
     }
 
     pub async fn exited(&mut self) -> ExitStatus {
+        self.most_resident();
         let mut process = self.process.take().expect("the bridge runs");
         eventually("the bridge ends", Duration::from_secs(60), async || {
             process.try_wait().expect("a child can be waited for")

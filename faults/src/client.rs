@@ -1,0 +1,271 @@
+//! One client: an `EventSource` that is cut at random bytes, comes back, and notes all that it sees.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::RwLock;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use serde_json::Value;
+use tokio::sync::watch;
+
+use crate::judge::{Facts, judge};
+use crate::ledger::{Number, Truth, tenant_name};
+use crate::sse::{Connection, Event, IdBuffer, Source};
+use crate::writer::TENANTS;
+
+/// A replica that is stopped accepts connections and says nothing: then another is tried.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// A client looks up from reading this often.
+const GLANCE: Duration = Duration::from_millis(100);
+/// Once all is there, a calm connection of this length shows that nothing comes twice.
+const CALM: Duration = Duration::from_millis(1_200);
+
+/// What all clients of a trial are told to do.
+#[derive(Clone, Default)]
+pub enum Phase {
+    /// Read, be cut, come back.
+    #[default]
+    Run,
+    /// Stay away.
+    Away,
+    /// Nothing more is written: read until all is there, or until the time is over.
+    Finish(Arc<Truth>, Arc<Facts>, Instant),
+}
+
+/// How a client behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Habit {
+    /// Is cut at random bytes and after random times.
+    Cut,
+    /// Stays as long as it may.
+    Steady,
+    /// Reads so many bytes a second, and stays as long as it may.
+    Slow(u64),
+}
+
+/// What a client saw, in the order in which it came.
+#[derive(Clone, Debug)]
+pub enum Seen {
+    Record {
+        number: Number,
+        at: Instant,
+        /// Where the record's envelope says that it is, if it has one.
+        place: Option<(String, u32, u64)>,
+        is_whole: bool,
+    },
+    Gap(Gap),
+    /// An event of an unexpected name, or data that nobody wrote.
+    Strange(String),
+}
+
+/// A gap, as it was announced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap {
+    pub code: String,
+    pub topic: String,
+    pub partition: u32,
+    pub from: u64,
+    /// `to`, or `next` where there is none.
+    pub edge: Option<u64>,
+}
+
+/// What a client brings home.
+#[derive(Debug, Default)]
+pub struct Got {
+    pub tenant: u32,
+    pub seen: Vec<Seen>,
+    pub connections: u64,
+    /// Whether it ended with all that it should have.
+    pub is_complete: bool,
+}
+
+/// What all clients of a trial share.
+pub struct Shared {
+    pub phase: watch::Receiver<Phase>,
+    /// Where replicas listen that clients may go to.
+    pub ports: Arc<RwLock<Vec<u16>>>,
+    /// Records seen by all so far.
+    pub deliveries: Arc<AtomicU64>,
+    /// More parameters of the address.
+    pub query: String,
+}
+
+/// Reads until the phase `Finish` is over for it.
+pub async fn client(which: u32, seed: u64, habit: Habit, shared: Arc<Shared>) -> Got {
+    let tenant = which % TENANTS;
+    let envelope = if which.is_multiple_of(2) { "record" } else { "none" };
+    let path = format!(
+        "/t/{}/events?from=earliest&heartbeat=1s&envelope={envelope}{}",
+        tenant_name(tenant),
+        shared.query
+    );
+    let kind = if which.is_multiple_of(3) { IdBuffer::LastId } else { IdBuffer::Empty };
+    let mut reader = Reader {
+        source: Source::new(0, &path, kind),
+        got: Got { tenant, ..Got::default() },
+        random: StdRng::seed_from_u64(seed ^ (u64::from(which) << 32)),
+        habit,
+        phase: shared.phase.clone(),
+        shared,
+    };
+    while !reader.is_done() {
+        reader.connect_and_read().await;
+    }
+    reader.got
+}
+
+struct Reader {
+    source: Source,
+    got: Got,
+    random: StdRng,
+    habit: Habit,
+    phase: watch::Receiver<Phase>,
+    shared: Arc<Shared>,
+}
+
+impl Reader {
+    fn is_done(&self) -> bool {
+        match &*self.phase.borrow() {
+            Phase::Finish(_, _, until) => self.got.is_complete || Instant::now() > *until,
+            _ => false,
+        }
+    }
+
+    fn is_away(&self) -> bool {
+        matches!(&*self.phase.borrow(), Phase::Away)
+    }
+
+    /// Whether everything that was written has come, or is said not to come.
+    fn has_all(&self) -> bool {
+        match &*self.phase.borrow() {
+            Phase::Finish(truth, facts, _) => judge(&self.got, truth, facts).lost == 0,
+            _ => false,
+        }
+    }
+
+    async fn connect_and_read(&mut self) {
+        if self.is_away() {
+            // The sender is gone only when all is over.
+            let _ = self.phase.changed().await;
+            return;
+        }
+        let port = {
+            let ports = self.shared.ports.read();
+            ports.get(self.random.random_range(0..ports.len().max(1))).copied()
+        };
+        let connected = async { self.source.connect(port?).await };
+        match tokio::time::timeout(PATIENCE, connected).await {
+            Ok(Some(connection)) if connection.status == 200 => self.read(connection).await,
+            // Nobody there, or not ready and no id that would make it a reconnect.
+            _ => tokio::time::sleep(GLANCE).await,
+        }
+        let pause = Duration::from_millis(self.random.random_range(0..60));
+        tokio::time::sleep(pause).await;
+    }
+
+    async fn read(&mut self, mut connection: Connection) {
+        self.got.connections += 1;
+        let is_last = matches!(&*self.phase.borrow(), Phase::Finish(..));
+        let is_cut = self.habit == Habit::Cut && !is_last;
+        let limit = if is_cut { cut_after(&mut self.random) } else { usize::MAX };
+        let life =
+            if is_cut { Duration::from_millis(self.random.random_range(5..3_000)) } else { Duration::MAX };
+        let began = Instant::now();
+        let mut complete_since = None;
+        while began.elapsed() < life && !self.is_away() && !self.is_done() {
+            let began_glance = Instant::now();
+            let (events, is_open) = self.source.read(&mut connection, limit, GLANCE).await;
+            let bytes = events.iter().map(|event| event.data.len() as u64).sum::<u64>();
+            let is_quiet = events.is_empty();
+            self.note(events);
+            if !is_open {
+                return;
+            }
+            self.be_slow(bytes, began_glance).await;
+            // To ask costs a look at everything, so only when nothing comes.
+            if !is_quiet {
+                complete_since = None;
+            } else if complete_since.is_some() || self.has_all() {
+                let since = *complete_since.get_or_insert_with(Instant::now);
+                self.got.is_complete = since.elapsed() >= CALM;
+            }
+        }
+    }
+
+    async fn be_slow(&self, bytes: u64, began: Instant) {
+        let is_finishing = matches!(&*self.phase.borrow(), Phase::Finish(..));
+        if let (Habit::Slow(rate), false) = (self.habit, is_finishing) {
+            let due = Duration::from_secs_f64(bytes as f64 / rate as f64);
+            let mut phase = self.phase.clone();
+            // A new phase ends the wait.
+            let _ = tokio::time::timeout(due.saturating_sub(began.elapsed()), phase.changed()).await;
+        }
+    }
+
+    fn note(&mut self, events: Vec<Event>) {
+        for event in events {
+            if let Some(seen) = seen(&event) {
+                if matches!(seen, Seen::Record { .. }) {
+                    self.shared.deliveries.fetch_add(1, Ordering::Relaxed);
+                }
+                self.got.seen.push(seen);
+            }
+        }
+    }
+}
+
+/// How many bytes of the body a connection gets: often less than the first frame, often none of the events.
+fn cut_after(random: &mut StdRng) -> usize {
+    match random.random_range(0..10) {
+        0..=2 => random.random_range(0..150),
+        3..=5 => random.random_range(0..4_000),
+        6..=8 => random.random_range(0..120_000),
+        _ => random.random_range(0..1_000_000),
+    }
+}
+
+fn seen(event: &Event) -> Option<Seen> {
+    let strange = || Some(Seen::Strange(format!("{:?} {:.200}", event.name, event.data)));
+    match event.name.as_str() {
+        "" => record(&event.data).or_else(strange),
+        "tailrace.gap" => gap(&event.data).map(Seen::Gap).or_else(strange),
+        "tailrace.error" if event.data.contains("\"internal\"") => strange(),
+        "tailrace.synced" | "tailrace.status" | "tailrace.drain" | "tailrace.error" => None,
+        _ => strange(),
+    }
+}
+
+/// The value alone, or in its envelope.
+fn record(data: &str) -> Option<Seen> {
+    let json: Value = serde_json::from_str(data).ok()?;
+    let (value, place, text) = match json.get("value") {
+        None => (&json, None, data),
+        Some(value) => {
+            let place =
+                (json["topic"].as_str()?.to_owned(), number(&json["partition"])?, json["offset"].as_u64()?);
+            // The envelope ends with the value as it was written.
+            (value, Some(place), data.split_once(r#","value":"#)?.1.strip_suffix('}')?)
+        }
+    };
+    let (record, partition) = (value["n"].as_u64()?, number(&value["p"])?);
+    let tenant = value["t"].as_str()?.strip_prefix("tenant-")?.parse().ok()?;
+    let is_whole = text == crate::ledger::value(record, partition, tenant);
+    Some(Seen::Record { number: record, at: Instant::now(), place, is_whole })
+}
+
+fn gap(data: &str) -> Option<Gap> {
+    let json: Value = serde_json::from_str(data).ok()?;
+    Some(Gap {
+        code: json["code"].as_str()?.to_owned(),
+        topic: json["topic"].as_str()?.to_owned(),
+        partition: number(&json["partition"])?,
+        from: json["from"].as_u64()?,
+        edge: json.get("to").or(json.get("next")).and_then(Value::as_u64),
+    })
+}
+
+fn number(value: &Value) -> Option<u32> {
+    value.as_u64()?.try_into().ok()
+}

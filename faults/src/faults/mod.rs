@@ -1,0 +1,37 @@
+//! The faults, by what they are done to.
+
+mod bridge;
+mod log;
+
+use std::time::Duration;
+
+use crate::scene::Stage;
+use crate::trial::{Fault, Play};
+
+/// All of them, in the order in which they are played.
+pub fn all() -> Vec<Fault> {
+    [bridge::faults(), log::faults()].into_iter().flatten().collect()
+}
+
+impl Fault {
+    /// One that the short form plays too, on the usual stage, without a promise for its recovery.
+    fn new(name: &'static str, what: &'static str, play: Play) -> Fault {
+        Fault { name, what, stage: Stage::default(), play, is_short: true, recovery: None }
+    }
+
+    fn on(mut self, stage: Stage) -> Fault {
+        self.stage = stage;
+        self
+    }
+
+    /// Only the long form plays it.
+    fn long(mut self) -> Fault {
+        self.is_short = false;
+        self
+    }
+
+    fn recovers_within(mut self, time: Duration) -> Fault {
+        self.recovery = Some(time);
+        self
+    }
+}

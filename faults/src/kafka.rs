@@ -1,0 +1,311 @@
+//! Real Apache Kafka brokers (KRaft) in directories of their own: one, or several that form a cluster.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::client::{ClientContext, DefaultClientContext};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
+use rustix::process::Signal;
+
+use crate::process::signal;
+use crate::{eventually, free_port};
+
+const CLUSTER_ID: &str = "MkU3OEVBNTcwNTJENDM2Qg";
+
+/// From a broker's start to its first answer.
+const START: Duration = Duration::from_secs(90);
+
+/// One broker, or a cluster of several.
+pub struct Kafka {
+    directory: tempfile::TempDir,
+    brokers: Vec<Broker>,
+}
+
+/// One broker's process, while it runs.
+pub struct Broker {
+    config: PathBuf,
+    log: PathBuf,
+    port: u16,
+    process: Option<Child>,
+}
+
+/// Where `cargo xtask setup` has put Kafka's jars.
+fn libs() -> PathBuf {
+    let libs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tailrace/kafka/libs");
+    assert!(libs.is_dir(), "{} is not there: run `cargo xtask setup` first", libs.display());
+    libs
+}
+
+fn java(log: &Path, heap: &str) -> Command {
+    let log = fs::File::options().create(true).append(true).open(log).expect("the log can be written");
+    let mut command = Command::new("java");
+    // Two cores are shared with everything else: a broker needs neither parallel collections nor the second compiler.
+    command.args([heap, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
+    command.arg("-cp").arg(libs().join("*")).arg("-Dlog4j2.level=WARN");
+    command.stdout(log.try_clone().expect("a file can be shared")).stderr(log).stdin(Stdio::null());
+    command
+}
+
+impl Broker {
+    /// Starts the process (again). It answers some seconds later.
+    pub fn spawn(&mut self) {
+        let mut java = java(&self.log, "-Xmx512m");
+        java.arg("kafka.Kafka").arg(&self.config);
+        self.process = Some(java.spawn().expect("java can be started"));
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+
+    /// SIGTERM, and waits for the end: leaders move away before.
+    pub fn stop(&mut self) {
+        self.signal(Signal::TERM);
+        if let Some(mut process) = self.process.take() {
+            let _ = process.wait();
+        }
+    }
+
+    pub fn signal(&self, which: Signal) {
+        signal(self.pid(), which);
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().expect("the broker runs").id()
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.process.is_some()
+    }
+
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Waits until it answers.
+    pub async fn answers(&self) {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", self.address()).set("log_level", "0");
+        let probe: BaseConsumer = config.create().expect("a consumer");
+        eventually("Kafka answers", START, async || {
+            tokio::task::block_in_place(|| probe.fetch_metadata(None, Duration::from_secs(1))).ok()
+        })
+        .await;
+    }
+
+    fn format(&self) {
+        let formatted = java(&self.log, "-Xmx256m")
+            .args(["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c"])
+            .arg(&self.config)
+            .status()
+            .expect("java can be started");
+        assert!(formatted.success(), "format failed: {}", fs::read_to_string(&self.log).unwrap_or_default());
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Kafka {
+    /// Formats and starts one broker, and waits until it answers.
+    pub async fn start() -> Kafka {
+        Kafka::cluster(1, &[]).await
+    }
+
+    /// Formats and starts `count` brokers, each a controller too, with more properties; waits until all answer.
+    pub async fn cluster(count: usize, properties: &[(&str, &str)]) -> Kafka {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let ports: Vec<(u16, u16)> = (0..count).map(|_| (free_port(), free_port())).collect();
+        let voters: Vec<String> = ports
+            .iter()
+            .zip(1..)
+            .map(|((_, controller), id)| format!("{id}@127.0.0.1:{controller}"))
+            .collect();
+        let mut brokers = Vec::new();
+        for (index, (port, controller)) in ports.iter().enumerate() {
+            let folder = directory.path().join(format!("{}", index + 1));
+            fs::create_dir(&folder).expect("a folder can be made");
+            let mut text =
+                server_properties(index + 1, *port, *controller, &voters.join(","), count, &folder);
+            properties.iter().for_each(|(name, value)| text.push_str(&format!("{name}={value}\n")));
+            let config = folder.join("server.properties");
+            fs::write(&config, text).expect("the configuration can be written");
+            let mut broker = Broker { config, log: folder.join("kafka.log"), port: *port, process: None };
+            broker.format();
+            broker.spawn();
+            brokers.push(broker);
+        }
+        for broker in &brokers {
+            broker.answers().await;
+        }
+        Kafka { directory, brokers }
+    }
+
+    pub fn broker(&mut self, index: usize) -> &mut Broker {
+        &mut self.brokers[index]
+    }
+
+    pub fn brokers(&self) -> &[Broker] {
+        &self.brokers
+    }
+
+    /// Where the brokers keep their logs and data, a folder each, from 1.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub fn bootstrap(&self) -> String {
+        let addresses: Vec<String> = self.brokers.iter().map(Broker::address).collect();
+        addresses.join(",")
+    }
+
+    pub fn client(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", self.bootstrap());
+        config
+    }
+
+    fn admin(&self) -> AdminClient<DefaultClientContext> {
+        self.client().create().expect("an admin client")
+    }
+
+    pub async fn create_topic(&self, name: &str, partitions: i32, config: &[(&str, &str)]) {
+        let replicas = self.brokers.len() as i32;
+        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(replicas));
+        for (key, value) in config {
+            topic = topic.set(key, value);
+        }
+        let results = self.admin().create_topics(&[topic], &options()).await.expect("Kafka answers");
+        results.into_iter().for_each(|result| drop(result.expect("the topic is created")));
+    }
+
+    pub async fn delete_topic(&self, name: &str) {
+        let results = self.admin().delete_topics(&[name], &options()).await.expect("Kafka answers");
+        results.into_iter().for_each(|result| drop(result.expect("the topic is deleted")));
+    }
+
+    pub async fn add_partitions(&self, name: &str, total: usize) {
+        let more = NewPartitions::new(name, total);
+        let results = self.admin().create_partitions(&[more], &options()).await.expect("Kafka answers");
+        results.into_iter().for_each(|result| drop(result.expect("the partitions are added")));
+    }
+
+    /// Deletes the records before `offset`, as retention would.
+    pub async fn delete_records(&self, topic: &str, partition: i32, offset: i64) {
+        let mut list = rdkafka::TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, rdkafka::Offset::Offset(offset)).expect("an offset");
+        let deleted = self.admin().delete_records(&list, &options()).await.expect("Kafka answers");
+        deleted.elements().iter().for_each(|element| element.error().expect("the records are deleted"));
+    }
+
+    pub fn producer(&self) -> Producer {
+        let mut config = self.client();
+        config
+            .set("linger.ms", "5")
+            .set("queue.buffering.max.kbytes", "262144")
+            .set("message.max.bytes", "4194304");
+        Producer { inner: config.create_with_context(Delivered::default()).expect("a producer") }
+    }
+}
+
+fn server_properties(
+    id: usize,
+    port: u16,
+    controller: u16,
+    voters: &str,
+    count: usize,
+    folder: &Path,
+) -> String {
+    let least = count.min(2);
+    format!(
+        "process.roles=broker,controller\nnode.id={id}\ncontroller.quorum.voters={voters}\n\
+         listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
+         advertised.listeners=PLAINTEXT://127.0.0.1:{port}\ncontroller.listener.names=CONTROLLER\n\
+         listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\nlog.dirs={}\n\
+         offsets.topic.replication.factor={count}\noffsets.topic.num.partitions=1\n\
+         transaction.state.log.replication.factor={count}\ntransaction.state.log.min.isr={least}\n\
+         transaction.state.log.num.partitions=1\ngroup.initial.rebalance.delay.ms=0\n\
+         auto.create.topics.enable=false\nlog.retention.check.interval.ms=500\n\
+         log.segment.delete.delay.ms=100\nfile.delete.delay.ms=100\n",
+        folder.join("data").display()
+    )
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new().operation_timeout(Some(Duration::from_secs(20)))
+}
+
+/// Counts records that did not arrive: they must not be taken for records that the bridge lost.
+#[derive(Clone, Default)]
+struct Delivered {
+    failed: Arc<AtomicUsize>,
+}
+
+impl ClientContext for Delivered {}
+
+impl ProducerContext for Delivered {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        self.failed.fetch_add(usize::from(result.is_err()), Ordering::Relaxed);
+    }
+}
+
+/// Writes records; those of one partition keep their order.
+pub struct Producer {
+    inner: ThreadedProducer<Delivered>,
+}
+
+impl Producer {
+    pub fn send(&self, topic: &str, partition: i32, tenant: &str, value: &[u8]) {
+        self.send_record(topic, partition, Some(tenant), None, Some(value));
+    }
+
+    pub fn send_record(
+        &self,
+        topic: &str,
+        partition: i32,
+        tenant: Option<&str>,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+    ) {
+        let mut headers = OwnedHeaders::new();
+        if let Some(tenant) = tenant {
+            headers = headers.insert(Header { key: "tenant", value: Some(tenant) });
+        }
+        loop {
+            let mut record = BaseRecord::to(topic).partition(partition).headers(headers.clone());
+            record.key = key;
+            record.payload = value;
+            match self.inner.send(record) {
+                Ok(()) => return,
+                // The broker needs a moment.
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Err((error, _)) => panic!("{topic}[{partition}]: {error}"),
+            }
+        }
+    }
+
+    pub fn flush(&self) {
+        self.inner.flush(Duration::from_secs(60)).expect("all records are delivered");
+        assert_eq!(self.inner.context().failed.load(Ordering::Relaxed), 0, "records did not reach Kafka");
+    }
+}

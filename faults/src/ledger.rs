@@ -1,0 +1,136 @@
+//! What was written, and where Kafka says it is: the truth that every client is held against.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use parking_lot::Mutex;
+
+/// Names one record of a trial. Its value is made from it, so that whoever sees a value can tell whether it is whole.
+pub type Number = u64;
+
+/// What became of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Sent; Kafka has not said anything yet, or never will. A client may see it or not.
+    Unsure,
+    /// Part of a transaction that is open. Nobody may see it.
+    Open,
+    /// In the log, and committed. Everybody whose tenant it has must see it.
+    Written,
+    /// Its transaction was aborted. Nobody may see it.
+    Aborted,
+    /// Acknowledged, and cut from the log later. A client may have seen it before.
+    Cut,
+}
+
+/// One record.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Which of the trial's topics.
+    pub topic: Arc<str>,
+    /// How often the topic was created again, or its log cut, before.
+    pub generation: u32,
+    pub partition: u32,
+    pub tenant: u32,
+    /// Known once Kafka acknowledged it.
+    pub offset: Option<u64>,
+    pub fate: Fate,
+    /// When it was acknowledged, or committed.
+    pub at: Option<Instant>,
+}
+
+/// The book of one trial; all hold the same one.
+#[derive(Clone, Default)]
+pub struct Ledger(Arc<Mutex<Vec<Entry>>>);
+
+/// Records in the order of their offsets.
+pub type Stretch = Vec<(u64, Number)>;
+
+/// The closed book.
+#[derive(Debug, Default)]
+pub struct Truth {
+    pub entries: Vec<Entry>,
+    /// What each tenant must have seen, by topic, generation and partition.
+    pub expected: HashMap<u32, HashMap<(Arc<str>, u32, u32), Stretch>>,
+}
+
+/// Name of a tenant by its index.
+pub fn tenant_name(tenant: u32) -> String {
+    format!("tenant-{tenant}")
+}
+
+/// The value of a record: JSON, with padding that follows from the number.
+pub fn value(number: Number, partition: u32, tenant: u32) -> String {
+    // Any mixing will do: the point is that neighbours differ, and that the checker can do it again.
+    let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let length = (mixed >> 56) as usize;
+    let letter = char::from(b'a' + (mixed >> 40) as u8 % 26);
+    let padding: String = std::iter::repeat_n(letter, length).collect();
+    format!(r#"{{"n":{number},"p":{partition},"t":"{}","x":"{padding}"}}"#, tenant_name(tenant))
+}
+
+impl Ledger {
+    /// Takes a record up before it is sent, and numbers it.
+    pub fn enter(
+        &self,
+        topic: &Arc<str>,
+        generation: u32,
+        partition: u32,
+        tenant: u32,
+        fate: Fate,
+    ) -> Number {
+        let mut entries = self.0.lock();
+        let (offset, at) = (None, None);
+        entries.push(Entry { topic: topic.clone(), generation, partition, tenant, offset, fate, at });
+        entries.len() as Number - 1
+    }
+
+    /// Kafka has taken it. One that is part of a transaction stays open.
+    pub fn acknowledge(&self, number: Number, offset: u64) {
+        let entry = &mut self.0.lock()[number as usize];
+        (entry.offset, entry.at) = (Some(offset), Some(Instant::now()));
+        if entry.fate == Fate::Unsure {
+            entry.fate = Fate::Written;
+        }
+    }
+
+    /// What became of the records of a transaction, or of others.
+    pub fn settle(&self, numbers: &[Number], fate: Fate) {
+        let mut entries = self.0.lock();
+        for number in numbers {
+            let entry = &mut entries[*number as usize];
+            (entry.fate, entry.at) = (fate, Some(Instant::now()));
+        }
+    }
+
+    /// Changes entries that `which` selects, by number.
+    pub fn change(&self, mut which: impl FnMut(Number, &mut Entry)) {
+        self.0.lock().iter_mut().enumerate().for_each(|(number, entry)| which(number as Number, entry));
+    }
+
+    /// How many records were entered.
+    pub fn len(&self) -> u64 {
+        self.0.lock().len() as u64
+    }
+
+    /// Whether none was entered.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Closes the book.
+    pub fn close(&self) -> Truth {
+        let entries = self.0.lock().clone();
+        let mut expected: HashMap<u32, HashMap<_, Stretch>> = HashMap::new();
+        for (number, entry) in entries.iter().enumerate() {
+            if let (Fate::Written, Some(offset)) = (entry.fate, entry.offset) {
+                let place = (entry.topic.clone(), entry.generation, entry.partition);
+                let of_tenant = expected.entry(entry.tenant).or_default();
+                of_tenant.entry(place).or_default().push((offset, number as Number));
+            }
+        }
+        expected.values_mut().flat_map(HashMap::values_mut).for_each(|stretch| stretch.sort_unstable());
+        Truth { entries, expected }
+    }
+}

@@ -1,0 +1,289 @@
+//! One trial's stage: brokers, replicas, a writer, clients; and what a fault may do to them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, RwLock};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::bridge::Bridge;
+use crate::client::{Got, Habit, Phase, Shared, client};
+use crate::judge::{Edge, Fact, Verdict, judge};
+use crate::kafka::Kafka;
+use crate::ledger::{Ledger, Truth};
+use crate::writer::{TENANTS, Target, Writer};
+
+/// Written to all the time and left alone: a fault of one topic must not be felt in another.
+const CALM: &str = "calm";
+/// From the end of writing until all clients must have all.
+const FINISH: Duration = Duration::from_secs(90);
+
+/// What a trial needs before its fault.
+#[derive(Clone, Debug)]
+pub struct Stage {
+    pub brokers: usize,
+    pub partitions: u32,
+    pub replicas: usize,
+    pub clients: u32,
+    /// Records a second, of all tenants.
+    pub rate: u64,
+    /// Budget of each replica's logs, in MiB.
+    pub cache_mib: u64,
+    /// Of each replica, more settings or other ones.
+    pub env: Vec<(&'static str, String)>,
+    pub topic_config: Vec<(&'static str, &'static str)>,
+    pub producer: Vec<(&'static str, &'static str)>,
+    /// More topics that the replicas serve: a pattern, say.
+    pub more_topics: Vec<String>,
+    /// Habits of clients by their number modulo this list's length.
+    pub habits: Vec<Habit>,
+}
+
+impl Default for Stage {
+    fn default() -> Stage {
+        Stage {
+            brokers: 1,
+            partitions: 12,
+            replicas: 1,
+            clients: 32,
+            rate: 600,
+            cache_mib: 64,
+            env: Vec::new(),
+            topic_config: Vec::new(),
+            producer: Vec::new(),
+            more_topics: Vec::new(),
+            habits: vec![Habit::Cut, Habit::Cut, Habit::Cut, Habit::Steady],
+        }
+    }
+}
+
+/// The moment from which recovery is counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    pub at: Instant,
+    /// Only records that Kafka acknowledged after the moment count.
+    pub is_of_new: bool,
+}
+
+pub struct Scene {
+    pub kafka: Kafka,
+    /// The topic that faults are done to.
+    pub topic: Arc<str>,
+    pub bridges: Vec<Bridge>,
+    pub writer: Writer,
+    pub ledger: Ledger,
+    pub facts: Vec<Fact>,
+    pub mark: Option<Mark>,
+    pub random: StdRng,
+    pub stage: Stage,
+    /// How long one stretch of undisturbed load lasts.
+    pub breath: Duration,
+    pub ports: Arc<RwLock<Vec<u16>>>,
+    phase: watch::Sender<Phase>,
+    clients: Vec<JoinHandle<Got>>,
+    deliveries: Arc<AtomicU64>,
+    /// Findings that no client can make: a busy loop, memory beyond its bound.
+    pub problems: Arc<Mutex<Vec<String>>>,
+}
+
+/// What is left when it is over.
+pub struct Outcome {
+    pub verdict: Verdict,
+    pub connections: u64,
+    pub recovery: Vec<Duration>,
+    /// The most memory of any replica.
+    pub most_resident: u64,
+    pub problems: Vec<String>,
+    pub logs: Vec<String>,
+    pub kafka: Kafka,
+}
+
+impl Scene {
+    /// Topics, replicas that are ready, a writer that writes, and clients that read.
+    pub async fn set(kafka: Kafka, name: &str, stage: Stage, seed: u64, breath: Duration) -> Scene {
+        // Each trial has topics of its own; what the last one did to its topics is not felt.
+        let (topic, calm) = (format!("{name}-{seed:x}"), format!("{CALM}-{name}-{seed:x}"));
+        kafka.create_topic(&topic, stage.partitions as i32, &stage.topic_config).await;
+        kafka.create_topic(&calm, 2, &[]).await;
+        let topics = [vec![topic.clone(), calm.clone()], stage.more_topics.clone()].concat().join(",");
+        let mut bridges: Vec<Bridge> = (0..stage.replicas)
+            .map(|which| bridge(&kafka, &topics, &format!("{name}-{seed:x}-{which}"), &stage))
+            .collect();
+        for bridge in &mut bridges {
+            bridge.start().await;
+        }
+        let ledger = Ledger::default();
+        let target = |topic: &str, partitions| Target {
+            topic: topic.into(),
+            partitions,
+            generation: 0,
+            is_active: true,
+        };
+        let mut config = kafka.client();
+        stage.producer.iter().for_each(|(name, value)| {
+            config.set(*name, *value);
+        });
+        let targets = vec![target(&topic, stage.partitions), target(&calm, 2)];
+        let writer = Writer::start(&config, ledger.clone(), targets, stage.rate, seed);
+        let ports = Arc::new(RwLock::new(bridges.iter().map(|bridge| bridge.port).collect()));
+        let (phase, of_clients) = watch::channel(Phase::Run);
+        let deliveries = Arc::new(AtomicU64::new(0));
+        let shared = Arc::new(Shared {
+            phase: of_clients,
+            ports: ports.clone(),
+            deliveries: deliveries.clone(),
+            query: String::new(),
+        });
+        let clients = (0..stage.clients)
+            .map(|which| {
+                // Habits go over whole sets of tenants, so that each tenant has clients of all habits.
+                let habit = stage.habits[(which / TENANTS) as usize % stage.habits.len()];
+                tokio::spawn(client(which, seed, habit, shared.clone()))
+            })
+            .collect();
+        let mut scene = Scene {
+            kafka,
+            topic: topic.into(),
+            bridges,
+            writer,
+            ledger,
+            facts: Vec::new(),
+            mark: None,
+            random: StdRng::seed_from_u64(seed),
+            stage,
+            breath,
+            ports,
+            phase,
+            clients,
+            deliveries,
+            problems: Arc::default(),
+        };
+        scene.breathe().await;
+        scene
+    }
+
+    /// Lets the load run undisturbed for a while.
+    pub async fn breathe(&mut self) {
+        tokio::time::sleep(self.breath.mul_f64(self.random.random_range(0.8..1.2))).await;
+    }
+
+    pub async fn wait(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+
+    /// All clients leave, and stay away.
+    pub async fn away(&self) {
+        self.phase.send_replace(Phase::Away);
+        // A client looks up from reading ten times a second.
+        tokio::time::sleep(Duration::from_millis(400)).await;
+    }
+
+    /// All clients come back.
+    pub fn back(&self) {
+        self.phase.send_replace(Phase::Run);
+    }
+
+    /// Recovery is counted from now on. `is_of_new`: to the first record that Kafka took after this.
+    pub fn mark(&mut self, is_of_new: bool) {
+        self.mark = Some(Mark { at: Instant::now(), is_of_new });
+    }
+
+    pub fn delivered(&self) -> u64 {
+        self.deliveries.load(Ordering::Relaxed)
+    }
+
+    pub fn problem(&self, text: impl Into<String>) {
+        self.problems.lock().push(text.into());
+    }
+
+    /// One more thing that clients must be told, of one partition of the topic.
+    pub fn fact(&mut self, code: &'static str, partition: u32, generation: u32, edge: Edge) {
+        let topic = self.topic.clone();
+        self.facts.push(Fact { code, topic, partition, generation, edge });
+    }
+
+    /// The offset after the last record of a partition that was acknowledged, in its generation.
+    pub fn end_of(&self, partition: u32) -> u64 {
+        let mut end = 0;
+        let generation = self.generation();
+        self.ledger.change(|_, entry| {
+            if entry.topic == self.topic && entry.partition == partition && entry.generation == generation {
+                end = end.max(entry.offset.map_or(0, |offset| offset + 1));
+            }
+        });
+        end
+    }
+
+    /// How often the topic was replaced.
+    pub fn generation(&self) -> u32 {
+        let of_topic = |fact: &&Fact| fact.topic == self.topic && fact.code == "recreated";
+        self.facts.iter().filter(of_topic).map(|fact| fact.generation + 1).max().unwrap_or(0)
+    }
+
+    /// Deletes the topic and creates it again, at once; nothing is written to it meanwhile.
+    pub async fn recreate(&mut self) {
+        let (topic, generation) = (self.topic.clone(), self.generation());
+        tokio::task::block_in_place(|| self.writer.pause(&topic));
+        self.kafka.delete_topic(&topic).await;
+        self.kafka.create_topic(&topic, self.stage.partitions as i32, &self.stage.topic_config).await;
+        for partition in 0..self.stage.partitions {
+            self.fact("recreated", partition, generation, Edge::At(0));
+        }
+        tokio::task::block_in_place(|| self.writer.renew());
+        self.writer.change(&topic, |target| {
+            target.generation = generation + 1;
+            target.is_active = true;
+        });
+    }
+
+    /// Stops writing, waits for the clients, and judges each.
+    pub async fn finish(self) -> Outcome {
+        let Scene { kafka, bridges, writer, ledger, facts, mark, phase, clients, problems, .. } = self;
+        tokio::task::block_in_place(|| writer.stop());
+        let (truth, facts) = (Arc::new(ledger.close()), Arc::new(facts));
+        phase.send_replace(Phase::Finish(truth.clone(), facts.clone(), Instant::now() + FINISH));
+        let (mut verdict, mut connections, mut recovery) = (Verdict::default(), 0, Vec::new());
+        for client in clients {
+            let got = client.await.expect("a client does not panic");
+            connections += got.connections;
+            recovery.extend(mark.and_then(|mark| recovered(&got, &truth, mark)));
+            verdict.add(judge(&got, &truth, &facts));
+        }
+        recovery.sort_unstable();
+        let mut problems = problems.lock().clone();
+        let (mut most_resident, mut logs) = (0, Vec::new());
+        for mut bridge in bridges {
+            bridge.kill();
+            most_resident = most_resident.max(bridge.most_resident());
+            let log = bridge.log();
+            problems.extend(log.lines().find(|line| line.contains("panicked")).map(str::to_owned));
+            logs.push(log);
+        }
+        Outcome { verdict, connections, recovery, most_resident, problems, logs, kafka }
+    }
+}
+
+fn bridge(kafka: &Kafka, topics: &str, instance: &str, stage: &Stage) -> Bridge {
+    let cache = format!("{}MiB", stage.cache_mib);
+    let mut env = vec![("TAILRACE_CACHE_SIZE", cache.as_str())];
+    env.extend(stage.env.iter().map(|(name, value)| (*name, value.as_str())));
+    Bridge::new(&kafka.bootstrap(), topics, instance, &env)
+}
+
+/// From the mark to the client's first record that counts.
+fn recovered(got: &Got, truth: &Truth, mark: Mark) -> Option<Duration> {
+    let counts = |number: u64| {
+        let acknowledged = truth.entries.get(number as usize).and_then(|entry| entry.at);
+        !mark.is_of_new || acknowledged.is_some_and(|at| at >= mark.at)
+    };
+    got.seen.iter().find_map(|seen| match seen {
+        crate::client::Seen::Record { number, at, .. } if *at >= mark.at && counts(*number) => {
+            Some(*at - mark.at)
+        }
+        _ => None,
+    })
+}

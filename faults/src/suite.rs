@@ -1,0 +1,88 @@
+//! The suite: faults one after another, progress while it runs, and the table at its end.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+use crate::kafka::Kafka;
+use crate::trial::{Fault, Row, Scale, play};
+
+/// What to play.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub seed: u64,
+    pub scale: Scale,
+    /// Faults are played again until so many deliveries were made.
+    pub deliveries: u64,
+}
+
+/// Plays all, and again until there are enough deliveries. Prints a line for each.
+pub async fn run(faults: &[Fault], plan: &Plan) -> Vec<Row> {
+    let mut clusters: BTreeMap<usize, Kafka> = BTreeMap::new();
+    let (mut rows, mut deliveries, began) = (Vec::new(), 0, Instant::now());
+    for round in 0.. {
+        for (index, fault) in faults.iter().enumerate() {
+            let count = fault.stage.brokers;
+            let kafka = match clusters.remove(&count) {
+                Some(kafka) => kafka,
+                None => Kafka::cluster(count, &[]).await,
+            };
+            let seed = plan.seed.wrapping_add(round * 1_000 + index as u64);
+            progress(&format!("{:>4} s  {} …", began.elapsed().as_secs(), fault.name));
+            let (row, kafka) = play(fault, kafka, seed, plan.scale).await;
+            clusters.insert(count, kafka);
+            deliveries += row.verdict.deliveries;
+            tell(&row);
+            rows.push(row);
+        }
+        if deliveries >= plan.deliveries || faults.is_empty() {
+            break;
+        }
+    }
+    rows
+}
+
+fn progress(text: &str) {
+    if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
+        eprint!("\r\x1b[K{text}");
+        let _ = std::io::stderr().flush();
+    }
+}
+
+fn tell(row: &Row) {
+    progress("");
+    println!("{}", line(row));
+    for problem in &row.problems {
+        println!("    {problem}");
+    }
+    if !row.is_passed() {
+        row.verdict.remarks.iter().for_each(|remark| println!("    {remark}"));
+        println!("    repeat it with --seed {} {}", row.seed, row.name);
+    }
+}
+
+/// One line of the table as text.
+pub fn line(row: &Row) -> String {
+    let verdict = &row.verdict;
+    format!(
+        "{:<6} {:<24} {:>9} deliveries, {} lost, {} repeated, {} out of order, {} foreign, {} altered, gaps {} of {}, {} wrong; \
+         recovered in {}; {} MiB; {:.0} s",
+        if row.is_passed() { "ok" } else { "FAILED" },
+        row.name,
+        verdict.deliveries,
+        verdict.lost,
+        verdict.repeated,
+        verdict.out_of_order,
+        verdict.foreign,
+        verdict.altered,
+        verdict.gaps,
+        verdict.gaps_expected,
+        verdict.gaps_wrong,
+        row.median_recovery().map_or("–".to_owned(), |time| format!("{:.2} s", time.as_secs_f64())),
+        row.most_resident >> 20,
+        row.took.as_secs_f64(),
+    )
+}
+
+/// The scale of the short form, for tests.
+pub const SHORT: Scale = Scale { breath: Duration::from_millis(1_500), load: 1 };

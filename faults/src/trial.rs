@@ -1,0 +1,120 @@
+//! One fault, played from the setting of its stage to its row in the table.
+
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use crate::judge::Verdict;
+use crate::kafka::Kafka;
+use crate::scene::{Scene, Stage};
+
+/// Beside the budget of its logs: the program itself, librdkafka's clients, and the heap's slack, in bytes.
+pub const BASE: u64 = 64 << 20;
+
+/// What a fault does: it returns when the last of it is done, while load goes on.
+pub type Play = for<'a> fn(&'a mut Scene) -> Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
+
+/// One fault of the suite.
+pub struct Fault {
+    pub name: &'static str,
+    /// One sentence, for the table.
+    pub what: &'static str,
+    pub stage: Stage,
+    pub play: Play,
+    /// Whether the short form plays it.
+    pub is_short: bool,
+    /// Recovery within this time at the median, where it is promised.
+    pub recovery: Option<Duration>,
+}
+
+/// How much load, and how long.
+#[derive(Clone, Copy, Debug)]
+pub struct Scale {
+    /// One stretch of load; a fault has two or three.
+    pub breath: Duration,
+    /// Of the stage's clients and rate.
+    pub load: u32,
+}
+
+/// What a trial showed.
+#[derive(Debug)]
+pub struct Row {
+    pub name: &'static str,
+    pub what: &'static str,
+    pub seed: u64,
+    pub verdict: Verdict,
+    pub connections: u64,
+    /// Per client, sorted.
+    pub recovery: Vec<Duration>,
+    pub most_resident: u64,
+    /// Of its logs; memory may be this and [`BASE`].
+    pub budget: u64,
+    pub took: Duration,
+    /// Why the trial failed; empty where it did not.
+    pub problems: Vec<String>,
+    pub logs: Vec<String>,
+}
+
+impl Row {
+    pub fn is_passed(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    /// The middle of the clients' times to recover.
+    pub fn median_recovery(&self) -> Option<Duration> {
+        self.recovery.get(self.recovery.len() / 2).copied()
+    }
+}
+
+/// Plays one fault. Gives its row, and the brokers for the next.
+pub async fn play(fault: &Fault, kafka: Kafka, seed: u64, scale: Scale) -> (Row, Kafka) {
+    let began = Instant::now();
+    let mut stage = fault.stage.clone();
+    stage.clients *= scale.load;
+    stage.rate *= u64::from(scale.load);
+    let budget = stage.cache_mib << 20;
+    let mut scene = Scene::set(kafka, fault.name, stage, seed, scale.breath).await;
+    let played = (fault.play)(&mut scene).await;
+    let outcome = scene.finish().await;
+    let mut row = Row {
+        name: fault.name,
+        what: fault.what,
+        seed,
+        verdict: outcome.verdict,
+        connections: outcome.connections,
+        recovery: outcome.recovery,
+        most_resident: outcome.most_resident,
+        budget,
+        took: began.elapsed(),
+        problems: outcome.problems,
+        logs: outcome.logs,
+    };
+    if let Err(error) = played {
+        row.problems.push(format!("the fault could not be played: {error:#}"));
+    }
+    let found = problems(fault, &row);
+    row.problems.extend(found);
+    (row, outcome.kafka)
+}
+
+fn problems(fault: &Fault, row: &Row) -> Vec<String> {
+    let mut found = Vec::new();
+    if !row.verdict.is_clean() {
+        found.push("clients did not get exactly what they should have".to_owned());
+    }
+    if row.verdict.deliveries == 0 {
+        found.push("nothing was delivered".to_owned());
+    }
+    if row.most_resident > row.budget + BASE {
+        let (most, allowed) = (row.most_resident >> 20, (row.budget + BASE) >> 20);
+        found.push(format!("{most} MiB resident, {allowed} MiB allowed"));
+    }
+    if let Some(limit) = fault.recovery {
+        match row.median_recovery() {
+            Some(median) if median <= limit => {}
+            median => found.push(format!("recovered in {median:?} at the median, {limit:?} allowed")),
+        }
+    }
+    found
+}

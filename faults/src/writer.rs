@@ -1,0 +1,214 @@
+//! Continuous production: records of random partitions and tenants, entered into the ledger, at a steady rate.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use rdkafka::ClientConfig;
+use rdkafka::client::ClientContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, Message, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
+
+use crate::ledger::{Fate, Ledger, tenant_name, value};
+
+/// Tenants of a trial.
+pub const TENANTS: u32 = 8;
+/// How often records are sent.
+const TICK: Duration = Duration::from_millis(10);
+/// The longest wait for acknowledgements.
+const FLUSH: Duration = Duration::from_secs(90);
+
+/// A topic that is written to.
+#[derive(Clone, Debug)]
+pub struct Target {
+    pub topic: Arc<str>,
+    pub partitions: u32,
+    pub generation: u32,
+    /// None is written to a topic that is not active.
+    pub is_active: bool,
+}
+
+/// A thread that writes until it is stopped.
+pub struct Writer {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    ledger: Ledger,
+    config: ClientConfig,
+    /// Records a second.
+    rate: AtomicU64,
+    is_stopped: AtomicBool,
+    /// Held while a tick's records are sent: who changes it knows that none is under way.
+    state: Mutex<State>,
+}
+
+struct State {
+    targets: Vec<Target>,
+    producer: ThreadedProducer<Book>,
+}
+
+/// Writes acknowledgements into the ledger.
+#[derive(Clone)]
+pub(crate) struct Book(pub(crate) Ledger);
+
+impl ClientContext for Book {}
+
+impl ProducerContext for Book {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, number: usize) {
+        if let Ok(message) = result {
+            self.0.acknowledge(number as u64, message.offset() as u64);
+        }
+    }
+}
+
+impl Writer {
+    /// Starts to write. `config` may be any producer's; unless it says otherwise, no record is given up, or written twice.
+    pub fn start(
+        config: &ClientConfig,
+        ledger: Ledger,
+        targets: Vec<Target>,
+        rate: u64,
+        seed: u64,
+    ) -> Writer {
+        let producer = create(config, &ledger);
+        let state = Mutex::new(State { targets, producer });
+        let (rate, is_stopped) = (AtomicU64::new(rate), AtomicBool::new(false));
+        let shared = Arc::new(Shared { ledger, config: config.clone(), rate, is_stopped, state });
+        let own = shared.clone();
+        let thread = std::thread::spawn(move || write(&own, StdRng::seed_from_u64(seed)));
+        Writer { shared, thread: Some(thread) }
+    }
+
+    /// Stops writing to a topic, and waits until all of it is acknowledged.
+    pub fn pause(&self, topic: &str) {
+        self.change(topic, |target| target.is_active = false);
+        self.flush();
+    }
+
+    /// Changes a target between two ticks.
+    pub fn change(&self, topic: &str, change: impl FnOnce(&mut Target)) {
+        let mut state = self.shared.state.lock();
+        let target = state.targets.iter_mut().find(|target| &*target.topic == topic);
+        change(target.expect("the topic is written to"));
+    }
+
+    /// Begins to write to one more topic.
+    pub fn add(&self, target: Target) {
+        self.shared.state.lock().targets.push(target);
+    }
+
+    /// A new client: the old one remembers topics that were replaced.
+    pub fn renew(&self) {
+        self.flush();
+        self.shared.state.lock().producer = create(&self.shared.config, &self.shared.ledger);
+    }
+
+    /// Records a second from now on, over all topics.
+    pub fn set_rate(&self, rate: u64) {
+        self.shared.rate.store(rate, Ordering::Relaxed);
+    }
+
+    /// Waits until all that was sent is acknowledged or given up.
+    pub fn flush(&self) {
+        let producer = &self.shared.state.lock().producer;
+        // What is not acknowledged by then stays unsure.
+        let _ = producer.flush(FLUSH);
+    }
+
+    /// Ends, with all records acknowledged or given up.
+    pub fn stop(mut self) {
+        self.end();
+        self.flush();
+    }
+
+    fn end(&mut self) {
+        self.shared.is_stopped.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("the writer ends");
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.shared.is_stopped.store(true, Ordering::Relaxed);
+    }
+}
+
+fn create(config: &ClientConfig, ledger: &Ledger) -> ThreadedProducer<Book> {
+    let mut all = ClientConfig::new();
+    for (name, value) in [
+        ("enable.idempotence", "true"),
+        ("message.timeout.ms", "0"),
+        ("linger.ms", "5"),
+        ("reconnect.backoff.max.ms", "500"),
+        ("retry.backoff.max.ms", "200"),
+        ("queue.buffering.max.kbytes", "262144"),
+        ("topic.metadata.refresh.interval.ms", "1000"),
+        ("log_level", "2"),
+    ] {
+        all.set(name, value);
+    }
+    config.config_map().iter().for_each(|(name, value)| {
+        all.set(*name, *value);
+    });
+    all.create_with_context(Book(ledger.clone())).expect("a producer")
+}
+
+fn write(shared: &Shared, mut random: StdRng) {
+    let (mut due, mut last) = (0.0, Instant::now());
+    while !shared.is_stopped.load(Ordering::Relaxed) {
+        std::thread::sleep(TICK);
+        due += shared.rate.load(Ordering::Relaxed) as f64 * last.elapsed().as_secs_f64();
+        last = Instant::now();
+        let state = shared.state.lock();
+        while due >= 1.0 {
+            due -= 1.0;
+            state.send_one(&shared.ledger, &mut random);
+        }
+    }
+}
+
+impl State {
+    fn send_one(&self, ledger: &Ledger, random: &mut StdRng) {
+        let active = || self.targets.iter().filter(|target| target.is_active);
+        let all: u32 = active().map(|target| target.partitions).sum();
+        if all == 0 {
+            return;
+        }
+        let mut place = random.random_range(0..all);
+        let tenant = random.random_range(0..TENANTS);
+        for target in active() {
+            if place < target.partitions {
+                let number = ledger.enter(&target.topic, target.generation, place, tenant, Fate::Unsure);
+                return self.send(&target.topic, place, tenant, number);
+            }
+            place -= target.partitions;
+        }
+    }
+
+    fn send(&self, topic: &str, partition: u32, tenant: u32, number: u64) {
+        let (value, name) = (value(number, partition, tenant), tenant_name(tenant));
+        loop {
+            let headers = OwnedHeaders::new().insert(Header { key: "tenant", value: Some(&name) });
+            let record = BaseRecord::<(), str, usize>::with_opaque_to(topic, number as usize);
+            let record = record.partition(partition as i32).headers(headers).payload(&value);
+            match self.producer.send(record) {
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                // A record that is not taken stays unsure.
+                _ => return,
+            }
+        }
+    }
+}
