@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::judge::{Facts, judge};
 use crate::ledger::{Number, Truth, tenant_name};
-use crate::sse::{Connection, Event, IdBuffer, Source};
+use crate::sse::{Connection, Event, IdBuffer, Read, Source};
 use crate::writer::TENANTS;
 
 /// A replica that is stopped accepts connections and says nothing: then another is tried.
@@ -176,7 +176,11 @@ impl Reader {
         let mut complete_since = None;
         while began.elapsed() < life && !self.is_away() && !self.is_done() {
             let began_glance = Instant::now();
-            let (events, is_open) = self.source.read(&mut connection, limit, GLANCE).await;
+            let (events, is_open) = match self.source.read_once(&mut connection, limit, GLANCE).await {
+                Read::Some(events) => (events, true),
+                Read::Nothing => (Vec::new(), true),
+                Read::Ended(events) => (events, false),
+            };
             let bytes = events.iter().map(|event| event.data.len() as u64).sum::<u64>();
             let is_quiet = events.is_empty();
             self.note(events);

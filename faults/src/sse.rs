@@ -102,30 +102,53 @@ impl Source {
         quiet: Duration,
     ) -> (Vec<Event>, bool) {
         let mut events = Vec::new();
-        let mut buffer = vec![0; 16 * 1024];
         loop {
-            let raw = std::mem::take(&mut connection.raw);
-            let mut body = match &mut connection.chunks {
-                Some(chunks) => chunks.decode(&raw),
-                None => raw,
-            };
-            body.truncate(limit.saturating_sub(connection.received));
-            connection.received += body.len();
-            connection.parser.feed(&body, self, &mut events);
-            if connection.received >= limit {
-                return (events, false);
-            }
-            if connection.chunks.as_ref().is_some_and(|chunks| chunks.ended) {
-                connection.ended_cleanly = true;
-                return (events, false);
-            }
-            match tokio::time::timeout(quiet, connection.socket.read(&mut buffer)).await {
-                Err(_) => return (events, true),
-                Ok(Ok(0) | Err(_)) => return (events, false),
-                Ok(Ok(count)) => connection.raw.extend_from_slice(&buffer[..count]),
+            match self.read_once(connection, limit, quiet).await {
+                Read::Some(more) => events.extend(more),
+                Read::Nothing => return (events, true),
+                Read::Ended(more) => {
+                    events.extend(more);
+                    return (events, false);
+                }
             }
         }
     }
+
+    /// As [`Source::read`], but no more than comes at once.
+    pub async fn read_once(&mut self, connection: &mut Connection, limit: usize, quiet: Duration) -> Read {
+        if connection.raw.is_empty() {
+            let mut buffer = vec![0; 16 * 1024];
+            match tokio::time::timeout(quiet, connection.socket.read(&mut buffer)).await {
+                Err(_) => return Read::Nothing,
+                Ok(Ok(0) | Err(_)) => return Read::Ended(Vec::new()),
+                Ok(Ok(count)) => connection.raw.extend_from_slice(&buffer[..count]),
+            }
+        }
+        let raw = std::mem::take(&mut connection.raw);
+        let mut body = match &mut connection.chunks {
+            Some(chunks) => chunks.decode(&raw),
+            None => raw,
+        };
+        body.truncate(limit.saturating_sub(connection.received));
+        connection.received += body.len();
+        let mut events = Vec::new();
+        connection.parser.feed(&body, self, &mut events);
+        connection.ended_cleanly = connection.chunks.as_ref().is_some_and(|chunks| chunks.ended);
+        match connection.ended_cleanly || connection.received >= limit {
+            true => Read::Ended(events),
+            false => Read::Some(events),
+        }
+    }
+}
+
+/// What one reading brought.
+#[derive(Debug)]
+pub enum Read {
+    Some(Vec<Event>),
+    /// No byte came in time.
+    Nothing,
+    /// These, and then the end: a cut, the body's end, or the limit.
+    Ended(Vec<Event>),
 }
 
 impl Connection {
