@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -206,6 +208,16 @@ impl Kafka {
         results.into_iter().for_each(|result| drop(result.expect("the partitions are added")));
     }
 
+    /// Sets properties of a topic; all others go back to their defaults.
+    pub async fn alter_topic(&self, name: &str, config: &[(&str, &str)]) {
+        let mut alter = AlterConfig::new(ResourceSpecifier::Topic(name));
+        for (key, value) in config {
+            alter = alter.set(key, value);
+        }
+        let results = self.admin().alter_configs(&[alter], &options()).await.expect("Kafka answers");
+        results.into_iter().for_each(|result| drop(result.expect("the topic is altered")));
+    }
+
     /// Deletes the records before `offset`, as retention would.
     pub async fn delete_records(&self, topic: &str, partition: i32, offset: i64) {
         let mut list = rdkafka::TopicPartitionList::new();
@@ -241,7 +253,7 @@ fn server_properties(
          offsets.topic.replication.factor={count}\noffsets.topic.num.partitions=1\n\
          transaction.state.log.replication.factor={count}\ntransaction.state.log.min.isr={least}\n\
          transaction.state.log.num.partitions=1\ngroup.initial.rebalance.delay.ms=0\n\
-         auto.create.topics.enable=false\nlog.retention.check.interval.ms=500\n\
+         auto.create.topics.enable=false\nlog.cleaner.backoff.ms=300\nlog.retention.check.interval.ms=500\n\
          log.segment.delete.delay.ms=100\nfile.delete.delay.ms=100\n",
         folder.join("data").display()
     )

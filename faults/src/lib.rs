@@ -16,6 +16,7 @@ pub mod process;
 pub mod scene;
 pub mod sse;
 pub mod suite;
+pub mod transactions;
 pub mod trial;
 pub mod writer;
 

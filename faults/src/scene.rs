@@ -37,8 +37,12 @@ pub struct Stage {
     pub env: Vec<(&'static str, String)>,
     pub topic_config: Vec<(&'static str, &'static str)>,
     pub producer: Vec<(&'static str, &'static str)>,
-    /// More topics that the replicas serve: a pattern, say.
-    pub more_topics: Vec<String>,
+    /// Of the topic's records; see [`Target`].
+    pub keys: u64,
+    /// Of the topic's timestamps, in milliseconds; see [`Target`].
+    pub disorder: i64,
+    /// Whether the replicas serve all topics of the trial, those too that come later.
+    pub pattern: bool,
     /// Habits of clients by their number modulo this list's length.
     pub habits: Vec<Habit>,
 }
@@ -55,7 +59,9 @@ impl Default for Stage {
             env: Vec::new(),
             topic_config: Vec::new(),
             producer: Vec::new(),
-            more_topics: Vec::new(),
+            keys: 0,
+            disorder: 0,
+            pattern: false,
             habits: vec![Habit::Cut, Habit::Cut, Habit::Cut, Habit::Steady],
         }
     }
@@ -106,28 +112,26 @@ impl Scene {
     /// Topics, replicas that are ready, a writer that writes, and clients that read.
     pub async fn set(kafka: Kafka, name: &str, stage: Stage, seed: u64, breath: Duration) -> Scene {
         // Each trial has topics of its own; what the last one did to its topics is not felt.
-        let (topic, calm) = (format!("{name}-{seed:x}"), format!("{CALM}-{name}-{seed:x}"));
+        let trial = format!("{name}-{seed:x}");
+        let (topic, calm) = (trial.clone(), format!("{trial}-{CALM}"));
         kafka.create_topic(&topic, stage.partitions as i32, &stage.topic_config).await;
         kafka.create_topic(&calm, 2, &[]).await;
-        let topics = [vec![topic.clone(), calm.clone()], stage.more_topics.clone()].concat().join(",");
+        let topics = if stage.pattern { format!("^{trial}.*") } else { format!("{topic},{calm}") };
         let mut bridges: Vec<Bridge> = (0..stage.replicas)
-            .map(|which| bridge(&kafka, &topics, &format!("{name}-{seed:x}-{which}"), &stage))
+            .map(|which| bridge(&kafka, &topics, &format!("{trial}-{which}"), &stage))
             .collect();
         for bridge in &mut bridges {
             bridge.start().await;
         }
         let ledger = Ledger::default();
-        let target = |topic: &str, partitions| Target {
-            topic: topic.into(),
-            partitions,
-            generation: 0,
-            is_active: true,
-        };
         let mut config = kafka.client();
         stage.producer.iter().for_each(|(name, value)| {
             config.set(*name, *value);
         });
-        let targets = vec![target(&topic, stage.partitions), target(&calm, 2)];
+        let targets = vec![
+            Target { keys: stage.keys, disorder: stage.disorder, ..Target::new(&topic, stage.partitions) },
+            Target::new(&calm, 2),
+        ];
         let writer = Writer::start(&config, ledger.clone(), targets, stage.rate, seed);
         let ports = Arc::new(RwLock::new(bridges.iter().map(|bridge| bridge.port).collect()));
         let (phase, of_clients) = watch::channel(Phase::Run);
@@ -164,6 +168,11 @@ impl Scene {
         };
         scene.breathe().await;
         scene
+    }
+
+    /// The name of one more topic of this trial, which a pattern selects.
+    pub fn another_topic(&self, name: &str) -> String {
+        format!("{}-{name}", self.topic)
     }
 
     /// Lets the load run undisturbed for a while.
@@ -218,20 +227,35 @@ impl Scene {
         end
     }
 
+    /// Deletes all records of the topic that were acknowledged by now, as retention would. Writing goes on after that.
+    pub async fn empty(&mut self) {
+        let topic = self.topic.clone();
+        tokio::task::block_in_place(|| self.writer.pause(&topic));
+        for partition in 0..self.stage.partitions {
+            let end = self.end_of(partition);
+            self.kafka.delete_records(&topic, partition as i32, end as i64).await;
+            self.fact("retention", partition, self.generation(), Edge::At(end));
+        }
+        self.writer.resume(&topic);
+    }
+
     /// How often the topic was replaced.
     pub fn generation(&self) -> u32 {
-        let of_topic = |fact: &&Fact| fact.topic == self.topic && fact.code == "recreated";
+        let of_topic =
+            |fact: &&Fact| fact.topic == self.topic && matches!(fact.code, "recreated" | "replaced");
         self.facts.iter().filter(of_topic).map(|fact| fact.generation + 1).max().unwrap_or(0)
     }
 
-    /// Deletes the topic and creates it again, at once; nothing is written to it meanwhile.
-    pub async fn recreate(&mut self) {
+    /// Deletes the topic and creates it again after a while; nothing is written to it meanwhile.
+    pub async fn recreate(&mut self, after: Duration) {
         let (topic, generation) = (self.topic.clone(), self.generation());
+        let code = if after.is_zero() { "recreated" } else { "replaced" };
         tokio::task::block_in_place(|| self.writer.pause(&topic));
         self.kafka.delete_topic(&topic).await;
+        tokio::time::sleep(after).await;
         self.kafka.create_topic(&topic, self.stage.partitions as i32, &self.stage.topic_config).await;
         for partition in 0..self.stage.partitions {
-            self.fact("recreated", partition, generation, Edge::At(0));
+            self.fact(code, partition, generation, Edge::At(0));
         }
         tokio::task::block_in_place(|| self.writer.renew());
         self.writer.change(&topic, |target| {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
@@ -31,6 +31,17 @@ pub struct Target {
     pub generation: u32,
     /// None is written to a topic that is not active.
     pub is_active: bool,
+    /// So many different keys; without any where it is 0.
+    pub keys: u64,
+    /// Timestamps lie up to so many milliseconds back, in no order.
+    pub disorder: i64,
+}
+
+impl Target {
+    /// One that is written to from the start, with no keys and timestamps of now.
+    pub fn new(topic: &str, partitions: u32) -> Target {
+        Target { topic: topic.into(), partitions, generation: 0, is_active: true, keys: 0, disorder: 0 }
+    }
 }
 
 /// A thread that writes until it is stopped.
@@ -92,6 +103,11 @@ impl Writer {
     pub fn pause(&self, topic: &str) {
         self.change(topic, |target| target.is_active = false);
         self.flush();
+    }
+
+    /// Goes on.
+    pub fn resume(&self, topic: &str) {
+        self.change(topic, |target| target.is_active = true);
     }
 
     /// Changes a target between two ticks.
@@ -189,19 +205,24 @@ impl State {
         let tenant = random.random_range(0..TENANTS);
         for target in active() {
             if place < target.partitions {
-                let number = ledger.enter(&target.topic, target.generation, place, tenant, Fate::Unsure);
-                return self.send(&target.topic, place, tenant, number);
+                return self.send(ledger, target, place, tenant, random);
             }
             place -= target.partitions;
         }
     }
 
-    fn send(&self, topic: &str, partition: u32, tenant: u32, number: u64) {
+    fn send(&self, ledger: &Ledger, target: &Target, partition: u32, tenant: u32, random: &mut StdRng) {
+        let number = ledger.enter(&target.topic, target.generation, partition, tenant, Fate::Unsure);
         let (value, name) = (value(number, partition, tenant), tenant_name(tenant));
+        let key = (target.keys > 0).then(|| format!("key-{}", number % target.keys));
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis() as i64);
+        let timestamp = now - random.random_range(0..=target.disorder);
         loop {
             let headers = OwnedHeaders::new().insert(Header { key: "tenant", value: Some(&name) });
-            let record = BaseRecord::<(), str, usize>::with_opaque_to(topic, number as usize);
-            let record = record.partition(partition as i32).headers(headers).payload(&value);
+            let mut record = BaseRecord::<str, str, usize>::with_opaque_to(&target.topic, number as usize);
+            record.key = key.as_deref();
+            let record =
+                record.partition(partition as i32).headers(headers).payload(&value).timestamp(timestamp);
             match self.producer.send(record) {
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
                     std::thread::sleep(Duration::from_millis(5));
