@@ -3,9 +3,7 @@
 //! 12 partitions, 8 tenants, 64 clients that are cut at random bytes, a bridge that is killed twice and terminated once, and
 //! a producer that keeps on. The verdict is a comparison with a bare consumer's reading.
 //!
-//! That the test can fail was tried with a build whose ids lack the other partitions' positions:
-//! `TAILRACE_SABOTAGE=ids_without_other_partitions cargo test --features sabotage --test exact_resume` must fail.
-//! `cargo xtask sabotage` does so for each deliberate defect.
+//! That it can fail is shown by `cargo xtask faults --prove`, which judges clients in the same way.
 
 mod support;
 

@@ -96,6 +96,11 @@ impl Verdict {
         other.remarks.into_iter().for_each(|remark| self.remark(|| remark));
     }
 
+    /// Of a client that could not read what it got.
+    pub(crate) fn unreadable(why: &dyn std::fmt::Display) -> Verdict {
+        Verdict { altered: 1, remarks: vec![format!("unreadable: {why}")], ..Verdict::default() }
+    }
+
     fn remark(&mut self, text: impl FnOnce() -> String) {
         if self.remarks.len() < MAX_REMARKS {
             self.remarks.push(text());

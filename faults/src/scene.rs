@@ -272,7 +272,13 @@ impl Scene {
         phase.send_replace(Phase::Finish(truth.clone(), facts.clone(), Instant::now() + FINISH));
         let (mut verdict, mut connections, mut recovery) = (Verdict::default(), 0, Vec::new());
         for client in clients {
-            let got = client.await.expect("a client does not panic");
+            let got = match client.await {
+                Ok(got) => got,
+                Err(error) => {
+                    verdict.add(Verdict::unreadable(&error));
+                    continue;
+                }
+            };
             connections += got.connections;
             recovery.extend(mark.and_then(|mark| recovered(&got, &truth, mark)));
             verdict.add(judge(&got, &truth, &facts));

@@ -16,6 +16,7 @@ pub const BASE: u64 = 64 << 20;
 pub type Play = for<'a> fn(&'a mut Scene) -> Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
 
 /// One fault of the suite.
+#[derive(Clone)]
 pub struct Fault {
     pub name: &'static str,
     /// One sentence, for the table.
