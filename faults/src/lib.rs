@@ -13,6 +13,7 @@ pub mod judge;
 pub mod kafka;
 pub mod ledger;
 pub mod process;
+pub mod proxy;
 pub mod scene;
 pub mod sse;
 pub mod suite;

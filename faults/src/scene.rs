@@ -39,6 +39,8 @@ pub struct Stage {
     pub producer: Vec<(&'static str, &'static str)>,
     /// More topics that the replicas serve: a pattern, say.
     pub more_topics: Vec<String>,
+    /// Whether replicas come to the brokers by their proxies.
+    pub is_proxied: bool,
     /// Habits of clients by their number modulo this list's length.
     pub habits: Vec<Habit>,
 }
@@ -56,6 +58,7 @@ impl Default for Stage {
             topic_config: Vec::new(),
             producer: Vec::new(),
             more_topics: Vec::new(),
+            is_proxied: false,
             habits: vec![Habit::Cut, Habit::Cut, Habit::Cut, Habit::Steady],
         }
     }
@@ -94,6 +97,8 @@ pub struct Scene {
 pub struct Outcome {
     pub verdict: Verdict,
     pub connections: u64,
+    /// Of them, how many the replica ended.
+    pub ended: u64,
     pub recovery: Vec<Duration>,
     /// The most memory of any replica.
     pub most_resident: u64,
@@ -246,10 +251,12 @@ impl Scene {
         tokio::task::block_in_place(|| writer.stop());
         let (truth, facts) = (Arc::new(ledger.close()), Arc::new(facts));
         phase.send_replace(Phase::Finish(truth.clone(), facts.clone(), Instant::now() + FINISH));
-        let (mut verdict, mut connections, mut recovery) = (Verdict::default(), 0, Vec::new());
+        let (mut verdict, mut recovery) = (Verdict::default(), Vec::new());
+        let (mut connections, mut ended) = (0, 0);
         for client in clients {
             let got = client.await.expect("a client does not panic");
             connections += got.connections;
+            ended += got.ended;
             recovery.extend(mark.and_then(|mark| recovered(&got, &truth, mark)));
             verdict.add(judge(&got, &truth, &facts));
         }
@@ -263,7 +270,7 @@ impl Scene {
             problems.extend(log.lines().find(|line| line.contains("panicked")).map(str::to_owned));
             logs.push(log);
         }
-        Outcome { verdict, connections, recovery, most_resident, problems, logs, kafka }
+        Outcome { verdict, connections, ended, recovery, most_resident, problems, logs, kafka }
     }
 }
 
@@ -271,7 +278,8 @@ fn bridge(kafka: &Kafka, topics: &str, instance: &str, stage: &Stage) -> Bridge 
     let cache = format!("{}MiB", stage.cache_mib);
     let mut env = vec![("TAILRACE_CACHE_SIZE", cache.as_str())];
     env.extend(stage.env.iter().map(|(name, value)| (*name, value.as_str())));
-    Bridge::new(&kafka.bootstrap(), topics, instance, &env)
+    let bootstrap = if stage.is_proxied { kafka.proxied_bootstrap() } else { kafka.bootstrap() };
+    Bridge::new(&bootstrap, topics, instance, &env)
 }
 
 /// From the mark to the client's first record that counts.
