@@ -13,10 +13,13 @@ const READER_QUEUE_KIB: usize = 512;
 const READER_FETCH: usize = 256 << 10;
 
 /// Defaults of all clients. A broker that comes back is found within a second.
-const COMMON: [(&str, &str); 7] = [
+const COMMON: [(&str, &str); 8] = [
     ("client.id", "tailrace"),
     ("reconnect.backoff.ms", "100"),
-    ("reconnect.backoff.max.ms", "1000"),
+    ("reconnect.backoff.max.ms", "500"),
+    // A connection that has died without a word is noticed by an answer that does not come. It must not be much less: on a
+    // slow way an answer of `fetch.max.bytes` takes its time.
+    ("socket.timeout.ms", "15000"),
     ("socket.keepalive.enable", "true"),
     // Retries within a request would only hide an outage for longer.
     ("topic.metadata.refresh.fast.interval.ms", "100"),

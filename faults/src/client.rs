@@ -77,6 +77,8 @@ pub struct Got {
     pub tenant: u32,
     pub seen: Vec<Seen>,
     pub connections: u64,
+    /// Of them, how many the other side ended while all was to go on.
+    pub ended: u64,
     /// Whether it ended with all that it should have.
     pub is_complete: bool,
 }
@@ -185,6 +187,7 @@ impl Reader {
             let is_quiet = events.is_empty();
             self.note(events);
             if !is_open {
+                self.got.ended += u64::from(!is_last && connection.received < limit);
                 return;
             }
             self.be_slow(bytes, began_glance).await;

@@ -19,6 +19,7 @@ use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerConte
 use rustix::process::Signal;
 
 use crate::process::signal;
+use crate::proxy::Proxy;
 use crate::{eventually, free_port};
 
 const CLUSTER_ID: &str = "MkU3OEVBNTcwNTJENDM2Qg";
@@ -37,6 +38,8 @@ pub struct Broker {
     config: PathBuf,
     log: PathBuf,
     port: u16,
+    /// Stands before the broker's second listener.
+    proxy: Proxy,
     process: Option<Child>,
 }
 
@@ -97,6 +100,10 @@ impl Broker {
         format!("127.0.0.1:{}", self.port)
     }
 
+    pub fn proxy(&self) -> &Proxy {
+        &self.proxy
+    }
+
     /// Waits until it answers.
     pub async fn answers(&self) {
         let mut config = ClientConfig::new();
@@ -133,22 +140,21 @@ impl Kafka {
     /// Formats and starts `count` brokers, each a controller too, with more properties; waits until all answer.
     pub async fn cluster(count: usize, properties: &[(&str, &str)]) -> Kafka {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let ports: Vec<(u16, u16)> = (0..count).map(|_| (free_port(), free_port())).collect();
-        let voters: Vec<String> = ports
-            .iter()
-            .zip(1..)
-            .map(|((_, controller), id)| format!("{id}@127.0.0.1:{controller}"))
-            .collect();
+        let controllers: Vec<u16> = (0..count).map(|_| free_port()).collect();
+        let voters = controllers.iter().zip(1..).map(|(port, id)| format!("{id}@127.0.0.1:{port}"));
+        let voters = voters.collect::<Vec<_>>().join(",");
         let mut brokers = Vec::new();
-        for (index, (port, controller)) in ports.iter().enumerate() {
-            let folder = directory.path().join(format!("{}", index + 1));
+        for (controller, id) in controllers.into_iter().zip(1..) {
+            let folder = directory.path().join(format!("{id}"));
             fs::create_dir(&folder).expect("a folder can be made");
-            let mut text =
-                server_properties(index + 1, *port, *controller, &voters.join(","), count, &folder);
+            let (port, behind) = (free_port(), free_port());
+            let proxy = Proxy::start(behind).await;
+            let ports = Ports { port, controller, behind, proxy: proxy.port() };
+            let mut text = server_properties(id, ports, &voters, count, &folder);
             properties.iter().for_each(|(name, value)| text.push_str(&format!("{name}={value}\n")));
             let config = folder.join("server.properties");
             fs::write(&config, text).expect("the configuration can be written");
-            let mut broker = Broker { config, log: folder.join("kafka.log"), port: *port, process: None };
+            let mut broker = Broker { config, log: folder.join("kafka.log"), port, proxy, process: None };
             broker.format();
             broker.spawn();
             brokers.push(broker);
@@ -175,6 +181,12 @@ impl Kafka {
     pub fn bootstrap(&self) -> String {
         let addresses: Vec<String> = self.brokers.iter().map(Broker::address).collect();
         addresses.join(",")
+    }
+
+    /// The way through the proxies.
+    pub fn proxied_bootstrap(&self) -> String {
+        let addresses = self.brokers.iter().map(|broker| format!("127.0.0.1:{}", broker.proxy.port()));
+        addresses.collect::<Vec<_>>().join(",")
     }
 
     pub fn client(&self) -> ClientConfig {
@@ -236,20 +248,24 @@ impl Kafka {
     }
 }
 
-fn server_properties(
-    id: usize,
+/// A broker's ports.
+struct Ports {
     port: u16,
     controller: u16,
-    voters: &str,
-    count: usize,
-    folder: &Path,
-) -> String {
+    /// Where it listens behind its proxy.
+    behind: u16,
+    proxy: u16,
+}
+
+fn server_properties(id: usize, ports: Ports, voters: &str, count: usize, folder: &Path) -> String {
+    let Ports { port, controller, behind, proxy } = ports;
     let least = count.min(2);
     format!(
         "process.roles=broker,controller\nnode.id={id}\ncontroller.quorum.voters={voters}\n\
-         listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
-         advertised.listeners=PLAINTEXT://127.0.0.1:{port}\ncontroller.listener.names=CONTROLLER\n\
-         listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\nlog.dirs={}\n\
+         listeners=PLAINTEXT://127.0.0.1:{port},PROXY://127.0.0.1:{behind},CONTROLLER://127.0.0.1:{controller}\n\
+         advertised.listeners=PLAINTEXT://127.0.0.1:{port},PROXY://127.0.0.1:{proxy}\n\
+         controller.listener.names=CONTROLLER\nlog.dirs={}\n\
+         listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXY:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
          offsets.topic.replication.factor={count}\noffsets.topic.num.partitions=1\n\
          transaction.state.log.replication.factor={count}\ntransaction.state.log.min.isr={least}\n\
          transaction.state.log.num.partitions=1\ngroup.initial.rebalance.delay.ms=0\n\

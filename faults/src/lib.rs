@@ -14,6 +14,7 @@ pub mod kafka;
 pub mod ledger;
 pub mod process;
 pub mod prove;
+pub mod proxy;
 pub mod scene;
 pub mod sse;
 pub mod suite;

@@ -43,6 +43,8 @@ pub struct Stage {
     pub disorder: i64,
     /// Whether the replicas serve all topics of the trial, those too that come later.
     pub pattern: bool,
+    /// Whether replicas come to the brokers by their proxies.
+    pub is_proxied: bool,
     /// Habits of clients by their number modulo this list's length.
     pub habits: Vec<Habit>,
 }
@@ -62,6 +64,7 @@ impl Default for Stage {
             keys: 0,
             disorder: 0,
             pattern: false,
+            is_proxied: false,
             habits: vec![Habit::Cut, Habit::Cut, Habit::Cut, Habit::Steady],
         }
     }
@@ -100,6 +103,8 @@ pub struct Scene {
 pub struct Outcome {
     pub verdict: Verdict,
     pub connections: u64,
+    /// Of them, how many the replica ended.
+    pub ended: u64,
     pub recovery: Vec<Duration>,
     /// The most memory of any replica.
     pub most_resident: u64,
@@ -270,7 +275,8 @@ impl Scene {
         tokio::task::block_in_place(|| writer.stop());
         let (truth, facts) = (Arc::new(ledger.close()), Arc::new(facts));
         phase.send_replace(Phase::Finish(truth.clone(), facts.clone(), Instant::now() + FINISH));
-        let (mut verdict, mut connections, mut recovery) = (Verdict::default(), 0, Vec::new());
+        let (mut verdict, mut recovery) = (Verdict::default(), Vec::new());
+        let (mut connections, mut ended) = (0, 0);
         for client in clients {
             let got = match client.await {
                 Ok(got) => got,
@@ -280,6 +286,7 @@ impl Scene {
                 }
             };
             connections += got.connections;
+            ended += got.ended;
             recovery.extend(mark.and_then(|mark| recovered(&got, &truth, mark)));
             verdict.add(judge(&got, &truth, &facts));
         }
@@ -293,7 +300,7 @@ impl Scene {
             problems.extend(log.lines().find(|line| line.contains("panicked")).map(str::to_owned));
             logs.push(log);
         }
-        Outcome { verdict, connections, recovery, most_resident, problems, logs, kafka }
+        Outcome { verdict, connections, ended, recovery, most_resident, problems, logs, kafka }
     }
 }
 
@@ -301,7 +308,8 @@ fn bridge(kafka: &Kafka, topics: &str, instance: &str, stage: &Stage) -> Bridge 
     let cache = format!("{}MiB", stage.cache_mib);
     let mut env = vec![("TAILRACE_CACHE_SIZE", cache.as_str())];
     env.extend(stage.env.iter().map(|(name, value)| (*name, value.as_str())));
-    Bridge::new(&kafka.bootstrap(), topics, instance, &env)
+    let bootstrap = if stage.is_proxied { kafka.proxied_bootstrap() } else { kafka.bootstrap() };
+    Bridge::new(&bootstrap, topics, instance, &env)
 }
 
 /// From the mark to the client's first record that counts.

@@ -27,6 +27,8 @@ pub struct Fault {
     pub is_short: bool,
     /// Recovery within this time at the median, where it is promised.
     pub recovery: Option<Duration>,
+    /// Whether no stream may be ended meanwhile, but by its client.
+    pub keeps_streams: bool,
 }
 
 /// How much load, and how long.
@@ -46,6 +48,8 @@ pub struct Row {
     pub seed: u64,
     pub verdict: Verdict,
     pub connections: u64,
+    /// Of them, how many the replica ended.
+    pub ended: u64,
     /// Per client, sorted.
     pub recovery: Vec<Duration>,
     pub most_resident: u64,
@@ -84,6 +88,7 @@ pub async fn play(fault: &Fault, kafka: Kafka, seed: u64, scale: Scale) -> (Row,
         seed,
         verdict: outcome.verdict,
         connections: outcome.connections,
+        ended: outcome.ended,
         recovery: outcome.recovery,
         most_resident: outcome.most_resident,
         budget,
@@ -110,6 +115,9 @@ fn problems(fault: &Fault, row: &Row) -> Vec<String> {
     if row.most_resident > row.budget + BASE {
         let (most, allowed) = (row.most_resident >> 20, (row.budget + BASE) >> 20);
         found.push(format!("{most} MiB resident, {allowed} MiB allowed"));
+    }
+    if fault.keeps_streams && row.ended > 0 {
+        found.push(format!("{} streams were ended", row.ended));
     }
     if let Some(limit) = fault.recovery {
         match row.median_recovery() {

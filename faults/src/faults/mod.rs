@@ -1,6 +1,7 @@
 //! The faults, by what they are done to.
 
 mod bridge;
+mod kafka;
 mod log;
 
 use std::time::Duration;
@@ -10,13 +11,21 @@ use crate::trial::{Fault, Play};
 
 /// All of them, in the order in which they are played.
 pub fn all() -> Vec<Fault> {
-    [bridge::faults(), log::faults()].into_iter().flatten().collect()
+    [bridge::faults(), kafka::faults(), log::faults()].into_iter().flatten().collect()
 }
 
 impl Fault {
     /// One that the short form plays too, on the usual stage, without a promise for its recovery.
     fn new(name: &'static str, what: &'static str, play: Play) -> Fault {
-        Fault { name, what, stage: Stage::default(), play, is_short: true, recovery: None }
+        Fault {
+            name,
+            what,
+            stage: Stage::default(),
+            play,
+            is_short: true,
+            recovery: None,
+            keeps_streams: false,
+        }
     }
 
     fn on(mut self, stage: Stage) -> Fault {
@@ -32,6 +41,12 @@ impl Fault {
 
     fn recovers_within(mut self, time: Duration) -> Fault {
         self.recovery = Some(time);
+        self
+    }
+
+    /// No stream is ended meanwhile, but by its client.
+    fn keeps_streams(mut self) -> Fault {
+        self.keeps_streams = true;
         self
     }
 }
