@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 /// What a new connection's id buffer holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +102,26 @@ impl Source {
         limit: usize,
         quiet: Duration,
     ) -> (Vec<Event>, bool) {
+        self.read_until(connection, limit, || Instant::now() + quiet).await
+    }
+
+    /// As [`Source::read`], but for so long in all, however much comes.
+    pub async fn read_for(
+        &mut self,
+        connection: &mut Connection,
+        limit: usize,
+        time: Duration,
+    ) -> (Vec<Event>, bool) {
+        let until = Instant::now() + time;
+        self.read_until(connection, limit, || until).await
+    }
+
+    async fn read_until(
+        &mut self,
+        connection: &mut Connection,
+        limit: usize,
+        until: impl Fn() -> Instant,
+    ) -> (Vec<Event>, bool) {
         let mut events = Vec::new();
         let mut buffer = vec![0; 16 * 1024];
         loop {
@@ -119,12 +140,32 @@ impl Source {
                 connection.ended_cleanly = true;
                 return (events, false);
             }
-            match tokio::time::timeout(quiet, connection.socket.read(&mut buffer)).await {
+            match tokio::time::timeout_at(until(), connection.socket.read(&mut buffer)).await {
                 Err(_) => return (events, true),
                 Ok(Ok(0) | Err(_)) => return (events, false),
                 Ok(Ok(count)) => connection.raw.extend_from_slice(&buffer[..count]),
             }
         }
+    }
+
+    /// Reads once, and no more than so many bytes.
+    pub async fn sip(
+        &mut self,
+        connection: &mut Connection,
+        most: usize,
+        quiet: Duration,
+    ) -> (Vec<Event>, bool) {
+        let mut raw = connection.take_raw();
+        if raw.is_empty() {
+            raw.resize(most, 0);
+            match tokio::time::timeout(quiet, connection.socket.read(&mut raw)).await {
+                Err(_) => return (Vec::new(), true),
+                Ok(Ok(0) | Err(_)) => return (Vec::new(), false),
+                Ok(Ok(count)) => raw.truncate(count),
+            }
+        }
+        let events = connection.feed(&raw, self);
+        (events, connection.chunks.as_ref().is_none_or(|chunks| !chunks.ended))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Continuous production: records of random partitions and tenants, entered into the ledger, at a steady rate.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
 
-use crate::ledger::{Fate, Ledger, tenant_name, value};
+use crate::ledger::{Fate, Ledger, scaled_value, tenant_name};
 
 /// Tenants of a trial.
 pub const TENANTS: u32 = 8;
@@ -44,6 +44,8 @@ struct Shared {
     config: ClientConfig,
     /// Records a second.
     rate: AtomicU64,
+    /// Times the usual size of values.
+    scale: AtomicU32,
     is_stopped: AtomicBool,
     /// Held while a tick's records are sent: who changes it knows that none is under way.
     state: Mutex<State>,
@@ -81,8 +83,8 @@ impl Writer {
     ) -> Writer {
         let producer = create(config, &ledger);
         let state = Mutex::new(State { targets, producer });
-        let (rate, is_stopped) = (AtomicU64::new(rate), AtomicBool::new(false));
-        let shared = Arc::new(Shared { ledger, config: config.clone(), rate, is_stopped, state });
+        let (rate, scale, is_stopped) = (AtomicU64::new(rate), AtomicU32::new(1), AtomicBool::new(false));
+        let shared = Arc::new(Shared { ledger, config: config.clone(), rate, scale, is_stopped, state });
         let own = shared.clone();
         let thread = std::thread::spawn(move || write(&own, StdRng::seed_from_u64(seed)));
         Writer { shared, thread: Some(thread) }
@@ -115,6 +117,11 @@ impl Writer {
     /// Records a second from now on, over all topics.
     pub fn set_rate(&self, rate: u64) {
         self.shared.rate.store(rate, Ordering::Relaxed);
+    }
+
+    /// Values of so many times the usual size, of 150 bytes in the mean, from now on.
+    pub fn set_scale(&self, scale: u32) {
+        self.shared.scale.store(scale, Ordering::Relaxed);
     }
 
     /// Waits until all that was sent is acknowledged or given up.
@@ -173,13 +180,13 @@ fn write(shared: &Shared, mut random: StdRng) {
         let state = shared.state.lock();
         while due >= 1.0 {
             due -= 1.0;
-            state.send_one(&shared.ledger, &mut random);
+            state.send_one(&shared.ledger, &mut random, shared.scale.load(Ordering::Relaxed));
         }
     }
 }
 
 impl State {
-    fn send_one(&self, ledger: &Ledger, random: &mut StdRng) {
+    fn send_one(&self, ledger: &Ledger, random: &mut StdRng, scale: u32) {
         let active = || self.targets.iter().filter(|target| target.is_active);
         let all: u32 = active().map(|target| target.partitions).sum();
         if all == 0 {
@@ -190,18 +197,19 @@ impl State {
         for target in active() {
             if place < target.partitions {
                 let number = ledger.enter(&target.topic, target.generation, place, tenant, Fate::Unsure);
-                return self.send(&target.topic, place, tenant, number);
+                let value = scaled_value(number, place, tenant, scale);
+                return self.send(&target.topic, place, tenant, number, &value);
             }
             place -= target.partitions;
         }
     }
 
-    fn send(&self, topic: &str, partition: u32, tenant: u32, number: u64) {
-        let (value, name) = (value(number, partition, tenant), tenant_name(tenant));
+    fn send(&self, topic: &str, partition: u32, tenant: u32, number: u64, value: &str) {
+        let name = tenant_name(tenant);
         loop {
             let headers = OwnedHeaders::new().insert(Header { key: "tenant", value: Some(&name) });
             let record = BaseRecord::<(), str, usize>::with_opaque_to(topic, number as usize);
-            let record = record.partition(partition as i32).headers(headers).payload(&value);
+            let record = record.partition(partition as i32).headers(headers).payload(value);
             match self.producer.send(record) {
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
                     std::thread::sleep(Duration::from_millis(5));
