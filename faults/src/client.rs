@@ -1,5 +1,6 @@
 //! One client: an `EventSource` that is cut at random bytes, comes back, and notes all that it sees.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -8,11 +9,13 @@ use parking_lot::RwLock;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::Value;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::watch;
 
 use crate::judge::{Facts, judge};
 use crate::ledger::{Number, Truth, tenant_name};
-use crate::sse::{Connection, Event, IdBuffer, Read, Source};
+use crate::sse::{Connection, Event, IdBuffer, Source};
 use crate::writer::TENANTS;
 
 /// A replica that is stopped accepts connections and says nothing: then another is tried.
@@ -21,6 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const GLANCE: Duration = Duration::from_millis(100);
 /// Once all is there, a calm connection of this length shows that nothing comes twice.
 const CALM: Duration = Duration::from_millis(1_200);
+
+/// What the system may hold for a client that reads slowly, in bytes.
+const SLOW_BUFFER: u32 = 4 * 1024;
 
 /// What all clients of a trial are told to do.
 #[derive(Clone, Default)]
@@ -43,6 +49,8 @@ pub enum Habit {
     Steady,
     /// Reads so many bytes a second, and stays as long as it may.
     Slow(u64),
+    /// Says after a random time that it will say no more, reads on, and comes back when the other side has closed.
+    HalfClosed,
 }
 
 /// What a client saw, in the order in which it came.
@@ -157,7 +165,7 @@ impl Reader {
             let ports = self.shared.ports.read();
             ports.get(self.random.random_range(0..ports.len().max(1))).copied()
         };
-        let connected = async { self.source.connect(port?).await };
+        let connected = async { self.source.connect_over(self.socket(port?).await?).await };
         match tokio::time::timeout(PATIENCE, connected).await {
             Ok(Some(connection)) if connection.status == 200 => self.read(connection).await,
             // Nobody there, or not ready and no id that would make it a reconnect.
@@ -167,6 +175,14 @@ impl Reader {
         tokio::time::sleep(pause).await;
     }
 
+    async fn socket(&self, port: u16) -> Option<TcpStream> {
+        let socket = TcpSocket::new_v4().ok()?;
+        if matches!(self.habit, Habit::Slow(_)) {
+            socket.set_recv_buffer_size(SLOW_BUFFER).ok()?;
+        }
+        socket.connect(SocketAddr::from(([127, 0, 0, 1], port))).await.ok()
+    }
+
     async fn read(&mut self, mut connection: Connection) {
         self.got.connections += 1;
         let is_last = matches!(&*self.phase.borrow(), Phase::Finish(..));
@@ -174,23 +190,20 @@ impl Reader {
         let limit = if is_cut { cut_after(&mut self.random) } else { usize::MAX };
         let life =
             if is_cut { Duration::from_millis(self.random.random_range(5..3_000)) } else { Duration::MAX };
-        let began = Instant::now();
+        let (began, half) = (Instant::now(), Duration::from_millis(self.random.random_range(0..500)));
         let mut complete_since = None;
         while began.elapsed() < life && !self.is_away() && !self.is_done() {
-            let began_glance = Instant::now();
-            let (events, is_open) = match self.source.read_once(&mut connection, limit, GLANCE).await {
-                Read::Some(events) => (events, true),
-                Read::Nothing => (Vec::new(), true),
-                Read::Ended(events) => (events, false),
-            };
-            let bytes = events.iter().map(|event| event.data.len() as u64).sum::<u64>();
+            if self.habit == Habit::HalfClosed && !is_last && began.elapsed() >= half {
+                // Again and again does no harm; a connection that has gone is noticed below.
+                let _ = connection.socket().shutdown().await;
+            }
+            let (events, is_open) = self.glance(&mut connection, limit).await;
             let is_quiet = events.is_empty();
             self.note(events);
             if !is_open {
                 self.got.ended += u64::from(!is_last && connection.received < limit);
                 return;
             }
-            self.be_slow(bytes, began_glance).await;
             // To ask costs a look at everything, so only when nothing comes.
             if !is_quiet {
                 complete_since = None;
@@ -201,14 +214,19 @@ impl Reader {
         }
     }
 
-    async fn be_slow(&self, bytes: u64, began: Instant) {
+    /// Reads for a moment, as its habit is.
+    async fn glance(&mut self, connection: &mut Connection, limit: usize) -> (Vec<Event>, bool) {
         let is_finishing = matches!(&*self.phase.borrow(), Phase::Finish(..));
-        if let (Habit::Slow(rate), false) = (self.habit, is_finishing) {
-            let due = Duration::from_secs_f64(bytes as f64 / rate as f64);
-            let mut phase = self.phase.clone();
-            // A new phase ends the wait.
-            let _ = tokio::time::timeout(due.saturating_sub(began.elapsed()), phase.changed()).await;
-        }
+        let (Habit::Slow(rate), false) = (self.habit, is_finishing) else {
+            return self.source.read_for(connection, limit, GLANCE).await;
+        };
+        let most = (rate as f64 * GLANCE.as_secs_f64()).ceil() as usize;
+        let read = self.source.sip(connection, most.max(1), GLANCE).await;
+        // A new phase ends the wait.
+        let mut phase = self.phase.clone();
+        phase.mark_unchanged();
+        let _ = tokio::time::timeout(GLANCE, phase.changed()).await;
+        read
     }
 
     fn note(&mut self, events: Vec<Event>) {
@@ -258,7 +276,8 @@ fn record(data: &str) -> Option<Seen> {
     };
     let (record, partition) = (value["n"].as_u64()?, number(&value["p"])?);
     let tenant = value["t"].as_str()?.strip_prefix("tenant-")?.parse().ok()?;
-    let is_whole = text == crate::ledger::value(record, partition, tenant);
+    let scale = number(&value["s"]).unwrap_or(1);
+    let is_whole = text == crate::ledger::scaled_value(record, partition, tenant, scale);
     Some(Seen::Record { number: record, at: Instant::now(), place, is_whole })
 }
 

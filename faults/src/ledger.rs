@@ -62,12 +62,18 @@ pub fn tenant_name(tenant: u32) -> String {
 
 /// The value of a record: JSON, with padding that follows from the number.
 pub fn value(number: Number, partition: u32, tenant: u32) -> String {
+    scaled_value(number, partition, tenant, 1)
+}
+
+/// As [`value`], with so many times the padding, and saying so.
+pub fn scaled_value(number: Number, partition: u32, tenant: u32, scale: u32) -> String {
     // Any mixing will do: the point is that neighbours differ, and that the checker can do it again.
     let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let length = (mixed >> 56) as usize;
+    let length = (mixed >> 56) as usize * scale as usize;
     let letter = char::from(b'a' + (mixed >> 40) as u8 % 26);
     let padding: String = std::iter::repeat_n(letter, length).collect();
-    format!(r#"{{"n":{number},"p":{partition},"t":"{}","x":"{padding}"}}"#, tenant_name(tenant))
+    let said = if scale == 1 { String::new() } else { format!(r#""s":{scale},"#) };
+    format!(r#"{{"n":{number},"p":{partition},"t":"{}",{said}"x":"{padding}"}}"#, tenant_name(tenant))
 }
 
 impl Ledger {

@@ -189,6 +189,16 @@ impl Scene {
         tokio::time::sleep(time).await;
     }
 
+    /// Writes so many bytes of a tenant that nobody reads, over all partitions of the topic.
+    pub fn write_ballast(&self, bytes: usize) {
+        const VALUE: usize = 10_000;
+        let (producer, value) = (self.kafka.producer(), vec![b'b'; VALUE]);
+        for number in 0..bytes.div_ceil(VALUE) {
+            producer.send(&self.topic, (number % self.stage.partitions as usize) as i32, "ballast", &value);
+        }
+        producer.flush();
+    }
+
     /// All clients leave, and stay away.
     pub async fn away(&self) {
         self.phase.send_replace(Phase::Away);

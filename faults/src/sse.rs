@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 /// What a new connection's id buffer holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,54 +102,71 @@ impl Source {
         limit: usize,
         quiet: Duration,
     ) -> (Vec<Event>, bool) {
-        let mut events = Vec::new();
-        loop {
-            match self.read_once(connection, limit, quiet).await {
-                Read::Some(more) => events.extend(more),
-                Read::Nothing => return (events, true),
-                Read::Ended(more) => {
-                    events.extend(more);
-                    return (events, false);
-                }
-            }
-        }
+        self.read_until(connection, limit, || Instant::now() + quiet).await
     }
 
-    /// As [`Source::read`], but no more than comes at once.
-    pub async fn read_once(&mut self, connection: &mut Connection, limit: usize, quiet: Duration) -> Read {
-        if connection.raw.is_empty() {
-            let mut buffer = vec![0; 16 * 1024];
-            match tokio::time::timeout(quiet, connection.socket.read(&mut buffer)).await {
-                Err(_) => return Read::Nothing,
-                Ok(Ok(0) | Err(_)) => return Read::Ended(Vec::new()),
+    /// As [`Source::read`], but for so long in all, however much comes.
+    pub async fn read_for(
+        &mut self,
+        connection: &mut Connection,
+        limit: usize,
+        time: Duration,
+    ) -> (Vec<Event>, bool) {
+        let until = Instant::now() + time;
+        self.read_until(connection, limit, || until).await
+    }
+
+    async fn read_until(
+        &mut self,
+        connection: &mut Connection,
+        limit: usize,
+        until: impl Fn() -> Instant,
+    ) -> (Vec<Event>, bool) {
+        let mut events = Vec::new();
+        let mut buffer = vec![0; 16 * 1024];
+        loop {
+            let raw = std::mem::take(&mut connection.raw);
+            let mut body = match &mut connection.chunks {
+                Some(chunks) => chunks.decode(&raw),
+                None => raw,
+            };
+            body.truncate(limit.saturating_sub(connection.received));
+            connection.received += body.len();
+            connection.parser.feed(&body, self, &mut events);
+            if connection.received >= limit {
+                return (events, false);
+            }
+            if connection.chunks.as_ref().is_some_and(|chunks| chunks.ended) {
+                connection.ended_cleanly = true;
+                return (events, false);
+            }
+            match tokio::time::timeout_at(until(), connection.socket.read(&mut buffer)).await {
+                Err(_) => return (events, true),
+                Ok(Ok(0) | Err(_)) => return (events, false),
                 Ok(Ok(count)) => connection.raw.extend_from_slice(&buffer[..count]),
             }
         }
-        let raw = std::mem::take(&mut connection.raw);
-        let mut body = match &mut connection.chunks {
-            Some(chunks) => chunks.decode(&raw),
-            None => raw,
-        };
-        body.truncate(limit.saturating_sub(connection.received));
-        connection.received += body.len();
-        let mut events = Vec::new();
-        connection.parser.feed(&body, self, &mut events);
-        connection.ended_cleanly = connection.chunks.as_ref().is_some_and(|chunks| chunks.ended);
-        match connection.ended_cleanly || connection.received >= limit {
-            true => Read::Ended(events),
-            false => Read::Some(events),
-        }
     }
-}
 
-/// What one reading brought.
-#[derive(Debug)]
-pub enum Read {
-    Some(Vec<Event>),
-    /// No byte came in time.
-    Nothing,
-    /// These, and then the end: a cut, the body's end, or the limit.
-    Ended(Vec<Event>),
+    /// Reads once, and no more than so many bytes.
+    pub async fn sip(
+        &mut self,
+        connection: &mut Connection,
+        most: usize,
+        quiet: Duration,
+    ) -> (Vec<Event>, bool) {
+        let mut raw = connection.take_raw();
+        if raw.is_empty() {
+            raw.resize(most, 0);
+            match tokio::time::timeout(quiet, connection.socket.read(&mut raw)).await {
+                Err(_) => return (Vec::new(), true),
+                Ok(Ok(0) | Err(_)) => return (Vec::new(), false),
+                Ok(Ok(count)) => raw.truncate(count),
+            }
+        }
+        let events = connection.feed(&raw, self);
+        (events, connection.chunks.as_ref().is_none_or(|chunks| !chunks.ended))
+    }
 }
 
 impl Connection {

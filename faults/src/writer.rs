@@ -14,7 +14,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
 
-use crate::ledger::{Fate, Ledger, tenant_name, value};
+use crate::ledger::{Fate, Ledger, scaled_value, tenant_name};
 
 /// Tenants of a trial.
 pub const TENANTS: u32 = 8;
@@ -35,12 +35,15 @@ pub struct Target {
     pub keys: u64,
     /// Timestamps lie up to so many milliseconds back, in no order.
     pub disorder: i64,
+    /// Times as much padding in a value.
+    pub scale: u32,
 }
 
 impl Target {
     /// One that is written to from the start, with no keys and timestamps of now.
     pub fn new(topic: &str, partitions: u32) -> Target {
-        Target { topic: topic.into(), partitions, generation: 0, is_active: true, keys: 0, disorder: 0 }
+        let topic = topic.into();
+        Target { topic, partitions, generation: 0, is_active: true, keys: 0, disorder: 0, scale: 1 }
     }
 }
 
@@ -133,6 +136,11 @@ impl Writer {
         self.shared.rate.store(rate, Ordering::Relaxed);
     }
 
+    /// Values of so many times the usual size, of 150 bytes in the mean, from now on.
+    pub fn set_scale(&self, scale: u32) {
+        self.shared.state.lock().targets.iter_mut().for_each(|target| target.scale = scale);
+    }
+
     /// Waits until all that was sent is acknowledged or given up.
     pub fn flush(&self) {
         let producer = &self.shared.state.lock().producer;
@@ -213,7 +221,8 @@ impl State {
 
     fn send(&self, ledger: &Ledger, target: &Target, partition: u32, tenant: u32, random: &mut StdRng) {
         let number = ledger.enter(&target.topic, target.generation, partition, tenant, Fate::Unsure);
-        let (value, name) = (value(number, partition, tenant), tenant_name(tenant));
+        let value = scaled_value(number, partition, tenant, target.scale);
+        let name = tenant_name(tenant);
         let key = (target.keys > 0).then(|| format!("key-{}", number % target.keys));
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis() as i64);
         let timestamp = now - random.random_range(0..=target.disorder);

@@ -5,8 +5,12 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use rustix::process::Signal;
 
+use crate::eventually;
 use crate::scene::{Scene, Stage};
 use crate::trial::Fault;
+
+/// Bytes of a log that a start finds and keeps in memory.
+const WARM_TAIL: usize = 64 << 20;
 
 pub(super) fn faults() -> Vec<Fault> {
     let two = || Stage { replicas: 2, ..Stage::default() };
@@ -22,6 +26,22 @@ pub(super) fn faults() -> Vec<Fault> {
             Box::pin(stopped(scene))
         })
         .on(two()),
+        Fault::new(
+            "bridge-budgets",
+            "the bridge: started again with 8 MiB, 128 MiB, and a warm-up of 0 s",
+            |scene| Box::pin(other_budgets(scene)),
+        ),
+        Fault::new(
+            "replicas-upgraded",
+            "two replicas: one after the other ended and started again",
+            |scene| Box::pin(upgraded(scene)),
+        )
+        .on(two()),
+        Fault::new("bridge-killed-warm", "the bridge: SIGKILL with a tail of 64 MiB to warm up", |scene| {
+            Box::pin(killed_with_a_warm_tail(scene))
+        })
+        .on(Stage { cache_mib: 128, ..Stage::default() })
+        .recovers_within(Duration::from_secs(3)),
     ]
 }
 
@@ -51,5 +71,61 @@ async fn stopped(scene: &mut Scene) -> Result<()> {
     scene.wait(Duration::from_secs(20)).await;
     scene.bridges[0].signal(Signal::CONT);
     scene.breathe().await;
+    Ok(())
+}
+
+/// By SIGTERM and by SIGKILL in turn. Memory is held to the first budget in all of it.
+async fn other_budgets(scene: &mut Scene) -> Result<()> {
+    scene.writer.set_scale(16);
+    for (round, (cache, warmup)) in
+        [("8MiB", "10m"), ("128MiB", "10m"), ("64MiB", "0s")].into_iter().enumerate()
+    {
+        if round == 1 {
+            // Some come back for what only Kafka still has.
+            scene.away().await;
+            scene.breathe().await;
+        }
+        let bridge = &mut scene.bridges[0];
+        match round % 2 {
+            0 => drop(bridge.terminate().await),
+            _ => bridge.kill(),
+        }
+        bridge.set("TAILRACE_CACHE_SIZE", cache);
+        bridge.set("TAILRACE_CACHE_WARMUP", warmup);
+        scene.mark(false);
+        scene.bridges[0].start().await;
+        scene.back();
+        scene.breathe().await;
+    }
+    Ok(())
+}
+
+async fn upgraded(scene: &mut Scene) -> Result<()> {
+    for _ in 0..2 {
+        for replica in 0..scene.bridges.len() {
+            let status = scene.bridges[replica].terminate().await;
+            ensure!(status.success(), "a drained bridge exits with 0, not {status}");
+            scene.bridges[replica].start().await;
+            scene.breathe().await;
+        }
+    }
+    Ok(())
+}
+
+/// The tail is of a tenant that nobody reads: what takes time is to warm it up.
+async fn killed_with_a_warm_tail(scene: &mut Scene) -> Result<()> {
+    tokio::task::block_in_place(|| scene.write_ballast(WARM_TAIL));
+    for _ in 0..2 {
+        let warmed = |bytes: f64| bytes >= WARM_TAIL as f64;
+        let bridge = &scene.bridges[0];
+        eventually("the tail is in memory", Duration::from_secs(20), async || {
+            warmed(bridge.metric("tailrace_log_memory_bytes").await).then_some(())
+        })
+        .await;
+        scene.bridges[0].kill();
+        scene.mark(false);
+        scene.bridges[0].start().await;
+        scene.breathe().await;
+    }
     Ok(())
 }
