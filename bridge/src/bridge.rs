@@ -20,7 +20,7 @@ use crate::position::{Part, Position, TopicId, Vector};
 use crate::reconcile::{Change, Pending, Topics, reconcile, strangers};
 use crate::record::NewRecord;
 use crate::rings::Rings;
-use crate::sabotage::{Sabotage, broken};
+use crate::sabotage::{Sabotage, broken, widen};
 use crate::start::From;
 use crate::subscription::{Beginning, Subscription};
 use crate::sync::atomic::Ordering;
@@ -244,6 +244,7 @@ impl Bridge {
         let segment_size = self.inner.segment_size();
         if broken(Sabotage::HeadBeforeFrames) {
             partition.set_head(end);
+            widen(&[Sabotage::HeadBeforeFrames]);
         }
         let open = |room| self.inner.budget.next_segment(room);
         let (runs, growth) = partition.log.write().append(records, end, segment_size, open);
@@ -253,6 +254,7 @@ impl Bridge {
             rest = others;
             frame_run(partition, segment, run.start, these);
         }
+        widen(&[Sabotage::IdWithoutView, Sabotage::RegisterWithoutWaiting]);
         partition.set_head(end);
         // Before the next batch: a run that is still held would make it begin a new segment.
         drop(runs);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::partition_log::{Found, PartitionLog};
 use crate::position::{Fingerprint, Position, TopicId};
+use crate::sabotage::{Sabotage, broken};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock};
 use crate::view_index::ViewIndex;
@@ -192,6 +193,15 @@ impl Partition {
     /// Where this replica began with it.
     pub(crate) fn origin(&self) -> Position {
         self.origin
+    }
+
+    /// Where the reading of Kafka goes on: at the head, always, whatever the reader believes.
+    pub fn reading_position(&self) -> Position {
+        let head = self.head();
+        match broken(Sabotage::TakeBelowHead) {
+            true => Position { offset: head.offset.saturating_sub(5), ..head },
+            false => head,
+        }
     }
 
     pub(crate) fn set_head(&self, head: Position) {

@@ -218,7 +218,7 @@ impl Group {
         }
         let mut list = List::new(partitions.len());
         for partition in partitions {
-            list.add_position(partition.topic_name(), partition.index() as i32, partition.head());
+            list.add_position(partition.topic_name(), partition.index() as i32, partition.reading_position());
         }
         self.client.incremental_unassign(&list)?;
         self.client.incremental_assign(&list)?;
@@ -238,7 +238,7 @@ fn assigned(client: &Client, bridge: &Bridge, assignment: &Assignment, list: &Li
             .topic(entry.topic)
             .and_then(|topic| topic.partitions().get(entry.partition as usize).cloned());
         match &known {
-            Some(partition) => starts.add_position(entry.topic, entry.partition, partition.head()),
+            Some(partition) => starts.add_position(entry.topic, entry.partition, partition.reading_position()),
             None => starts.add(entry.topic, entry.partition, BEGINNING),
         }
         assignment.add(entry.topic, entry.partition, known);

@@ -29,13 +29,14 @@ const DEFECTS: [(&str, &[&str]); 12] = [
 pub async fn run(faults: &[Fault], plan: &Plan, names: &[String]) -> usize {
     let (mut kafka, mut unnoticed) = (Kafka::start().await, 0);
     let is_named = |name: &str| names.is_empty() || names.iter().any(|named| named == name);
-    for (defect, felt_by) in DEFECTS.into_iter().filter(|(defect, _)| is_named(defect)) {
+    let named = (0..).zip(DEFECTS).filter(|(_, (defect, _))| is_named(defect));
+    for (index, (defect, felt_by)) in named {
         let mut is_noticed = false;
         for (round, name) in (0..TRIES).flat_map(|round| felt_by.iter().map(move |name| (round, *name))) {
             let found = faults.iter().find(|fault| fault.name == name);
             let mut fault = found.expect("defects are felt by faults that are there").clone();
             fault.stage.env.push((SWITCH, defect.to_owned()));
-            let (row, again) = play(&fault, kafka, plan.seed + round, plan.scale).await;
+            let (row, again) = play(&fault, kafka, plan.seed + index * TRIES + round, plan.scale).await;
             kafka = again;
             is_noticed = !row.verdict.is_clean();
             println!("{defect}: {}\n    {}", if is_noticed { "noticed" } else { "not yet" }, line(&row));
