@@ -153,7 +153,7 @@ impl Subscription {
         let cursor = snapshot.next;
         let mut subscription = Subscription::replaying(hold, beginning);
         subscription.vector = snapshot.vector;
-        subscription.enter(State::Live { cursor });
+        subscription.go_live(cursor);
         subscription
     }
 
@@ -348,6 +348,11 @@ impl Subscription {
         }
     }
 
+    fn go_live(&mut self, cursor: u64) {
+        self.enter(State::Live { cursor });
+        self.hold.view.arrived(cursor, 1);
+    }
+
     /// Announces the gaps that are due, each with the id that it leads to.
     fn give_gaps(&mut self, budget: Budget) -> Option<Next> {
         let pending = &mut self.rare.as_mut()?.pending;
@@ -537,7 +542,7 @@ impl Subscription {
             }
             // The positions are the same; the view's own vector is shared by all that stand here.
             self.vector = target.vector;
-            self.enter(State::Live { cursor: target.next });
+            self.go_live(target.next);
             return None;
         }
         // Ahead of the view, or with parts that it does not know: on with an own vector as the heads move.
@@ -597,8 +602,9 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        if !self.is_live() {
-            metrics::replaying(-1.0);
+        match self.state {
+            State::Live { cursor } => self.hold.view.arrived(cursor, -1),
+            State::Replaying(_) => metrics::replaying(-1.0),
         }
     }
 }

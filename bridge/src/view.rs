@@ -118,6 +118,10 @@ struct State {
     /// Whether the rings together know that this one has frames.
     filled: bool,
     ring: Ring,
+    /// How many read this view, and how many of them are known to stand at the ring's end. The second is for memory alone:
+    /// were it wrong, frames would go too late, or a reader would have its records from the log.
+    readers: u32,
+    at_end: i32,
     /// Rises with every topic or partition that comes or goes.
     shape: u64,
 }
@@ -150,6 +154,8 @@ impl View {
             framed: false,
             filled: false,
             ring: Ring::default(),
+            readers: 0,
+            at_end: 0,
             shape: 0,
         };
         Arc::new_cyclic(|me| View {
@@ -263,6 +269,7 @@ impl View {
         }
         state.finish_replacement(at, new, coverage);
         self.pushed(state, before);
+        self.wake();
     }
 
     /// Announces a gap of one partition: its position is `to` from now on.
@@ -278,16 +285,22 @@ impl View {
         state.push_gap(&self.shared, &gap, &vector);
         state.vector = Arc::new(vector);
         self.pushed(state, before);
+        self.wake();
     }
 
-    /// Frames those of a batch's records that match. One caller at a time per partition: it holds the ingest lock.
-    pub(crate) fn frame<'a>(&self, partition: &Partition, records: impl Iterator<Item = RecordRef<'a>>) {
+    /// Frames those of a batch's records that match; whether there are any, which is then for [`View::announce`] to tell.
+    /// One caller at a time per partition: it holds the ingest lock.
+    pub(crate) fn frame<'a>(
+        &self,
+        partition: &Partition,
+        records: impl Iterator<Item = RecordRef<'a>>,
+    ) -> bool {
         let mut matching = records.filter(|record| self.key.filter.matches(record)).peekable();
         if matching.peek().is_none() {
-            return;
+            return false;
         }
         let mut state = self.state.lock();
-        let Some((at, index)) = state.slot(partition) else { return };
+        let Some((at, index)) = state.slot(partition) else { return false };
         state.refresh();
         let minutes = self.shared.minutes.load(Ordering::Relaxed);
         let (before, first) = (state.ring.size(), state.ring.next());
@@ -321,10 +334,19 @@ impl View {
         metrics::count_encoded(state.ring.next() - first);
         state.framed = true;
         self.pushed(state, before);
+        true
     }
 
-    /// Accounts for what was pushed into the ring, which had `before` bytes, and tells readers.
+    /// Tells readers of what a batch has framed, once its head is published: V is the heads' own vector by then, and all
+    /// that take it share it.
+    pub(crate) fn announce(&self) {
+        self.state.lock().refresh();
+        self.wake();
+    }
+
+    /// Accounts for what was pushed into the ring, which had `before` bytes. Readers are still to be told.
     fn pushed(&self, mut state: MutexGuard<'_, State>, before: usize) {
+        state.at_end = 0;
         state.ring.trim_to(MAX_RING);
         self.shared.rings.note(before, state.ring.size());
         let is_first = !std::mem::replace(&mut state.filled, true);
@@ -333,7 +355,38 @@ impl View {
             self.shared.rings.add(self.me.clone());
         }
         self.shared.rings.shed();
-        self.wake();
+    }
+
+    /// Another one reads this view.
+    pub(crate) fn enter(&self) {
+        self.state.lock().readers += 1;
+    }
+
+    /// One does not read it any more; how many still do.
+    pub(crate) fn leave(&self) -> u32 {
+        let mut state = self.state.lock();
+        state.readers -= 1;
+        let left = state.readers;
+        self.drop_taken(state);
+        left
+    }
+
+    /// So many live cursors have come to stand at frame `next`; fewer than none: so many that stood there are gone.
+    pub(crate) fn arrived(&self, next: u64, count: i32) {
+        let mut state = self.state.lock();
+        if next == state.ring.next() {
+            state.at_end += count;
+            self.drop_taken(state);
+        }
+    }
+
+    /// Drops all frames where everybody has them: of very many views each has one reader, which takes them at once.
+    fn drop_taken(&self, mut state: MutexGuard<'_, State>) {
+        if i64::from(state.at_end) >= i64::from(state.readers) && state.ring.size() > 0 {
+            let taken = state.ring.take_all();
+            drop(state);
+            self.shared.rings.note(taken.size(), 0);
+        }
     }
 
     /// V, brought up to the heads, and the number of the next frame.
