@@ -27,6 +27,7 @@ use crate::sync::atomic::Ordering;
 use crate::sync::{Mutex, RwLock};
 use crate::tenant::{TenantId, TenantRules};
 use crate::view::{Shared, View, ViewKey};
+use crate::views::Views;
 
 /// The longest id of a client that is repeated to it; a request's headers may take 16 KiB.
 const MAX_ID_TEXT: usize = 16 * 1024;
@@ -91,7 +92,7 @@ pub(crate) struct Inner {
 #[derive(Default)]
 struct Structure {
     topics: BTreeMap<Arc<str>, Arc<Topic>>,
-    views: HashMap<Arc<ViewKey>, Arc<View>>,
+    views: Views,
     coverages: Coverages,
 }
 
@@ -142,7 +143,7 @@ impl Bridge {
         let Structure { topics, views, coverages } = &mut *structure;
         let topic = Topic::new(name, id, starts);
         topics.insert(topic.name().clone(), topic.clone());
-        for view in views.values() {
+        for view in views.iter() {
             if self.inner.covers(view.key(), name) {
                 let listed = Some((topic.clone(), topic.partitions()));
                 attach(view, coverages.with(&view.coverage(), name, listed), slice::from_ref(&topic));
@@ -313,12 +314,8 @@ impl Bridge {
         if let From::Id(id) = &from {
             self.inner.see_parts_of(id).await;
         }
-        let hold = self.inner.hold(ViewKey {
-            tenant: request.tenant,
-            topics: Some(request.topics).filter(|topics| !topics.is_empty()).map(sorted),
-            filter: request.filter,
-            envelope: request.envelope,
-        });
+        let topics = sorted(request.topics);
+        let hold = self.inner.hold(ViewKey::new(request.tenant, topics, request.filter, request.envelope));
         let unknown = matches!(parsed, Some(Err(_)));
         let came_with = came_with.map(|text| printable(text, unknown));
         begin(hold, from, came_with, unknown).await
@@ -376,11 +373,10 @@ impl Inner {
         let covered: Vec<Arc<Topic>> = covered.cloned().collect();
         let coverage =
             coverages.of(covered.iter().map(|topic| (topic.clone(), topic.partitions())).collect());
-        let key = Arc::new(key);
-        let view = View::new(key.clone(), self.shared.clone(), coverages.of(Vec::new()));
+        let view = View::new(key, self.shared.clone(), coverages.of(Vec::new()));
         view.enter();
         attach(&view, coverage, &covered);
-        views.insert(key, view.clone());
+        views.insert(view.clone());
         Hold { inner: self.clone(), view }
     }
 
@@ -389,7 +385,7 @@ impl Inner {
         if view.leave() > 0 {
             return;
         }
-        structure.views.remove(view.key());
+        structure.views.remove(view);
         view.coverage().topics().iter().for_each(|(topic, _)| topic.views().remove(view));
     }
 
@@ -532,7 +528,7 @@ async fn begin(
         }
         From::Last(count) => {
             let key = hold.view.key();
-            let (tenant, filter) = (&key.tenant, &key.filter);
+            let (tenant, filter) = (&key.tenant, key.filter());
             let last = LastRecords { history: &history, tenant, filter, count: count as usize };
             last.find(topics, &hold.view.snapshot().vector).await
         }
@@ -554,7 +550,7 @@ async fn resume(hold: Hold, id: EventId, mut beginning: Beginning) -> Result<Sub
         .map_err(|error| SubscribeError::Unavailable(error.to_string()))?;
     beginning.pending.extend(reconcile(&mut vector, &mut beginning.carried, &topics, &since));
     let unseen = strangers(&mut vector, &topics);
-    if hold.view.key().topics.is_none() {
+    if !hold.view.key().names_topics() {
         beginning.carried.extend(unseen.into_iter().filter(|part| !hold.inner.is_seen(part)));
     }
     beginning.vector = vector;

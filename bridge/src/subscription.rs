@@ -11,6 +11,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use crate::bridge::Hold;
+use crate::ears::{Bell, Ear};
 use crate::event_id::RunningId;
 use crate::frame::{self, Control};
 use crate::lookaside::{Last, Lookaside};
@@ -21,7 +22,7 @@ use crate::replay::{Chunk, Context, Replay, Replayed};
 use crate::ring::{Step, Taken};
 use crate::sabotage::{Sabotage, broken};
 use crate::sync::atomic::Ordering;
-use crate::view::{Ear, Live, Snapshot, gap_frame};
+use crate::view::{Live, Snapshot, gap_frame};
 
 /// Rounds of one call without a frame before the caller gets a chance to do something else.
 const MAX_ROUNDS: usize = 16;
@@ -253,10 +254,10 @@ impl Subscription {
         }
     }
 
-    /// Wakes `waker` whenever the subscription's view has something new, until the ear is dropped. One ear serves all
-    /// subscriptions of the same [`Subscription::view`].
-    pub fn listen(&self, waker: Waker) -> Ear {
-        self.hold.view.listen(waker)
+    /// Has `bell` rung with `number` whenever the subscription's view has something new, until the ear is dropped. One ear
+    /// serves all subscriptions of the same [`Subscription::view`].
+    pub fn listen(&self, bell: Arc<dyn Bell>, number: u32) -> Ear {
+        Ear::new(self.hold.view.clone(), bell, number)
     }
 
     /// Distinguishes the view that this subscription reads from all others that are open.
@@ -492,7 +493,7 @@ impl Subscription {
         let key = self.hold.view.key();
         let context = Context {
             tenant: &key.tenant,
-            filter: &key.filter,
+            filter: key.filter(),
             history: &self.hold.inner.history,
             topics: &self.topics,
         };

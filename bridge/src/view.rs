@@ -6,17 +6,17 @@
 
 use std::cell::Cell;
 use std::sync::{Arc, Weak};
-use std::task::Waker;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::Notify;
 
 use crate::catalog::{Partition, Topic};
 use crate::coverage::Coverage;
+use crate::ears::{Ear, Ears, TaskBell};
 use crate::envelope::Envelope;
 use crate::event_id::{EventId, RunningId};
-use crate::filter::Filter;
+use crate::filter::{self, Filter};
 use crate::frame::{self, Control};
 use crate::gap::Gap;
 use crate::metrics;
@@ -42,15 +42,36 @@ thread_local! {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ViewKey {
     pub(crate) tenant: TenantId,
-    /// Sorted names; none: every topic that can yield the tenant.
-    pub(crate) topics: Option<Vec<String>>,
-    pub(crate) filter: Filter,
     pub(crate) envelope: Envelope,
+    /// `None`: all that the tenant has, as most ask for.
+    part: Option<Box<WantedPart>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct WantedPart {
+    /// Sorted names; none: every topic that can yield the tenant.
+    topics: Vec<String>,
+    filter: Filter,
 }
 
 impl ViewKey {
+    /// `topics` are sorted; none: all of them.
+    pub(crate) fn new(tenant: TenantId, topics: Vec<String>, filter: Filter, envelope: Envelope) -> ViewKey {
+        let is_all = topics.is_empty() && filter == filter::ANYTHING;
+        ViewKey { tenant, envelope, part: (!is_all).then(|| Box::new(WantedPart { topics, filter })) }
+    }
+
+    pub(crate) fn names_topics(&self) -> bool {
+        self.part.as_ref().is_some_and(|part| !part.topics.is_empty())
+    }
+
     pub(crate) fn names(&self, topic: &str) -> bool {
-        self.topics.as_ref().is_none_or(|names| names.iter().any(|name| name == topic))
+        let named = |part: &WantedPart| part.topics.iter().any(|name| name == topic);
+        !self.names_topics() || self.part.as_deref().is_some_and(named)
+    }
+
+    pub(crate) fn filter(&self) -> &Filter {
+        self.part.as_ref().map_or(&filter::ANYTHING, |part| &part.filter)
     }
 }
 
@@ -76,33 +97,12 @@ impl Shared {
 pub(crate) struct View {
     /// For what is due later: a view that is gone wakes nobody, and has no frames.
     me: Weak<View>,
-    key: Arc<ViewKey>,
+    key: ViewKey,
     shared: Arc<Shared>,
     state: Mutex<State>,
-    news: Notify,
-    ears: Mutex<Ears>,
+    pub(crate) ears: Mutex<Ears>,
     version: AtomicU64,
     waking: AtomicBool,
-}
-
-/// Who is woken beside those that wait in [`View::changed`].
-#[derive(Debug, Default)]
-struct Ears {
-    next: u32,
-    open: Vec<(u32, Waker)>,
-}
-
-/// Wakes somebody whenever a view has something new, until it is dropped.
-#[derive(Debug)]
-pub struct Ear {
-    view: Arc<View>,
-    number: u32,
-}
-
-impl Drop for Ear {
-    fn drop(&mut self) {
-        self.view.ears.lock().open.retain(|(number, _)| *number != self.number);
-    }
 }
 
 #[derive(Debug)]
@@ -146,7 +146,7 @@ pub(crate) enum Live {
 
 impl View {
     /// A view that takes nothing into account yet: its coverage is empty.
-    pub(crate) fn new(key: Arc<ViewKey>, shared: Arc<Shared>, nothing: Arc<Coverage>) -> Arc<View> {
+    pub(crate) fn new(key: ViewKey, shared: Arc<Shared>, nothing: Arc<Coverage>) -> Arc<View> {
         let state = State {
             vector: nothing.heads(),
             coverage: nothing,
@@ -163,7 +163,6 @@ impl View {
             key,
             shared,
             state: Mutex::new(state),
-            news: Notify::new(),
             ears: Mutex::default(),
             version: AtomicU64::new(0),
             waking: AtomicBool::new(false),
@@ -295,7 +294,7 @@ impl View {
         partition: &Partition,
         records: impl Iterator<Item = RecordRef<'a>>,
     ) -> bool {
-        let mut matching = records.filter(|record| self.key.filter.matches(record)).peekable();
+        let mut matching = records.filter(|record| self.key.filter().matches(record)).peekable();
         if matching.peek().is_none() {
             return false;
         }
@@ -453,34 +452,21 @@ impl View {
     }
 
     /// Waits until [`View::version`] is no longer `seen`. Cancel-safe.
-    pub(crate) async fn changed(&self, seen: u64) {
-        loop {
-            let news = self.news.notified();
-            tokio::pin!(news);
-            news.as_mut().enable();
-            if self.version() != seen {
-                return;
-            }
-            news.await;
-        }
-    }
-
-    /// Wakes `waker` whenever there is something new. Such a waker must not block.
-    pub(crate) fn listen(self: &Arc<Self>, waker: Waker) -> Ear {
-        let mut ears = self.ears.lock();
-        ears.next += 1;
-        let number = ears.next;
-        // Nearly always the only one: there may be very many views.
-        ears.open.reserve_exact(1);
-        ears.open.push((number, waker));
-        Ear { view: self.clone(), number }
+    pub(crate) async fn changed(self: &Arc<Self>, seen: u64) {
+        let mut ear = None;
+        std::future::poll_fn(|context| {
+            // Before the look: what comes after it is told.
+            let bell = Arc::new(TaskBell(context.waker().clone()));
+            ear = Some(Ear::new(self.clone(), bell, 0));
+            if self.version() == seen { Poll::Pending } else { Poll::Ready(()) }
+        })
+        .await;
     }
 
     /// Tells readers at once.
     fn bump(&self) {
         self.version.fetch_add(1, Ordering::AcqRel);
-        self.news.notify_waiters();
-        self.ears.lock().open.iter().for_each(|(_, waker)| waker.wake_by_ref());
+        self.ears.lock().tell();
     }
 
     /// Tells readers, after the linger if there is one: frames that come meanwhile go out with the same write.
