@@ -16,8 +16,9 @@ use crate::native::{Client, Code, List, Message, OffsetQuery, Role};
 use crate::settings::KafkaSettings;
 use crate::{metrics, properties, truncation};
 
-/// Readers at once. More would compete for the same brokers with the tail.
-const MAX_READERS: usize = 4;
+/// Readers at once: one for each partition that the bridge reads through at a time. With fewer, a reader is moved from one to
+/// the other with every read, and what it has fetched ahead is fetched again.
+const MAX_READERS: usize = 8;
 /// Records taken from a reader's queue at once.
 const MAX_BATCH: usize = 200;
 const POLL: Duration = Duration::from_millis(100);
