@@ -88,6 +88,8 @@ pub struct Scene {
     deliveries: Arc<AtomicU64>,
     /// Findings that no client can make: a busy loop, memory beyond its bound.
     pub problems: Arc<Mutex<Vec<String>>>,
+    /// What a reader of the row must know: what could not be played here, or was measured beside.
+    pub notes: Vec<String>,
 }
 
 /// What is left when it is over.
@@ -98,6 +100,7 @@ pub struct Outcome {
     /// The most memory of any replica.
     pub most_resident: u64,
     pub problems: Vec<String>,
+    pub notes: Vec<String>,
     pub logs: Vec<String>,
     pub kafka: Kafka,
 }
@@ -161,6 +164,7 @@ impl Scene {
             clients,
             deliveries,
             problems: Arc::default(),
+            notes: Vec::new(),
         };
         scene.breathe().await;
         scene
@@ -210,6 +214,10 @@ impl Scene {
         self.problems.lock().push(text.into());
     }
 
+    pub fn note(&mut self, text: impl Into<String>) {
+        self.notes.push(text.into());
+    }
+
     /// One more thing that clients must be told, of one partition of the topic.
     pub fn fact(&mut self, code: &'static str, partition: u32, generation: u32, edge: Edge) {
         let topic = self.topic.clone();
@@ -252,7 +260,7 @@ impl Scene {
 
     /// Stops writing, waits for the clients, and judges each.
     pub async fn finish(self) -> Outcome {
-        let Scene { kafka, bridges, writer, ledger, facts, mark, phase, clients, problems, .. } = self;
+        let Scene { kafka, bridges, writer, ledger, facts, mark, phase, clients, problems, notes, .. } = self;
         tokio::task::block_in_place(|| writer.stop());
         let (truth, facts) = (Arc::new(ledger.close()), Arc::new(facts));
         phase.send_replace(Phase::Finish(truth.clone(), facts.clone(), Instant::now() + FINISH));
@@ -273,7 +281,7 @@ impl Scene {
             problems.extend(log.lines().find(|line| line.contains("panicked")).map(str::to_owned));
             logs.push(log);
         }
-        Outcome { verdict, connections, recovery, most_resident, problems, logs, kafka }
+        Outcome { verdict, connections, recovery, most_resident, problems, notes, logs, kafka }
     }
 }
 

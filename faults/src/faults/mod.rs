@@ -1,7 +1,9 @@
 //! The faults, by what they are done to.
 
 mod bridge;
+mod clients;
 mod log;
+mod resources;
 
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ use crate::trial::{Fault, Play};
 
 /// All of them, in the order in which they are played.
 pub fn all() -> Vec<Fault> {
-    [bridge::faults(), log::faults()].into_iter().flatten().collect()
+    [bridge::faults(), log::faults(), clients::faults(), resources::faults()].into_iter().flatten().collect()
 }
 
 impl Fault {
