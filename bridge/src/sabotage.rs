@@ -79,9 +79,9 @@ mod switch {
 }
 
 #[cfg(feature = "sabotage")]
-pub(crate) use switch::{broken, widen};
-#[cfg(feature = "sabotage")]
 pub use switch::sabotage;
+#[cfg(feature = "sabotage")]
+pub(crate) use switch::{broken, widen};
 
 #[cfg(not(feature = "sabotage"))]
 #[inline(always)]

@@ -238,7 +238,9 @@ fn assigned(client: &Client, bridge: &Bridge, assignment: &Assignment, list: &Li
             .topic(entry.topic)
             .and_then(|topic| topic.partitions().get(entry.partition as usize).cloned());
         match &known {
-            Some(partition) => starts.add_position(entry.topic, entry.partition, partition.reading_position()),
+            Some(partition) => {
+                starts.add_position(entry.topic, entry.partition, partition.reading_position())
+            }
             None => starts.add(entry.topic, entry.partition, BEGINNING),
         }
         assignment.add(entry.topic, entry.partition, known);

@@ -32,6 +32,8 @@ pub struct Bridge {
     pub admin: u16,
     process: Option<Child>,
     log: tempfile::NamedTempFile,
+    /// The most descriptors that it may have, if there is a limit of its own.
+    descriptors: Option<u64>,
     /// The most memory of processes that have ended.
     most: u64,
 }
@@ -53,7 +55,7 @@ impl Bridge {
             ("TAILRACE_RETRY".to_owned(), "50ms".to_owned()),
         ];
         let log = tempfile::NamedTempFile::new().expect("a temporary file");
-        let mut bridge = Bridge { env: all, port, admin, process: None, log, most: 0 };
+        let mut bridge = Bridge { env: all, port, admin, process: None, log, descriptors: None, most: 0 };
         env.iter().for_each(|(name, value)| bridge.set(name, value));
         bridge
     }
@@ -63,7 +65,14 @@ impl Bridge {
         use std::io::Seek;
         let mut log = log;
         log.seek(std::io::SeekFrom::End(0)).expect("a file has an end");
-        let mut command = Command::new(binary());
+        let mut command = match self.descriptors {
+            None => Command::new(binary()),
+            Some(most) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &format!("ulimit -n {most}; exec \"$0\"")]).arg(binary());
+                shell
+            }
+        };
         command.env_clear();
         for name in ["PATH", "HOME", "TAILRACE_SABOTAGE"] {
             if let Ok(value) = std::env::var(name) {
@@ -125,6 +134,11 @@ impl Bridge {
     pub fn set(&mut self, name: &str, value: &str) {
         self.env.retain(|(known, _)| known != name);
         self.env.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// From the next start on, a limit of descriptors that it cannot raise.
+    pub fn set_descriptors(&mut self, most: Option<u64>) {
+        self.descriptors = most;
     }
 
     /// SIGKILL.

@@ -47,12 +47,15 @@ pub struct Ledger(Arc<Mutex<Vec<Entry>>>);
 /// Records in the order of their offsets.
 pub type Stretch = Vec<(u64, Number)>;
 
+/// Topic, generation and partition.
+pub type Log = (Arc<str>, u32, u32);
+
 /// The closed book.
 #[derive(Debug, Default)]
 pub struct Truth {
     pub entries: Vec<Entry>,
     /// What each tenant must have seen, by topic, generation and partition.
-    pub expected: HashMap<u32, HashMap<(Arc<str>, u32, u32), Stretch>>,
+    pub expected: HashMap<u32, HashMap<Log, Stretch>>,
 }
 
 /// Name of a tenant by its index.

@@ -9,6 +9,7 @@ pub mod bare;
 pub mod bridge;
 pub mod client;
 pub mod faults;
+pub mod id;
 pub mod judge;
 pub mod kafka;
 pub mod ledger;

@@ -53,10 +53,10 @@ pub fn limit_descriptors(pid: u32, limit: Option<u64>) -> Option<u64> {
     prlimit(Some(of(pid)), Resource::Nofile, new).expect("a limit can be lowered, and raised again").current
 }
 
-/// Lets all threads of a process run on no processor but this; threads that come later, too.
-pub fn pin(pid: u32, processor: usize) {
+/// Lets all threads of a process run on no processors but these; threads that come later, too.
+pub fn pin(pid: u32, processors: &[usize]) {
     let mut set = CpuSet::new();
-    set.set(processor);
+    processors.iter().for_each(|processor| set.set(*processor));
     let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process is there");
     let numbers = threads.filter_map(|thread| thread.ok()?.file_name().to_str()?.parse().ok());
     numbers.for_each(|thread: u32| {

@@ -97,6 +97,8 @@ pub struct Scene {
     deliveries: Arc<AtomicU64>,
     /// Findings that no client can make: a busy loop, memory beyond its bound.
     pub problems: Arc<Mutex<Vec<String>>>,
+    /// What a reader of the row must know: what could not be played here, or was measured beside.
+    pub notes: Vec<String>,
 }
 
 /// What is left when it is over.
@@ -105,10 +107,13 @@ pub struct Outcome {
     pub connections: u64,
     /// Of them, how many the replica ended.
     pub ended: u64,
+    /// Of them, how many were cut inside of their first block.
+    pub cut_early: u64,
     pub recovery: Vec<Duration>,
     /// The most memory of any replica.
     pub most_resident: u64,
     pub problems: Vec<String>,
+    pub notes: Vec<String>,
     pub logs: Vec<String>,
     pub kafka: Kafka,
 }
@@ -170,6 +175,7 @@ impl Scene {
             clients,
             deliveries,
             problems: Arc::default(),
+            notes: Vec::new(),
         };
         scene.breathe().await;
         scene
@@ -222,6 +228,10 @@ impl Scene {
 
     pub fn problem(&self, text: impl Into<String>) {
         self.problems.lock().push(text.into());
+    }
+
+    pub fn note(&mut self, text: impl Into<String>) {
+        self.notes.push(text.into());
     }
 
     /// One more thing that clients must be told, of one partition of the topic.
@@ -281,12 +291,12 @@ impl Scene {
 
     /// Stops writing, waits for the clients, and judges each.
     pub async fn finish(self) -> Outcome {
-        let Scene { kafka, bridges, writer, ledger, facts, mark, phase, clients, problems, .. } = self;
+        let Scene { kafka, bridges, writer, ledger, facts, mark, phase, clients, problems, notes, .. } = self;
         tokio::task::block_in_place(|| writer.stop());
         let (truth, facts) = (Arc::new(ledger.close()), Arc::new(facts));
         phase.send_replace(Phase::Finish(truth.clone(), facts.clone(), Instant::now() + FINISH));
         let (mut verdict, mut recovery) = (Verdict::default(), Vec::new());
-        let (mut connections, mut ended) = (0, 0);
+        let (mut connections, mut ended, mut cut_early) = (0, 0, 0);
         for client in clients {
             let got = match client.await {
                 Ok(got) => got,
@@ -297,6 +307,7 @@ impl Scene {
             };
             connections += got.connections;
             ended += got.ended;
+            cut_early += got.cut_early;
             recovery.extend(mark.and_then(|mark| recovered(&got, &truth, mark)));
             verdict.add(judge(&got, &truth, &facts));
         }
@@ -310,7 +321,18 @@ impl Scene {
             problems.extend(log.lines().find(|line| line.contains("panicked")).map(str::to_owned));
             logs.push(log);
         }
-        Outcome { verdict, connections, ended, recovery, most_resident, problems, logs, kafka }
+        Outcome {
+            verdict,
+            connections,
+            ended,
+            cut_early,
+            recovery,
+            most_resident,
+            problems,
+            notes,
+            logs,
+            kafka,
+        }
     }
 }
 

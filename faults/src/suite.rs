@@ -52,6 +52,7 @@ fn progress(text: &str) {
 fn tell(row: &Row) {
     progress("");
     println!("{}", line(row));
+    row.notes.iter().for_each(|note| println!("    note: {note}"));
     for problem in &row.problems {
         println!("    {problem}");
     }

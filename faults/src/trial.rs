@@ -58,6 +58,8 @@ pub struct Row {
     pub took: Duration,
     /// Why the trial failed; empty where it did not.
     pub problems: Vec<String>,
+    /// What a reader of the row must know.
+    pub notes: Vec<String>,
     pub logs: Vec<String>,
 }
 
@@ -94,6 +96,7 @@ pub async fn play(fault: &Fault, kafka: Kafka, seed: u64, scale: Scale) -> (Row,
         budget,
         took: began.elapsed(),
         problems: outcome.problems,
+        notes: outcome.notes,
         logs: outcome.logs,
     };
     if let Err(error) = played {

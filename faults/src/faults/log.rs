@@ -103,8 +103,10 @@ async fn deleted_while_away(scene: &mut Scene) -> Result<()> {
     Ok(())
 }
 
+/// What the slow ones have not read is not in memory any more, so it must be announced.
 async fn deleted_while_connected(scene: &mut Scene) -> Result<()> {
     for _ in 0..2 {
+        tokio::task::block_in_place(|| scene.write_ballast(24 << 20));
         scene.empty().await;
         scene.breathe().await;
     }

@@ -1,8 +1,10 @@
 //! The faults, by what they are done to.
 
 mod bridge;
+mod clients;
 mod kafka;
 mod log;
+mod resources;
 
 use std::time::Duration;
 
@@ -11,7 +13,8 @@ use crate::trial::{Fault, Play};
 
 /// All of them, in the order in which they are played.
 pub fn all() -> Vec<Fault> {
-    [bridge::faults(), kafka::faults(), log::faults()].into_iter().flatten().collect()
+    let groups = [bridge::faults(), kafka::faults(), log::faults(), clients::faults(), resources::faults()];
+    groups.into_iter().flatten().collect()
 }
 
 impl Fault {

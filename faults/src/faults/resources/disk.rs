@@ -1,0 +1,133 @@
+//! The broker's disk: a small file system in memory, over the folder of its logs.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+
+use crate::scene::Scene;
+
+/// Beside what the logs take already.
+const ROOM: u64 = 48 << 20;
+/// Sparse files are copied as they are; the rest is what they may grow by.
+const BLOCK: usize = 1 << 20;
+
+/// The broker ends, as it does when a log's folder fails; it is started again once there is room.
+pub(super) async fn full(scene: &mut Scene) -> Result<()> {
+    let data = scene.kafka.directory().join("1/data");
+    scene.kafka.broker(0).stop();
+    let disk = match Disk::over(&data) {
+        Ok(disk) => disk,
+        Err(error) => {
+            scene.note(format!("not played: no file system can be mounted here ({error})"));
+            scene.kafka.broker(0).spawn();
+            scene.kafka.broker(0).answers().await;
+            return Ok(());
+        }
+    };
+    scene.kafka.broker(0).spawn();
+    scene.kafka.broker(0).answers().await;
+    scene.breathe().await;
+    let ballast = disk.fill()?;
+    scene.writer.set_scale(64);
+    // It takes the broker some writes to notice.
+    scene.wait(Duration::from_secs(4)).await;
+    scene.writer.set_scale(1);
+    let has_ended = scene.kafka.broker(0).has_ended();
+    scene.note(if has_ended { "the broker ended" } else { "the broker went on" });
+    fs::remove_file(ballast).context("make room")?;
+    scene.kafka.broker(0).kill();
+    scene.kafka.broker(0).spawn();
+    scene.kafka.broker(0).answers().await;
+    scene.mark(true);
+    scene.breathe().await;
+    // The disk that was there before, for those who come after.
+    scene.kafka.broker(0).stop();
+    disk.back()?;
+    scene.kafka.broker(0).spawn();
+    scene.kafka.broker(0).answers().await;
+    scene.breathe().await;
+    Ok(())
+}
+
+/// A mounted file system with a copy of what it covers.
+struct Disk {
+    folder: PathBuf,
+    is_mounted: bool,
+}
+
+impl Disk {
+    fn over(folder: &Path) -> Result<Disk> {
+        let beside = folder.with_extension("before");
+        fs::rename(folder, &beside)?;
+        fs::create_dir(folder)?;
+        let size = used(&beside)? + ROOM;
+        let options = std::ffi::CString::new(format!("size={size}"))?;
+        if let Err(error) = mount("tmpfs", folder, "tmpfs", MountFlags::empty(), options.as_c_str()) {
+            fs::remove_dir(folder)?;
+            fs::rename(&beside, folder)?;
+            return Err(error.into());
+        }
+        let disk = Disk { folder: folder.to_owned(), is_mounted: true };
+        copy(&beside, folder)?;
+        fs::remove_dir_all(beside)?;
+        Ok(disk)
+    }
+
+    /// Leaves no block; gives the file that takes them.
+    fn fill(&self) -> Result<PathBuf> {
+        let path = self.folder.join("ballast");
+        let mut file = fs::File::create(&path)?;
+        for size in [BLOCK, 4096] {
+            while file.write_all(&vec![0; size]).is_ok() {}
+        }
+        Ok(path)
+    }
+
+    fn back(mut self) -> Result<()> {
+        let beside = self.folder.with_extension("after");
+        fs::create_dir(&beside)?;
+        copy(&self.folder, &beside)?;
+        self.unmount();
+        fs::remove_dir(&self.folder)?;
+        fs::rename(beside, &self.folder)?;
+        Ok(())
+    }
+
+    fn unmount(&mut self) {
+        if std::mem::take(&mut self.is_mounted) {
+            let _ = unmount(&self.folder, UnmountFlags::DETACH);
+        }
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        self.unmount();
+    }
+}
+
+/// Indexes are sparse files of ten megabytes.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    let status = Command::new("cp").args(["-a", "--sparse=always"]).arg(from.join(".")).arg(to).status()?;
+    ensure!(status.success(), "the logs could not be copied");
+    Ok(())
+}
+
+/// Bytes that a folder takes.
+fn used(folder: &Path) -> Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        bytes += match metadata.is_dir() {
+            true => used(&entry.path())?,
+            false => std::os::unix::fs::MetadataExt::blocks(&metadata) * 512 + 4096,
+        };
+    }
+    Ok(bytes)
+}
