@@ -12,6 +12,7 @@ pub mod faults;
 pub mod judge;
 pub mod kafka;
 pub mod ledger;
+pub mod member;
 pub mod process;
 pub mod proxy;
 pub mod scene;
