@@ -205,8 +205,22 @@ impl Kafka {
     }
 
     pub async fn create_topic(&self, name: &str, partitions: i32, config: &[(&str, &str)]) {
-        let replicas = self.brokers.len() as i32;
-        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(replicas));
+        self.create_topic_on(name, partitions, &[], config).await;
+    }
+
+    /// With all partitions on these brokers, by number from 1, the first of which leads; on all of them if none is named.
+    pub async fn create_topic_on(
+        &self,
+        name: &str,
+        partitions: i32,
+        brokers: &[i32],
+        config: &[(&str, &str)],
+    ) {
+        let everywhere = TopicReplication::Fixed(self.brokers.len() as i32);
+        let assignment = vec![brokers; partitions as usize];
+        let replication =
+            if brokers.is_empty() { everywhere } else { TopicReplication::Variable(&assignment) };
+        let mut topic = NewTopic::new(name, partitions, replication);
         for (key, value) in config {
             topic = topic.set(key, value);
         }
@@ -233,6 +247,50 @@ impl Kafka {
         }
         let results = self.admin().alter_configs(&[alter], &options()).await.expect("Kafka answers");
         results.into_iter().for_each(|result| drop(result.expect("the topic is altered")));
+    }
+
+    /// Waits until the leader and the replicas that are in sync of all partitions are as `is_so` says.
+    pub async fn leaders(
+        &self,
+        topic: &str,
+        what: &str,
+        is_so: impl Fn(&rdkafka::metadata::MetadataPartition) -> bool,
+    ) {
+        let probe: BaseConsumer = self.client().set("log_level", "0").create().expect("a consumer");
+        eventually(what, START, async || {
+            let ask = || probe.fetch_metadata(Some(topic), Duration::from_secs(1));
+            let metadata = tokio::task::block_in_place(ask).ok()?;
+            let partitions = metadata.topics().first()?.partitions();
+            (!partitions.is_empty() && partitions.iter().all(&is_so)).then_some(())
+        })
+        .await;
+    }
+
+    /// The broker that leads a partition, by number from 1.
+    pub fn leader(&self, topic: &str, partition: usize) -> i32 {
+        let probe: BaseConsumer = self.client().create().expect("a consumer");
+        let metadata = probe.fetch_metadata(Some(topic), Duration::from_secs(20)).expect("Kafka answers");
+        metadata.topics()[0].partitions()[partition].leader()
+    }
+
+    /// Runs one of Kafka's own tools to its end.
+    pub fn tool(&self, class: &str, arguments: &[&str]) {
+        let log = self.directory.path().join("tools.log");
+        let bootstrap = self.bootstrap();
+        let mut command = java(&log, "-Xmx256m");
+        command.args([class, "--bootstrap-server", &bootstrap]).args(arguments);
+        let ended = command.status().expect("java can be started");
+        assert!(ended.success(), "{class}: {}", fs::read_to_string(&log).unwrap_or_default());
+    }
+
+    /// The offset after the last record of each partition.
+    pub fn ends(&self, topic: &str, partitions: u32) -> Vec<u64> {
+        let probe: BaseConsumer = self.client().create().expect("a consumer");
+        let end = |partition: u32| {
+            let marks = probe.fetch_watermarks(topic, partition as i32, Duration::from_secs(20));
+            marks.expect("Kafka tells where a partition ends").1 as u64
+        };
+        (0..partitions).map(end).collect()
     }
 
     /// Deletes the records before `offset`, as retention would.
@@ -274,6 +332,7 @@ fn server_properties(id: usize, ports: Ports, voters: &str, count: usize, folder
          offsets.topic.replication.factor={count}\noffsets.topic.num.partitions=1\n\
          transaction.state.log.replication.factor={count}\ntransaction.state.log.min.isr={least}\n\
          transaction.state.log.num.partitions=1\ngroup.initial.rebalance.delay.ms=0\n\
+         broker.session.timeout.ms=3000\nbroker.heartbeat.interval.ms=500\n\
          auto.create.topics.enable=false\nlog.cleaner.backoff.ms=300\nlog.retention.check.interval.ms=500\n\
          log.segment.delete.delay.ms=100\nfile.delete.delay.ms=100\n",
         folder.join("data").display()

@@ -13,6 +13,7 @@ pub mod id;
 pub mod judge;
 pub mod kafka;
 pub mod ledger;
+pub mod member;
 pub mod process;
 pub mod prove;
 pub mod proxy;

@@ -1,5 +1,6 @@
 //! One trial's stage: brokers, replicas, a writer, clients; and what a fault may do to them.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -10,11 +11,12 @@ use rand::{Rng, SeedableRng};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::bare::read_all;
 use crate::bridge::Bridge;
 use crate::client::{Got, Habit, Phase, Shared, client};
 use crate::judge::{Edge, Fact, Verdict, judge};
 use crate::kafka::Kafka;
-use crate::ledger::{Ledger, Truth};
+use crate::ledger::{Fate, Ledger, Truth, value};
 use crate::writer::{TENANTS, Target, Writer};
 
 /// Written to all the time and left alone: a fault of one topic must not be felt in another.
@@ -36,6 +38,8 @@ pub struct Stage {
     /// Of each replica, more settings or other ones.
     pub env: Vec<(&'static str, String)>,
     pub topic_config: Vec<(&'static str, &'static str)>,
+    /// The brokers that the topic is on, by number from 1, the leader first; empty: all.
+    pub topic_on: Vec<i32>,
     pub producer: Vec<(&'static str, &'static str)>,
     /// Of the topic's records; see [`Target`].
     pub keys: u64,
@@ -60,6 +64,7 @@ impl Default for Stage {
             cache_mib: 64,
             env: Vec::new(),
             topic_config: Vec::new(),
+            topic_on: Vec::new(),
             producer: Vec::new(),
             keys: 0,
             disorder: 0,
@@ -124,7 +129,8 @@ impl Scene {
         // Each trial has topics of its own; what the last one did to its topics is not felt.
         let trial = format!("{name}-{seed:x}");
         let (topic, calm) = (trial.clone(), format!("{trial}-{CALM}"));
-        kafka.create_topic(&topic, stage.partitions as i32, &stage.topic_config).await;
+        let partitions = stage.partitions as i32;
+        kafka.create_topic_on(&topic, partitions, &stage.topic_on, &stage.topic_config).await;
         kafka.create_topic(&calm, 2, &[]).await;
         let topics = if stage.pattern { format!("^{trial}.*") } else { format!("{topic},{calm}") };
         let mut bridges: Vec<Bridge> = (0..stage.replicas)
@@ -266,9 +272,43 @@ impl Scene {
 
     /// How often the topic was replaced.
     pub fn generation(&self) -> u32 {
-        let of_topic =
-            |fact: &&Fact| fact.topic == self.topic && matches!(fact.code, "recreated" | "replaced");
+        let of_topic = |fact: &&Fact| {
+            fact.topic == self.topic && matches!(fact.code, "recreated" | "replaced" | "truncated")
+        };
         self.facts.iter().filter(of_topic).map(|fact| fact.generation + 1).max().unwrap_or(0)
+    }
+
+    /// Holds the ledger against the log as it is after it was cut: what is not there any more is marked, and clients are
+    /// to be told. Nothing is written to the topic meanwhile. Gives the number of records that were cut.
+    pub async fn note_cut(&mut self) -> usize {
+        let (topic, generation) = (self.topic.clone(), self.generation());
+        let there = tokio::task::block_in_place(|| read_all(&self.kafka, &topic));
+        let ends = tokio::task::block_in_place(|| self.kafka.ends(&topic, self.stage.partitions));
+        let there: HashSet<(u32, u64, Vec<u8>)> = there
+            .into_iter()
+            .zip(0..)
+            .flat_map(|(reads, partition)| {
+                reads
+                    .into_iter()
+                    .map(move |read| (partition, read.offset as u64, read.value.unwrap_or_default()))
+            })
+            .collect();
+        let mut cut = vec![0; ends.len()];
+        self.ledger.change(|number, entry| {
+            let (true, Some(offset)) = (entry.topic == topic && entry.fate == Fate::Written, entry.offset)
+            else {
+                return;
+            };
+            let value = value(number, entry.partition, entry.tenant).into_bytes();
+            if !there.contains(&(entry.partition, offset, value)) {
+                entry.fate = Fate::Cut;
+                cut[entry.partition as usize] += 1;
+            }
+        });
+        for (partition, _) in cut.iter().enumerate().filter(|(_, count)| **count > 0) {
+            self.fact("truncated", partition as u32, generation, Edge::At(ends[partition]));
+        }
+        cut.iter().sum()
     }
 
     /// Deletes the topic and creates it again after a while; nothing is written to it meanwhile.
