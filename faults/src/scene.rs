@@ -21,8 +21,6 @@ use crate::writer::{TENANTS, Target, Writer};
 
 /// Written to all the time and left alone: a fault of one topic must not be felt in another.
 const CALM: &str = "calm";
-/// From the end of writing until all clients must have all.
-const FINISH: Duration = Duration::from_secs(90);
 
 /// What a trial needs before its fault.
 #[derive(Clone, Debug)]
@@ -334,7 +332,7 @@ impl Scene {
         let Scene { kafka, bridges, writer, ledger, facts, mark, phase, clients, problems, notes, .. } = self;
         tokio::task::block_in_place(|| writer.stop());
         let (truth, facts) = (Arc::new(ledger.close()), Arc::new(facts));
-        phase.send_replace(Phase::Finish(truth.clone(), facts.clone(), Instant::now() + FINISH));
+        phase.send_replace(Phase::Finish(truth.clone(), facts.clone(), Instant::now()));
         let (mut verdict, mut recovery) = (Verdict::default(), Vec::new());
         let (mut connections, mut ended, mut cut_early) = (0, 0, 0);
         for client in clients {
