@@ -1,70 +1,42 @@
-//! Exact resume: whatever is cut or killed, each client gets its tenant's records once, in order.
+//! Exact resume at length: whatever is cut or killed, each client gets its tenant's records once, in order.
 //!
-//! 12 partitions, 8 tenants, 64 clients that are cut at random bytes, a bridge that is killed twice and terminated once, and
-//! a producer that keeps on. The verdict is a comparison with a bare consumer's reading.
-//!
-//! That the test can fail was tried with a build whose ids lack the other partitions' positions:
-//! `TAILRACE_SABOTAGE=ids_without_other_partitions cargo test --features sabotage --test exact_resume` must fail.
-//! `cargo xtask sabotage` does so for each deliberate defect.
+//! 12 partitions, 8 tenants, 64 clients of which most are cut at random bytes, a bridge that is killed twice and terminated
+//! once, and a writer that keeps on: 200,000 deliveries, judged as in the fault suite. That the judge notices defects is
+//! shown by `cargo xtask faults --prove`.
 
-mod support;
+use std::time::Duration;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use tailrace_faults::kafka::Kafka;
+use tailrace_faults::scene::{Scene, Stage};
 
-use support::bridge::Bridge;
-use support::exact::{PARTITIONS, TENANTS, Verdict, client, expectation, produce, verdict};
-use support::kafka::Kafka;
-
-const CLIENTS: usize = 64;
-/// Each record goes to the 8 clients of its tenant: 200,000 deliveries at the least.
-const RECORDS: usize = 26_000;
-const PRODUCING: Duration = Duration::from_secs(40);
+const CLIENTS: u32 = 64;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_client_gets_its_records_once_whatever_is_cut_or_killed() {
-    let seed = support::seed();
-    let kafka = Arc::new(Kafka::start().await);
-    kafka.create_topic("orders", PARTITIONS as i32, &[]).await;
-    let mut bridge = Bridge::new(&kafka.bootstrap(), "orders", "exact", &[]);
-    bridge.start().await;
+    let seed = tailrace_faults::seed();
+    let stage = Stage { clients: CLIENTS, rate: 700, ..Stage::default() };
+    let breath = Duration::from_secs(9);
+    let mut scene = Scene::set(Kafka::start().await, "exact-resume", stage, seed, breath).await;
+    scene.bridges[0].kill();
+    scene.bridges[0].start().await;
+    scene.breathe().await;
+    let status = scene.bridges[0].terminate().await;
+    assert!(status.success(), "a drained bridge exits with 0:\n{}", scene.bridges[0].log());
+    scene.bridges[0].start().await;
+    scene.breathe().await;
+    scene.bridges[0].kill();
+    scene.bridges[0].start().await;
+    scene.breathe().await;
 
-    let produced = Arc::new(AtomicBool::new(false));
-    let producer = {
-        let (kafka, produced) = (kafka.clone(), produced.clone());
-        std::thread::spawn(move || produce(&kafka, "orders", RECORDS, PRODUCING, seed, &produced))
-    };
-    let expected: Vec<_> = (0..TENANTS).map(|_| Arc::new(std::sync::OnceLock::new())).collect();
-    let deadline = Instant::now() + PRODUCING + Duration::from_secs(120);
-    let clients: Vec<_> = (0..CLIENTS)
-        .map(|which| {
-            let expected = expected[which % TENANTS].clone();
-            tokio::spawn(client(which, seed, vec![bridge.port], expected, deadline))
-        })
-        .collect();
-
-    let pause = PRODUCING / 4;
-    tokio::time::sleep(pause).await;
-    bridge.kill();
-    bridge.start().await;
-    tokio::time::sleep(pause).await;
-    assert!(bridge.terminate().await.success(), "a drained bridge exits with 0:\n{}", bridge.log());
-    bridge.start().await;
-    tokio::time::sleep(pause / 2).await;
-    bridge.kill();
-    bridge.start().await;
-
-    tokio::task::spawn_blocking(move || producer.join()).await.expect("joined").expect("the producer ends");
-    assert!(produced.load(Ordering::Acquire));
-    let all = expectation(&kafka, "orders");
-    for (tenant, expected) in expected.iter().enumerate() {
-        expected.set(all[tenant].clone()).expect("set once");
-    }
-    let (verdict, connections) = verdict(clients, &all).await;
-    assert!(verdict.deliveries >= 200_000, "too few to say anything: {verdict:?}");
-    assert!(connections.all > CLIENTS * 10, "too few cuts to say anything: {connections:?}");
-    assert!(connections.cut_in_first_block > CLIENTS, "too few early cuts: {connections:?}");
-    let clean = Verdict { deliveries: verdict.deliveries, ..Verdict::default() };
-    assert_eq!(verdict, clean);
+    let outcome = scene.finish().await;
+    let verdict = outcome.verdict;
+    println!(
+        "{verdict:?}, {} connections, {} of them cut in their first block",
+        outcome.connections, outcome.cut_early
+    );
+    assert!(verdict.deliveries >= 200_000, "too few to say anything");
+    assert!(outcome.connections > u64::from(CLIENTS) * 10, "too few cuts to say anything");
+    assert!(outcome.cut_early > u64::from(CLIENTS), "too few early cuts to say anything");
+    assert!(verdict.is_clean() && verdict.gaps == 0, "{verdict:#?}");
+    assert!(outcome.problems.is_empty(), "{:?}", outcome.problems);
 }

@@ -20,13 +20,14 @@ use crate::position::{Part, Position, TopicId, Vector};
 use crate::reconcile::{Change, Pending, Topics, reconcile, strangers};
 use crate::record::NewRecord;
 use crate::rings::Rings;
-use crate::sabotage::{Sabotage, broken};
+use crate::sabotage::{Sabotage, broken, widen};
 use crate::start::From;
 use crate::subscription::{Beginning, Subscription};
 use crate::sync::atomic::Ordering;
 use crate::sync::{Mutex, RwLock};
 use crate::tenant::{TenantId, TenantRules};
 use crate::view::{Shared, View, ViewKey};
+use crate::views::Views;
 
 /// The longest id of a client that is repeated to it; a request's headers may take 16 KiB.
 const MAX_ID_TEXT: usize = 16 * 1024;
@@ -91,13 +92,8 @@ pub(crate) struct Inner {
 #[derive(Default)]
 struct Structure {
     topics: BTreeMap<Arc<str>, Arc<Topic>>,
-    views: HashMap<Arc<ViewKey>, Counted>,
+    views: Views,
     coverages: Coverages,
-}
-
-struct Counted {
-    view: Arc<View>,
-    readers: usize,
 }
 
 /// A reader's hold on a view: the last one that lets go retires it.
@@ -147,7 +143,7 @@ impl Bridge {
         let Structure { topics, views, coverages } = &mut *structure;
         let topic = Topic::new(name, id, starts);
         topics.insert(topic.name().clone(), topic.clone());
-        for Counted { view, .. } in views.values() {
+        for view in views.iter() {
             if self.inner.covers(view.key(), name) {
                 let listed = Some((topic.clone(), topic.partitions()));
                 attach(view, coverages.with(&view.coverage(), name, listed), slice::from_ref(&topic));
@@ -244,16 +240,20 @@ impl Bridge {
         let segment_size = self.inner.segment_size();
         if broken(Sabotage::HeadBeforeFrames) {
             partition.set_head(end);
+            widen(&[Sabotage::HeadBeforeFrames]);
         }
         let open = |room| self.inner.budget.next_segment(room);
         let (runs, growth) = partition.log.write().append(records, end, segment_size, open);
         let mut rest = records;
+        let mut framed = Vec::new();
         for (segment, run) in &runs {
             let (these, others) = rest.split_at(run.len());
             rest = others;
-            frame_run(partition, segment, run.start, these);
+            frame_run(partition, segment, run.start, these, &mut framed);
         }
+        widen(&[Sabotage::IdWithoutView, Sabotage::RegisterWithoutWaiting]);
         partition.set_head(end);
+        framed.iter().for_each(|view| view.announce());
         // Before the next batch: a run that is still held would make it begin a new segment.
         drop(runs);
         drop(ingest);
@@ -316,12 +316,8 @@ impl Bridge {
         if let From::Id(id) = &from {
             self.inner.see_parts_of(id).await;
         }
-        let hold = self.inner.hold(ViewKey {
-            tenant: request.tenant,
-            topics: Some(request.topics).filter(|topics| !topics.is_empty()).map(sorted),
-            filter: request.filter,
-            envelope: request.envelope,
-        });
+        let topics = sorted(request.topics);
+        let hold = self.inner.hold(ViewKey::new(request.tenant, topics, request.filter, request.envelope));
         let unknown = matches!(parsed, Some(Err(_)));
         let came_with = came_with.map(|text| printable(text, unknown));
         begin(hold, from, came_with, unknown).await
@@ -370,30 +366,28 @@ impl Inner {
     /// The view of this key, registered with all its partitions, and a hold on it.
     fn hold(self: &Arc<Self>, key: ViewKey) -> Hold {
         let mut structure = self.structure.lock();
-        if let Some(counted) = structure.views.get_mut(&key) {
-            counted.readers += 1;
-            return Hold { inner: self.clone(), view: counted.view.clone() };
+        if let Some(view) = structure.views.get(&key) {
+            view.enter();
+            return Hold { inner: self.clone(), view: view.clone() };
         }
         let Structure { topics, views, coverages } = &mut *structure;
         let covered = topics.values().filter(|topic| self.covers(&key, topic.name()));
         let covered: Vec<Arc<Topic>> = covered.cloned().collect();
         let coverage =
             coverages.of(covered.iter().map(|topic| (topic.clone(), topic.partitions())).collect());
-        let key = Arc::new(key);
-        let view = View::new(key.clone(), self.shared.clone(), coverages.of(Vec::new()));
+        let view = View::new(key, self.shared.clone(), coverages.of(Vec::new()));
+        view.enter();
         attach(&view, coverage, &covered);
-        views.insert(key, Counted { view: view.clone(), readers: 1 });
+        views.insert(view.clone());
         Hold { inner: self.clone(), view }
     }
 
     fn release(&self, view: &Arc<View>) {
         let mut structure = self.structure.lock();
-        let Some(counted) = structure.views.get_mut(view.key()) else { return };
-        counted.readers -= 1;
-        if counted.readers > 0 {
+        if view.leave() > 0 {
             return;
         }
-        structure.views.remove(view.key());
+        structure.views.remove(view);
         view.coverage().topics().iter().for_each(|(topic, _)| topic.views().remove(view));
     }
 
@@ -474,12 +468,13 @@ fn gap_of_gone(partition: &Partition, new: Option<&Arc<Topic>>) -> Gap {
     }
 }
 
-/// Frames one run of appended records into the views of their tenants.
+/// Frames one run of appended records into the views of their tenants; `framed` gets those that match any.
 fn frame_run(
     partition: &Partition,
     segment: &crate::segment::Segment,
     first: u32,
     records: &[NewRecord<'_>],
+    framed: &mut Vec<Arc<View>>,
 ) {
     if partition.views().is_empty() {
         return;
@@ -491,10 +486,13 @@ fn frame_run(
     for (tenant, indexes) in by_tenant {
         let numbered = indexes.iter().map(|&index| (index, segment.record(index)));
         let concerned = partition.views().concerned(tenant, numbered);
-        let some = concerned.some.iter().map(|(view, some)| (view, some));
-        for (view, indexes) in concerned.all.iter().map(|view| (view, &indexes)).chain(some) {
-            view.frame(partition, indexes.iter().map(|&index| segment.record(index)));
-        }
+        let mut frame = |view: Arc<View>, indexes: &[u32]| {
+            if view.frame(partition, indexes.iter().map(|&index| segment.record(index))) {
+                framed.push(view);
+            }
+        };
+        concerned.all.into_iter().for_each(|view| frame(view, &indexes));
+        concerned.some.into_iter().for_each(|(view, some)| frame(view, &some));
     }
 }
 
@@ -532,7 +530,7 @@ async fn begin(
         }
         From::Last(count) => {
             let key = hold.view.key();
-            let (tenant, filter) = (&key.tenant, &key.filter);
+            let (tenant, filter) = (&key.tenant, key.filter());
             let last = LastRecords { history: &history, tenant, filter, count: count as usize };
             last.find(topics, &hold.view.snapshot().vector).await
         }
@@ -554,7 +552,7 @@ async fn resume(hold: Hold, id: EventId, mut beginning: Beginning) -> Result<Sub
         .map_err(|error| SubscribeError::Unavailable(error.to_string()))?;
     beginning.pending.extend(reconcile(&mut vector, &mut beginning.carried, &topics, &since));
     let unseen = strangers(&mut vector, &topics);
-    if hold.view.key().topics.is_none() {
+    if !hold.view.key().names_topics() {
         beginning.carried.extend(unseen.into_iter().filter(|part| !hold.inner.is_seen(part)));
     }
     beginning.vector = vector;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use crate::partition_log::{Found, PartitionLog};
 use crate::position::{Fingerprint, Position, TopicId};
-use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sabotage::{Sabotage, broken};
+use crate::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock};
 use crate::view_index::ViewIndex;
 
@@ -108,6 +109,8 @@ pub struct Partition {
     truncations: AtomicU32,
     /// Positions that the broker has confirmed: thousands come back with the same ones.
     confirmed: Mutex<VecDeque<Position>>,
+    /// Up to this leader epoch the broker has confirmed what memory holds, though memory knows earlier ones alone.
+    trusted: AtomicI32,
     views: Arc<ViewIndex>,
 }
 
@@ -137,6 +140,7 @@ impl Partition {
             log_start: AtomicU64::new(start.log_start),
             truncations: AtomicU32::new(0),
             confirmed: Mutex::default(),
+            trusted: AtomicI32::new(-1),
             views: topic.views.clone(),
         }
     }
@@ -194,6 +198,15 @@ impl Partition {
         self.origin
     }
 
+    /// Where the reading of Kafka goes on: at the head, always, whatever the reader believes.
+    pub fn reading_position(&self) -> Position {
+        let head = self.head();
+        match broken(Sabotage::TakeBelowHead) {
+            true => Position { offset: head.offset.saturating_sub(5), ..head },
+            false => head,
+        }
+    }
+
     pub(crate) fn set_head(&self, head: Position) {
         *self.head.lock() = head;
         // After it: whoever sees this count sees the head.
@@ -206,7 +219,9 @@ impl Partition {
     }
 
     pub(crate) fn count_truncation(&self) {
-        self.confirmed.lock().clear();
+        let mut confirmed = self.confirmed.lock();
+        confirmed.clear();
+        self.trusted.store(-1, Ordering::Release);
         self.truncations.fetch_add(1, Ordering::AcqRel);
     }
 
@@ -214,11 +229,36 @@ impl Partition {
         &self.views
     }
 
+    /// Where memory goes on from the position with records of an earlier leader than the position's: another replica has
+    /// seen that leader's log, in which they may be cut. Gives the question that tells whether they are: a position that
+    /// only the log that memory knows confirms.
+    pub(crate) fn doubt(&self, position: Position) -> Option<Position> {
+        if position.epoch <= self.trusted.load(Ordering::Acquire) {
+            return None;
+        }
+        let log = self.log.read();
+        let epoch = log.newest_epoch();
+        let is_doubtful = epoch >= 0 && epoch < position.epoch && position.offset < log.end().offset;
+        is_doubtful.then(|| Position { offset: position.offset + 1, epoch })
+    }
+
+    /// The broker has confirmed what memory holds, whatever leaders up to this epoch have done, unless the log was cut back
+    /// since it was asked.
+    pub(crate) fn trust(&self, epoch: i32, truncations: u32) {
+        let _no_cut = self.confirmed.lock();
+        if self.truncations() == truncations {
+            self.trusted.fetch_max(epoch, Ordering::AcqRel);
+        }
+    }
+
     /// Whether memory, or an earlier question to the broker, says that the log holds the record below the position.
     pub(crate) fn confirms(&self, position: Position) -> bool {
         let log = self.log.read();
         let within = position.offset <= log.end().offset;
-        let by_epoch = position.epoch < 0 || log.epoch_below(position.offset) == Some(position.epoch);
+        // After a cut a position bears the epoch of what follows.
+        let by_epoch = position.epoch < 0
+            || log.epoch_below(position.offset) == Some(position.epoch)
+            || log.epoch_from(position.offset) == Some(position.epoch);
         (within && by_epoch) || self.head() == position || self.confirmed.lock().contains(&position)
     }
 

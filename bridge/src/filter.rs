@@ -38,6 +38,10 @@ pub struct Filter {
     wheres: Vec<Condition>,
 }
 
+/// The filter that all records pass.
+pub(crate) static ANYTHING: Filter =
+    Filter { types: BTreeSet::new(), keys: BTreeSet::new(), wheres: Vec::new() };
+
 /// A filter that cannot be read, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{parameter}, column {column}: {message}")]

@@ -112,6 +112,8 @@ pub(crate) struct Job {
     asked: Instant,
     begun: AtomicBool,
     done: AtomicBool,
+    /// The log was cut while it was under way: what it brings may be of the log before.
+    void: AtomicBool,
     error: Mutex<Option<HistoryError>>,
     waiting: Mutex<Vec<Waker>>,
 }
@@ -124,6 +126,11 @@ impl Job {
     /// Whether its turn has come.
     pub(crate) fn has_begun(&self) -> bool {
         self.begun.load(Ordering::Acquire)
+    }
+
+    /// Whether it begins at the position, and confirms its epoch.
+    pub(crate) fn is_from(&self, position: Position) -> bool {
+        (self.key.1, self.key.2) == (position.offset, position.epoch)
     }
 
     /// Whether it only asks whether a position is there.
@@ -287,6 +294,7 @@ impl History {
             asked: Instant::now(),
             begun: AtomicBool::new(false),
             done: AtomicBool::new(false),
+            void: AtomicBool::new(false),
             error: Mutex::new(None),
             waiting: Mutex::default(),
         });
@@ -342,8 +350,12 @@ impl History {
         let mut state = self.state.lock();
         state.running -= 1;
         state.reserved -= job.read.max_bytes;
-        state.jobs.remove(&job.key);
-        let error = match result {
+        if state.jobs.get(&job.key).is_some_and(|known| Arc::ptr_eq(known, &job)) {
+            state.jobs.remove(&job.key);
+        }
+        let is_void = job.void.load(Ordering::Acquire);
+        let cut = || HistoryError::Unavailable("the log was cut meanwhile".to_owned());
+        let error = match if is_void { Err(cut()) } else { result } {
             Ok(segment) => {
                 state.move_scan(&job, Some(&segment));
                 state.keep(&job, Arc::new(segment));
@@ -380,9 +392,15 @@ impl History {
         state.size = state.kept.iter().map(|kept| kept.segment.size()).sum();
     }
 
-    /// Forgets what is kept of one partition.
+    /// Forgets what is kept of one partition, and what reads of it that are under way will bring.
     pub(crate) fn forget(&self, partition: &Partition) {
         let mut state = self.state.lock();
+        let is_under_way = |job: &Arc<Job>| job.key.0 == partition.key() && job.has_begun();
+        state.jobs.retain(|_, job| {
+            let voided = is_under_way(job);
+            job.void.store(voided, Ordering::Release);
+            !voided
+        });
         state.kept.retain(|kept| kept.partition != partition.key());
         state.size = state.kept.iter().map(|kept| kept.segment.size()).sum();
     }

@@ -51,6 +51,7 @@ impl Lookaside {
     pub fn clear(&mut self) {
         if let Some(last) = self.last.take() {
             metrics::delivered(last.timestamp, last.uncounted);
+            last.view.arrived(last.next, last.uncounted as i32);
         }
     }
 

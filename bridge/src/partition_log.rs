@@ -176,6 +176,17 @@ impl PartitionLog {
         (offset <= self.end.offset && after > 0).then(|| self.epochs[after - 1].1)
     }
 
+    /// The leader epoch of the first record at or after the offset, where it is known to begin there.
+    pub(crate) fn epoch_from(&self, offset: u64) -> Option<i32> {
+        let after = self.epochs.partition_point(|&(start, _)| start < offset);
+        self.epochs.get(after).filter(|&&(start, _)| start == offset).map(|&(_, epoch)| epoch)
+    }
+
+    /// The leader epoch of the newest record; -1 where none is known.
+    pub(crate) fn newest_epoch(&self) -> i32 {
+        self.epochs.back().map_or(-1, |&(_, epoch)| epoch)
+    }
+
     pub(crate) fn find(&self, offset: u64) -> Found {
         if offset >= self.end.offset {
             return Found::AtEnd;

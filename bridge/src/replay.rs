@@ -54,6 +54,8 @@ pub(crate) struct Replay {
 #[derive(Debug)]
 struct Waiting {
     job: Arc<Job>,
+    /// The partition's number of truncations when it was asked: what was said of the log before is void.
+    truncations: u32,
     retry_at: Option<Instant>,
 }
 
@@ -231,8 +233,16 @@ impl Replay {
     fn fetch(&mut self, context: &Context<'_>, lane: &mut Lane) -> Option<Pending> {
         let now = Instant::now();
         let key = lane.partition.key();
-        match self.poll(key, now) {
+        // The epoch was confirmed when the replay began.
+        let from = Position { offset: lane.scanned.offset, epoch: -1 };
+        match self.poll(&lane.partition, from, now) {
             Polled::Failed(error) => {
+                if lane.scanned.epoch >= 0 && is_past_end(lane.scanned, &error) {
+                    // The leader is asked by the epoch where the log was cut.
+                    self.confirmed.remove(&key);
+                    self.retry_later(key, now);
+                    return None;
+                }
                 let gap = gap_of(&lane.partition, lane.scanned, &error);
                 if let Some(gap) = gap {
                     self.waiting.remove(&key);
@@ -245,11 +255,10 @@ impl Replay {
                     oldest if oldest > lane.scanned.offset => oldest,
                     _ => u64::MAX,
                 };
-                // The epoch was confirmed when the replay began.
-                let from = Position { offset: lane.scanned.offset, epoch: -1 };
                 let size = context.history.read_size();
+                let truncations = lane.partition.truncations();
                 let job = context.history.request(context.tenant, &lane.partition, from, until, size);
-                self.waiting.insert(key, Waiting { job, retry_at: None });
+                self.waiting.insert(key, Waiting { job, truncations, retry_at: None });
                 self.reading.get_or_insert_with(|| context.history.enter());
             }
             Polled::Running => {}
@@ -268,6 +277,11 @@ impl Replay {
     ) -> Confirmation {
         let key = partition.key();
         let truncations = partition.truncations();
+        if let Some(question) = partition.doubt(position)
+            && !self.settle_doubt(context, partition, position, question)
+        {
+            return Confirmation::Pending;
+        }
         if self.confirmed.get(&key) == Some(&truncations) {
             return Confirmation::Confirmed;
         }
@@ -276,7 +290,7 @@ impl Replay {
             return Confirmation::Confirmed;
         }
         let now = Instant::now();
-        match self.poll(key, now) {
+        match self.poll(partition, position, now) {
             Polled::Running => return Confirmation::Pending,
             Polled::Failed(error) => {
                 let Some(gap) = gap_of(partition, position, &error) else {
@@ -293,15 +307,53 @@ impl Replay {
             }
             Polled::Nothing => {}
         }
-        let job =
-            context.history.request(context.tenant, partition, position, position.offset + 1, CONFIRM_BYTES);
-        self.waiting.insert(key, Waiting { job, retry_at: None });
+        self.ask(context, partition, position, truncations);
         Confirmation::Pending
     }
 
+    /// The position is of a later leader's log than what memory would go on with: whether the leader confirms memory. Where
+    /// it does not, the tail notices the cut within moments, and nothing is given until then.
+    fn settle_doubt(
+        &mut self,
+        context: &Context<'_>,
+        partition: &Arc<Partition>,
+        position: Position,
+        question: Position,
+    ) -> bool {
+        let truncations = partition.truncations();
+        let now = Instant::now();
+        match self.poll(partition, question, now) {
+            Polled::Running => {}
+            Polled::Failed(_) => self.retry_later(partition.key(), now),
+            Polled::Ended => {
+                partition.trust(position.epoch, truncations);
+                return true;
+            }
+            Polled::Nothing => self.ask(context, partition, question, truncations),
+        }
+        false
+    }
+
+    fn ask(
+        &mut self,
+        context: &Context<'_>,
+        partition: &Arc<Partition>,
+        position: Position,
+        truncations: u32,
+    ) {
+        let (until, size) = (position.offset + 1, CONFIRM_BYTES);
+        let job = context.history.request(context.tenant, partition, position, until, size);
+        self.waiting.insert(partition.key(), Waiting { job, truncations, retry_at: None });
+    }
+
     /// Looks at what is waited for. What has ended is forgotten: its segment is found now, or asked for again.
-    fn poll(&mut self, key: u64, now: Instant) -> Polled {
+    fn poll(&mut self, partition: &Partition, from: Position, now: Instant) -> Polled {
+        let key = partition.key();
         let Some(waiting) = self.waiting.get(&key) else { return Polled::Nothing };
+        if !waiting.job.is_from(from) || waiting.truncations != partition.truncations() {
+            self.waiting.remove(&key);
+            return Polled::Nothing;
+        }
         if let Some(at) = waiting.retry_at {
             if now < at {
                 return Polled::Running;
@@ -410,6 +462,11 @@ fn merge(vector: &mut Vector, lanes: &mut [Lane], overtake: bool, emit: &mut Emi
         }
     }
     moved
+}
+
+/// Whether the log ends before the position.
+fn is_past_end(position: Position, error: &HistoryError) -> bool {
+    matches!(*error, HistoryError::OutOfRange { end, .. } if position.offset > end)
 }
 
 /// The gap that an error of Kafka's means for a position; `None`: a later try may succeed.

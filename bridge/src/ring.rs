@@ -98,6 +98,11 @@ impl Ring {
         }
     }
 
+    /// Takes all pages out, for them to be dropped where no lock is held. The numbers go on.
+    pub(crate) fn take_all(&mut self) -> Ring {
+        std::mem::replace(self, Ring { next: self.next, ..Ring::default() })
+    }
+
     fn drop_front(&mut self) {
         if let Some(page) = self.pages.pop_front() {
             self.size -= page.size();

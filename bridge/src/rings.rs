@@ -12,13 +12,18 @@ use crate::view::View;
 /// A view with frames is looked at this often: they go at the latest so long after their time.
 const VISIT: Duration = Duration::from_secs(MAX_AGE.as_secs() / 2);
 
+/// Room for views that is kept.
+const SPARE: usize = 1024;
+
 /// All rings of a bridge.
 #[derive(Debug, Default)]
 pub(crate) struct Rings {
     /// Bytes that all of them may hold.
     limit: usize,
     used: AtomicUsize,
-    /// Views that have frames, each once, with the time of the next visit; the soonest first.
+    /// Rings that are not empty.
+    count: AtomicUsize,
+    /// Views that have frames, or had some a moment ago, each once, with the time of the next visit; the soonest first.
     filled: Mutex<VecDeque<(Instant, Weak<View>)>>,
 }
 
@@ -38,6 +43,11 @@ impl Rings {
             Some(more) => self.used.fetch_add(more, Ordering::Relaxed),
             None => self.used.fetch_sub(before - after, Ordering::Relaxed),
         };
+        match (before, after) {
+            (0, 1..) => drop(self.count.fetch_add(1, Ordering::Relaxed)),
+            (1.., 0) => drop(self.count.fetch_sub(1, Ordering::Relaxed)),
+            _ => {}
+        }
     }
 
     /// A view has its first frames.
@@ -50,9 +60,10 @@ impl Rings {
         if self.used() <= self.limit {
             return;
         }
-        let count = self.filled.lock().len();
-        for _ in 0..count {
-            self.visit_next(|_| true, |view| view.trim(None, self.limit / count));
+        let share = self.limit / self.count.load(Ordering::Relaxed).max(1);
+        let views = self.filled.lock().len();
+        for _ in 0..views {
+            self.visit_next(|_| true, |view| view.trim(None, share));
             if self.used() <= self.limit {
                 return;
             }
@@ -62,6 +73,8 @@ impl Rings {
     /// Drops frames that everybody had time to take.
     pub(crate) fn drop_old(&self, now: Instant) {
         while self.visit_next(|due| due <= now, |view| view.trim(Some(now), usize::MAX)) {}
+        // Very many may have been busy once.
+        self.filled.lock().shrink_to(SPARE);
     }
 
     /// Visits the first view, if `is_due`; `trim` says whether it still has frames. False: there was none.

@@ -67,15 +67,28 @@ mod switch {
         });
         *named == Some(rule) || BY_TEST.with(Cell::get) == Some(rule)
     }
+
+    /// Some defects show only to who comes in a moment of microseconds. In a real process that moment is made longer; a
+    /// model finds it by itself.
+    pub(crate) fn widen(rules: &[Sabotage]) {
+        let by_environment = BY_ENVIRONMENT.get().copied().flatten();
+        if by_environment.is_some_and(|rule| rules.contains(&rule)) {
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+    }
 }
 
 #[cfg(feature = "sabotage")]
-pub(crate) use switch::broken;
-#[cfg(feature = "sabotage")]
 pub use switch::sabotage;
+#[cfg(feature = "sabotage")]
+pub(crate) use switch::{broken, widen};
 
 #[cfg(not(feature = "sabotage"))]
 #[inline(always)]
 pub(crate) const fn broken(_: Sabotage) -> bool {
     false
 }
+
+#[cfg(not(feature = "sabotage"))]
+#[inline(always)]
+pub(crate) const fn widen(_: &[Sabotage]) {}

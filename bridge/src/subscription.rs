@@ -11,6 +11,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use crate::bridge::Hold;
+use crate::ears::{Bell, Ear};
 use crate::event_id::RunningId;
 use crate::frame::{self, Control};
 use crate::lookaside::{Last, Lookaside};
@@ -21,7 +22,7 @@ use crate::replay::{Chunk, Context, Replay, Replayed};
 use crate::ring::{Step, Taken};
 use crate::sabotage::{Sabotage, broken};
 use crate::sync::atomic::Ordering;
-use crate::view::{Ear, Live, Snapshot, gap_frame};
+use crate::view::{Live, Snapshot, gap_frame};
 
 /// Rounds of one call without a frame before the caller gets a chance to do something else.
 const MAX_ROUNDS: usize = 16;
@@ -153,7 +154,7 @@ impl Subscription {
         let cursor = snapshot.next;
         let mut subscription = Subscription::replaying(hold, beginning);
         subscription.vector = snapshot.vector;
-        subscription.enter(State::Live { cursor });
+        subscription.go_live(cursor);
         subscription
     }
 
@@ -253,10 +254,10 @@ impl Subscription {
         }
     }
 
-    /// Wakes `waker` whenever the subscription's view has something new, until the ear is dropped. One ear serves all
-    /// subscriptions of the same [`Subscription::view`].
-    pub fn listen(&self, waker: Waker) -> Ear {
-        self.hold.view.listen(waker)
+    /// Has `bell` rung with `number` whenever the subscription's view has something new, until the ear is dropped. One ear
+    /// serves all subscriptions of the same [`Subscription::view`].
+    pub fn listen(&self, bell: Arc<dyn Bell>, number: u32) -> Ear {
+        Ear::new(self.hold.view.clone(), bell, number)
     }
 
     /// Distinguishes the view that this subscription reads from all others that are open.
@@ -346,6 +347,11 @@ impl Subscription {
             (true, false) => metrics::replaying(1.0),
             _ => {}
         }
+    }
+
+    fn go_live(&mut self, cursor: u64) {
+        self.enter(State::Live { cursor });
+        self.hold.view.arrived(cursor, 1);
     }
 
     /// Announces the gaps that are due, each with the id that it leads to.
@@ -487,7 +493,7 @@ impl Subscription {
         let key = self.hold.view.key();
         let context = Context {
             tenant: &key.tenant,
-            filter: &key.filter,
+            filter: key.filter(),
             history: &self.hold.inner.history,
             topics: &self.topics,
         };
@@ -537,7 +543,7 @@ impl Subscription {
             }
             // The positions are the same; the view's own vector is shared by all that stand here.
             self.vector = target.vector;
-            self.enter(State::Live { cursor: target.next });
+            self.go_live(target.next);
             return None;
         }
         // Ahead of the view, or with parts that it does not know: on with an own vector as the heads move.
@@ -597,8 +603,9 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        if !self.is_live() {
-            metrics::replaying(-1.0);
+        match self.state {
+            State::Live { cursor } => self.hold.view.arrived(cursor, -1),
+            State::Replaying(_) => metrics::replaying(-1.0),
         }
     }
 }

@@ -57,6 +57,11 @@ impl TenantId {
     pub fn as_str(&self) -> &str {
         &self.name
     }
+
+    /// The hash of the name. It is another one in each process.
+    pub(crate) fn hash_value(&self) -> u64 {
+        self.hash
+    }
 }
 
 impl PartialEq for TenantId {

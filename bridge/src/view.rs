@@ -6,17 +6,17 @@
 
 use std::cell::Cell;
 use std::sync::{Arc, Weak};
-use std::task::Waker;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::Notify;
 
 use crate::catalog::{Partition, Topic};
 use crate::coverage::Coverage;
+use crate::ears::{Ear, Ears, TaskBell};
 use crate::envelope::Envelope;
 use crate::event_id::{EventId, RunningId};
-use crate::filter::Filter;
+use crate::filter::{self, Filter};
 use crate::frame::{self, Control};
 use crate::gap::Gap;
 use crate::metrics;
@@ -42,15 +42,36 @@ thread_local! {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ViewKey {
     pub(crate) tenant: TenantId,
-    /// Sorted names; none: every topic that can yield the tenant.
-    pub(crate) topics: Option<Vec<String>>,
-    pub(crate) filter: Filter,
     pub(crate) envelope: Envelope,
+    /// `None`: all that the tenant has, as most ask for.
+    part: Option<Box<WantedPart>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct WantedPart {
+    /// Sorted names; none: every topic that can yield the tenant.
+    topics: Vec<String>,
+    filter: Filter,
 }
 
 impl ViewKey {
+    /// `topics` are sorted; none: all of them.
+    pub(crate) fn new(tenant: TenantId, topics: Vec<String>, filter: Filter, envelope: Envelope) -> ViewKey {
+        let is_all = topics.is_empty() && filter == filter::ANYTHING;
+        ViewKey { tenant, envelope, part: (!is_all).then(|| Box::new(WantedPart { topics, filter })) }
+    }
+
+    pub(crate) fn names_topics(&self) -> bool {
+        self.part.as_ref().is_some_and(|part| !part.topics.is_empty())
+    }
+
     pub(crate) fn names(&self, topic: &str) -> bool {
-        self.topics.as_ref().is_none_or(|names| names.iter().any(|name| name == topic))
+        let named = |part: &WantedPart| part.topics.iter().any(|name| name == topic);
+        !self.names_topics() || self.part.as_deref().is_some_and(named)
+    }
+
+    pub(crate) fn filter(&self) -> &Filter {
+        self.part.as_ref().map_or(&filter::ANYTHING, |part| &part.filter)
     }
 }
 
@@ -76,33 +97,12 @@ impl Shared {
 pub(crate) struct View {
     /// For what is due later: a view that is gone wakes nobody, and has no frames.
     me: Weak<View>,
-    key: Arc<ViewKey>,
+    key: ViewKey,
     shared: Arc<Shared>,
     state: Mutex<State>,
-    news: Notify,
-    ears: Mutex<Ears>,
+    pub(crate) ears: Mutex<Ears>,
     version: AtomicU64,
     waking: AtomicBool,
-}
-
-/// Who is woken beside those that wait in [`View::changed`].
-#[derive(Debug, Default)]
-struct Ears {
-    next: u32,
-    open: Vec<(u32, Waker)>,
-}
-
-/// Wakes somebody whenever a view has something new, until it is dropped.
-#[derive(Debug)]
-pub struct Ear {
-    view: Arc<View>,
-    number: u32,
-}
-
-impl Drop for Ear {
-    fn drop(&mut self) {
-        self.view.ears.lock().open.retain(|(number, _)| *number != self.number);
-    }
 }
 
 #[derive(Debug)]
@@ -118,6 +118,10 @@ struct State {
     /// Whether the rings together know that this one has frames.
     filled: bool,
     ring: Ring,
+    /// How many read this view, and how many of them are known to stand at the ring's end. The second is for memory alone:
+    /// were it wrong, frames would go too late, or a reader would have its records from the log.
+    readers: u32,
+    at_end: i32,
     /// Rises with every topic or partition that comes or goes.
     shape: u64,
 }
@@ -142,7 +146,7 @@ pub(crate) enum Live {
 
 impl View {
     /// A view that takes nothing into account yet: its coverage is empty.
-    pub(crate) fn new(key: Arc<ViewKey>, shared: Arc<Shared>, nothing: Arc<Coverage>) -> Arc<View> {
+    pub(crate) fn new(key: ViewKey, shared: Arc<Shared>, nothing: Arc<Coverage>) -> Arc<View> {
         let state = State {
             vector: nothing.heads(),
             coverage: nothing,
@@ -150,6 +154,8 @@ impl View {
             framed: false,
             filled: false,
             ring: Ring::default(),
+            readers: 0,
+            at_end: 0,
             shape: 0,
         };
         Arc::new_cyclic(|me| View {
@@ -157,7 +163,6 @@ impl View {
             key,
             shared,
             state: Mutex::new(state),
-            news: Notify::new(),
             ears: Mutex::default(),
             version: AtomicU64::new(0),
             waking: AtomicBool::new(false),
@@ -263,6 +268,7 @@ impl View {
         }
         state.finish_replacement(at, new, coverage);
         self.pushed(state, before);
+        self.wake();
     }
 
     /// Announces a gap of one partition: its position is `to` from now on.
@@ -278,16 +284,22 @@ impl View {
         state.push_gap(&self.shared, &gap, &vector);
         state.vector = Arc::new(vector);
         self.pushed(state, before);
+        self.wake();
     }
 
-    /// Frames those of a batch's records that match. One caller at a time per partition: it holds the ingest lock.
-    pub(crate) fn frame<'a>(&self, partition: &Partition, records: impl Iterator<Item = RecordRef<'a>>) {
-        let mut matching = records.filter(|record| self.key.filter.matches(record)).peekable();
+    /// Frames those of a batch's records that match; whether there are any, which is then for [`View::announce`] to tell.
+    /// One caller at a time per partition: it holds the ingest lock.
+    pub(crate) fn frame<'a>(
+        &self,
+        partition: &Partition,
+        records: impl Iterator<Item = RecordRef<'a>>,
+    ) -> bool {
+        let mut matching = records.filter(|record| self.key.filter().matches(record)).peekable();
         if matching.peek().is_none() {
-            return;
+            return false;
         }
         let mut state = self.state.lock();
-        let Some((at, index)) = state.slot(partition) else { return };
+        let Some((at, index)) = state.slot(partition) else { return false };
         state.refresh();
         let minutes = self.shared.minutes.load(Ordering::Relaxed);
         let (before, first) = (state.ring.size(), state.ring.next());
@@ -321,10 +333,19 @@ impl View {
         metrics::count_encoded(state.ring.next() - first);
         state.framed = true;
         self.pushed(state, before);
+        true
     }
 
-    /// Accounts for what was pushed into the ring, which had `before` bytes, and tells readers.
+    /// Tells readers of what a batch has framed, once its head is published: V is the heads' own vector by then, and all
+    /// that take it share it.
+    pub(crate) fn announce(&self) {
+        self.state.lock().refresh();
+        self.wake();
+    }
+
+    /// Accounts for what was pushed into the ring, which had `before` bytes. Readers are still to be told.
     fn pushed(&self, mut state: MutexGuard<'_, State>, before: usize) {
+        state.at_end = 0;
         state.ring.trim_to(MAX_RING);
         self.shared.rings.note(before, state.ring.size());
         let is_first = !std::mem::replace(&mut state.filled, true);
@@ -333,7 +354,38 @@ impl View {
             self.shared.rings.add(self.me.clone());
         }
         self.shared.rings.shed();
-        self.wake();
+    }
+
+    /// Another one reads this view.
+    pub(crate) fn enter(&self) {
+        self.state.lock().readers += 1;
+    }
+
+    /// One does not read it any more; how many still do.
+    pub(crate) fn leave(&self) -> u32 {
+        let mut state = self.state.lock();
+        state.readers -= 1;
+        let left = state.readers;
+        self.drop_taken(state);
+        left
+    }
+
+    /// So many live cursors have come to stand at frame `next`; fewer than none: so many that stood there are gone.
+    pub(crate) fn arrived(&self, next: u64, count: i32) {
+        let mut state = self.state.lock();
+        if next == state.ring.next() {
+            state.at_end += count;
+            self.drop_taken(state);
+        }
+    }
+
+    /// Drops all frames where everybody has them: of very many views each has one reader, which takes them at once.
+    fn drop_taken(&self, mut state: MutexGuard<'_, State>) {
+        if i64::from(state.at_end) >= i64::from(state.readers) && state.ring.size() > 0 {
+            let taken = state.ring.take_all();
+            drop(state);
+            self.shared.rings.note(taken.size(), 0);
+        }
     }
 
     /// V, brought up to the heads, and the number of the next frame.
@@ -400,34 +452,21 @@ impl View {
     }
 
     /// Waits until [`View::version`] is no longer `seen`. Cancel-safe.
-    pub(crate) async fn changed(&self, seen: u64) {
-        loop {
-            let news = self.news.notified();
-            tokio::pin!(news);
-            news.as_mut().enable();
-            if self.version() != seen {
-                return;
-            }
-            news.await;
-        }
-    }
-
-    /// Wakes `waker` whenever there is something new. Such a waker must not block.
-    pub(crate) fn listen(self: &Arc<Self>, waker: Waker) -> Ear {
-        let mut ears = self.ears.lock();
-        ears.next += 1;
-        let number = ears.next;
-        // Nearly always the only one: there may be very many views.
-        ears.open.reserve_exact(1);
-        ears.open.push((number, waker));
-        Ear { view: self.clone(), number }
+    pub(crate) async fn changed(self: &Arc<Self>, seen: u64) {
+        let mut ear = None;
+        std::future::poll_fn(|context| {
+            // Before the look: what comes after it is told.
+            let bell = Arc::new(TaskBell(context.waker().clone()));
+            ear = Some(Ear::new(self.clone(), bell, 0));
+            if self.version() == seen { Poll::Pending } else { Poll::Ready(()) }
+        })
+        .await;
     }
 
     /// Tells readers at once.
     fn bump(&self) {
         self.version.fetch_add(1, Ordering::AcqRel);
-        self.news.notify_waiters();
-        self.ears.lock().open.iter().for_each(|(_, waker)| waker.wake_by_ref());
+        self.ears.lock().tell();
     }
 
     /// Tells readers, after the linger if there is one: frames that come meanwhile go out with the same write.

@@ -2,9 +2,12 @@
 //! those that ask for the record's. So the cost of a record follows the views that match, not those that are there.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::hash_map;
 use std::hash::RandomState;
 use std::sync::Arc;
+
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 use crate::filter::{Equality, Field};
 use crate::record::RecordRef;
@@ -15,13 +18,23 @@ use crate::view::View;
 /// The views of a topic. Batches read it; views come and go under the bridge's structure lock.
 #[derive(Debug, Default)]
 pub(crate) struct ViewIndex {
-    tenants: RwLock<HashMap<TenantId, TenantViews>>,
+    /// By the hash that the tenant's name bears.
+    tenants: RwLock<HashTable<TenantViews>>,
     /// Of values; keyed at random, since clients choose the values that they ask for.
     hasher: RandomState,
 }
 
-#[derive(Debug, Default)]
-struct TenantViews {
+/// The views of one tenant.
+#[derive(Debug)]
+enum TenantViews {
+    /// One that looks at each of the tenant's records: of very many tenants, nearly all have no more.
+    One(Arc<View>),
+    Many(Box<ManyViews>),
+}
+
+#[derive(Debug)]
+struct ManyViews {
+    tenant: TenantId,
     /// Views that look at each of the tenant's records.
     all: Vec<Arc<View>>,
     /// The others, each in one field.
@@ -46,16 +59,20 @@ pub(crate) struct Concerned {
 
 impl ViewIndex {
     pub(crate) fn insert(&self, view: &Arc<View>) {
-        self.tenants.write().entry(view.tenant().clone()).or_default().insert(view, &self.hasher);
+        let mut tenants = self.tenants.write();
+        match tenants.entry(hash(view.tenant()), |views| views.is_of(view.tenant()), TenantViews::hash) {
+            Entry::Occupied(mut entry) => entry.get_mut().insert(view, &self.hasher),
+            Entry::Vacant(entry) => drop(entry.insert(TenantViews::of(view, &self.hasher))),
+        }
     }
 
     pub(crate) fn remove(&self, view: &Arc<View>) {
         let mut tenants = self.tenants.write();
-        if let Entry::Occupied(mut entry) = tenants.entry(view.tenant().clone()) {
-            entry.get_mut().remove(view, &self.hasher);
-            if entry.get().is_empty() {
-                entry.remove();
-            }
+        let found = tenants.find_entry(hash(view.tenant()), |views| views.is_of(view.tenant()));
+        if let Ok(mut entry) = found
+            && entry.get_mut().remove(view, &self.hasher)
+        {
+            entry.remove();
         }
     }
 
@@ -65,15 +82,22 @@ impl ViewIndex {
         tenant: &TenantId,
         records: impl Iterator<Item = (u32, RecordRef<'a>)>,
     ) -> Concerned {
-        match self.tenants.read().get(tenant) {
-            Some(views) => views.concerned(records, &self.hasher),
+        match self.tenants.read().find(hash(tenant), |views| views.is_of(tenant)) {
+            Some(TenantViews::One(view)) => Concerned { all: vec![view.clone()], some: Vec::new() },
+            Some(TenantViews::Many(many)) => many.concerned(records, &self.hasher),
             None => Concerned::default(),
         }
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<View>> {
         let tenants = self.tenants.read();
-        let mut all: Vec<Arc<View>> = tenants.values().flat_map(TenantViews::views).cloned().collect();
+        let mut all = Vec::with_capacity(tenants.len());
+        for views in tenants.iter() {
+            match views {
+                TenantViews::One(view) => all.push(view.clone()),
+                TenantViews::Many(many) => all.extend(many.views().cloned()),
+            }
+        }
         // A filter that names several values of its field stands at each.
         all.sort_unstable_by_key(Arc::as_ptr);
         all.dedup_by(|a, b| Arc::ptr_eq(a, b));
@@ -85,9 +109,65 @@ impl ViewIndex {
     }
 }
 
+fn hash(tenant: &TenantId) -> u64 {
+    tenant.hash_value()
+}
+
 impl TenantViews {
+    fn of(view: &Arc<View>, hasher: &RandomState) -> TenantViews {
+        if view.key().filter().equalities().is_empty() {
+            return TenantViews::One(view.clone());
+        }
+        let mut many = ManyViews::of(view.tenant());
+        many.insert(view, hasher);
+        TenantViews::Many(Box::new(many))
+    }
+
+    fn tenant(&self) -> &TenantId {
+        match self {
+            TenantViews::One(view) => view.tenant(),
+            TenantViews::Many(many) => &many.tenant,
+        }
+    }
+
+    fn is_of(&self, tenant: &TenantId) -> bool {
+        self.tenant() == tenant
+    }
+
+    fn hash(&self) -> u64 {
+        hash(self.tenant())
+    }
+
     fn insert(&mut self, view: &Arc<View>, hasher: &RandomState) {
-        let equalities = view.key().filter.equalities();
+        if let TenantViews::One(first) = self {
+            let mut many = ManyViews::of(first.tenant());
+            many.insert(first, hasher);
+            *self = TenantViews::Many(Box::new(many));
+        }
+        if let TenantViews::Many(many) = self {
+            many.insert(view, hasher);
+        }
+    }
+
+    /// Removes a view; whether none is left.
+    fn remove(&mut self, view: &Arc<View>, hasher: &RandomState) -> bool {
+        match self {
+            TenantViews::One(only) => Arc::ptr_eq(only, view),
+            TenantViews::Many(many) => {
+                many.remove(view, hasher);
+                many.is_empty()
+            }
+        }
+    }
+}
+
+impl ManyViews {
+    fn of(tenant: &TenantId) -> ManyViews {
+        ManyViews { tenant: tenant.clone(), all: Vec::new(), by_field: Vec::new() }
+    }
+
+    fn insert(&mut self, view: &Arc<View>, hasher: &RandomState) {
+        let equalities = view.key().filter().equalities();
         // Where it meets the fewest others: a filter by region and user goes to the user.
         match equalities.into_iter().min_by_key(|equality| self.crowd(equality, hasher)) {
             None => self.all.push(view.clone()),
@@ -106,7 +186,7 @@ impl TenantViews {
 
     fn remove(&mut self, view: &Arc<View>, hasher: &RandomState) {
         let stays = |other: &Arc<View>| !Arc::ptr_eq(other, view);
-        let equalities = view.key().filter.equalities();
+        let equalities = view.key().filter().equalities();
         if equalities.is_empty() {
             return self.all.retain(stays);
         }
@@ -116,7 +196,7 @@ impl TenantViews {
             };
             let by_value = &mut self.by_field[at].by_value;
             for hash in equality.hashes(hasher) {
-                if let Entry::Occupied(mut entry) = by_value.entry(hash) {
+                if let hash_map::Entry::Occupied(mut entry) = by_value.entry(hash) {
                     entry.get_mut().retain(stays);
                     if entry.get().is_empty() {
                         entry.remove();
@@ -193,8 +273,8 @@ mod tests {
 
     fn view(keys: &[String], wheres: &[String]) -> Arc<View> {
         let filter = Filter::parse(&[], keys, wheres).unwrap();
-        let key = ViewKey { tenant: tenant(), topics: None, filter, envelope: Envelope::None };
-        View::new(Arc::new(key), Arc::new(Shared::default()), Coverages::default().of(Vec::new()))
+        let key = ViewKey::new(tenant(), Vec::new(), filter, Envelope::None);
+        View::new(key, Arc::new(Shared::default()), Coverages::default().of(Vec::new()))
     }
 
     fn record<'a>(bytes: &'a mut Vec<u8>, key: &'a str, value: &'a str) -> RecordRef<'a> {
@@ -265,7 +345,7 @@ mod tests {
                 let times = found.all.iter().filter(|other| Arc::ptr_eq(other, view)).count()
                     + found.some.iter().filter(|(other, _)| Arc::ptr_eq(other, view)).count();
                 prop_assert!(times <= 1);
-                prop_assert!(times == 1 || !view.key().filter.matches(&record), "{:?}", view.key().filter);
+                prop_assert!(times == 1 || !view.key().filter().matches(&record), "{:?}", view.key().filter());
             }
         }
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tailrace_bridge::{Bridge, Partition};
+use tailrace_bridge::{Bridge, Partition, Position};
 
 use crate::error::KafkaError;
 use crate::native::{Client, List, Rebalance, Role};
@@ -148,8 +148,15 @@ impl Assignment {
     }
 
     fn add(&self, topic: &str, index: i32, partition: Option<Arc<Partition>>) {
-        let place = Place { settled: partition.is_some(), partition, ..Place::default() };
-        self.0.lock().topics.entry(topic.to_owned()).or_default().insert(index, place);
+        // A head that the leader is to confirm is sought after the callback, which must not wait.
+        let settled = partition.as_ref().is_some_and(|partition| !is_to_confirm(partition.head()));
+        let mut places = self.0.lock();
+        places
+            .topics
+            .entry(topic.to_owned())
+            .or_default()
+            .insert(index, Place { settled, partition, ..Place::default() });
+        places.note_unsettled();
     }
 
     fn remove(&self, topic: &str, index: i32) {
@@ -216,15 +223,28 @@ impl Group {
         if partitions.is_empty() {
             return Ok(());
         }
-        let mut list = List::new(partitions.len());
+        let (mut list, mut confirmed) = (List::new(partitions.len()), List::new(partitions.len()));
         for partition in partitions {
-            list.add_position(partition.topic_name(), partition.index() as i32, partition.head());
+            let (topic, index) = (partition.topic_name(), partition.index() as i32);
+            let head = partition.reading_position();
+            list.add_position(topic, index, head);
+            if is_to_confirm(head) {
+                confirmed.add_position(topic, index, head);
+            }
         }
         self.client.incremental_unassign(&list)?;
         self.client.incremental_assign(&list)?;
+        if confirmed.entries().next().is_some() {
+            self.client.confirm(&confirmed)?;
+        }
         self.assignment.settle(partitions);
         Ok(())
     }
+}
+
+/// Whether the position says of which leader's log it is.
+fn is_to_confirm(position: Position) -> bool {
+    position.epoch >= 0 && position.offset > 0
 }
 
 /// Gives every partition an explicit offset: the log's head. What the bridge does not know yet is read from its first
@@ -238,7 +258,9 @@ fn assigned(client: &Client, bridge: &Bridge, assignment: &Assignment, list: &Li
             .topic(entry.topic)
             .and_then(|topic| topic.partitions().get(entry.partition as usize).cloned());
         match &known {
-            Some(partition) => starts.add_position(entry.topic, entry.partition, partition.head()),
+            Some(partition) => {
+                starts.add_position(entry.topic, entry.partition, partition.reading_position())
+            }
             None => starts.add(entry.topic, entry.partition, BEGINNING),
         }
         assignment.add(entry.topic, entry.partition, known);

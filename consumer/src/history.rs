@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
-use tailrace_bridge::{HistoryError, HistoryRead, Position, Segment, SegmentBuilder};
+use tailrace_bridge::{GapCode, HistoryError, HistoryRead, Position, Segment, SegmentBuilder};
 
 use crate::decode::{Decoder, Scratch, Tell};
 use crate::error::KafkaError;
@@ -16,8 +16,9 @@ use crate::native::{Client, Code, List, Message, OffsetQuery, Role};
 use crate::settings::KafkaSettings;
 use crate::{metrics, properties, truncation};
 
-/// Readers at once. More would compete for the same brokers with the tail.
-const MAX_READERS: usize = 4;
+/// Readers at once: one for each partition that the bridge reads through at a time. With fewer, a reader is moved from one to
+/// the other with every read, and what it has fetched ahead is fetched again.
+const MAX_READERS: usize = 8;
 /// Records taken from a reader's queue at once.
 const MAX_BATCH: usize = 200;
 const POLL: Duration = Duration::from_millis(100);
@@ -217,28 +218,19 @@ impl Readers {
     fn why_lost(&self, read: &HistoryRead, why: &str) -> HistoryError {
         let place = [(&*read.topic, read.partition as i32)];
         let ask = |at| {
-            let offsets = self.admin.list_offsets(&place, at, false, ASK_TIMEOUT)?;
-            offsets
-                .first()
-                .copied()
-                .unwrap_or(Ok(None))
-                .map(Option::unwrap_or_default)
-                .map_err(KafkaError::of_offsets)
+            let found = self.admin.list_positions(&place, at, false, ASK_TIMEOUT)?;
+            let found = found.first().copied().unwrap_or(Ok(None)).map_err(KafkaError::of_offsets)?;
+            Ok::<Position, KafkaError>(found.unwrap_or(Position { offset: 0, epoch: -1 }))
         };
         let (start, end) = match (ask(OffsetQuery::Earliest), ask(OffsetQuery::Latest)) {
             (Ok(start), Ok(end)) => (start, end),
             (Err(error), _) | (_, Err(error)) => return HistoryError::Unavailable(error.to_string()),
         };
-        match truncation::told(why) {
-            Some(cut) if cut.offset < read.from => {
-                let offset = cut.offset.max(start);
-                HistoryError::Truncated {
-                    end: offset,
-                    epoch: if offset == cut.offset { cut.epoch } else { -1 },
-                }
-            }
-            _ if (start..=end).contains(&read.from) => HistoryError::Unavailable(why.to_owned()),
-            _ => HistoryError::OutOfRange { start, end },
+        let from = Position { offset: read.from, epoch: read.epoch };
+        match truncation::next(from, start.offset, end, why) {
+            Some((GapCode::Truncated, to)) => HistoryError::Truncated { end: to.offset, epoch: to.epoch },
+            Some(_) => HistoryError::OutOfRange { start: start.offset, end: end.offset },
+            None => HistoryError::Unavailable(why.to_owned()),
         }
     }
 }
@@ -317,7 +309,8 @@ impl Reader {
         );
         // Without this, assigning the same partition again goes on where it was.
         self.client.unassign();
-        self.client.assign(&list)
+        self.client.assign(&list)?;
+        if read.epoch >= 0 && read.from > 0 { self.client.confirm(&list) } else { Ok(()) }
     }
 
     fn poll(&mut self) {

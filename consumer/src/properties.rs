@@ -8,15 +8,19 @@ type Properties = Vec<(String, String)>;
 const QUEUE_KIB: (usize, usize) = (64, 2_097_151);
 /// Bounds of one fetch's answer, in bytes. It comes on top of what is queued, so it is a part of the prefetch.
 const FETCH: (usize, usize) = (1 << 20, 50 << 20);
-/// What a reader of history may hold ahead, in KiB, and ask for at once, in bytes. There are only a few readers.
-const READER_QUEUE_KIB: usize = 512;
-const READER_FETCH: usize = 256 << 10;
+/// What a reader of history may hold ahead, in KiB, and ask for at once, in bytes: about one read in all, since both are lost
+/// when it is moved to another partition.
+const READER_QUEUE_KIB: usize = 256;
+const READER_FETCH: usize = 128 << 10;
 
 /// Defaults of all clients. A broker that comes back is found within a second.
-const COMMON: [(&str, &str); 7] = [
+const COMMON: [(&str, &str); 8] = [
     ("client.id", "tailrace"),
     ("reconnect.backoff.ms", "100"),
-    ("reconnect.backoff.max.ms", "1000"),
+    ("reconnect.backoff.max.ms", "500"),
+    // A connection that has died without a word is noticed by an answer that does not come. It must not be much less: on a
+    // slow way an answer of `fetch.max.bytes` takes its time.
+    ("socket.timeout.ms", "15000"),
     ("socket.keepalive.enable", "true"),
     // Retries within a request would only hide an outage for longer.
     ("topic.metadata.refresh.fast.interval.ms", "100"),
@@ -91,7 +95,7 @@ pub(crate) fn reader(settings: &KafkaSettings) -> Properties {
     push(&mut properties, "queued.max.messages.kbytes", READER_QUEUE_KIB);
     push(&mut properties, "queued.min.messages", 1000);
     if !has(settings, "message.max.bytes") {
-        push(&mut properties, "fetch.max.bytes", READER_FETCH * 4);
+        push(&mut properties, "fetch.max.bytes", FETCH.0);
     }
     push(&mut properties, "fetch.message.max.bytes", READER_FETCH);
     push(&mut properties, "group.id", settings.group());

@@ -360,6 +360,8 @@ impl Topics {
                 Ok(Some((code, to))) => {
                     let (topic, index) = (partition.topic_name().clone(), partition.index());
                     tracing::warn!(%topic, partition = index, code = code.as_str(), to = to.offset, why, "offsets are gone");
+                    // Readers hold what they have fetched ahead, of the log as it was.
+                    self.readers.forget();
                     self.command(Command::Jump(partition, code, to));
                 }
                 Ok(None) => self.command(Command::Resume(partition)),
@@ -383,7 +385,10 @@ impl Topics {
         }
         let index = partition.index() as usize;
         let start = self.offsets(name, index..index + 1, OffsetQuery::Earliest)?[0];
-        let end = self.offsets(name, index..index + 1, OffsetQuery::Latest)?[0];
+        let place = [(&**name, index as i32)];
+        let ends = self.admin.list_positions(&place, OffsetQuery::Latest, false, ASK_TIMEOUT)?;
+        let end = ends.first().copied().unwrap_or(Ok(None)).map_err(KafkaError::of_offsets)?;
+        let end = end.unwrap_or(Position { offset: start, epoch: -1 });
         Ok(truncation::next(partition.head(), start, end, why))
     }
 

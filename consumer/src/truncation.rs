@@ -18,19 +18,25 @@ pub(crate) fn told(why: &str) -> Option<Position> {
     Some(Position { offset: u64::try_from(end).unwrap_or(0), epoch: epoch.max(-1) })
 }
 
-/// Where reading goes on from `head`, and why; `None`: at the head, as if nothing had been.
-pub(crate) fn next(head: Position, start: u64, end: u64, why: &str) -> Option<(GapCode, Position)> {
+/// Where reading goes on from `head`, and why; `None`: at the head, as if nothing had been. `end` is the offset after the
+/// last record that a consumer may see, with the current leader's epoch.
+///
+/// The position after a cut bears the epoch of the leader that goes on from there, not that of the last record below it:
+/// another replica that has not noticed the cut yet knows by it that what it holds from there on may be of an earlier log.
+pub(crate) fn next(head: Position, start: u64, end: Position, why: &str) -> Option<(GapCode, Position)> {
     if let Some(cut) = told(why)
         && cut.offset < head.offset
     {
-        let offset = cut.offset.clamp(start, end.max(start));
-        let epoch = if offset == cut.offset { cut.epoch } else { -1 };
+        // A leader that is new may not know yet how far consumers may see, so the end does not bound this.
+        let offset = cut.offset.max(start);
+        let epoch = if offset == cut.offset { end.epoch.max(cut.epoch) } else { -1 };
         return Some((GapCode::Truncated, Position { offset, epoch }));
     }
     if head.offset < start {
         return Some((GapCode::Retention, Position { offset: start, epoch: -1 }));
     }
-    (head.offset > end).then_some((GapCode::Truncated, Position { offset: end, epoch: -1 }))
+    // Where the epoch is known, the leader is asked for it on the way back, and tells exactly where the log was cut.
+    (head.offset > end.offset && head.epoch < 0).then_some((GapCode::Truncated, end))
 }
 
 #[cfg(test)]
@@ -38,28 +44,40 @@ mod tests {
     use super::*;
 
     const HEAD: Position = Position { offset: 100, epoch: 4 };
+    const END: Position = Position { offset: 200, epoch: 6 };
 
     #[test]
     fn what_retention_took_is_skipped() {
-        let next = next(HEAD, 150, 200, "fetch failed due to requested offset not available on the broker");
+        let next = next(HEAD, 150, END, "fetch failed due to requested offset not available on the broker");
         assert_eq!(next, Some((GapCode::Retention, Position { offset: 150, epoch: -1 })));
     }
 
     #[test]
     fn a_log_that_ends_before_the_head_was_truncated() {
-        assert_eq!(next(HEAD, 0, 90, ""), Some((GapCode::Truncated, Position { offset: 90, epoch: -1 })));
+        let end = Position { offset: 90, epoch: 6 };
+        let unknown = Position { epoch: -1, ..HEAD };
+        assert_eq!(next(unknown, 0, end, ""), Some((GapCode::Truncated, end)));
+        assert_eq!(next(HEAD, 0, end, ""), None, "the leader is asked where exactly");
     }
 
     #[test]
     fn a_cut_is_taken_from_librdkafka_s_words() {
         let why = "Partition log truncation detected at offset 100 (leader epoch 4): broker end offset is 80 (offset \
                    leader epoch 3). Reset to INVALID.: Local: Partition log truncation detected (broker 1)";
-        assert_eq!(next(HEAD, 0, 200, why), Some((GapCode::Truncated, Position { offset: 80, epoch: 3 })));
-        assert_eq!(next(HEAD, 90, 200, why), Some((GapCode::Truncated, Position { offset: 90, epoch: -1 })));
+        assert_eq!(next(HEAD, 0, END, why), Some((GapCode::Truncated, Position { offset: 80, epoch: 6 })));
+        assert_eq!(next(HEAD, 90, END, why), Some((GapCode::Truncated, Position { offset: 90, epoch: -1 })));
+    }
+
+    #[test]
+    fn a_cut_is_believed_though_the_new_leader_lets_nothing_be_seen_yet() {
+        let why = "Partition log truncation detected at offset 100 (leader epoch 4): broker end offset is 80 (offset \
+                   leader epoch 3). Reset to INVALID.: Local: Partition log truncation detected (broker 1)";
+        let end = Position { offset: 0, epoch: 5 };
+        assert_eq!(next(HEAD, 0, end, why), Some((GapCode::Truncated, Position { offset: 80, epoch: 5 })));
     }
 
     #[test]
     fn an_offset_that_is_there_after_all_is_read_on() {
-        assert_eq!(next(HEAD, 0, 100, ""), None);
+        assert_eq!(next(HEAD, 0, Position { offset: 100, epoch: 4 }, ""), None);
     }
 }

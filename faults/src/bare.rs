@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::{Headers, Message};
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -41,6 +42,10 @@ pub fn read_all(kafka: &Kafka, topic: &str) -> Vec<Vec<Read>> {
                 value: message.payload().map(<[u8]>::to_vec),
             }),
             Err(rdkafka::error::KafkaError::PartitionEOF(partition)) => ended[partition as usize] = true,
+            // A broker that is down; librdkafka goes on with the others.
+            Err(rdkafka::error::KafkaError::MessageConsumption(
+                RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown,
+            )) => {}
             Err(error) => panic!("{error}"),
         }
     }

@@ -60,6 +60,12 @@ impl Bridge {
         bridge
     }
 
+    /// The name by which it has its consumer group.
+    pub fn instance(&self) -> &str {
+        let found = self.env.iter().find(|(name, _)| name == "TAILRACE_INSTANCE");
+        found.map_or("", |(_, value)| value)
+    }
+
     pub fn spawn(&mut self) {
         let log = self.log.reopen().expect("the log can be opened");
         use std::io::Seek;

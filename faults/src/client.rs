@@ -20,6 +20,8 @@ use crate::writer::TENANTS;
 
 /// A replica that is stopped accepts connections and says nothing: then another is tried.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// A priming block is never shorter, in bytes: `retry:`, `id:` and the ids of twelve partitions.
+const FIRST_BLOCK: usize = 50;
 /// A client looks up from reading this often.
 const GLANCE: Duration = Duration::from_millis(100);
 /// Once all is there, a calm connection of this length shows that nothing comes twice.
@@ -85,6 +87,10 @@ pub struct Got {
     pub tenant: u32,
     pub seen: Vec<Seen>,
     pub connections: u64,
+    /// Of them, how many the other side ended while all was to go on.
+    pub ended: u64,
+    /// Of them, how many were cut inside of their first block.
+    pub cut_early: u64,
     /// Whether it ended with all that it should have.
     pub is_complete: bool,
 }
@@ -199,6 +205,8 @@ impl Reader {
             let is_quiet = events.is_empty();
             self.note(events);
             if !is_open {
+                self.got.cut_early += u64::from(connection.received < FIRST_BLOCK);
+                self.got.ended += u64::from(!is_last && connection.received < limit);
                 return;
             }
             // To ask costs a look at everything, so only when nothing comes.

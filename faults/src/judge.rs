@@ -9,6 +9,8 @@ use crate::ledger::{Entry, Fate, Number, Truth};
 /// Something that Kafka did to a partition's log, and that clients which it concerns must be told, once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fact {
+    /// `retention`, `truncated`, `recreated`, `deleted`. Who is there while a topic is gone hears `deleted`, who comes
+    /// later `recreated`; both are right for a fact that is `replaced`.
     pub code: &'static str,
     pub topic: Arc<str>,
     pub partition: u32,
@@ -37,6 +39,16 @@ impl Edge {
 
     fn is_after(self, offset: u64) -> bool {
         matches!(self, Edge::At(to) | Edge::UpTo(to) if offset < to)
+    }
+}
+
+impl Fact {
+    fn is_told_by(&self, gap: &Gap) -> bool {
+        match self.code {
+            "replaced" if gap.code == "deleted" => gap.edge.is_none(),
+            "replaced" => gap.code == "recreated" && self.edge.is(gap.edge),
+            code => code == gap.code && self.edge.is(gap.edge),
+        }
     }
 }
 
@@ -84,6 +96,11 @@ impl Verdict {
         other.remarks.into_iter().for_each(|remark| self.remark(|| remark));
     }
 
+    /// Of a client that could not read what it got.
+    pub(crate) fn unreadable(why: &dyn std::fmt::Display) -> Verdict {
+        Verdict { altered: 1, remarks: vec![format!("unreadable: {why}")], ..Verdict::default() }
+    }
+
     fn remark(&mut self, text: impl FnOnce() -> String) {
         if self.remarks.len() < MAX_REMARKS {
             self.remarks.push(text());
@@ -112,6 +129,8 @@ struct Judge<'a> {
     ways: HashMap<Place, Way>,
     /// How often each fact was announced.
     told: Vec<u64>,
+    /// Gaps of a partition that are still to be judged, those by retention left out.
+    coming: HashMap<(String, u32), usize>,
 }
 
 /// Compares one client's records and gaps with the truth.
@@ -124,7 +143,15 @@ pub fn judge(got: &Got, truth: &Truth, facts: &Facts) -> Verdict {
         delivered: HashSet::new(),
         ways: HashMap::new(),
         told: vec![0; facts.len()],
+        coming: HashMap::new(),
     };
+    for seen in &got.seen {
+        if let Seen::Gap(gap) = seen
+            && gap.code != "retention"
+        {
+            *judge.coming.entry((gap.topic.clone(), gap.partition)).or_default() += 1;
+        }
+    }
     for seen in &got.seen {
         match seen {
             Seen::Record { number, place, is_whole, .. } => judge.record(*number, place.as_ref(), *is_whole),
@@ -186,14 +213,8 @@ impl Judge<'_> {
 
     fn gap(&mut self, gap: &Gap) {
         self.verdict.gaps += 1;
-        let is_of = |fact: &Fact| {
-            fact.code == gap.code
-                && *fact.topic == *gap.topic
-                && fact.partition == gap.partition
-                && fact.edge.is(gap.edge)
-        };
-        let Some(index) = self.facts.iter().position(is_of) else {
-            return self.wrong_gap(gap, "nothing of the kind happened");
+        let Some(index) = self.fact_of(gap) else {
+            return self.wrong_gap(gap, "nothing of the kind happened, or it was announced before");
         };
         self.told[index] += 1;
         if self.told[index] > 1 && !matches!(self.facts[index].edge, Edge::UpTo(_)) {
@@ -213,8 +234,23 @@ impl Judge<'_> {
         way.announced.push((fact.generation, range));
         if gap.code != "retention" {
             way.generation = fact.generation + 1;
-            self.begin_again(fact, gap.edge.unwrap_or(u64::MAX));
+            self.begin_again(fact, gap.edge.unwrap_or(0));
         }
+    }
+
+    /// Where a log was replaced several times, a client that was away hears only of the last: gaps are matched from the end.
+    fn fact_of(&mut self, gap: &Gap) -> Option<usize> {
+        let facts = self.facts;
+        let here = |fact: &Fact| *fact.topic == *gap.topic && fact.partition == gap.partition;
+        if gap.code == "retention" {
+            return facts.iter().position(|fact| fact.is_told_by(gap) && here(fact));
+        }
+        let of_place = |index: &usize| here(&facts[*index]) && facts[*index].code != "retention";
+        let candidates: Vec<usize> = (0..facts.len()).filter(of_place).collect();
+        let coming = self.coming.get_mut(&(gap.topic.clone(), gap.partition))?;
+        *coming -= 1;
+        let index = candidates[candidates.len().checked_sub(*coming + 1)?];
+        facts[index].is_told_by(gap).then_some(index)
     }
 
     /// Whether a record that the gap says will not come has come.
@@ -274,8 +310,19 @@ impl Judge<'_> {
         }
         concerned.extend((0..self.facts.len()).filter(|index| self.must_be_told(&self.facts[*index])));
         self.verdict.gaps_expected = concerned.len() as u64;
-        for index in concerned.into_iter().filter(|index| self.told[*index] == 0) {
+        for index in concerned {
             let fact = &self.facts[index];
+            let is_newer = |other: &Fact| {
+                other.topic == fact.topic
+                    && other.partition == fact.partition
+                    && other.generation > fact.generation
+            };
+            let is_told = |index: usize| self.told[index] > 0;
+            if is_told(index)
+                || (index..self.facts.len()).any(|other| is_told(other) && is_newer(&self.facts[other]))
+            {
+                continue;
+            }
             self.verdict.gaps_wrong += 1;
             self.verdict.remark(|| format!("not announced: {fact:?}"));
         }

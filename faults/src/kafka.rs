@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -17,6 +19,7 @@ use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerConte
 use rustix::process::Signal;
 
 use crate::process::signal;
+use crate::proxy::Proxy;
 use crate::{eventually, free_port};
 
 const CLUSTER_ID: &str = "MkU3OEVBNTcwNTJENDM2Qg";
@@ -35,6 +38,8 @@ pub struct Broker {
     config: PathBuf,
     log: PathBuf,
     port: u16,
+    /// Stands before the broker's second listener.
+    proxy: Proxy,
     process: Option<Child>,
 }
 
@@ -100,6 +105,10 @@ impl Broker {
         format!("127.0.0.1:{}", self.port)
     }
 
+    pub fn proxy(&self) -> &Proxy {
+        &self.proxy
+    }
+
     /// Waits until it answers.
     pub async fn answers(&self) {
         let mut config = ClientConfig::new();
@@ -136,22 +145,21 @@ impl Kafka {
     /// Formats and starts `count` brokers, each a controller too, with more properties; waits until all answer.
     pub async fn cluster(count: usize, properties: &[(&str, &str)]) -> Kafka {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let ports: Vec<(u16, u16)> = (0..count).map(|_| (free_port(), free_port())).collect();
-        let voters: Vec<String> = ports
-            .iter()
-            .zip(1..)
-            .map(|((_, controller), id)| format!("{id}@127.0.0.1:{controller}"))
-            .collect();
+        let controllers: Vec<u16> = (0..count).map(|_| free_port()).collect();
+        let voters = controllers.iter().zip(1..).map(|(port, id)| format!("{id}@127.0.0.1:{port}"));
+        let voters = voters.collect::<Vec<_>>().join(",");
         let mut brokers = Vec::new();
-        for (index, (port, controller)) in ports.iter().enumerate() {
-            let folder = directory.path().join(format!("{}", index + 1));
+        for (controller, id) in controllers.into_iter().zip(1..) {
+            let folder = directory.path().join(format!("{id}"));
             fs::create_dir(&folder).expect("a folder can be made");
-            let mut text =
-                server_properties(index + 1, *port, *controller, &voters.join(","), count, &folder);
+            let (port, behind) = (free_port(), free_port());
+            let proxy = Proxy::start(behind).await;
+            let ports = Ports { port, controller, behind, proxy: proxy.port() };
+            let mut text = server_properties(id, ports, &voters, count, &folder);
             properties.iter().for_each(|(name, value)| text.push_str(&format!("{name}={value}\n")));
             let config = folder.join("server.properties");
             fs::write(&config, text).expect("the configuration can be written");
-            let mut broker = Broker { config, log: folder.join("kafka.log"), port: *port, process: None };
+            let mut broker = Broker { config, log: folder.join("kafka.log"), port, proxy, process: None };
             broker.format();
             broker.spawn();
             brokers.push(broker);
@@ -180,6 +188,12 @@ impl Kafka {
         addresses.join(",")
     }
 
+    /// The way through the proxies.
+    pub fn proxied_bootstrap(&self) -> String {
+        let addresses = self.brokers.iter().map(|broker| format!("127.0.0.1:{}", broker.proxy.port()));
+        addresses.collect::<Vec<_>>().join(",")
+    }
+
     pub fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", self.bootstrap());
@@ -191,8 +205,22 @@ impl Kafka {
     }
 
     pub async fn create_topic(&self, name: &str, partitions: i32, config: &[(&str, &str)]) {
-        let replicas = self.brokers.len() as i32;
-        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(replicas));
+        self.create_topic_on(name, partitions, &[], config).await;
+    }
+
+    /// With all partitions on these brokers, by number from 1, the first of which leads; on all of them if none is named.
+    pub async fn create_topic_on(
+        &self,
+        name: &str,
+        partitions: i32,
+        brokers: &[i32],
+        config: &[(&str, &str)],
+    ) {
+        let everywhere = TopicReplication::Fixed(self.brokers.len() as i32);
+        let assignment = vec![brokers; partitions as usize];
+        let replication =
+            if brokers.is_empty() { everywhere } else { TopicReplication::Variable(&assignment) };
+        let mut topic = NewTopic::new(name, partitions, replication);
         for (key, value) in config {
             topic = topic.set(key, value);
         }
@@ -209,6 +237,60 @@ impl Kafka {
         let more = NewPartitions::new(name, total);
         let results = self.admin().create_partitions(&[more], &options()).await.expect("Kafka answers");
         results.into_iter().for_each(|result| drop(result.expect("the partitions are added")));
+    }
+
+    /// Sets properties of a topic; all others go back to their defaults.
+    pub async fn alter_topic(&self, name: &str, config: &[(&str, &str)]) {
+        let mut alter = AlterConfig::new(ResourceSpecifier::Topic(name));
+        for (key, value) in config {
+            alter = alter.set(key, value);
+        }
+        let results = self.admin().alter_configs(&[alter], &options()).await.expect("Kafka answers");
+        results.into_iter().for_each(|result| drop(result.expect("the topic is altered")));
+    }
+
+    /// Waits until the leader and the replicas that are in sync of all partitions are as `is_so` says.
+    pub async fn leaders(
+        &self,
+        topic: &str,
+        what: &str,
+        is_so: impl Fn(&rdkafka::metadata::MetadataPartition) -> bool,
+    ) {
+        let probe: BaseConsumer = self.client().set("log_level", "0").create().expect("a consumer");
+        eventually(what, START, async || {
+            let ask = || probe.fetch_metadata(Some(topic), Duration::from_secs(1));
+            let metadata = tokio::task::block_in_place(ask).ok()?;
+            let partitions = metadata.topics().first()?.partitions();
+            (!partitions.is_empty() && partitions.iter().all(&is_so)).then_some(())
+        })
+        .await;
+    }
+
+    /// The broker that leads a partition, by number from 1.
+    pub fn leader(&self, topic: &str, partition: usize) -> i32 {
+        let probe: BaseConsumer = self.client().create().expect("a consumer");
+        let metadata = probe.fetch_metadata(Some(topic), Duration::from_secs(20)).expect("Kafka answers");
+        metadata.topics()[0].partitions()[partition].leader()
+    }
+
+    /// Runs one of Kafka's own tools to its end.
+    pub fn tool(&self, class: &str, arguments: &[&str]) {
+        let log = self.directory.path().join("tools.log");
+        let bootstrap = self.bootstrap();
+        let mut command = java(&log, "-Xmx256m");
+        command.args([class, "--bootstrap-server", &bootstrap]).args(arguments);
+        let ended = command.status().expect("java can be started");
+        assert!(ended.success(), "{class}: {}", fs::read_to_string(&log).unwrap_or_default());
+    }
+
+    /// The offset after the last record of each partition.
+    pub fn ends(&self, topic: &str, partitions: u32) -> Vec<u64> {
+        let probe: BaseConsumer = self.client().create().expect("a consumer");
+        let end = |partition: u32| {
+            let marks = probe.fetch_watermarks(topic, partition as i32, Duration::from_secs(20));
+            marks.expect("Kafka tells where a partition ends").1 as u64
+        };
+        (0..partitions).map(end).collect()
     }
 
     /// Deletes the records before `offset`, as retention would.
@@ -229,24 +311,29 @@ impl Kafka {
     }
 }
 
-fn server_properties(
-    id: usize,
+/// A broker's ports.
+struct Ports {
     port: u16,
     controller: u16,
-    voters: &str,
-    count: usize,
-    folder: &Path,
-) -> String {
+    /// Where it listens behind its proxy.
+    behind: u16,
+    proxy: u16,
+}
+
+fn server_properties(id: usize, ports: Ports, voters: &str, count: usize, folder: &Path) -> String {
+    let Ports { port, controller, behind, proxy } = ports;
     let least = count.min(2);
     format!(
         "process.roles=broker,controller\nnode.id={id}\ncontroller.quorum.voters={voters}\n\
-         listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
-         advertised.listeners=PLAINTEXT://127.0.0.1:{port}\ncontroller.listener.names=CONTROLLER\n\
-         listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\nlog.dirs={}\n\
+         listeners=PLAINTEXT://127.0.0.1:{port},PROXY://127.0.0.1:{behind},CONTROLLER://127.0.0.1:{controller}\n\
+         advertised.listeners=PLAINTEXT://127.0.0.1:{port},PROXY://127.0.0.1:{proxy}\n\
+         controller.listener.names=CONTROLLER\nlog.dirs={}\n\
+         listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXY:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
          offsets.topic.replication.factor={count}\noffsets.topic.num.partitions=1\n\
          transaction.state.log.replication.factor={count}\ntransaction.state.log.min.isr={least}\n\
          transaction.state.log.num.partitions=1\ngroup.initial.rebalance.delay.ms=0\n\
-         auto.create.topics.enable=false\nlog.retention.check.interval.ms=500\n\
+         broker.session.timeout.ms=3000\nbroker.heartbeat.interval.ms=500\n\
+         auto.create.topics.enable=false\nlog.cleaner.backoff.ms=300\nlog.retention.check.interval.ms=500\n\
          log.segment.delete.delay.ms=100\nfile.delete.delay.ms=100\n",
         folder.join("data").display()
     )

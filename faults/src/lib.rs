@@ -14,10 +14,15 @@ pub mod id;
 pub mod judge;
 pub mod kafka;
 pub mod ledger;
+pub mod member;
 pub mod process;
+pub mod prove;
+pub mod proxy;
 pub mod scene;
 pub mod sse;
 pub mod suite;
+pub mod table;
+pub mod transactions;
 pub mod trial;
 pub mod writer;
 

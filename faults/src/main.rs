@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Parser;
 use tailrace_faults::suite::{self, Plan};
 use tailrace_faults::trial::Scale;
-use tailrace_faults::{faults, suite::SHORT};
+use tailrace_faults::{faults, prove, suite::SHORT, table};
 
 #[derive(Parser)]
 #[command(
@@ -14,7 +14,7 @@ use tailrace_faults::{faults, suite::SHORT};
     about = "One fault after another under load; what clients got is held against what was written"
 )]
 struct Cli {
-    /// Faults by name, or by the beginning of it; all if none is given.
+    /// Faults by name, or by the beginning of it; all if none is given. With --prove: defects.
     names: Vec<String>,
     /// Lists the faults, and plays none.
     #[arg(long)]
@@ -31,6 +31,12 @@ struct Cli {
     /// Times as many clients and records.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     load: u32,
+    /// Breaks the program on purpose, one defect after another: each must be noticed. Needs a server with its defects.
+    #[arg(long)]
+    prove: bool,
+    /// Writes the table into this document, between its marks.
+    #[arg(long)]
+    write: Option<std::path::PathBuf>,
     /// Seconds of one stretch of undisturbed load.
     #[arg(long, default_value_t = 3.0)]
     breath: f64,
@@ -39,7 +45,7 @@ struct Cli {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let mut faults = faults::all();
-    if !cli.names.is_empty() {
+    if !cli.names.is_empty() && !cli.prove {
         faults.retain(|fault| cli.names.iter().any(|name| fault.name.starts_with(name)));
     }
     if cli.short {
@@ -59,9 +65,37 @@ fn main() -> ExitCode {
     let scale = if cli.short { SHORT } else { scale };
     let plan = Plan { seed, scale, deliveries: cli.deliveries };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    if cli.prove {
+        return match runtime.block_on(prove::run(&faults, &plan, &cli.names)) {
+            0 => ExitCode::SUCCESS,
+            _ => ExitCode::FAILURE,
+        };
+    }
     let rows = runtime.block_on(suite::run(&faults, &plan));
-    let deliveries: u64 = rows.iter().map(|row| row.verdict.deliveries).sum();
     let failed = rows.iter().filter(|row| !row.is_passed()).count();
-    println!("{} trials, {failed} failed, {deliveries} deliveries", rows.len());
+    let table = table::markdown(&rows, &command(&cli, seed));
+    println!("\n{table}");
+    if let Some(document) = &cli.write
+        && let Err(error) = table::write(document, &table)
+    {
+        eprintln!("{error:#}");
+        return ExitCode::FAILURE;
+    }
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What makes this run again.
+fn command(cli: &Cli, seed: u64) -> String {
+    let mut words = vec!["cargo xtask faults".to_owned()];
+    words.extend(cli.names.iter().cloned());
+    if cli.short {
+        words.push("--short".to_owned());
+    } else {
+        words.push(format!("--load {} --breath {}", cli.load, cli.breath));
+    }
+    if cli.deliveries > 0 {
+        words.push(format!("--deliveries {}", cli.deliveries));
+    }
+    words.push(format!("--seed {seed}"));
+    words.join(" ")
 }

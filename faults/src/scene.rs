@@ -1,5 +1,6 @@
 //! One trial's stage: brokers, replicas, a writer, clients; and what a fault may do to them.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -10,11 +11,12 @@ use rand::{Rng, SeedableRng};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::bare::read_all;
 use crate::bridge::Bridge;
 use crate::client::{Got, Habit, Phase, Shared, client};
 use crate::judge::{Edge, Fact, Verdict, judge};
 use crate::kafka::Kafka;
-use crate::ledger::{Ledger, Truth};
+use crate::ledger::{Fate, Ledger, Truth, value};
 use crate::writer::{TENANTS, Target, Writer};
 
 /// Written to all the time and left alone: a fault of one topic must not be felt in another.
@@ -36,9 +38,17 @@ pub struct Stage {
     /// Of each replica, more settings or other ones.
     pub env: Vec<(&'static str, String)>,
     pub topic_config: Vec<(&'static str, &'static str)>,
+    /// The brokers that the topic is on, by number from 1, the leader first; empty: all.
+    pub topic_on: Vec<i32>,
     pub producer: Vec<(&'static str, &'static str)>,
-    /// More topics that the replicas serve: a pattern, say.
-    pub more_topics: Vec<String>,
+    /// Of the topic's records; see [`Target`].
+    pub keys: u64,
+    /// Of the topic's timestamps, in milliseconds; see [`Target`].
+    pub disorder: i64,
+    /// Whether the replicas serve all topics of the trial, those too that come later.
+    pub pattern: bool,
+    /// Whether replicas come to the brokers by their proxies.
+    pub is_proxied: bool,
     /// Habits of clients by their number modulo this list's length.
     pub habits: Vec<Habit>,
 }
@@ -54,8 +64,12 @@ impl Default for Stage {
             cache_mib: 64,
             env: Vec::new(),
             topic_config: Vec::new(),
+            topic_on: Vec::new(),
             producer: Vec::new(),
-            more_topics: Vec::new(),
+            keys: 0,
+            disorder: 0,
+            pattern: false,
+            is_proxied: false,
             habits: vec![Habit::Cut, Habit::Cut, Habit::Cut, Habit::Steady],
         }
     }
@@ -96,6 +110,10 @@ pub struct Scene {
 pub struct Outcome {
     pub verdict: Verdict,
     pub connections: u64,
+    /// Of them, how many the replica ended.
+    pub ended: u64,
+    /// Of them, how many were cut inside of their first block.
+    pub cut_early: u64,
     pub recovery: Vec<Duration>,
     /// The most memory of any replica.
     pub most_resident: u64,
@@ -109,28 +127,27 @@ impl Scene {
     /// Topics, replicas that are ready, a writer that writes, and clients that read.
     pub async fn set(kafka: Kafka, name: &str, stage: Stage, seed: u64, breath: Duration) -> Scene {
         // Each trial has topics of its own; what the last one did to its topics is not felt.
-        let (topic, calm) = (format!("{name}-{seed:x}"), format!("{CALM}-{name}-{seed:x}"));
-        kafka.create_topic(&topic, stage.partitions as i32, &stage.topic_config).await;
+        let trial = format!("{name}-{seed:x}");
+        let (topic, calm) = (trial.clone(), format!("{trial}-{CALM}"));
+        let partitions = stage.partitions as i32;
+        kafka.create_topic_on(&topic, partitions, &stage.topic_on, &stage.topic_config).await;
         kafka.create_topic(&calm, 2, &[]).await;
-        let topics = [vec![topic.clone(), calm.clone()], stage.more_topics.clone()].concat().join(",");
+        let topics = if stage.pattern { format!("^{trial}.*") } else { format!("{topic},{calm}") };
         let mut bridges: Vec<Bridge> = (0..stage.replicas)
-            .map(|which| bridge(&kafka, &topics, &format!("{name}-{seed:x}-{which}"), &stage))
+            .map(|which| bridge(&kafka, &topics, &format!("{trial}-{which}"), &stage))
             .collect();
         for bridge in &mut bridges {
             bridge.start().await;
         }
         let ledger = Ledger::default();
-        let target = |topic: &str, partitions| Target {
-            topic: topic.into(),
-            partitions,
-            generation: 0,
-            is_active: true,
-        };
         let mut config = kafka.client();
         stage.producer.iter().for_each(|(name, value)| {
             config.set(*name, *value);
         });
-        let targets = vec![target(&topic, stage.partitions), target(&calm, 2)];
+        let targets = vec![
+            Target { keys: stage.keys, disorder: stage.disorder, ..Target::new(&topic, stage.partitions) },
+            Target::new(&calm, 2),
+        ];
         let writer = Writer::start(&config, ledger.clone(), targets, stage.rate, seed);
         let ports = Arc::new(RwLock::new(bridges.iter().map(|bridge| bridge.port).collect()));
         let (phase, of_clients) = watch::channel(Phase::Run);
@@ -168,6 +185,11 @@ impl Scene {
         };
         scene.breathe().await;
         scene
+    }
+
+    /// The name of one more topic of this trial, which a pattern selects.
+    pub fn another_topic(&self, name: &str) -> String {
+        format!("{}-{name}", self.topic)
     }
 
     /// Lets the load run undisturbed for a while.
@@ -236,20 +258,69 @@ impl Scene {
         end
     }
 
+    /// Deletes all records of the topic that were acknowledged by now, as retention would. Writing goes on after that.
+    pub async fn empty(&mut self) {
+        let topic = self.topic.clone();
+        tokio::task::block_in_place(|| self.writer.pause(&topic));
+        for partition in 0..self.stage.partitions {
+            let end = self.end_of(partition);
+            self.kafka.delete_records(&topic, partition as i32, end as i64).await;
+            self.fact("retention", partition, self.generation(), Edge::At(end));
+        }
+        self.writer.resume(&topic);
+    }
+
     /// How often the topic was replaced.
     pub fn generation(&self) -> u32 {
-        let of_topic = |fact: &&Fact| fact.topic == self.topic && fact.code == "recreated";
+        let of_topic = |fact: &&Fact| {
+            fact.topic == self.topic && matches!(fact.code, "recreated" | "replaced" | "truncated")
+        };
         self.facts.iter().filter(of_topic).map(|fact| fact.generation + 1).max().unwrap_or(0)
     }
 
-    /// Deletes the topic and creates it again, at once; nothing is written to it meanwhile.
-    pub async fn recreate(&mut self) {
+    /// Holds the ledger against the log as it is after it was cut: what is not there any more is marked, and clients are
+    /// to be told. Nothing is written to the topic meanwhile. Gives the number of records that were cut.
+    pub async fn note_cut(&mut self) -> usize {
         let (topic, generation) = (self.topic.clone(), self.generation());
+        let there = tokio::task::block_in_place(|| read_all(&self.kafka, &topic));
+        let ends = tokio::task::block_in_place(|| self.kafka.ends(&topic, self.stage.partitions));
+        let there: HashSet<(u32, u64, Vec<u8>)> = there
+            .into_iter()
+            .zip(0..)
+            .flat_map(|(reads, partition)| {
+                reads
+                    .into_iter()
+                    .map(move |read| (partition, read.offset as u64, read.value.unwrap_or_default()))
+            })
+            .collect();
+        let mut cut = vec![0; ends.len()];
+        self.ledger.change(|number, entry| {
+            let (true, Some(offset)) = (entry.topic == topic && entry.fate == Fate::Written, entry.offset)
+            else {
+                return;
+            };
+            let value = value(number, entry.partition, entry.tenant).into_bytes();
+            if !there.contains(&(entry.partition, offset, value)) {
+                entry.fate = Fate::Cut;
+                cut[entry.partition as usize] += 1;
+            }
+        });
+        for (partition, _) in cut.iter().enumerate().filter(|(_, count)| **count > 0) {
+            self.fact("truncated", partition as u32, generation, Edge::At(ends[partition]));
+        }
+        cut.iter().sum()
+    }
+
+    /// Deletes the topic and creates it again after a while; nothing is written to it meanwhile.
+    pub async fn recreate(&mut self, after: Duration) {
+        let (topic, generation) = (self.topic.clone(), self.generation());
+        let code = if after.is_zero() { "recreated" } else { "replaced" };
         tokio::task::block_in_place(|| self.writer.pause(&topic));
         self.kafka.delete_topic(&topic).await;
+        tokio::time::sleep(after).await;
         self.kafka.create_topic(&topic, self.stage.partitions as i32, &self.stage.topic_config).await;
         for partition in 0..self.stage.partitions {
-            self.fact("recreated", partition, generation, Edge::At(0));
+            self.fact(code, partition, generation, Edge::At(0));
         }
         tokio::task::block_in_place(|| self.writer.renew());
         self.writer.change(&topic, |target| {
@@ -264,10 +335,19 @@ impl Scene {
         tokio::task::block_in_place(|| writer.stop());
         let (truth, facts) = (Arc::new(ledger.close()), Arc::new(facts));
         phase.send_replace(Phase::Finish(truth.clone(), facts.clone(), Instant::now() + FINISH));
-        let (mut verdict, mut connections, mut recovery) = (Verdict::default(), 0, Vec::new());
+        let (mut verdict, mut recovery) = (Verdict::default(), Vec::new());
+        let (mut connections, mut ended, mut cut_early) = (0, 0, 0);
         for client in clients {
-            let got = client.await.expect("a client does not panic");
+            let got = match client.await {
+                Ok(got) => got,
+                Err(error) => {
+                    verdict.add(Verdict::unreadable(&error));
+                    continue;
+                }
+            };
             connections += got.connections;
+            ended += got.ended;
+            cut_early += got.cut_early;
             recovery.extend(mark.and_then(|mark| recovered(&got, &truth, mark)));
             verdict.add(judge(&got, &truth, &facts));
         }
@@ -281,7 +361,18 @@ impl Scene {
             problems.extend(log.lines().find(|line| line.contains("panicked")).map(str::to_owned));
             logs.push(log);
         }
-        Outcome { verdict, connections, recovery, most_resident, problems, notes, logs, kafka }
+        Outcome {
+            verdict,
+            connections,
+            ended,
+            cut_early,
+            recovery,
+            most_resident,
+            problems,
+            notes,
+            logs,
+            kafka,
+        }
     }
 }
 
@@ -289,7 +380,8 @@ fn bridge(kafka: &Kafka, topics: &str, instance: &str, stage: &Stage) -> Bridge 
     let cache = format!("{}MiB", stage.cache_mib);
     let mut env = vec![("TAILRACE_CACHE_SIZE", cache.as_str())];
     env.extend(stage.env.iter().map(|(name, value)| (*name, value.as_str())));
-    Bridge::new(&kafka.bootstrap(), topics, instance, &env)
+    let bootstrap = if stage.is_proxied { kafka.proxied_bootstrap() } else { kafka.bootstrap() };
+    Bridge::new(&bootstrap, topics, instance, &env)
 }
 
 /// From the mark to the client's first record that counts.

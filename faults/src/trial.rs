@@ -16,6 +16,7 @@ pub const BASE: u64 = 64 << 20;
 pub type Play = for<'a> fn(&'a mut Scene) -> Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
 
 /// One fault of the suite.
+#[derive(Clone)]
 pub struct Fault {
     pub name: &'static str,
     /// One sentence, for the table.
@@ -26,6 +27,8 @@ pub struct Fault {
     pub is_short: bool,
     /// Recovery within this time at the median, where it is promised.
     pub recovery: Option<Duration>,
+    /// Whether no stream may be ended meanwhile, but by its client.
+    pub keeps_streams: bool,
 }
 
 /// How much load, and how long.
@@ -45,6 +48,8 @@ pub struct Row {
     pub seed: u64,
     pub verdict: Verdict,
     pub connections: u64,
+    /// Of them, how many the replica ended.
+    pub ended: u64,
     /// Per client, sorted.
     pub recovery: Vec<Duration>,
     pub most_resident: u64,
@@ -85,6 +90,7 @@ pub async fn play(fault: &Fault, kafka: Kafka, seed: u64, scale: Scale) -> (Row,
         seed,
         verdict: outcome.verdict,
         connections: outcome.connections,
+        ended: outcome.ended,
         recovery: outcome.recovery,
         most_resident: outcome.most_resident,
         budget,
@@ -112,6 +118,9 @@ fn problems(fault: &Fault, row: &Row) -> Vec<String> {
     if row.most_resident > row.budget + BASE {
         let (most, allowed) = (row.most_resident >> 20, (row.budget + BASE) >> 20);
         found.push(format!("{most} MiB resident, {allowed} MiB allowed"));
+    }
+    if fault.keeps_streams && row.ended > 0 {
+        found.push(format!("{} streams were ended", row.ended));
     }
     if let Some(limit) = fault.recovery {
         match row.median_recovery() {

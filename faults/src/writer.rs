@@ -1,9 +1,9 @@
 //! Continuous production: records of random partitions and tenants, entered into the ledger, at a steady rate.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
@@ -31,6 +31,20 @@ pub struct Target {
     pub generation: u32,
     /// None is written to a topic that is not active.
     pub is_active: bool,
+    /// So many different keys; without any where it is 0.
+    pub keys: u64,
+    /// Timestamps lie up to so many milliseconds back, in no order.
+    pub disorder: i64,
+    /// Times as much padding in a value.
+    pub scale: u32,
+}
+
+impl Target {
+    /// One that is written to from the start, with no keys and timestamps of now.
+    pub fn new(topic: &str, partitions: u32) -> Target {
+        let topic = topic.into();
+        Target { topic, partitions, generation: 0, is_active: true, keys: 0, disorder: 0, scale: 1 }
+    }
 }
 
 /// A thread that writes until it is stopped.
@@ -44,8 +58,6 @@ struct Shared {
     config: ClientConfig,
     /// Records a second.
     rate: AtomicU64,
-    /// Times the usual size of values.
-    scale: AtomicU32,
     is_stopped: AtomicBool,
     /// Held while a tick's records are sent: who changes it knows that none is under way.
     state: Mutex<State>,
@@ -83,8 +95,8 @@ impl Writer {
     ) -> Writer {
         let producer = create(config, &ledger);
         let state = Mutex::new(State { targets, producer });
-        let (rate, scale, is_stopped) = (AtomicU64::new(rate), AtomicU32::new(1), AtomicBool::new(false));
-        let shared = Arc::new(Shared { ledger, config: config.clone(), rate, scale, is_stopped, state });
+        let (rate, is_stopped) = (AtomicU64::new(rate), AtomicBool::new(false));
+        let shared = Arc::new(Shared { ledger, config: config.clone(), rate, is_stopped, state });
         let own = shared.clone();
         let thread = std::thread::spawn(move || write(&own, StdRng::seed_from_u64(seed)));
         Writer { shared, thread: Some(thread) }
@@ -94,6 +106,11 @@ impl Writer {
     pub fn pause(&self, topic: &str) {
         self.change(topic, |target| target.is_active = false);
         self.flush();
+    }
+
+    /// Goes on.
+    pub fn resume(&self, topic: &str) {
+        self.change(topic, |target| target.is_active = true);
     }
 
     /// Changes a target between two ticks.
@@ -121,7 +138,7 @@ impl Writer {
 
     /// Values of so many times the usual size, of 150 bytes in the mean, from now on.
     pub fn set_scale(&self, scale: u32) {
-        self.shared.scale.store(scale, Ordering::Relaxed);
+        self.shared.state.lock().targets.iter_mut().for_each(|target| target.scale = scale);
     }
 
     /// Waits until all that was sent is acknowledged or given up.
@@ -180,13 +197,13 @@ fn write(shared: &Shared, mut random: StdRng) {
         let state = shared.state.lock();
         while due >= 1.0 {
             due -= 1.0;
-            state.send_one(&shared.ledger, &mut random, shared.scale.load(Ordering::Relaxed));
+            state.send_one(&shared.ledger, &mut random);
         }
     }
 }
 
 impl State {
-    fn send_one(&self, ledger: &Ledger, random: &mut StdRng, scale: u32) {
+    fn send_one(&self, ledger: &Ledger, random: &mut StdRng) {
         let active = || self.targets.iter().filter(|target| target.is_active);
         let all: u32 = active().map(|target| target.partitions).sum();
         if all == 0 {
@@ -196,20 +213,25 @@ impl State {
         let tenant = random.random_range(0..TENANTS);
         for target in active() {
             if place < target.partitions {
-                let number = ledger.enter(&target.topic, target.generation, place, tenant, Fate::Unsure);
-                let value = scaled_value(number, place, tenant, scale);
-                return self.send(&target.topic, place, tenant, number, &value);
+                return self.send(ledger, target, place, tenant, random);
             }
             place -= target.partitions;
         }
     }
 
-    fn send(&self, topic: &str, partition: u32, tenant: u32, number: u64, value: &str) {
+    fn send(&self, ledger: &Ledger, target: &Target, partition: u32, tenant: u32, random: &mut StdRng) {
+        let number = ledger.enter(&target.topic, target.generation, partition, tenant, Fate::Unsure);
+        let value = scaled_value(number, partition, tenant, target.scale);
         let name = tenant_name(tenant);
+        let key = (target.keys > 0).then(|| format!("key-{}", number % target.keys));
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis() as i64);
+        let timestamp = now - random.random_range(0..=target.disorder);
         loop {
             let headers = OwnedHeaders::new().insert(Header { key: "tenant", value: Some(&name) });
-            let record = BaseRecord::<(), str, usize>::with_opaque_to(topic, number as usize);
-            let record = record.partition(partition as i32).headers(headers).payload(value);
+            let mut record = BaseRecord::<str, str, usize>::with_opaque_to(&target.topic, number as usize);
+            record.key = key.as_deref();
+            let record =
+                record.partition(partition as i32).headers(headers).payload(&value).timestamp(timestamp);
             match self.producer.send(record) {
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
                     std::thread::sleep(Duration::from_millis(5));

@@ -1,7 +1,6 @@
 //! How many streams there may be, and how fast new ones may come: in all, per tenant, per address.
 
-use std::collections::HashMap;
-use std::hash::Hash;
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -9,6 +8,7 @@ use std::time::Duration;
 
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use hashbrown::HashTable;
 use parking_lot::Mutex;
 use slab::Slab;
 use tailrace_bridge::TenantId;
@@ -43,7 +43,9 @@ struct Open {
 
 /// How often each is there. A number stands for it, for as long as it is: ten thousand places keep numbers, not names.
 struct Counts<K> {
-    numbers: HashMap<K, u32>,
+    /// Numbers, by the hash of what they stand for.
+    numbers: HashTable<u32>,
+    hasher: RandomState,
     counts: Slab<(K, u32)>,
 }
 
@@ -139,24 +141,27 @@ impl Place {
 
 impl<K> Default for Counts<K> {
     fn default() -> Self {
-        Counts { numbers: HashMap::new(), counts: Slab::new() }
+        Counts { numbers: HashTable::new(), hasher: RandomState::new(), counts: Slab::new() }
     }
 }
 
 impl<K: Clone + Eq + Hash> Counts<K> {
+    fn number(&self, key: &K) -> Option<u32> {
+        let is_it = |number: &u32| self.counts[*number as usize].0 == *key;
+        self.numbers.find(self.hasher.hash_one(key), is_it).copied()
+    }
+
     fn count(&self, key: &K) -> usize {
-        self.numbers.get(key).map_or(0, |number| self.counts[*number as usize].1 as usize)
+        self.number(key).map_or(0, |number| self.counts[number as usize].1 as usize)
     }
 
     fn enter(&mut self, key: &K) -> u32 {
-        let number = match self.numbers.get(key) {
-            Some(number) => *number,
-            None => {
-                let number = self.counts.insert((key.clone(), 0)) as u32;
-                self.numbers.insert(key.clone(), number);
-                number
-            }
-        };
+        let number = self.number(key).unwrap_or_else(|| {
+            let number = self.counts.insert((key.clone(), 0)) as u32;
+            let hash = |number: &u32| self.hasher.hash_one(&self.counts[*number as usize].0);
+            self.numbers.insert_unique(hash(&number), number, hash);
+            number
+        });
         self.counts[number as usize].1 += 1;
         number
     }
@@ -165,7 +170,9 @@ impl<K: Clone + Eq + Hash> Counts<K> {
         let (key, count) = &mut self.counts[number as usize];
         *count -= 1;
         if *count == 0 {
-            self.numbers.remove(key);
+            if let Ok(entry) = self.numbers.find_entry(self.hasher.hash_one(&*key), |one| *one == number) {
+                entry.remove();
+            }
             self.counts.remove(number as usize);
         }
     }

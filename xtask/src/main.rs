@@ -2,6 +2,7 @@
 
 mod bench;
 mod checks;
+mod faults;
 mod peers;
 mod run;
 mod setup;
@@ -32,10 +33,11 @@ enum Task {
     Check,
     /// What lands must pass: `check`, then `test`.
     Ci,
-    /// Breaks the program on purpose, one defect after another: the exact-resume test must fail each time.
-    Sabotage {
-        /// The defects to try; all that a cut can show, if none is named.
-        names: Vec<String>,
+    /// Injects faults into the program under load, and holds every client against what was written.
+    Faults {
+        /// Faults, all if none is named, and options: `--help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
     },
     /// Release builds of the server and the benchmarks, then the scenarios: docs/benchmarks.md is written anew.
     Bench {
@@ -73,7 +75,7 @@ fn run(task: Task) -> Result<()> {
             checks::all()?;
             test::all(None)
         }
-        Task::Sabotage { names } => test::sabotage(&names),
+        Task::Faults { arguments } => faults::suite(&arguments),
         Task::Bench { arguments } => bench::suite(&arguments),
         Task::Peers { run, arguments } => {
             peers::install()?;

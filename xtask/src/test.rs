@@ -8,10 +8,6 @@ use anyhow::{Context, Result, bail};
 use crate::run::command;
 use crate::setup;
 
-/// Defects that cuts and kills must show in the exact-resume test.
-const DEFECTS: [&str; 4] =
-    ["ids_without_other_partitions", "off_by_one", "blank_line_first", "id_without_view"];
-
 #[derive(Clone, Copy, Debug, Default)]
 struct Tally {
     passed: u64,
@@ -64,45 +60,6 @@ impl Tally {
         self.passed += count("passed");
         self.failed += count("failed");
     }
-}
-
-/// The exact-resume test passes without a defect, and with each defect it ends with a verdict that is not clean.
-pub(crate) fn sabotage(names: &[String]) -> Result<()> {
-    setup::all()?;
-    let names: Vec<&str> = match names {
-        [] => DEFECTS.to_vec(),
-        names => names.iter().map(String::as_str).collect(),
-    };
-    let (passed, verdict) = exact_resume(None)?;
-    if !passed {
-        bail!("the test fails without any defect: {verdict}");
-    }
-    println!("no defect: {verdict}");
-    for name in names {
-        let (passed, verdict) = exact_resume(Some(name))?;
-        if passed {
-            bail!("the defect {name} was not noticed: {verdict}");
-        }
-        println!("{name}: noticed: {verdict}");
-    }
-    Ok(())
-}
-
-/// Runs it with one defect switched on. Gives whether it passed, and its verdict; no verdict is an error: then it failed for
-/// another cause than the one that is looked for.
-fn exact_resume(defect: Option<&str>) -> Result<(bool, String)> {
-    let arguments = ["test", "--features", "sabotage", "--test", "exact_resume", "--", "--nocapture"];
-    let mut cargo = command("cargo", &arguments);
-    if let Some(name) = defect {
-        cargo.env("TAILRACE_SABOTAGE", name);
-    }
-    let output = cargo.output().context("start cargo")?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let verdict = text.lines().find(|line| line.starts_with("Verdict {"));
-    let verdict = verdict.with_context(|| {
-        format!("no verdict with {defect:?}:\n{text}\n{}", String::from_utf8_lossy(&output.stderr))
-    })?;
-    Ok((output.status.success(), verdict.to_owned()))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rdkafka_sys as sys;
 use sys::rd_kafka_admin_op_t as Op;
-use tailrace_bridge::TopicId;
+use tailrace_bridge::{Position, TopicId};
 
 use super::client::{c_string, check, millis};
 use super::{Client, Code, List};
@@ -172,6 +172,18 @@ impl Client {
         committed: bool,
         timeout: Duration,
     ) -> Result<Vec<Result<Option<u64>, Code>>, KafkaError> {
+        let positions = self.list_positions(partitions, at, committed, timeout)?;
+        Ok(positions.into_iter().map(|found| found.map(|at| at.map(|at| at.offset))).collect())
+    }
+
+    /// As [`Client::list_offsets`], each with the leader epoch that belongs to it: that of an end is the current leader's.
+    pub(crate) fn list_positions(
+        &self,
+        partitions: &[(&str, i32)],
+        at: OffsetQuery,
+        committed: bool,
+        timeout: Duration,
+    ) -> Result<Vec<Result<Option<Position>, Code>>, KafkaError> {
         if partitions.is_empty() {
             return Ok(Vec::new());
         }
@@ -204,7 +216,10 @@ impl Client {
             for index in 0..count {
                 let entry = &*sys::rd_kafka_ListOffsetsResultInfo_topic_partition(*infos.add(index));
                 let offset = match entry.err {
-                    Code::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(u64::try_from(entry.offset).ok()),
+                    Code::RD_KAFKA_RESP_ERR_NO_ERROR => {
+                        let epoch = sys::rd_kafka_topic_partition_get_leader_epoch(entry);
+                        Ok(u64::try_from(entry.offset).ok().map(|offset| Position { offset, epoch }))
+                    }
                     code => Err(code),
                 };
                 found.insert((super::text(entry.topic), entry.partition), offset);

@@ -2,7 +2,7 @@
 
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::ptr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rdkafka_sys as sys;
@@ -10,6 +10,10 @@ use rdkafka_sys as sys;
 use super::conf::ERROR_TEXT;
 use super::{Code, Conf, List, Message, SetError};
 use crate::error::KafkaError;
+
+/// How long to wait until an assignment is in force, and how often to look.
+const CONFIRM: Duration = Duration::from_secs(5);
+const CONFIRM_AGAIN: Duration = Duration::from_millis(5);
 
 /// What happened to the membership.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,6 +178,27 @@ impl Client {
     pub(crate) fn incremental_unassign(&self, list: &List) -> Result<(), KafkaError> {
         // SAFETY: handle and list are valid.
         unsafe { check_error("unassign", sys::rd_kafka_incremental_unassign(self.rk, list.ptr())) }
+    }
+
+    /// Has the leaders confirm where the reading of these partitions, just assigned, begins (KIP-320). An assignment alone
+    /// does not ask where the leader's epoch is known already: the offset would be read on in another log. Waits for the
+    /// assignment to be in force, which takes no broker.
+    pub(crate) fn confirm(&self, list: &List) -> Result<(), KafkaError> {
+        let until = Instant::now() + CONFIRM;
+        loop {
+            // SAFETY: handle and list are valid; the list's entries get their errors before it returns.
+            let error = unsafe {
+                check_error("seek", sys::rd_kafka_seek_partitions(self.rk, list.ptr(), millis(CONFIRM)))
+            };
+            let failed = list.entries().find(|entry| entry.error != Code::RD_KAFKA_RESP_ERR_NO_ERROR);
+            match (error, failed) {
+                (Ok(()), None) => return Ok(()),
+                (Err(error), _) if Instant::now() >= until => return Err(error),
+                (Ok(()), Some(entry)) if Instant::now() >= until => return check("seek", entry.error),
+                // What is being stopped or started cannot be sought yet.
+                _ => std::thread::sleep(CONFIRM_AGAIN),
+            }
+        }
     }
 
     /// Notes how far partitions have been taken; committed in the background.

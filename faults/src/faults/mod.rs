@@ -2,6 +2,7 @@
 
 mod bridge;
 mod clients;
+mod kafka;
 mod log;
 mod resources;
 
@@ -12,13 +13,22 @@ use crate::trial::{Fault, Play};
 
 /// All of them, in the order in which they are played.
 pub fn all() -> Vec<Fault> {
-    [bridge::faults(), log::faults(), clients::faults(), resources::faults()].into_iter().flatten().collect()
+    let groups = [bridge::faults(), kafka::faults(), log::faults(), clients::faults(), resources::faults()];
+    groups.into_iter().flatten().collect()
 }
 
 impl Fault {
     /// One that the short form plays too, on the usual stage, without a promise for its recovery.
     fn new(name: &'static str, what: &'static str, play: Play) -> Fault {
-        Fault { name, what, stage: Stage::default(), play, is_short: true, recovery: None }
+        Fault {
+            name,
+            what,
+            stage: Stage::default(),
+            play,
+            is_short: true,
+            recovery: None,
+            keeps_streams: false,
+        }
     }
 
     fn on(mut self, stage: Stage) -> Fault {
@@ -34,6 +44,12 @@ impl Fault {
 
     fn recovers_within(mut self, time: Duration) -> Fault {
         self.recovery = Some(time);
+        self
+    }
+
+    /// No stream is ended meanwhile, but by its client.
+    fn keeps_streams(mut self) -> Fault {
+        self.keeps_streams = true;
         self
     }
 }

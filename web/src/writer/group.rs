@@ -1,27 +1,23 @@
 //! The streams of one view, in the order in which they are served.
 
-use std::sync::Arc;
-
+use smallvec::SmallVec;
 use tailrace_bridge::Ear;
 
-use super::inbox::GroupBell;
-
 pub(super) struct Group {
-    /// Rings the bell for as long as the group is there.
-    _ear: Ear,
-    pub(super) bell: Arc<GroupBell>,
-    pub(super) view: usize,
-    /// Keys of streams: those before `served` had their turn in this pass, the others have not.
-    members: Vec<u32>,
-    served: usize,
+    /// Rings the thread's bell for as long as the group is there.
+    pub(super) ear: Ear,
+    /// Keys of streams: those before `served` had their turn in this pass, the others have not. Of very many views, nearly
+    /// all have one stream.
+    members: SmallVec<[u32; 4]>,
+    served: u32,
     /// Whether a pass is under way, and whether another must follow.
     pub(super) queued: bool,
     pub(super) again: bool,
 }
 
 impl Group {
-    pub(super) fn new(ear: Ear, bell: Arc<GroupBell>, view: usize) -> Group {
-        Group { _ear: ear, bell, view, members: Vec::new(), served: 0, queued: false, again: false }
+    pub(super) fn new(ear: Ear) -> Group {
+        Group { ear, members: SmallVec::new(), served: 0, queued: false, again: false }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -36,15 +32,14 @@ impl Group {
 
     /// Removes the stream at a place; gives the streams that have another place now. None that waits for its turn loses it.
     pub(super) fn remove(&mut self, place: u32) -> [Option<(usize, u32)>; 2] {
-        let place = place as usize;
         let mut hole = place;
         if hole < self.served {
             self.served -= 1;
-            self.members.swap(hole, self.served);
+            self.members.swap(hole as usize, self.served as usize);
             hole = self.served;
         }
-        self.members.swap_remove(hole);
-        let at = |place: usize| self.members.get(place).map(|key| (*key as usize, place as u32));
+        self.members.swap_remove(hole as usize);
+        let at = |place: u32| self.members.get(place as usize).map(|key| (*key as usize, place));
         [at(place), at(hole)]
     }
 
@@ -54,33 +49,36 @@ impl Group {
 
     /// The next stream of this pass.
     pub(super) fn next(&mut self) -> Option<usize> {
-        let key = self.members.get(self.served).map(|key| *key as usize);
-        self.served += usize::from(key.is_some());
+        let key = self.members.get(self.served as usize).map(|key| *key as usize);
+        self.served += u32::from(key.is_some());
         key
     }
 
     pub(super) fn has_more(&self) -> bool {
-        self.served < self.members.len()
+        (self.served as usize) < self.members.len()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::{HashMap, HashSet};
-    use std::task::Waker;
+    use std::sync::Arc;
     use std::time::Duration;
 
     use futures::FutureExt;
     use futures::future::BoxFuture;
     use tailrace_bridge::{
-        Bridge, BridgeConfig, Envelope, Filter, From, HistoryError, HistoryRead, OffsetsAt, Segment, Source,
-        Start, SubscribeRequest, TenantId, TopicId,
+        Bell, Bridge, BridgeConfig, Envelope, Filter, From, HistoryError, HistoryRead, OffsetsAt, Segment,
+        Source, Start, SubscribeRequest, TenantId, TopicId,
     };
 
-    use super::super::inbox::Inbox;
     use super::*;
 
     struct Nothing;
+
+    impl Bell for Nothing {
+        fn ring(&self, _: u32) {}
+    }
 
     impl Source for Nothing {
         fn read(&self, _: HistoryRead) -> BoxFuture<'static, Result<Segment, HistoryError>> {
@@ -97,7 +95,7 @@ mod tests {
     }
 
     fn group() -> Group {
-        let rules = std::sync::Arc::new("header:tenant".parse().unwrap());
+        let rules = Arc::new("header:tenant".parse().unwrap());
         let config = BridgeConfig { memory: 1 << 20, rules, linger: Duration::ZERO };
         let bridge = Bridge::new(config, Arc::new(Nothing));
         bridge.add_topic("orders", TopicId([7; 16]), &[Start { offset: 0, epoch: 0, log_start: 0 }]);
@@ -111,10 +109,7 @@ mod tests {
             last_event_id: None,
         };
         let subscription = bridge.subscribe(request).now_or_never().unwrap().unwrap();
-        let poll = mio::Poll::new().unwrap();
-        let inbox = Inbox::new(mio::Waker::new(poll.registry(), mio::Token(0)).unwrap());
-        let bell = GroupBell::new(inbox, 0);
-        Group::new(subscription.listen(Waker::noop().clone()), bell, 0)
+        Group::new(subscription.listen(Arc::new(Nothing), 0))
     }
 
     proptest::proptest! {

@@ -7,6 +7,7 @@ use std::task::Wake;
 use bytes::Bytes;
 use mio::net::TcpStream;
 use parking_lot::Mutex;
+use tailrace_bridge::Bell;
 
 use crate::server::Seat;
 use crate::stream::Stream;
@@ -25,7 +26,7 @@ pub(super) struct Arrival {
 pub(super) struct Mail {
     pub(super) arrivals: Vec<Arrival>,
     /// Groups whose view has something new.
-    pub(super) news: Vec<usize>,
+    pub(super) news: Vec<u32>,
     /// A read of history has ended.
     pub(super) history: bool,
     /// Something changed for all streams.
@@ -90,40 +91,16 @@ impl Wake for HistoryBell {
     }
 }
 
-/// Told when a view has something new; passes it on once, until the thread has turned to it.
-pub(super) struct GroupBell {
-    pub(super) inbox: Arc<Inbox>,
-    pub(super) group: usize,
-    told: AtomicBool,
-}
-
-impl GroupBell {
-    pub(super) fn new(inbox: Arc<Inbox>, group: usize) -> Arc<GroupBell> {
-        Arc::new(GroupBell { inbox, group, told: AtomicBool::new(false) })
-    }
-
-    /// To be called before the view is looked at: what comes later is told again.
-    pub(super) fn heard(&self) {
-        self.told.store(false, Ordering::SeqCst);
-    }
-}
-
-impl Wake for GroupBell {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if !self.told.swap(true, Ordering::SeqCst) {
-            self.inbox.post(|mail| mail.news.push(self.group));
-        }
+/// A view has something new: its number here is that of its group.
+impl Bell for Inbox {
+    fn ring(&self, group: u32) {
+        self.post(|mail| mail.news.push(group));
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicUsize;
-    use std::task::Waker;
+    use std::sync::atomic::AtomicU32;
     use std::time::Duration;
 
     use mio::{Events, Poll, Token};
@@ -136,30 +113,12 @@ mod tests {
         (poll, inbox)
     }
 
-    #[test]
-    fn a_view_tells_once_until_it_is_heard() {
-        let (_poll, inbox) = inbox();
-        let bell = GroupBell::new(inbox.clone(), 5);
-        let waker: Waker = bell.clone().into();
-        let mut mail = Mail::default();
-        (0..3).for_each(|_| waker.wake_by_ref());
-        inbox.take(&mut mail);
-        assert_eq!(mail.news, [5]);
-        mail.news.clear();
-        // Not heard yet: whoever is about to look sees this, too.
-        waker.wake_by_ref();
-        bell.heard();
-        waker.wake_by_ref();
-        inbox.take(&mut mail);
-        assert_eq!(mail.news, [5]);
-    }
-
     /// A thread sleeps without a limit: a letter that does not wake it would lie there until another comes.
     #[test]
     fn no_letter_is_left_lying_while_the_thread_sleeps() {
-        const LETTERS: usize = 100_000;
+        const LETTERS: u32 = 100_000;
         let (mut poll, inbox) = inbox();
-        let (read, posted) = (AtomicUsize::new(0), inbox.clone());
+        let (read, posted) = (AtomicU32::new(0), inbox.clone());
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 for n in 0..LETTERS {

@@ -1,11 +1,13 @@
 //! The loop of a writer thread: sockets, letters, deadlines, then the groups that have news, in turns.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::sync::Arc;
 use std::task::Waker;
 
 use bytes::Bytes;
+use hashbrown::HashTable;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 use tailrace_bridge::{Lookaside, Status};
@@ -13,7 +15,7 @@ use tokio::time::{Duration, Instant};
 
 use super::chunk::Chunks;
 use super::group::Group;
-use super::inbox::{Arrival, GroupBell, HistoryBell, Inbox, Mail};
+use super::inbox::{Arrival, HistoryBell, Inbox, Mail};
 use super::slot::{Hands, Heard, Hears, Outcome, Slot};
 use super::turns::Turns;
 use super::wheel::{Entry, Tick, Wheel};
@@ -41,7 +43,9 @@ pub(super) struct Thread {
     history: Waker,
     slots: Slab<Slot>,
     groups: Slab<Group>,
-    by_view: HashMap<usize, usize>,
+    /// Groups, by the hash of their view.
+    by_view: HashTable<u32>,
+    hasher: RandomState,
     /// Groups with news, in the order of their turns.
     queue: VecDeque<usize>,
     /// Streams that have more to do at once, and those that have more to say; each is in a list once.
@@ -82,7 +86,8 @@ impl Thread {
             history: Arc::new(HistoryBell(inbox.clone())).into(),
             slots: Slab::new(),
             groups: Slab::new(),
-            by_view: HashMap::new(),
+            by_view: HashTable::new(),
+            hasher: RandomState::new(),
             queue: VecDeque::new(),
             again: Turns::default(),
             unheard: VecDeque::new(),
@@ -166,8 +171,9 @@ impl Thread {
         self.arrivals.extend(mail.arrivals.drain(..));
         mail.arrivals.shrink_to(SPARE);
         for group in mail.news.drain(..) {
-            self.queue_group(group);
+            self.queue_group(group as usize);
         }
+        mail.news.shrink_to(SPARE);
         if std::mem::take(&mut mail.history) {
             self.look_at_reads();
         }
@@ -234,22 +240,32 @@ impl Thread {
 
     fn group_of(&mut self, stream: &Stream) -> usize {
         let view = stream.subscription.view();
-        if let Some(group) = self.by_view.get(&view) {
-            return *group;
+        let hash = |view: usize| self.hasher.hash_one(view);
+        let known = self.by_view.find(hash(view), |group| self.groups[*group as usize].ear.view() == view);
+        if let Some(group) = known {
+            return *group as usize;
         }
         let entry = self.groups.vacant_entry();
         let key = entry.key();
-        let bell = GroupBell::new(self.inbox.clone(), key);
-        let ear = stream.subscription.listen(bell.clone().into());
-        entry.insert(Group::new(ear, bell, view));
-        self.by_view.insert(view, key);
+        let ear = stream.subscription.listen(self.inbox.clone(), key as u32);
+        entry.insert(Group::new(ear));
+        self.by_view
+            .insert_unique(hash(view), key as u32, |group| hash(self.groups[*group as usize].ear.view()));
         key
+    }
+
+    fn remove_group(&mut self, key: usize) {
+        let group = self.groups.remove(key);
+        let hash = self.hasher.hash_one(group.ear.view());
+        if let Ok(entry) = self.by_view.find_entry(hash, |other| *other as usize == key) {
+            entry.remove();
+        }
     }
 
     fn queue_group(&mut self, key: usize) {
         // A bell of a group that has gone may ring once for the next one with its key.
         let Some(group) = self.groups.get_mut(key) else { return };
-        group.bell.heard();
+        group.ear.heard();
         if std::mem::replace(&mut group.queued, true) {
             group.again = true;
         } else {
@@ -425,8 +441,7 @@ impl Thread {
             self.slots[moved].at = place;
         }
         if self.groups[group].is_empty() {
-            let group = self.groups.remove(group);
-            self.by_view.remove(&group.view);
+            self.remove_group(group);
         }
         self.closed.push(key);
     }
@@ -460,6 +475,9 @@ impl Thread {
         self.news.metrics.frames.increment(std::mem::take(&mut self.records));
         for key in self.closed.drain(..) {
             self.slots.remove(key);
+        }
+        if self.queue.is_empty() {
+            self.queue.shrink_to(SPARE);
         }
         self.closed.shrink_to(SPARE);
         self.due.shrink_to(SPARE);

@@ -1,0 +1,173 @@
+//! A log that was cut back under another leader (KIP-320): only leader epochs tell, and a replica may be late to notice.
+
+mod support;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use support::{Client, joined, request};
+use tailrace_bridge::*;
+
+/// Kafka's log of one partition: the epoch of each record.
+#[derive(Clone, Default)]
+struct Kafka(Arc<Mutex<Vec<i32>>>);
+
+impl Kafka {
+    fn read_now(&self, read: &HistoryRead) -> Result<Segment, HistoryError> {
+        let log = self.0.lock().unwrap();
+        let end = log.len() as u64;
+        if read.epoch >= 0 {
+            let confirmed = log.iter().take_while(|epoch| **epoch <= read.epoch).count() as u64;
+            if confirmed < read.from {
+                let epoch = log.last().copied().unwrap_or(-1);
+                return Err(HistoryError::Truncated { end: confirmed, epoch });
+            }
+        }
+        if read.from > end {
+            return Err(HistoryError::OutOfRange { start: 0, end });
+        }
+        Ok(SegmentBuilder::new(read.from).finish(Position { offset: read.until.min(end), epoch: -1 }))
+    }
+}
+
+impl Source for Kafka {
+    fn read(&self, read: HistoryRead) -> BoxFuture<'static, Result<Segment, HistoryError>> {
+        let result = self.read_now(&read);
+        Box::pin(async move { result })
+    }
+
+    fn offsets_at(&self, _: &str, _: OffsetsAt) -> BoxFuture<'static, Result<Vec<u64>, HistoryError>> {
+        Box::pin(async { Ok(vec![0]) })
+    }
+
+    fn refresh(&self) -> BoxFuture<'static, ()> {
+        Box::pin(async {})
+    }
+}
+
+const ID: TopicId = TopicId([7; 16]);
+
+struct Replica {
+    bridge: Bridge,
+    kafka: Kafka,
+}
+
+impl Replica {
+    fn new() -> Replica {
+        let config = BridgeConfig {
+            memory: 1 << 20,
+            rules: Arc::new("header:tenant".parse().unwrap()),
+            linger: Duration::ZERO,
+        };
+        let kafka = Kafka::default();
+        let bridge = Bridge::new(config, Arc::new(kafka.clone()));
+        bridge.add_topic("t", ID, &[Start { offset: 0, epoch: -1, log_start: 0 }]);
+        Replica { bridge, kafka }
+    }
+
+    fn partition(&self) -> Arc<Partition> {
+        self.bridge.topic("t").unwrap().partitions()[0].clone()
+    }
+
+    /// Kafka has records of these epochs up to these offsets.
+    fn log_is(&self, epochs: &[(i32, u64)]) {
+        let mut log = Vec::new();
+        epochs.iter().for_each(|(epoch, end)| log.resize(*end as usize, *epoch));
+        *self.kafka.0.lock().unwrap() = log;
+    }
+
+    /// The tail reads records of one epoch.
+    fn ingest(&self, offsets: std::ops::Range<u64>, epoch: i32) {
+        let values: Vec<String> = offsets.clone().map(|offset| format!("{offset} of {epoch}")).collect();
+        let tenant = TenantId::new("acme").unwrap();
+        let record = |(offset, value): (u64, &'static str)| NewRecord {
+            offset,
+            epoch,
+            timestamp: offset as i64,
+            key: None,
+            value: Some(value.as_bytes()),
+            headers: &[],
+            tenant: tenant.clone(),
+            event_type: None,
+        };
+        let values = values.into_iter().map(|value| &*value.leak());
+        let records: Vec<NewRecord<'_>> = offsets.clone().zip(values).map(record).collect();
+        self.bridge.append(&self.partition(), &records, Position { offset: offsets.end, epoch });
+    }
+
+    async fn resume(&self, offset: u64, epoch: i32) -> Subscription {
+        let part =
+            Part { fingerprint: Fingerprint::new("t", ID), positions: vec![Position { offset, epoch }] };
+        let id = EventId { minutes: 29_000_000, vector: Vector { parts: vec![part] } };
+        self.bridge.subscribe(request(Some(id.to_string()), From::Latest)).await.unwrap()
+    }
+}
+
+/// Reads until nothing has come for a while.
+async fn read(subscription: &mut Subscription, client: &mut Client) {
+    for _ in 0..20 {
+        match subscription.next(Budget { records: 100, bytes: 1 << 20 }) {
+            Next::Frames { bytes, .. } => client.take(&joined(bytes)),
+            Next::Wait => {
+                let _ = tokio::time::timeout(Duration::from_millis(40), subscription.changed()).await;
+            }
+        }
+    }
+}
+
+fn values(offsets: std::ops::Range<u64>, epoch: i32) -> Vec<String> {
+    offsets.map(|offset| format!("{offset} of {epoch}")).collect()
+}
+
+#[tokio::test]
+async fn a_replica_that_has_not_noticed_a_cut_gives_nothing_of_it_to_who_has() {
+    // Right after the gap, and some records further.
+    for at in [80, 85] {
+        let replica = Replica::new();
+        replica.ingest(0..100, 4);
+        replica.log_is(&[(4, 80), (5, 90)]);
+        let (mut subscription, mut client) = (replica.resume(at, 5).await, Client::default());
+        read(&mut subscription, &mut client).await;
+        assert_eq!(client.values, Vec::<String>::new(), "from {at}");
+
+        replica.bridge.jump(&replica.partition(), GapCode::Truncated, Position { offset: 80, epoch: 5 });
+        replica.ingest(80..90, 5);
+        read(&mut subscription, &mut client).await;
+        assert_eq!((client.values, client.gaps), (values(at..90, 5), Vec::new()), "from {at}");
+    }
+}
+
+#[tokio::test]
+async fn records_that_a_late_replica_still_reads_of_a_cut_log_are_not_given_to_who_is_ahead() {
+    let replica = Replica::new();
+    replica.ingest(0..70, 4);
+    replica.log_is(&[(4, 80), (5, 90)]);
+    let (mut subscription, mut client) = (replica.resume(85, 5).await, Client::default());
+    read(&mut subscription, &mut client).await;
+    replica.ingest(70..100, 4);
+    read(&mut subscription, &mut client).await;
+    assert_eq!(client.values, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_later_leader_that_has_cut_nothing_is_no_reason_to_wait() {
+    let replica = Replica::new();
+    replica.ingest(0..100, 4);
+    replica.log_is(&[(4, 100)]);
+    let (mut subscription, mut client) = (replica.resume(80, 6).await, Client::default());
+    read(&mut subscription, &mut client).await;
+    assert_eq!((client.values, client.gaps), (values(80..100, 4), Vec::new()));
+}
+
+#[tokio::test]
+async fn who_comes_from_before_a_cut_is_told_and_goes_on_with_what_follows_it() {
+    let replica = Replica::new();
+    replica.log_is(&[(4, 80), (5, 120)]);
+    replica.ingest(0..80, 4);
+    replica.ingest(80..120, 5);
+    let (mut subscription, mut client) = (replica.resume(100, 4).await, Client::default());
+    read(&mut subscription, &mut client).await;
+    let gap = r#"{"code":"truncated","from":100,"next":80,"partition":0,"topic":"t"}"#;
+    assert_eq!((client.values, client.gaps), (values(80..120, 5), vec![gap.to_owned()]));
+}

@@ -1,0 +1,52 @@
+//! The suite proves itself: with each of the program's deliberate defects switched on, a fault must be felt.
+
+use crate::kafka::Kafka;
+use crate::suite::{Plan, line};
+use crate::trial::{Fault, play};
+
+/// The variable that switches a defect on, in a server that was built with the feature `sabotage`.
+const SWITCH: &str = "TAILRACE_SABOTAGE";
+/// A defect that shows only in a short moment may take several tries.
+const TRIES: u64 = 3;
+
+/// Each defect, and the faults that feel it first.
+const DEFECTS: [(&str, &[&str]); 12] = [
+    ("head_before_frames", &["bridge-killed"]),
+    ("id_without_view", &["bridge-killed"]),
+    ("register_without_waiting", &["bridge-killed"]),
+    ("progress_anywhere", &["bridge-killed"]),
+    ("leave_mid_frame", &["bridge-killed"]),
+    ("take_below_head", &["topic-appears"]),
+    ("keep_recreated", &["recreated-live"]),
+    ("join_ahead", &["bridge-stopped"]),
+    ("ids_without_other_partitions", &["bridge-killed"]),
+    ("off_by_one", &["bridge-killed"]),
+    ("silent_gap", &["deleted-away"]),
+    ("blank_line_first", &["bridge-killed"]),
+];
+
+/// Plays until each defect (of those named, if any are) is noticed. Gives how many were not.
+pub async fn run(faults: &[Fault], plan: &Plan, names: &[String]) -> usize {
+    let (mut kafka, mut unnoticed) = (Kafka::start().await, 0);
+    let is_named = |name: &str| names.is_empty() || names.iter().any(|named| named == name);
+    let named = (0..).zip(DEFECTS).filter(|(_, (defect, _))| is_named(defect));
+    for (index, (defect, felt_by)) in named {
+        let mut is_noticed = false;
+        for (round, name) in (0..TRIES).flat_map(|round| felt_by.iter().map(move |name| (round, *name))) {
+            let found = faults.iter().find(|fault| fault.name == name);
+            let mut fault = found.expect("defects are felt by faults that are there").clone();
+            fault.stage.env.push((SWITCH, defect.to_owned()));
+            let (row, again) = play(&fault, kafka, plan.seed + index * TRIES + round, plan.scale).await;
+            kafka = again;
+            is_noticed = !row.verdict.is_clean();
+            println!("{defect}: {}\n    {}", if is_noticed { "noticed" } else { "not yet" }, line(&row));
+            row.verdict.remarks.iter().take(2).for_each(|remark| println!("    {remark}"));
+            if is_noticed {
+                break;
+            }
+        }
+        unnoticed += usize::from(!is_noticed);
+    }
+    println!("{unnoticed} defects were not noticed");
+    unnoticed
+}
