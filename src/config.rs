@@ -47,6 +47,11 @@ impl Process {
     pub(crate) fn prefetch(&self) -> usize {
         (self.cache / PREFETCH_SHARE).clamp(PREFETCH.0, PREFETCH.1)
     }
+
+    /// What is left for records and frames.
+    pub(crate) fn records(&self) -> usize {
+        self.cache - self.prefetch()
+    }
 }
 
 /// Checks everything.
@@ -65,6 +70,8 @@ pub(crate) fn assemble(settings: &Settings, environment: &Environment) -> Result
         .settings(environment.kafka()?, &instance)
         .map_err(|e| environment.kafka_refusal(&e))?;
     kafka.prefetch = process.prefetch();
+    // What does not fit would be read at each start, only to be forgotten.
+    kafka.warm_bytes = process.records();
     Ok(Plan { kafka, web, process })
 }
 

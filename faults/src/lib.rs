@@ -8,6 +8,7 @@
 pub mod bare;
 pub mod bridge;
 pub mod client;
+pub mod clock;
 pub mod faults;
 pub mod id;
 pub mod judge;

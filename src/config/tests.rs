@@ -152,6 +152,14 @@ fn the_prefetch_is_a_quarter_within_bounds() {
 }
 
 #[test]
+fn no_more_is_warmed_than_there_is_memory_for() {
+    for (cache, records) in [("8MiB", 6 << 20), ("1GiB", 960 << 20)] {
+        let plan = planned(&["--cache-size", cache], &[]);
+        assert_eq!(plan.kafka.warm_bytes, records, "of {cache}");
+    }
+}
+
+#[test]
 fn a_port_of_the_system_s_choice_still_gives_an_instance_of_its_own() {
     assert!(instance(0).ends_with(&format!("-p{}", std::process::id())));
 }

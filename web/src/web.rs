@@ -23,6 +23,8 @@ use crate::writer::Writers;
 const SPARE_CONNECTIONS: usize = 1024;
 /// Connections where streams have no limit.
 const MAX_CONNECTIONS: usize = 1 << 20;
+/// Descriptors that clients never get: for connections to Kafka, for operators, and for what the process itself keeps open.
+const KEPT_DESCRIPTORS: u64 = 256;
 /// Operators and scrapers.
 const ADMIN_CONNECTIONS: u32 = 64;
 /// How often old entries of rate limits go.
@@ -47,11 +49,11 @@ impl Web {
         rules: Arc<TenantRules>,
         prometheus: PrometheusHandle,
     ) -> io::Result<Web> {
-        raise_descriptors(settings.max_streams);
+        let descriptors = raise_descriptors();
         let metrics = Arc::new(Metrics::new());
         let limits = Arc::new(Limits::new(&settings, Arc::clone(&metrics)));
         let (listen, admin_listen) = (settings.listen, settings.admin_listen);
-        let max_connections = connections(settings.max_streams);
+        let max_connections = connections(settings.max_streams, descriptors);
         let app = Arc::new(App { settings, bridge, rules, limits, drain: Drain::new(), metrics });
         let news = News {
             status: app.bridge.health().watch_status(),
@@ -130,23 +132,42 @@ fn naming(address: SocketAddr) -> impl Fn(io::Error) -> io::Error {
     move |error| io::Error::new(error.kind(), format!("bind {address}: {error}"))
 }
 
-fn connections(max_streams: usize) -> u32 {
+/// How many connections there may be. Were each descriptor a client's, a lost broker could not be reached again, nor could
+/// who asks whether the process lives.
+fn connections(max_streams: usize, descriptors: Option<u64>) -> u32 {
     let wanted =
         if max_streams == 0 { MAX_CONNECTIONS } else { max_streams.saturating_add(SPARE_CONNECTIONS) };
-    wanted.min(MAX_CONNECTIONS) as u32
-}
-
-/// A stream is a descriptor: the limit goes as high as it may, with a word where that is too low.
-fn raise_descriptors(max_streams: usize) {
-    let wanted = max_streams.saturating_add(SPARE_CONNECTIONS) as u64;
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    let now = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
-    if let Some(now) = now.filter(|now| *now < wanted) {
+    let wanted = wanted.min(MAX_CONNECTIONS) as u64;
+    let Some(limit) = descriptors else { return wanted as u32 };
+    let possible = limit - KEPT_DESCRIPTORS.min(limit / 2);
+    if possible < wanted {
         tracing::warn!(
-            limit = now,
+            limit,
+            connections = possible,
             wanted,
             "the limit of file descriptors is below TAILRACE_MAX_STREAMS; raise it (ulimit -n)"
         );
+    }
+    possible.min(wanted) as u32
+}
+
+/// A stream is a descriptor: the limit goes as high as it may. Gives it; `None`: there is none.
+fn raise_descriptors() -> Option<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_never_get_all_descriptors() {
+        assert_eq!(connections(100, None), 1_124);
+        assert_eq!(connections(100_000, Some(1_048_576)), 101_024);
+        assert_eq!(connections(100_000, Some(20_000)), 19_744);
+        assert_eq!(connections(0, Some(1_024)), 768);
+        assert_eq!(connections(0, Some(100)), 50);
     }
 }

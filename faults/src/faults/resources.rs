@@ -41,7 +41,8 @@ pub(super) fn faults() -> Vec<Fault> {
         ),
         Fault::new("disk-full", "the broker's disk is full, and has room again", |scene| {
             Box::pin(disk::full(scene))
-        }),
+        })
+        .long(),
         Fault::new("processor-shared", "the bridge shares one processor with two busy loops", |scene| {
             Box::pin(shared_processor(scene))
         }),

@@ -240,8 +240,7 @@ async fn unmoved(scene: &Scene, port: u16, what: &str, id: &Id) {
         return scene.problem(format!("nothing came for an id {what}"));
     };
     let offset = |place: &(String, u64)| {
-        let of_size =
-            |topic: &&crate::id::TopicPart| (topic.offsets.len() <= 2) == place.0.starts_with("calm");
+        let of_size = |topic: &&TopicPart| (topic.offsets.len() == 2) == is_calm(&place.0);
         id.topics.iter().find(of_size).and_then(|topic| topic.offsets.get(place.1 as usize).copied())
     };
     let is_before =
