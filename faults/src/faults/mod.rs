@@ -1,6 +1,9 @@
 //! The faults, by what they are done to.
 
 mod bridge;
+mod cluster;
+mod cut;
+mod group;
 mod kafka;
 mod log;
 
@@ -9,9 +12,15 @@ use std::time::Duration;
 use crate::scene::Stage;
 use crate::trial::{Fault, Play};
 
+/// From a broker's return to the first record that it took since.
+const BROKER_RECOVERY: Duration = Duration::from_secs(2);
+
 /// All of them, in the order in which they are played.
 pub fn all() -> Vec<Fault> {
-    [bridge::faults(), kafka::faults(), log::faults()].into_iter().flatten().collect()
+    [bridge::faults(), kafka::faults(), cluster::faults(), cut::faults(), group::faults(), log::faults()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 impl Fault {
