@@ -22,6 +22,7 @@ pub(super) fn faults() -> Vec<Fault> {
             "one of three brokers: SIGKILL, its partitions are led by others",
             |scene| Box::pin(leader_killed(scene)),
         )
+        .long()
         .on(three())
         .keeps_streams()
         .recovers_within(RECOVERY),
@@ -30,6 +31,7 @@ pub(super) fn faults() -> Vec<Fault> {
             "of three brokers, the one with the consumer groups: SIGKILL",
             |scene| Box::pin(coordinator_killed(scene)),
         )
+        .long()
         .on(three())
         .keeps_streams()
         .recovers_within(RECOVERY),
@@ -43,6 +45,7 @@ pub(super) fn faults() -> Vec<Fault> {
         Fault::new("leaders-preferred", "a restart, then a preferred-leader election", |scene| {
             Box::pin(preferred_leaders(scene))
         })
+        .long()
         .on(three())
         .keeps_streams()
         .recovers_within(RECOVERY),
@@ -51,6 +54,7 @@ pub(super) fn faults() -> Vec<Fault> {
             "the topic moves from two of three brokers to others, and back",
             |scene| Box::pin(reassigned(scene)),
         )
+        .long()
         .on(Stage { topic_on: vec![1, 2], ..three() })
         .keeps_streams()
         .recovers_within(RECOVERY),

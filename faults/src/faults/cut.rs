@@ -13,18 +13,21 @@ pub(super) fn faults() -> Vec<Fault> {
         Fault::new("cut-live", "unclean leader election: the log is cut under two replicas", |scene| {
             Box::pin(cut_while_connected(scene))
         })
+        .long()
         .on(unclean()),
         Fault::new(
             "cut-stopped",
             "unclean leader election, and overtaken, while two replicas stand still",
             |scene| Box::pin(cut_while_stopped(scene)),
         )
+        .long()
         .on(unclean()),
         Fault::new(
             "cut-away",
             "unclean leader election while clients are away, one replica without memory",
             |scene| Box::pin(cut_while_away(scene)),
         )
+        .long()
         .on(unclean()),
         Fault::new(
             "cut-overtaken",

@@ -20,6 +20,7 @@ pub(super) fn faults() -> Vec<Fault> {
             "another member in the replica's own group, which comes and goes",
             |scene| Box::pin(dynamic_member(scene)),
         )
+        .long()
         .keeps_streams(),
         Fault::new("group-shared-static", "as before, a static member", |scene| {
             Box::pin(static_member(scene))

@@ -33,11 +33,13 @@ pub(super) fn faults() -> Vec<Fault> {
         Fault::new("way-slow", "the way to Kafka: 100 ms longer, and 100 kB/s at the most", |scene| {
             Box::pin(slow_way(scene))
         })
+        .long()
         .on(proxied())
         .keeps_streams(),
         Fault::new("way-lossy", "the way to Kafka: 3 % of all pieces are lost, and come late", |scene| {
             Box::pin(lossy_way(scene))
         })
+        .long()
         .on(proxied())
         .keeps_streams(),
         Fault::new("way-reset", "connections to Kafka are reset in the middle of answers", |scene| {
