@@ -11,16 +11,13 @@ use rand::{Rng, SeedableRng};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::bare::read_all;
+use crate::bare::{Read, read_all};
 use crate::bridge::Bridge;
 use crate::client::{Got, Habit, Phase, Shared, client};
 use crate::judge::{Edge, Fact, Verdict, judge};
 use crate::kafka::Kafka;
-use crate::ledger::{Fate, Ledger, Truth, value};
+use crate::ledger::{Fate, Found, Ledger, Truth, value};
 use crate::writer::{TENANTS, Target, Writer};
-
-/// Written to all the time and left alone: a fault of one topic must not be felt in another.
-const CALM: &str = "calm";
 
 /// What a trial needs before its fault.
 #[derive(Clone, Debug)]
@@ -126,7 +123,7 @@ impl Scene {
     pub async fn set(kafka: Kafka, name: &str, stage: Stage, seed: u64, breath: Duration) -> Scene {
         // Each trial has topics of its own; what the last one did to its topics is not felt.
         let trial = format!("{name}-{seed:x}");
-        let (topic, calm) = (trial.clone(), format!("{trial}-{CALM}"));
+        let (topic, calm) = (trial.clone(), calm_of(&trial));
         let partitions = stage.partitions as i32;
         kafka.create_topic_on(&topic, partitions, &stage.topic_on, &stage.topic_config).await;
         kafka.create_topic(&calm, 2, &[]).await;
@@ -329,9 +326,15 @@ impl Scene {
 
     /// Stops writing, waits for the clients, and judges each.
     pub async fn finish(self) -> Outcome {
-        let Scene { kafka, bridges, writer, ledger, facts, mark, phase, clients, problems, notes, .. } = self;
+        let Scene {
+            kafka, topic, bridges, writer, ledger, facts, mark, phase, clients, problems, notes, ..
+        } = self;
         tokio::task::block_in_place(|| writer.stop());
-        let (truth, facts) = (Arc::new(ledger.close()), Arc::new(facts));
+        let topics =
+            if kafka.brokers().len() > 1 { vec![topic.clone(), calm_of(&topic).into()] } else { vec![] };
+        let found = || topics.iter().flat_map(|topic| found(&kafka, topic)).collect::<Vec<_>>();
+        let found = tokio::task::block_in_place(found);
+        let (truth, facts) = (Arc::new(ledger.close(&found)), Arc::new(facts));
         phase.send_replace(Phase::Finish(truth.clone(), facts.clone(), Instant::now()));
         let (mut verdict, mut recovery) = (Verdict::default(), Vec::new());
         let (mut connections, mut ended, mut cut_early) = (0, 0, 0);
@@ -372,6 +375,23 @@ impl Scene {
             kafka,
         }
     }
+}
+
+/// Written to all the time and left alone: a fault of one topic must not be felt in another.
+fn calm_of(topic: &str) -> String {
+    format!("{topic}-calm")
+}
+
+/// All records of a topic, by what their values say.
+fn found(kafka: &Kafka, topic: &Arc<str>) -> Vec<Found> {
+    let number = |value: &[u8]| serde_json::from_slice::<serde_json::Value>(value).ok()?["n"].as_u64();
+    let of_partition = |(partition, reads): (u32, Vec<Read>)| {
+        reads.into_iter().filter_map(move |read| {
+            let number = number(&read.value?)?;
+            Some(Found { topic: topic.clone(), partition, offset: read.offset as u64, number })
+        })
+    };
+    (0..).zip(read_all(kafka, topic)).flat_map(of_partition).collect()
 }
 
 fn bridge(kafka: &Kafka, topics: &str, instance: &str, stage: &Stage) -> Bridge {

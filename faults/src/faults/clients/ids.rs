@@ -13,7 +13,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::id::Id;
+use crate::id::{Id, TopicPart};
 use crate::ledger::tenant_name;
 use crate::scene::Scene;
 use crate::sse::{Connection, Event, IdBuffer, Source};
