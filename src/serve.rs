@@ -46,7 +46,7 @@ impl Server {
     pub(crate) async fn start(plan: Plan) -> anyhow::Result<Server> {
         let prometheus = recorder::install()?;
         let rules = plan.kafka.rules.clone();
-        let memory = plan.process.cache - plan.process.prefetch();
+        let memory = plan.process.core();
         let kafka = Kafka::new(plan.kafka).context("set up the Kafka consumer")?;
         let config = BridgeConfig { memory, rules: rules.clone(), linger: plan.process.linger };
         let bridge = Bridge::new(config, kafka.source());
