@@ -323,6 +323,12 @@ impl Bridge {
         begin(hold, from, came_with, unknown).await
     }
 
+    /// Bytes of frames that views keep.
+    #[cfg(test)]
+    pub(crate) fn rings_used(&self) -> usize {
+        self.inner.shared.rings.used()
+    }
+
     /// To be called once a second: frames that everybody had time to take go, and gauges are set.
     pub fn tick(&self) {
         self.inner.shared.rings.drop_old(Instant::now());
