@@ -17,14 +17,15 @@ const VISIT: Duration = Duration::from_secs(MAX_AGE.as_secs() / 2);
 pub(crate) struct Rings {
     /// Bytes that all of them may hold.
     limit: usize,
-    used: AtomicUsize,
+    used: Arc<AtomicUsize>,
     /// Views that have frames, each once, with the time of the next visit; the soonest first.
     filled: Mutex<VecDeque<(Instant, Weak<View>)>>,
 }
 
 impl Rings {
-    pub(crate) fn new(limit: usize) -> Rings {
-        Rings { limit, ..Rings::default() }
+    /// All together may hold `limit` bytes; what they hold is counted in `used`.
+    pub(crate) fn new(limit: usize, used: Arc<AtomicUsize>) -> Rings {
+        Rings { limit, used, ..Rings::default() }
     }
 
     /// Bytes in all rings.
