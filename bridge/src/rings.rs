@@ -20,7 +20,7 @@ const SPARE: usize = 1024;
 pub(crate) struct Rings {
     /// Bytes that all of them may hold.
     limit: usize,
-    used: AtomicUsize,
+    used: Arc<AtomicUsize>,
     /// Rings that are not empty.
     count: AtomicUsize,
     /// Views that have frames, or had some a moment ago, each once, with the time of the next visit; the soonest first.
@@ -28,8 +28,9 @@ pub(crate) struct Rings {
 }
 
 impl Rings {
-    pub(crate) fn new(limit: usize) -> Rings {
-        Rings { limit, ..Rings::default() }
+    /// All together may hold `limit` bytes; what they hold is counted in `used`.
+    pub(crate) fn new(limit: usize, used: Arc<AtomicUsize>) -> Rings {
+        Rings { limit, used, ..Rings::default() }
     }
 
     /// Bytes in all rings.
