@@ -37,6 +37,8 @@ pub struct Connection {
     socket: TcpStream,
     raw: Vec<u8>,
     chunks: Option<Chunks>,
+    /// The length of the body, where the head says it: an answer of one block, after which the connection stays.
+    length: Option<usize>,
     pub status: u16,
     pub head: String,
     parser: Parser,
@@ -77,6 +79,13 @@ impl Source {
         let head = String::from_utf8_lossy(&raw[..end]).into_owned();
         let rest = raw.split_off(end);
         let status = head.split(' ').nth(1)?.parse().ok()?;
+        let field = |name: &str| {
+            head.lines().find_map(|line| {
+                let (own, value) = line.split_once(':')?;
+                own.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
+            })
+        };
+        let length = field("content-length").and_then(|length| length.parse().ok());
         let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
         let buffer = match self.kind {
             IdBuffer::Empty => String::new(),
@@ -86,6 +95,7 @@ impl Source {
             socket,
             raw: rest,
             chunks: chunked.then(Chunks::default),
+            length,
             status,
             head,
             parser: Parser { id_buffer: buffer, ..Parser::default() },
@@ -136,7 +146,7 @@ impl Source {
             if connection.received >= limit {
                 return (events, false);
             }
-            if connection.chunks.as_ref().is_some_and(|chunks| chunks.ended) {
+            if connection.has_ended() {
                 connection.ended_cleanly = true;
                 return (events, false);
             }
@@ -165,11 +175,17 @@ impl Source {
             }
         }
         let events = connection.feed(&raw, self);
-        (events, connection.chunks.as_ref().is_none_or(|chunks| !chunks.ended))
+        (events, !connection.has_ended())
     }
 }
 
 impl Connection {
+    /// Whether all of the body has come.
+    fn has_ended(&self) -> bool {
+        self.chunks.as_ref().is_some_and(|chunks| chunks.ended)
+            || self.length.is_some_and(|length| self.received >= length)
+    }
+
     /// Reads at most so many bytes into the void, as a reader does that is slow.
     pub fn socket(&mut self) -> &mut TcpStream {
         &mut self.socket
@@ -181,6 +197,7 @@ impl Connection {
             Some(chunks) => chunks.decode(raw),
             None => raw.to_vec(),
         };
+        self.received += body.len();
         let mut events = Vec::new();
         self.parser.feed(&body, source, &mut events);
         events

@@ -27,8 +27,8 @@ use crate::{console, cors, refusal};
 
 /// The tenant where there is only one.
 const ONLY_TENANT: &str = "default";
-/// When a newcomer asks again whether the server is ready.
-const RETRY_NOT_READY: Duration = Duration::from_secs(3);
+/// When somebody asks again whether the server is ready: a tail is warm in about a second, and to say no costs little.
+const RETRY_NOT_READY: Duration = Duration::from_secs(1);
 /// When a newcomer tries again, by then at another replica.
 const RETRY_DRAINING: Duration = Duration::from_secs(1);
 /// Starting a stream may ask Kafka; past this something is wrong there.

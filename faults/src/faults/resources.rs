@@ -14,12 +14,14 @@ use crate::process::{burn, cpu_seconds, descriptors, limit_descriptors, pin};
 use crate::scene::{Scene, Stage};
 use crate::trial::Fault;
 
-/// Values of 8 KiB in the mean.
-const LARGE: u32 = 64;
+/// Times the usual size of values where megabytes are to pass: 4 KiB in the mean.
+const LARGE: u32 = 32;
 /// Connections that want to have descriptors.
 const TAKERS: usize = 200;
 /// Descriptors in all where they are few from the start.
 const FEW: u64 = 160;
+/// Far more than a broker needs that can be reached.
+const KAFKA_REACHED: Duration = Duration::from_secs(20);
 const NEW_STREAM: Duration = Duration::from_secs(2);
 
 pub(super) fn faults() -> Vec<Fault> {
@@ -33,6 +35,7 @@ pub(super) fn faults() -> Vec<Fault> {
         Fault::new("descriptors-used-up", "no descriptor is left for a while", |scene| {
             Box::pin(descriptors_used_up(scene))
         })
+        .keeps_streams()
         .recovers_within(Duration::from_secs(2)),
         Fault::new(
             "descriptors-few",
@@ -45,7 +48,9 @@ pub(super) fn faults() -> Vec<Fault> {
         .long(),
         Fault::new("processor-shared", "the bridge shares one processor with two busy loops", |scene| {
             Box::pin(shared_processor(scene))
-        }),
+        })
+        .keeps_streams()
+        .recovers_within(Duration::from_secs(2)),
     ]
 }
 
@@ -100,13 +105,17 @@ async fn few_descriptors(scene: &mut Scene) -> Result<()> {
     scene.kafka.broker(0).kill();
     scene.kafka.broker(0).spawn();
     scene.kafka.broker(0).answers().await;
-    let (delivered, until) = (scene.delivered(), Instant::now() + Duration::from_secs(10));
-    while scene.delivered() == delivered && Instant::now() < until {
+    let (delivered, back) = (scene.delivered(), Instant::now());
+    while scene.delivered() == delivered && back.elapsed() < KAFKA_REACHED {
         scene.wait(Duration::from_millis(50)).await;
     }
     if scene.delivered() == delivered {
         scene.problem("clients took the descriptors that Kafka is reached by");
     }
+    scene.note(format!(
+        "the broker was reached again {:.1} s after it answered",
+        back.elapsed().as_secs_f64()
+    ));
     drop(takers);
     new_stream(scene.bridges[0].port).await.context("once places are free")?;
     scene.breathe().await;
