@@ -67,7 +67,7 @@ impl Default for Stage {
     }
 }
 
-/// The moment from which recovery is counted.
+/// The moment from which recovery is counted; of new records, the first of them that Kafka took after it.
 #[derive(Clone, Copy, Debug)]
 pub struct Mark {
     pub at: Instant,
@@ -103,6 +103,8 @@ pub struct Outcome {
     /// Of them, how many the replica ended.
     pub ended: u64,
     pub recovery: Vec<Duration>,
+    /// From the mark until Kafka took a record again, where recovery is counted from there.
+    pub returned: Option<Duration>,
     /// The most memory of any replica.
     pub most_resident: u64,
     pub problems: Vec<String>,
@@ -294,6 +296,8 @@ impl Scene {
         let found = tokio::task::block_in_place(found);
         let (truth, facts) = (Arc::new(ledger.close(&found)), Arc::new(facts));
         phase.send_replace(Phase::Finish(truth.clone(), facts.clone(), Instant::now() + FINISH));
+        let returned = mark.filter(|mark| mark.is_of_new).and_then(|mark| first_taken(&truth, mark));
+        let mark = mark.map(|mark| Mark { at: mark.at + returned.unwrap_or_default(), ..mark });
         let (mut verdict, mut recovery) = (Verdict::default(), Vec::new());
         let (mut connections, mut ended) = (0, 0);
         for client in clients {
@@ -313,7 +317,7 @@ impl Scene {
             problems.extend(log.lines().find(|line| line.contains("panicked")).map(str::to_owned));
             logs.push(log);
         }
-        Outcome { verdict, connections, ended, recovery, most_resident, problems, logs, kafka }
+        Outcome { verdict, connections, ended, recovery, returned, most_resident, problems, logs, kafka }
     }
 }
 
@@ -340,6 +344,13 @@ fn bridge(kafka: &Kafka, topics: &str, instance: &str, stage: &Stage) -> Bridge 
     env.extend(stage.env.iter().map(|(name, value)| (*name, value.as_str())));
     let bootstrap = if stage.is_proxied { kafka.proxied_bootstrap() } else { kafka.bootstrap() };
     Bridge::new(&bootstrap, topics, instance, &env)
+}
+
+/// From the mark to the first record that Kafka took after it: a broker that answers may not take records yet, and the
+/// producer waits a moment before it tries again.
+fn first_taken(truth: &Truth, mark: Mark) -> Option<Duration> {
+    let taken = truth.entries.iter().filter_map(|entry| entry.at).filter(|at| *at >= mark.at);
+    taken.min().map(|at| at - mark.at)
 }
 
 /// From the mark to the client's first record that counts.
