@@ -70,7 +70,7 @@ impl Default for Stage {
     }
 }
 
-/// The moment from which recovery is counted.
+/// The moment from which recovery is counted; of new records, the first of them that Kafka took after it.
 #[derive(Clone, Copy, Debug)]
 pub struct Mark {
     pub at: Instant,
@@ -110,6 +110,8 @@ pub struct Outcome {
     /// Of them, how many were cut inside of their first block.
     pub cut_early: u64,
     pub recovery: Vec<Duration>,
+    /// From the mark until Kafka took a record again, where recovery is counted from there.
+    pub returned: Option<Duration>,
     /// The most memory of any replica.
     pub most_resident: u64,
     pub problems: Vec<String>,
@@ -336,6 +338,8 @@ impl Scene {
         let found = tokio::task::block_in_place(found);
         let (truth, facts) = (Arc::new(ledger.close(&found)), Arc::new(facts));
         phase.send_replace(Phase::Finish(truth.clone(), facts.clone(), Instant::now()));
+        let returned = mark.filter(|mark| mark.is_of_new).and_then(|mark| first_taken(&truth, mark));
+        let mark = mark.map(|mark| Mark { at: mark.at + returned.unwrap_or_default(), ..mark });
         let (mut verdict, mut recovery) = (Verdict::default(), Vec::new());
         let (mut connections, mut ended, mut cut_early) = (0, 0, 0);
         for client in clients {
@@ -368,6 +372,7 @@ impl Scene {
             ended,
             cut_early,
             recovery,
+            returned,
             most_resident,
             problems,
             notes,
@@ -400,6 +405,13 @@ fn bridge(kafka: &Kafka, topics: &str, instance: &str, stage: &Stage) -> Bridge 
     env.extend(stage.env.iter().map(|(name, value)| (*name, value.as_str())));
     let bootstrap = if stage.is_proxied { kafka.proxied_bootstrap() } else { kafka.bootstrap() };
     Bridge::new(&bootstrap, topics, instance, &env)
+}
+
+/// From the mark to the first record that Kafka took after it: a broker that answers may not take records yet, and the
+/// producer waits a moment before it tries again.
+fn first_taken(truth: &Truth, mark: Mark) -> Option<Duration> {
+    let taken = truth.entries.iter().filter_map(|entry| entry.at).filter(|at| *at >= mark.at);
+    taken.min().map(|at| at - mark.at)
 }
 
 /// From the mark to the client's first record that counts.

@@ -35,6 +35,11 @@ pub(super) fn faults() -> Vec<Fault> {
             |scene| Box::pin(overtaken_while_away(scene)),
         )
         .on(unclean()),
+        Fault::new("cut-whole", "the other replica has lost its disk: nothing is left of the log", |scene| {
+            Box::pin(cut_to_nothing(scene))
+        })
+        .long()
+        .on(unclean()),
     ]
 }
 
@@ -138,6 +143,22 @@ async fn overtaken_while_away(scene: &mut Scene) -> Result<()> {
     overtake(scene).await;
     scene.bridges[1].start().await;
     scene.back();
+    heal(scene).await;
+    Ok(())
+}
+
+/// The replica that comes to lead has lost all that it had of the topic.
+async fn cut_to_nothing(scene: &mut Scene) -> Result<()> {
+    cut(scene).await?;
+    let data = scene.kafka.directory().join("2/data");
+    for entry in std::fs::read_dir(data)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(&format!("{}-", scene.topic)) {
+            std::fs::remove_dir_all(entry.path())?;
+        }
+    }
+    lead_uncleanly(scene).await?;
+    overtake(scene).await;
     heal(scene).await;
     Ok(())
 }

@@ -17,8 +17,14 @@ pub(super) fn faults() -> Vec<Fault> {
     let proxied = || Stage { is_proxied: true, ..Stage::default() };
     vec![
         Fault::new("broker-killed", "the only broker: SIGKILL, and started again", |scene| {
-            Box::pin(killed(scene))
+            Box::pin(killed(scene, 2))
         })
+        .keeps_streams()
+        .recovers_within(BROKER_RECOVERY),
+        Fault::new("broker-gone", "the only broker: SIGKILL, and started again after 20 s", |scene| {
+            Box::pin(killed(scene, 20))
+        })
+        .long()
         .keeps_streams()
         .recovers_within(BROKER_RECOVERY),
         Fault::new("broker-paused", "the only broker: SIGSTOP for 6 s", |scene| Box::pin(stopped(scene, 6)))
@@ -58,9 +64,9 @@ pub(super) fn faults() -> Vec<Fault> {
     ]
 }
 
-async fn killed(scene: &mut Scene) -> Result<()> {
+async fn killed(scene: &mut Scene, seconds: u64) -> Result<()> {
     scene.kafka.broker(0).kill();
-    scene.breathe().await;
+    scene.wait(Duration::from_secs(seconds)).await;
     scene.kafka.broker(0).spawn();
     scene.kafka.broker(0).answers().await;
     scene.mark(true);
