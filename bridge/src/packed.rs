@@ -40,7 +40,9 @@ impl Packed {
     pub(crate) fn of(segment: &Arc<Segment>) -> Option<Packed> {
         let mut text = Vec::with_capacity(segment.used());
         segment.write(&mut text);
-        let packed = zstd::bulk::compress(&text, LEVEL).ok()?;
+        let mut packed = vec![0; zstd_safe::compress_bound(text.len())];
+        let len = zstd_safe::compress(&mut packed[..], &text, LEVEL).ok()?;
+        packed.truncate(len);
         let opened_size = segment.used();
         let is_worth = packed.len() + OVERHEAD <= opened_size / 8 * WORTH_EIGHTHS;
         is_worth.then(|| Packed {
@@ -91,7 +93,8 @@ impl Packed {
         if let Some(segment) = opened.upgrade() {
             return Some(segment);
         }
-        let text = zstd::bulk::decompress(&self.text, self.text_len).ok()?;
+        let mut text = vec![0; self.text_len];
+        zstd_safe::decompress(&mut text[..], &self.text).ok().filter(|&len| len == self.text_len)?;
         let segment = Arc::new(Segment::read(self.base, self.end, &text)?);
         *opened = Arc::downgrade(&segment);
         Some(segment)
