@@ -299,7 +299,7 @@ impl History {
         let size = packed.opened_size();
         let forgotten = {
             let mut state = self.state.lock();
-            if !self.make_room(&mut state, size) {
+            if !self.make_room(&mut state, self.open_room(), size) {
                 return None;
             }
             state.reserved += size;
@@ -326,12 +326,26 @@ impl History {
 
     /// Bytes of what is open that one reader may count on.
     pub(crate) fn share(&self) -> usize {
-        self.limit / 2 / self.count_readers().max(1)
+        self.open_room() / 2 / self.count_readers().max(1)
     }
 
     /// The tail, or the rings, have grown: what they had lent is given back.
     pub(crate) fn give_way(&self) {
-        self.cold.shrink(self.tails.budget.spare_room());
+        if self.cold.size() > self.tails.budget.spare_room() {
+            self.cold.shrink(self.cold_room(&self.state.lock()));
+        }
+    }
+
+    /// Bytes that packed segments may take: what others do not use, and of history's own share up to a half.
+    fn cold_room(&self, state: &State) -> usize {
+        let own = self.limit.saturating_sub((state.size + state.reserved).max(self.limit / 2));
+        self.tails.budget.spare_room() + own
+    }
+
+    /// Bytes that segments may take which are not packed, with what reads under way may bring.
+    fn open_room(&self) -> usize {
+        let lent = self.cold.size().saturating_sub(self.tails.budget.spare_room());
+        self.limit.saturating_sub(lent)
     }
 
     /// Asks for a read from `from` on; somebody else's read of the same serves too.
@@ -411,7 +425,7 @@ impl History {
         let scans = self.scans();
         while state.running < MAX_RUNNING
             && state.has_next(scans)
-            && self.make_room(&mut state, self.read_size())
+            && self.make_room(&mut state, self.open_room(), self.read_size())
         {
             let Some(job) = state.take_next(scans, now) else { break };
             job.begun.store(true, Ordering::Release);
@@ -419,13 +433,12 @@ impl History {
             state.reserved += job.read.max_bytes;
             let (history, forgotten) = (self.clone(), state.forgotten);
             sync::spawn(async move {
-                let (partition, reserved) = (job.key.0, job.read.max_bytes);
+                let partition = job.key.0;
                 let result = history.source.read(job.read.clone()).await;
                 if let Some(segment) = history.finish(job, result, forgotten) {
                     let history = history.clone();
                     sync::work(move || history.pack(partition, &segment, forgotten)).await;
                 }
-                history.state.lock().reserved -= reserved;
                 history.dispatch();
             });
         }
@@ -440,6 +453,7 @@ impl History {
     ) -> Option<Arc<Segment>> {
         let mut state = self.state.lock();
         state.running -= 1;
+        state.reserved -= job.read.max_bytes;
         state.jobs.remove(&job.key);
         let mut to_pack = None;
         // What was read before a log was cut is not given to anybody.
@@ -468,16 +482,33 @@ impl History {
         to_pack
     }
 
-    /// Packs what was read, so that it can stay. Where there is no room, the tail's oldest segments are packed too.
+    /// Packs what was read, so that it can stay, if there is room to work in.
     fn pack(&self, partition: u64, segment: &Arc<Segment>, forgotten: u64) {
+        let work = segment.used();
+        {
+            let mut state = self.state.lock();
+            if !self.make_room(&mut state, self.open_room(), work) {
+                return;
+            }
+            state.reserved += work;
+        }
+        self.pack_in_room(partition, segment, forgotten);
+        self.state.lock().reserved -= work;
+    }
+
+    /// Where there is no room for what comes of it, the tail's oldest segments are packed too.
+    fn pack_in_room(&self, partition: u64, segment: &Arc<Segment>, forgotten: u64) {
         if !self.find_room(segment.used() / BEST_RATIO) {
             return;
         }
         let Some(packed) = Packed::of(segment).map(Arc::new) else { return };
         self.find_room(packed.size());
-        let state = self.state.lock();
+        let mut state = self.state.lock();
         if state.forgotten == forgotten {
-            self.cold.put(partition, packed, self.tails.budget.spare_room());
+            if self.cold.size() + packed.size() > self.cold_room(&state) {
+                self.make_room(&mut state, self.limit / 2, 0);
+            }
+            self.cold.put(partition, packed, self.cold_room(&state));
         }
         drop(state);
         // The tail may have grown meanwhile.
@@ -486,7 +517,10 @@ impl History {
 
     /// Whether so many bytes more can be kept: there is room, something stale may go for it, or the tail can be packed.
     fn find_room(&self, bytes: usize) -> bool {
-        let has_room = || self.cold.size() + bytes <= self.tails.budget.spare_room() || self.cold.has_stale();
+        let has_room = || {
+            let room = self.tails.budget.spare_room() + self.limit / 2;
+            self.cold.size() + bytes <= room || self.cold.has_stale()
+        };
         while !has_room() {
             if !self.tails.pack_oldest() {
                 return false;
@@ -495,11 +529,11 @@ impl History {
         true
     }
 
-    /// Whether so many bytes more fit, after the segments that were used longest ago have gone. What is larger than all the
-    /// room goes in alone.
-    fn make_room(&self, state: &mut State, bytes: usize) -> bool {
+    /// Whether so many bytes more fit into `room`, after the segments that were used longest ago have gone. What is larger than
+    /// all the room goes in alone.
+    fn make_room(&self, state: &mut State, room: usize, bytes: usize) -> bool {
         let now = Instant::now();
-        while state.size + state.reserved + bytes > self.limit {
+        while state.size + state.reserved + bytes > room {
             let unpinned = state.kept.iter().enumerate().filter(|(_, kept)| !kept.is_pinned(now));
             let Some((oldest, _)) = unpinned.min_by_key(|(_, kept)| kept.used) else {
                 return state.size + state.reserved == 0;

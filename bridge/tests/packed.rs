@@ -206,8 +206,8 @@ async fn noise_is_not_packed_and_leaves_the_tail_as_it_is() {
 
 #[tokio::test]
 async fn history_never_shortens_the_tail() {
-    let mut quiet = Scene::new(7, Kind::Json, 1200);
-    let mut busy = Scene::new(7, Kind::Json, 1200);
+    let mut quiet = Scene::new(7, Kind::Json, 4000);
+    let mut busy = Scene::new(7, Kind::Json, 4000);
     for _ in 0..5 {
         for partition in 0..PARTITIONS {
             quiet.ingest(partition, 600);
