@@ -25,6 +25,9 @@ const MAX_LINGER: Duration = Duration::from_secs(1);
 /// The consumer's share of the memory, as a fraction and with its bounds: enough to keep fetches going, no more.
 const PREFETCH_SHARE: usize = 4;
 const PREFETCH: (usize, usize) = (1 << 20, 64 << 20);
+/// The share of what clients hold that do not take what they are given, likewise.
+const UNREAD_SHARE: usize = 8;
+const UNREAD: (usize, usize) = (1 << 20, 64 << 20);
 
 /// All that a server needs, checked.
 pub(crate) struct Plan {
@@ -48,9 +51,14 @@ impl Process {
         (self.cache / PREFETCH_SHARE).clamp(PREFETCH.0, PREFETCH.1)
     }
 
+    /// What clients that read too slowly may hold, in encoded frames.
+    pub(crate) fn unread(&self) -> usize {
+        (self.cache / UNREAD_SHARE).clamp(UNREAD.0, UNREAD.1)
+    }
+
     /// What is left for records and frames.
     pub(crate) fn records(&self) -> usize {
-        self.cache - self.prefetch()
+        self.cache - self.prefetch() - self.unread()
     }
 }
 
@@ -63,7 +71,8 @@ pub(crate) fn plan(settings: &Settings, environment: &Environment) -> Result<Pla
 /// As [`plan`], but deaf to variables that are nobody's business: the demo takes flags only.
 pub(crate) fn assemble(settings: &Settings, environment: &Environment) -> Result<Plan, Refusal> {
     let process = process(&settings.process)?;
-    let web = settings.web.settings().map_err(|e| Refusal::value(e.variable, &e.value, e.accepted))?;
+    let mut web = settings.web.settings().map_err(|e| Refusal::value(e.variable, &e.value, e.accepted))?;
+    web.set_unread(process.unread());
     let instance = instance(web.listen().port());
     let mut kafka = settings
         .kafka

@@ -14,7 +14,7 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 
 use crate::pace::Pace;
-use crate::payload::{EVENT_BYTES, now_us, write_event};
+use crate::payload::{EVENT_BYTES, now_us, write_event, write_order};
 
 /// Where one is enough, it is `acme-0`.
 pub(crate) const TENANT: &str = "acme";
@@ -130,12 +130,13 @@ impl Producer {
     }
 }
 
-/// Sends so many events of so many bytes, as fast as Kafka takes them, over all partitions.
+/// Sends so many orders of so many bytes, as fast as Kafka takes them, over all partitions.
 pub(crate) fn fill(bootstrap: &str, topic: &Topic, flow: Flow, events: u64, bytes: usize) -> Result<()> {
     let mut sender = Sender::new(bootstrap, topic, flow)?;
-    sender.bytes = bytes;
-    for _ in 0..events {
-        sender.send()?;
+    for number in 0..events {
+        sender.event.clear();
+        write_order(&mut sender.event, bytes, number, now_us());
+        sender.send_event()?;
         sender.partition = (sender.partition + 1) % sender.partitions;
     }
     sender.producer.flush(KAFKA).context("wait until Kafka has all events")
@@ -147,7 +148,6 @@ struct Sender {
     partitions: i32,
     partition: i32,
     flow: Flow,
-    bytes: usize,
     names: Vec<String>,
     event: Vec<u8>,
     sent: u64,
@@ -165,7 +165,6 @@ impl Sender {
             partitions: topic.partitions,
             partition: 0,
             flow,
-            bytes: EVENT_BYTES,
             names: (0..flow.tenants).map(|number| tenant(flow.tenant, number)).collect(),
             event: Vec::new(),
             sent: 0,
@@ -189,7 +188,12 @@ impl Sender {
     fn send(&mut self) -> Result<()> {
         let turn = self.sent as usize;
         self.event.clear();
-        write_event(&mut self.event, self.bytes, turn % self.flow.users, now_us());
+        write_event(&mut self.event, EVENT_BYTES, turn % self.flow.users, now_us());
+        self.send_event()
+    }
+
+    fn send_event(&mut self) -> Result<()> {
+        let turn = self.sent as usize;
         let tenant = Header { key: "tenant", value: Some(&self.names[turn % self.names.len()]) };
         let mut record = BaseRecord::<(), [u8]>::to(&self.topic)
             .partition(self.partition)

@@ -79,22 +79,23 @@ pub(crate) async fn offsets_since(
     millis: i64,
 ) -> Result<Vec<u64>, HistoryError> {
     let in_memory: Option<Vec<u64>> =
-        partitions.iter().map(|partition| offset_in_memory(partition, millis)).collect();
+        partitions.iter().map(|partition| offset_in_memory(history, partition, millis)).collect();
     match in_memory {
         Some(offsets) => Ok(offsets),
         None => history.source().offsets_at(topic.name(), OffsetsAt::Time(millis)).await,
     }
 }
 
-fn offset_in_memory(partition: &Partition, millis: i64) -> Option<u64> {
+fn offset_in_memory(history: &History, partition: &Partition, millis: i64) -> Option<u64> {
     let log = partition.log.read();
     let (oldest, _) = log.time_span().unwrap_or((i64::MAX, i64::MAX));
     if oldest > millis && log.oldest() > partition.log_start() {
         return None;
     }
-    let segments = log.newest_first();
-    let found = segments.iter().rev().find_map(|segment| segment.first_since(millis));
-    Some(found.unwrap_or(log.end().offset))
+    let (segments, end) = (log.newest_first(), log.end().offset);
+    drop(log);
+    let Some(held) = segments.iter().rev().find(|held| held.newest() >= millis) else { return Some(end) };
+    history.opened_anyway(partition, held)?.first_since(millis)
 }
 
 /// A vector with these offsets.
@@ -174,7 +175,11 @@ impl LastRecords<'_> {
     fn in_memory(&self, partition: &Partition, until: u64) -> Matches {
         let segments = partition.log.read().newest_first();
         let mut newest: Matches = Vec::new();
-        for segment in segments {
+        for held in segments {
+            if newest.len() == self.count {
+                break;
+            }
+            let Some(segment) = self.history.opened_anyway(partition, &held) else { continue };
             for &(timestamp, offset) in self.of_segment(&segment, 0, until).iter().rev() {
                 if newest.len() == self.count {
                     break;
@@ -217,15 +222,16 @@ impl LastRecords<'_> {
     }
 
     async fn segment_at(&self, partition: &Arc<Partition>, at: u64, until: u64) -> Option<Arc<Segment>> {
-        if let Found::Segment(segment) = partition.find(at) {
-            return Some(segment);
+        if let Found::Held(held) = partition.find(at) {
+            return self.history.opened_anyway(partition, &held);
         }
-        if let Some(segment) = self.history.find(partition, at) {
-            return Some(segment);
+        if let Some(held) = self.history.find(partition, at) {
+            return self.history.opened_anyway(partition, &held);
         }
         let from = Position { offset: at, epoch: -1 };
         let job = self.history.request(self.tenant, partition, from, until, self.history.read_size());
         job.finished().await;
-        self.history.find(partition, at)
+        let held = self.history.find(partition, at)?;
+        self.history.opened_anyway(partition, &held)
     }
 }

@@ -23,8 +23,9 @@ use crate::rings::Rings;
 use crate::sabotage::{Sabotage, broken, widen};
 use crate::start::From;
 use crate::subscription::{Beginning, Subscription};
+use crate::sync::Mutex;
 use crate::sync::atomic::Ordering;
-use crate::sync::{Mutex, RwLock};
+use crate::tails::Tails;
 use crate::tenant::{TenantId, TenantRules};
 use crate::view::{Shared, View, ViewKey};
 use crate::views::Views;
@@ -82,11 +83,9 @@ pub(crate) struct Inner {
     pub(crate) history: Arc<History>,
     rules: Arc<TenantRules>,
     health: Health,
-    budget: Budget,
+    tails: Arc<Tails>,
     /// Topics and views come and go under this one lock. It is never taken with an ingest lock held.
     structure: Mutex<Structure>,
-    /// All partitions, for the search of the oldest segment.
-    partitions: RwLock<Arc<[Arc<Partition>]>>,
 }
 
 #[derive(Default)]
@@ -115,17 +114,17 @@ impl Bridge {
         let shared = Shared {
             linger: config.linger,
             runtime: tokio::runtime::Handle::try_current().ok(),
-            rings: Rings::new(budget.rings()),
+            rings: Rings::new(budget.rings(), budget.rings_used().clone()),
             ..Shared::default()
         };
+        let tails = Tails::new(budget);
         let inner = Inner {
             shared: Arc::new(shared),
-            history: History::new(source, budget.history()),
+            history: History::new(source, tails.clone()),
             rules: config.rules,
             health: Health::new(),
-            budget,
+            tails,
             structure: Mutex::default(),
-            partitions: RwLock::new(Arc::from([])),
         };
         let bridge = Bridge { inner: Arc::new(inner) };
         bridge.topics_refreshed();
@@ -203,7 +202,7 @@ impl Bridge {
         }
         for partition in old.partitions() {
             let freed = partition.log.write().reset(partition.head());
-            self.inner.budget.charge(-(freed as isize));
+            self.inner.tails.budget.charge(-(freed as isize));
         }
         self.inner.list_partitions(&structure);
     }
@@ -237,12 +236,12 @@ impl Bridge {
         }
         let new = records.partition_point(|record| record.offset < head.offset);
         let records = if take_below { records } else { &records[new..] };
-        let segment_size = self.inner.segment_size();
+        let segment_size = self.inner.tails.segment_size();
         if broken(Sabotage::HeadBeforeFrames) {
             partition.set_head(end);
             widen(&[Sabotage::HeadBeforeFrames]);
         }
-        let open = |room| self.inner.budget.next_segment(room);
+        let open = |room| self.inner.tails.budget.next_segment(room);
         let (runs, growth) = partition.log.write().append(records, end, segment_size, open);
         let mut rest = records;
         let mut framed = Vec::new();
@@ -257,8 +256,9 @@ impl Bridge {
         // Before the next batch: a run that is still held would make it begin a new segment.
         drop(runs);
         drop(ingest);
-        self.inner.budget.charge(growth);
-        self.inner.evict();
+        self.inner.tails.budget.charge(growth);
+        self.inner.tails.evict();
+        self.inner.history.give_way();
     }
 
     /// The partition ends at `to` for now: the head moves over what holds no records.
@@ -298,7 +298,7 @@ impl Bridge {
             tell();
         }
         drop(ingest);
-        self.inner.budget.charge(-(freed as isize));
+        self.inner.tails.budget.charge(-(freed as isize));
     }
 
     /// Begins a subscription. Cancel-safe.
@@ -323,9 +323,21 @@ impl Bridge {
         begin(hold, from, came_with, unknown).await
     }
 
+    /// Bytes of frames that views keep.
+    #[cfg(test)]
+    pub(crate) fn rings_used(&self) -> usize {
+        self.inner.shared.rings.used()
+    }
+
+    /// Bytes of the budget that are used: by the tail, by history and what it is read into, and by frames.
+    pub fn memory(&self) -> usize {
+        self.inner.tails.budget.tail_used() + self.inner.history.memory() + self.inner.shared.rings.used()
+    }
+
     /// To be called once a second: frames that everybody had time to take go, and gauges are set.
     pub fn tick(&self) {
         self.inner.shared.rings.drop_old(Instant::now());
+        self.inner.history.give_way();
         self.inner.history.dispatch();
         self.inner.set_gauges();
     }
@@ -394,28 +406,8 @@ impl Inner {
     fn list_partitions(&self, structure: &Structure) {
         let all: Vec<_> = structure.topics.values().flat_map(|topic| topic.partitions()).collect();
         let keys: HashSet<u64> = all.iter().map(|partition| partition.key()).collect();
-        *self.partitions.write() = all.into();
+        self.tails.set_partitions(all);
         self.history.retain(&keys);
-    }
-
-    fn segment_size(&self) -> usize {
-        self.budget.segment(self.partitions.read().len())
-    }
-
-    /// Drops the oldest segments of all until the tail is within its share.
-    fn evict(&self) {
-        if !self.budget.is_over() {
-            return;
-        }
-        let Some(_only_one) = self.budget.evicting.try_lock() else { return };
-        let partitions = self.partitions.read().clone();
-        while self.budget.is_over() {
-            let born = partitions.iter().filter_map(|p| Some((p.log.read().front_born()?, p)));
-            let Some((_, oldest)) = born.min_by_key(|(born, _)| *born) else { return };
-            let Some((segment, freed)) = oldest.log.write().evict_front() else { return };
-            self.budget.charge(-(freed as isize));
-            self.budget.evicted(segment);
-        }
     }
 
     fn set_gauges(&self) {
@@ -423,7 +415,7 @@ impl Inner {
         metrics::set_gauge("tailrace_replays_waiting", history.waiting as f64);
         metrics::set_gauge("tailrace_history_reads_running", history.running as f64);
         metrics::set_gauge("tailrace_history_memory_bytes", history.bytes as f64);
-        metrics::set_gauge("tailrace_log_memory_bytes", self.budget.tail_used() as f64);
+        metrics::set_gauge("tailrace_log_memory_bytes", self.tails.budget.tail_used() as f64);
         metrics::set_gauge("tailrace_ring_memory_bytes", self.shared.rings.used() as f64);
         let structure = self.structure.lock();
         metrics::set_gauge("tailrace_views", structure.views.len() as f64);

@@ -6,7 +6,8 @@ use crate::segment::{Room, Segment, Spare};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// Shares of the budget, in eighths. Fixed ones, so that neither history nor frames ever push out the tail.
+/// Shares of the budget, in eighths. Fixed ones, so that neither history nor frames ever push out the tail. Only what the tail
+/// and frames do not use of theirs is lent to packed history, until they want it.
 const TAIL_EIGHTHS: usize = 6;
 const HISTORY_EIGHTHS: usize = 1;
 const RINGS_EIGHTHS: usize = 1;
@@ -19,6 +20,8 @@ const MIN_SEGMENT: usize = 16 * 1024;
 pub(crate) struct Budget {
     total: usize,
     tail_used: AtomicUsize,
+    /// Bytes in all rings, which count them.
+    rings_used: Arc<AtomicUsize>,
     births: AtomicU64,
     /// The memory of the segment that was evicted last, beside the budget: the next one that is begun takes it.
     spare: Mutex<Spare>,
@@ -31,6 +34,7 @@ impl Budget {
         Budget {
             total,
             tail_used: AtomicUsize::new(0),
+            rings_used: Arc::default(),
             births: AtomicU64::new(0),
             spare: Mutex::default(),
             evicting: Mutex::new(()),
@@ -57,6 +61,16 @@ impl Budget {
 
     pub(crate) fn tail_used(&self) -> usize {
         self.tail_used.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn rings_used(&self) -> &Arc<AtomicUsize> {
+        &self.rings_used
+    }
+
+    /// What the tail and the rings do not use of their shares.
+    pub(crate) fn spare_room(&self) -> usize {
+        let rings = self.rings().saturating_sub(self.rings_used.load(Ordering::Relaxed));
+        self.tail().saturating_sub(self.tail_used()) + rings
     }
 
     pub(crate) fn is_over(&self) -> bool {

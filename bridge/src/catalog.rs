@@ -229,8 +229,8 @@ impl Partition {
         &self.views
     }
 
-    /// Where memory goes on from the position with records of an earlier leader than the position's: another replica has
-    /// seen that leader's log, in which they may be cut. Gives the question that tells whether they are: a position that
+    /// Where memory reaches the position, and knows only of earlier leaders than the position's: another replica has seen
+    /// that leader's log, in which they may be cut. Gives the question that tells whether they are: a position that
     /// only the log that memory knows confirms.
     pub(crate) fn doubt(&self, position: Position) -> Option<Position> {
         if position.epoch <= self.trusted.load(Ordering::Acquire) {
@@ -238,8 +238,9 @@ impl Partition {
         }
         let log = self.log.read();
         let epoch = log.newest_epoch();
-        let is_doubtful = epoch >= 0 && epoch < position.epoch && position.offset < log.end().offset;
-        is_doubtful.then(|| Position { offset: position.offset + 1, epoch })
+        let end = log.end().offset;
+        let is_doubtful = epoch >= 0 && epoch < position.epoch && position.offset <= end;
+        is_doubtful.then(|| Position { offset: end.min(position.offset + 1), epoch })
     }
 
     /// The broker has confirmed what memory holds, whatever leaders up to this epoch have done, unless the log was cut back

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::task::Waker;
 
-use smallvec::SmallVec;
+use slab::Slab;
 
 use crate::view::View;
 
@@ -16,18 +16,18 @@ pub trait Bell: Send + Sync {
 /// Has a bell rung whenever a view has something new, until it is dropped.
 pub struct Ear {
     view: Arc<View>,
-    serial: u32,
+    place: u32,
 }
 
 impl Ear {
     pub(crate) fn new(view: Arc<View>, bell: Arc<dyn Bell>, number: u32) -> Ear {
-        let serial = view.ears.lock().open(bell, number);
-        Ear { view, serial }
+        let place = view.ears.lock().open(bell, number);
+        Ear { view, place }
     }
 
     /// To be called before the view is looked at: the bell rings once, and again for what comes after this.
     pub fn heard(&self) {
-        self.view.ears.lock().heard(self.serial);
+        self.view.ears.lock().heard(self.place);
     }
 
     /// Distinguishes the view from all others that are open; see [`Subscription::view`](crate::Subscription::view).
@@ -38,7 +38,7 @@ impl Ear {
 
 impl Drop for Ear {
     fn drop(&mut self) {
-        self.view.ears.lock().close(self.serial);
+        self.view.ears.lock().close(self.place);
     }
 }
 
@@ -51,47 +51,71 @@ impl std::fmt::Debug for Ear {
 /// The ears of one view.
 #[derive(Default)]
 pub(crate) struct Ears {
-    open: SmallVec<[Listener; 1]>,
-    next: u32,
+    /// The one at place 0.
+    first: Option<Listener>,
+    /// Those from place 1 on.
+    others: Option<Box<Slab<Listener>>>,
 }
 
 struct Listener {
     bell: Arc<dyn Bell>,
     number: u32,
-    serial: u32,
     /// Whether it was told, and has not said since that it heard.
     told: bool,
 }
 
+impl Listener {
+    fn tell(&mut self) {
+        if !std::mem::replace(&mut self.told, true) {
+            self.bell.ring(self.number);
+        }
+    }
+}
+
 impl Ears {
+    /// Gives its place, which is its own until it is closed.
     fn open(&mut self, bell: Arc<dyn Bell>, number: u32) -> u32 {
-        self.next = self.next.wrapping_add(1);
-        let serial = self.next;
-        self.open.push(Listener { bell, number, serial, told: false });
-        serial
+        let listener = Listener { bell, number, told: false };
+        if self.first.is_none() {
+            self.first = Some(listener);
+            return 0;
+        }
+        self.others.get_or_insert_default().insert(listener) as u32 + 1
     }
 
-    fn close(&mut self, serial: u32) {
-        self.open.retain(|listener| listener.serial != serial);
+    fn close(&mut self, place: u32) {
+        let Some(other) = place.checked_sub(1) else {
+            self.first = None;
+            return;
+        };
+        if let Some(others) = &mut self.others {
+            others.try_remove(other as usize);
+            if others.is_empty() {
+                self.others = None;
+            }
+        }
     }
 
-    fn heard(&mut self, serial: u32) {
-        let listener = self.open.iter_mut().find(|listener| listener.serial == serial);
-        listener.into_iter().for_each(|listener| listener.told = false);
+    fn heard(&mut self, place: u32) {
+        let listener = match place.checked_sub(1) {
+            None => self.first.as_mut(),
+            Some(other) => self.others.as_mut().and_then(|others| others.get_mut(other as usize)),
+        };
+        if let Some(listener) = listener {
+            listener.told = false;
+        }
     }
 
     pub(crate) fn tell(&mut self) {
-        for listener in &mut self.open {
-            if !std::mem::replace(&mut listener.told, true) {
-                listener.bell.ring(listener.number);
-            }
-        }
+        self.first.iter_mut().for_each(Listener::tell);
+        self.others.iter_mut().flat_map(|others| others.iter_mut()).for_each(|(_, other)| other.tell());
     }
 }
 
 impl std::fmt::Debug for Ears {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Ears").field(&self.open.len()).finish()
+        let others = self.others.as_ref().map_or(0, |others| others.len());
+        f.debug_tuple("Ears").field(&(usize::from(self.first.is_some()) + others)).finish()
     }
 }
 
@@ -132,6 +156,12 @@ mod tests {
         ears.heard(five);
         ears.heard(six);
         ears.tell();
-        assert_eq!(*rung.0.lock(), [5]);
+        assert_eq!(std::mem::take(&mut *rung.0.lock()), [5]);
+        // Who comes later has not been told, and may have the place of one that has.
+        ears.close(five);
+        ears.open(rung.clone(), 7);
+        ears.open(rung.clone(), 8);
+        ears.tell();
+        assert_eq!(*rung.0.lock(), [7, 8]);
     }
 }

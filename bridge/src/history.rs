@@ -2,7 +2,8 @@
 //!
 //! Readers of the same history come at different times, and what is kept of it is small. So partitions are read through one
 //! after the other, in *scans* that everybody rides who stands where one begins: whoever comes later rides the next ones, and
-//! has its first partitions last. The more readers there are, the fewer scans run at once.
+//! has its first partitions last. The more readers there are, the fewer scans run at once. What was read is packed, where there
+//! is room ([`Cold`]), and opened for those who come later.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::future::poll_fn;
@@ -13,10 +14,13 @@ use std::time::{Duration, Instant};
 use futures::future::BoxFuture;
 
 use crate::catalog::Partition;
+use crate::cold::Cold;
+use crate::packed::{Held, Packed};
 use crate::position::Position;
 use crate::segment::Segment;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{self, Mutex};
+use crate::tails::Tails;
 use crate::tenant::TenantId;
 
 /// Reads of Kafka at once. More would compete for the same brokers with the tail.
@@ -32,6 +36,8 @@ const MAX_READ: usize = 1024 * 1024;
 const MIN_READ: usize = 64 * 1024;
 /// Bytes of one read that make it worth its round trip.
 const GOOD_READ: usize = 512 * 1024;
+/// How much smaller than a segment its packed form may turn out: where there is no room for that, packing is in vain.
+const BEST_RATIO: usize = 8;
 
 /// One stretch of a partition to be read from Kafka.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,8 +118,6 @@ pub(crate) struct Job {
     asked: Instant,
     begun: AtomicBool,
     done: AtomicBool,
-    /// The log was cut while it was under way: what it brings may be of the log before.
-    void: AtomicBool,
     error: Mutex<Option<HistoryError>>,
     waiting: Mutex<Vec<Waker>>,
 }
@@ -175,7 +179,9 @@ impl Job {
 
 pub(crate) struct History {
     source: Arc<dyn Source>,
-    /// Bytes that segments of history may take.
+    tails: Arc<Tails>,
+    cold: Cold,
+    /// Bytes that segments of history may take that are not packed.
     limit: usize,
     /// Held by each reader.
     readers: Arc<()>,
@@ -197,6 +203,8 @@ struct State {
     reserved: usize,
     kept: Vec<Kept>,
     size: usize,
+    /// How often a partition was forgotten: what was read, or opened, before that is neither given nor kept after it.
+    forgotten: u64,
 }
 
 /// One partition being read through.
@@ -235,8 +243,9 @@ pub(crate) struct HistoryLoad {
 }
 
 impl History {
-    pub(crate) fn new(source: Arc<dyn Source>, limit: usize) -> Arc<History> {
-        Arc::new(History { source, limit, readers: Arc::default(), state: Mutex::default() })
+    pub(crate) fn new(source: Arc<dyn Source>, tails: Arc<Tails>) -> Arc<History> {
+        let (limit, cold) = (tails.budget.history(), Cold::default());
+        Arc::new(History { source, tails, cold, limit, readers: Arc::default(), state: Mutex::default() })
     }
 
     pub(crate) fn source(&self) -> &Arc<dyn Source> {
@@ -249,7 +258,12 @@ impl History {
     }
 
     /// The segment of history that covers the offset, if it is still here.
-    pub(crate) fn find(&self, partition: &Partition, offset: u64) -> Option<Arc<Segment>> {
+    pub(crate) fn find(&self, partition: &Partition, offset: u64) -> Option<Held> {
+        let open = self.find_open(partition, offset).map(Held::Open);
+        open.or_else(|| self.cold.find(partition.key(), offset).map(Held::Packed))
+    }
+
+    fn find_open(&self, partition: &Partition, offset: u64) -> Option<Arc<Segment>> {
         let mut state = self.state.lock();
         let covers = |kept: &&mut Kept| {
             kept.partition == partition.key()
@@ -264,6 +278,60 @@ impl History {
             scan.followed = now;
         }
         Some(segment)
+    }
+
+    /// The segment, if it is open.
+    pub(crate) fn opened(&self, held: &Held) -> Option<Arc<Segment>> {
+        let packed = match held {
+            Held::Open(segment) => return Some(segment.clone()),
+            Held::Packed(packed) => packed,
+        };
+        let segment = packed.opened()?;
+        let mut state = self.state.lock();
+        if let Some(kept) = state.kept.iter_mut().find(|kept| Arc::ptr_eq(&kept.segment, &segment)) {
+            kept.used = Instant::now();
+        }
+        Some(segment)
+    }
+
+    /// Opens a packed segment, for everybody. `None`: there is no room for it at the moment. Takes a millisecond at the most.
+    pub(crate) fn open(&self, partition: &Partition, packed: &Packed) -> Option<Arc<Segment>> {
+        let size = packed.opened_size();
+        let forgotten = {
+            let mut state = self.state.lock();
+            if !self.make_room(&mut state, size) {
+                return None;
+            }
+            state.reserved += size;
+            state.forgotten
+        };
+        let segment = packed.open();
+        let mut state = self.state.lock();
+        state.reserved -= size;
+        let segment = segment?;
+        let is_new = !state.kept.iter().any(|kept| Arc::ptr_eq(&kept.segment, &segment));
+        if is_new && state.forgotten == forgotten {
+            state.keep(partition.key(), segment.clone(), (Weak::new(), Instant::now()));
+        }
+        Some(segment)
+    }
+
+    /// The segment, opened even where there is no room, for one look.
+    pub(crate) fn opened_anyway(&self, partition: &Partition, held: &Held) -> Option<Arc<Segment>> {
+        match held {
+            Held::Open(segment) => Some(segment.clone()),
+            Held::Packed(packed) => self.open(partition, packed).or_else(|| packed.open()),
+        }
+    }
+
+    /// Bytes of what is open that one reader may count on.
+    pub(crate) fn share(&self) -> usize {
+        self.limit / 2 / self.count_readers().max(1)
+    }
+
+    /// The tail, or the rings, have grown: what they had lent is given back.
+    pub(crate) fn give_way(&self) {
+        self.cold.shrink(self.tails.budget.spare_room());
     }
 
     /// Asks for a read from `from` on; somebody else's read of the same serves too.
@@ -294,7 +362,6 @@ impl History {
             asked: Instant::now(),
             begun: AtomicBool::new(false),
             done: AtomicBool::new(false),
-            void: AtomicBool::new(false),
             error: Mutex::new(None),
             waiting: Mutex::default(),
         });
@@ -317,14 +384,23 @@ impl History {
 
     /// How many with the readers that there are.
     fn scans(&self) -> usize {
-        let (most, readers) = (self.most_scans(), Arc::strong_count(&self.readers) - 1);
-        (most / readers.max(1)).max(1)
+        (self.most_scans() / self.count_readers().max(1)).max(1)
+    }
+
+    fn count_readers(&self) -> usize {
+        Arc::strong_count(&self.readers) - 1
+    }
+
+    /// Bytes of memory that it takes, with what reads under way may bring.
+    pub(crate) fn memory(&self) -> usize {
+        let state = self.state.lock();
+        state.size + state.reserved + self.cold.size()
     }
 
     pub(crate) fn load(&self) -> HistoryLoad {
         let state = self.state.lock();
         let waiting = state.next.len() + state.waiting.values().map(VecDeque::len).sum::<usize>();
-        HistoryLoad { running: state.running, waiting, bytes: state.size }
+        HistoryLoad { running: state.running, waiting, bytes: state.size + self.cold.size() }
     }
 
     /// Starts as many reads as there is room for. Called again by whoever waits, and by a tick, for scans and pins end by time.
@@ -333,32 +409,51 @@ impl History {
         let now = Instant::now();
         state.scans.retain(|scan| scan.reads || now.duration_since(scan.followed) < LEASE);
         let scans = self.scans();
-        while state.running < MAX_RUNNING && state.has_next(scans) && self.make_room(&mut state) {
+        while state.running < MAX_RUNNING
+            && state.has_next(scans)
+            && self.make_room(&mut state, self.read_size())
+        {
             let Some(job) = state.take_next(scans, now) else { break };
             job.begun.store(true, Ordering::Release);
             state.running += 1;
             state.reserved += job.read.max_bytes;
-            let history = self.clone();
+            let (history, forgotten) = (self.clone(), state.forgotten);
             sync::spawn(async move {
+                let (partition, reserved) = (job.key.0, job.read.max_bytes);
                 let result = history.source.read(job.read.clone()).await;
-                history.finish(job, result);
+                if let Some(segment) = history.finish(job, result, forgotten) {
+                    let history = history.clone();
+                    sync::work(move || history.pack(partition, &segment, forgotten)).await;
+                }
+                history.state.lock().reserved -= reserved;
+                history.dispatch();
             });
         }
     }
 
-    fn finish(self: &Arc<Self>, job: Arc<Job>, result: Result<Segment, HistoryError>) {
+    /// Gives the segment that was read, if it is to be packed.
+    fn finish(
+        self: &Arc<Self>,
+        job: Arc<Job>,
+        result: Result<Segment, HistoryError>,
+        forgotten: u64,
+    ) -> Option<Arc<Segment>> {
         let mut state = self.state.lock();
         state.running -= 1;
-        state.reserved -= job.read.max_bytes;
-        if state.jobs.get(&job.key).is_some_and(|known| Arc::ptr_eq(known, &job)) {
-            state.jobs.remove(&job.key);
-        }
-        let is_void = job.void.load(Ordering::Acquire);
+        state.jobs.remove(&job.key);
+        let mut to_pack = None;
+        // What was read before a log was cut is not given to anybody.
+        let is_void = state.forgotten != forgotten;
         let cut = || HistoryError::Unavailable("the log was cut meanwhile".to_owned());
         let error = match if is_void { Err(cut()) } else { result } {
             Ok(segment) => {
                 state.move_scan(&job, Some(&segment));
-                state.keep(&job, Arc::new(segment));
+                let segment = Arc::new(segment);
+                if segment.end().offset > segment.base() {
+                    let pin = (Arc::downgrade(&job), Instant::now() + PIN);
+                    state.keep(job.key.0, segment.clone(), pin);
+                    to_pack = Some(segment).filter(|_| !job.is_question());
+                }
                 None
             }
             Err(error) => {
@@ -370,15 +465,45 @@ impl History {
         job.finish(error);
         drop(job);
         self.dispatch();
+        to_pack
     }
 
-    /// Whether a further read fits, after the segments that were used longest ago have gone.
-    fn make_room(&self, state: &mut State) -> bool {
+    /// Packs what was read, so that it can stay. Where there is no room, the tail's oldest segments are packed too.
+    fn pack(&self, partition: u64, segment: &Arc<Segment>, forgotten: u64) {
+        if !self.find_room(segment.used() / BEST_RATIO) {
+            return;
+        }
+        let Some(packed) = Packed::of(segment).map(Arc::new) else { return };
+        self.find_room(packed.size());
+        let state = self.state.lock();
+        if state.forgotten == forgotten {
+            self.cold.put(partition, packed, self.tails.budget.spare_room());
+        }
+        drop(state);
+        // The tail may have grown meanwhile.
+        self.give_way();
+    }
+
+    /// Whether so many bytes more can be kept: there is room, something stale may go for it, or the tail can be packed.
+    fn find_room(&self, bytes: usize) -> bool {
+        let has_room = || self.cold.size() + bytes <= self.tails.budget.spare_room() || self.cold.has_stale();
+        while !has_room() {
+            if !self.tails.pack_oldest() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Whether so many bytes more fit, after the segments that were used longest ago have gone. What is larger than all the
+    /// room goes in alone.
+    fn make_room(&self, state: &mut State, bytes: usize) -> bool {
         let now = Instant::now();
-        let reserved = state.reserved + MIN_READ;
-        while state.size + reserved > self.limit.max(reserved) {
+        while state.size + state.reserved + bytes > self.limit {
             let unpinned = state.kept.iter().enumerate().filter(|(_, kept)| !kept.is_pinned(now));
-            let Some((oldest, _)) = unpinned.min_by_key(|(_, kept)| kept.used) else { return false };
+            let Some((oldest, _)) = unpinned.min_by_key(|(_, kept)| kept.used) else {
+                return state.size + state.reserved == 0;
+            };
             let gone = state.kept.swap_remove(oldest);
             state.size -= gone.segment.size();
         }
@@ -390,19 +515,16 @@ impl History {
         let mut state = self.state.lock();
         state.kept.retain(|kept| known.contains(&kept.partition));
         state.size = state.kept.iter().map(|kept| kept.segment.size()).sum();
+        self.cold.retain(known);
     }
 
     /// Forgets what is kept of one partition, and what reads of it that are under way will bring.
     pub(crate) fn forget(&self, partition: &Partition) {
         let mut state = self.state.lock();
-        let is_under_way = |job: &Arc<Job>| job.key.0 == partition.key() && job.has_begun();
-        state.jobs.retain(|_, job| {
-            let voided = is_under_way(job);
-            job.void.store(voided, Ordering::Release);
-            !voided
-        });
         state.kept.retain(|kept| kept.partition != partition.key());
         state.size = state.kept.iter().map(|kept| kept.segment.size()).sum();
+        state.forgotten += 1;
+        self.cold.forget(partition.key());
     }
 }
 
@@ -501,13 +623,8 @@ impl State {
         }
     }
 
-    fn keep(&mut self, job: &Arc<Job>, segment: Arc<Segment>) {
-        if segment.end().offset == segment.base() {
-            return;
-        }
-        let now = Instant::now();
+    fn keep(&mut self, partition: u64, segment: Arc<Segment>, pin: (Weak<Job>, Instant)) {
         self.size += segment.size();
-        let pin = (Arc::downgrade(job), now + PIN);
-        self.kept.push(Kept { partition: job.key.0, segment, used: now, pin });
+        self.kept.push(Kept { partition, segment, used: Instant::now(), pin });
     }
 }

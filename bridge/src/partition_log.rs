@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::packed::{Held, Packed};
 use crate::position::Position;
 use crate::record::NewRecord;
 use crate::segment::{Room, Segment, Spare};
@@ -14,6 +15,8 @@ const MAX_EPOCHS: usize = 256;
 /// Segments of rising, adjoining offsets. The last one is appended to as long as no reader holds it.
 #[derive(Debug)]
 pub(crate) struct PartitionLog {
+    /// What lies before `segments`, packed, where that was worth it.
+    older: VecDeque<Older>,
     segments: VecDeque<Stored>,
     end: Position,
     epochs: VecDeque<(u64, i32)>,
@@ -28,11 +31,18 @@ struct Stored {
     born: u64,
 }
 
+#[derive(Debug)]
+struct Older {
+    held: Held,
+    charged: usize,
+    born: u64,
+}
+
 /// What a reader finds at an offset.
 #[derive(Debug)]
 pub(crate) enum Found {
     /// The segment that covers the offset.
-    Segment(Arc<Segment>),
+    Held(Held),
     /// It lies before what memory holds: history.
     Before,
     /// Nothing was appended there yet.
@@ -44,7 +54,12 @@ pub(crate) type Run = (Arc<Segment>, Range<u32>);
 
 impl PartitionLog {
     pub(crate) fn new(start: Position) -> PartitionLog {
-        PartitionLog { segments: VecDeque::new(), end: start, epochs: VecDeque::new() }
+        PartitionLog {
+            older: VecDeque::new(),
+            segments: VecDeque::new(),
+            end: start,
+            epochs: VecDeque::new(),
+        }
     }
 
     /// The next offset after everything appended.
@@ -54,7 +69,8 @@ impl PartitionLog {
 
     /// The lowest offset in memory; the end where there is nothing.
     pub(crate) fn oldest(&self) -> u64 {
-        self.segments.front().map_or(self.end.offset, |stored| stored.segment.base())
+        let older = self.older.front().map(|older| older.held.base());
+        older.or_else(|| Some(self.segments.front()?.segment.base())).unwrap_or(self.end.offset)
     }
 
     /// Appends records in offset order, then moves the end to `end`. Gives the runs that were added, and by how many bytes
@@ -195,36 +211,71 @@ impl PartitionLog {
             return Found::Before;
         }
         let after = self.segments.partition_point(|stored| stored.segment.base() <= offset);
-        Found::Segment(self.segments[after - 1].segment.clone())
+        Found::Held(match after.checked_sub(1) {
+            Some(at) => Held::Open(self.segments[at].segment.clone()),
+            None => {
+                let after = self.older.partition_point(|older| older.held.base() <= offset);
+                self.older[after - 1].held.clone()
+            }
+        })
     }
 
     /// All segments, newest first.
-    pub(crate) fn newest_first(&self) -> Vec<Arc<Segment>> {
-        self.segments.iter().rev().map(|stored| stored.segment.clone()).collect()
+    pub(crate) fn newest_first(&self) -> Vec<Held> {
+        let open = self.segments.iter().rev().map(|stored| Held::Open(stored.segment.clone()));
+        open.chain(self.older.iter().rev().map(|older| older.held.clone())).collect()
     }
 
     /// The birth of the oldest segment.
     pub(crate) fn front_born(&self) -> Option<u64> {
-        self.segments.front().map(|stored| stored.born)
+        let older = self.older.front().map(|older| older.born);
+        older.or_else(|| Some(self.segments.front()?.born))
     }
 
     /// Gives the oldest segment, and the bytes that were charged for it.
-    pub(crate) fn evict_front(&mut self) -> Option<(Arc<Segment>, usize)> {
-        self.segments.pop_front().map(|stored| (stored.segment, stored.charged))
+    pub(crate) fn evict_front(&mut self) -> Option<(Held, usize)> {
+        if let Some(older) = self.older.pop_front() {
+            return Some((older.held, older.charged));
+        }
+        self.segments.pop_front().map(|stored| (Held::Open(stored.segment), stored.charged))
+    }
+
+    /// The oldest segment that nobody tried to pack, and its birth. The last one is still written.
+    pub(crate) fn oldest_open(&self) -> Option<(u64, Arc<Segment>)> {
+        let stored = self.segments.front().filter(|_| self.segments.len() > 1)?;
+        Some((stored.born, stored.segment.clone()))
+    }
+
+    /// Puts what was made of the oldest open segment in its place (`None`: it stays as it is), unless that has gone
+    /// meanwhile. Gives by how many bytes memory grew.
+    pub(crate) fn pack(&mut self, segment: &Arc<Segment>, packed: Option<Arc<Packed>>) -> isize {
+        if !self.segments.front().is_some_and(|stored| Arc::ptr_eq(&stored.segment, segment)) {
+            return 0;
+        }
+        let Some(Stored { segment, charged, born }) = self.segments.pop_front() else { return 0 };
+        let (held, now) = match packed {
+            Some(packed) => (Held::Packed(packed.clone()), packed.size()),
+            None => (Held::Open(segment), charged),
+        };
+        self.older.push_back(Older { held, charged: now, born });
+        now as isize - charged as isize
     }
 
     /// Forgets everything: the next offset is `start`. Gives the bytes that were charged.
     pub(crate) fn reset(&mut self, start: Position) -> usize {
-        let freed = self.segments.drain(..).map(|stored| stored.charged).sum();
+        let older: usize = self.older.drain(..).map(|older| older.charged).sum();
+        let freed: usize = self.segments.drain(..).map(|stored| stored.charged).sum();
         self.epochs.retain(|&(offset, _)| offset < start.offset);
         self.end = start;
-        freed
+        older + freed
     }
 
     /// The time between the oldest and the newest record in memory, and the oldest one's timestamp, in milliseconds.
     pub(crate) fn time_span(&self) -> Option<(i64, i64)> {
-        let oldest = self.segments.iter().find_map(|stored| stored.segment.time_span())?.0;
-        let newest = self.segments.iter().rev().find_map(|stored| stored.segment.time_span())?.1;
+        let older = || self.older.iter().filter_map(|older| older.held.time_span());
+        let open = || self.segments.iter().filter_map(|stored| stored.segment.time_span());
+        let oldest = older().chain(open()).next()?.0;
+        let newest = open().next_back().or_else(|| older().next_back())?.1;
         Some((oldest, newest))
     }
 }
@@ -257,6 +308,13 @@ mod tests {
         }
     }
 
+    fn evict(log: &mut PartitionLog) -> (Arc<Segment>, usize) {
+        match log.evict_front() {
+            Some((Held::Open(segment), charged)) => (segment, charged),
+            other => panic!("{other:?} is not an open segment"),
+        }
+    }
+
     fn memory(log: &PartitionLog) -> usize {
         log.segments.iter().map(|stored| stored.segment.size()).sum()
     }
@@ -265,7 +323,7 @@ mod tests {
     fn a_segment_after_a_full_one_lies_in_the_memory_of_the_evicted_one() {
         let (mut log, budget) = (PartitionLog::new(Position { offset: 0, epoch: -1 }), Budget::new(1 << 20));
         append(&mut log, &budget, 1000);
-        let (evicted, freed) = log.evict_front().unwrap();
+        let (evicted, freed) = evict(&mut log);
         let (records, at) = (evicted.len(), evicted.record(0).value.unwrap().as_ptr());
         assert_eq!(freed, evicted.size());
         budget.evicted(evicted);
@@ -294,7 +352,7 @@ mod tests {
     fn memory_that_a_reader_holds_is_not_written_again() {
         let (mut log, budget) = (PartitionLog::new(Position { offset: 0, epoch: -1 }), Budget::new(1 << 20));
         append(&mut log, &budget, 200);
-        let (held, _) = log.evict_front().unwrap();
+        let (held, _) = evict(&mut log);
         budget.evicted(held.clone());
         append(&mut log, &budget, 200);
         let offsets: Vec<u64> = (0..held.len() as u32).map(|index| held.record(index).offset).collect();

@@ -11,6 +11,7 @@ use crate::filter::Filter;
 use crate::gap::{Gap, GapCode};
 use crate::history::{History, HistoryError, Job};
 use crate::metrics;
+use crate::packed::{Held, Packed};
 use crate::partition_log::Found;
 use crate::position::{Position, Vector};
 use crate::reconcile::{Change, Pending, Topics};
@@ -27,6 +28,8 @@ const OVERTAKE: Duration = Duration::from_millis(100);
 const CONFIRM_BYTES: usize = 1024;
 /// The pause before Kafka is asked again for what it could not give.
 const RETRY: Duration = Duration::from_millis(500);
+/// The pause before another look for room in which to open what is packed.
+const ROOM: Duration = Duration::from_millis(10);
 
 /// What the reading of history is about: whose, and through what.
 pub(crate) struct Context<'a> {
@@ -45,10 +48,14 @@ pub(crate) struct Replay {
     confirmed: HashMap<u64, u32>,
     /// How many partitions had something for the last chunk: the others wait for Kafka.
     fruitful: usize,
+    /// What is packed could not be opened for want of room.
+    crowded: bool,
     /// Since when nothing moved, for want of a partition's records.
     stalled: Option<Instant>,
-    /// Held from the first thing on that came from Kafka rather than from memory: it counts the readers.
+    /// Held from the first thing on that had to be read, or opened: it counts those who share the room for that.
     reading: Option<Arc<()>>,
+    /// Something came from Kafka rather than from the tail.
+    used_history: bool,
 }
 
 #[derive(Debug)]
@@ -96,6 +103,10 @@ struct Lane {
     to: Position,
     /// Others are read from history first.
     must_wait: bool,
+    /// What comes next and is to be opened first.
+    packed: Option<Arc<Packed>>,
+    /// Bytes of the segment of history that it reads.
+    open: usize,
 }
 
 struct Match {
@@ -157,7 +168,7 @@ impl Replay {
 
     /// Whether anything came from Kafka rather than from memory.
     pub(crate) fn used_history(&self) -> bool {
-        self.reading.is_some()
+        self.used_history
     }
 
     /// Reads of partitions that have gone meanwhile are not waited for.
@@ -182,6 +193,7 @@ impl Replay {
                 return Chunk::Gap(gap);
             }
         }
+        self.open_some(context, &mut lanes, bytes);
         self.fruitful = lanes.iter().filter(|lane| !lane.found.is_empty()).count();
         let overtake = self.stalled.is_some_and(|since| since.elapsed() >= OVERTAKE);
         let mut moved = merge(vector, &mut lanes, overtake, emit);
@@ -210,23 +222,65 @@ impl Replay {
             {
                 break;
             }
-            let segment = match lane.partition.find(lane.scanned.offset) {
-                Found::Segment(segment) => segment,
+            let (held, is_tail) = match lane.partition.find(lane.scanned.offset) {
+                Found::Held(held) => (held, true),
                 Found::AtEnd => break,
                 Found::Before => match context.history.find(&lane.partition, lane.scanned.offset) {
-                    Some(segment) => {
-                        self.reading.get_or_insert_with(|| context.history.enter());
-                        segment
+                    Some(held) => {
+                        self.enter_history(context);
+                        (held, false)
                     }
                     // First what was found goes out: to look further would push out what it was found in.
                     None if !lane.found.is_empty() => break,
                     None => return self.fetch(context, lane),
                 },
             };
-            lane.scan(context, &segment, max_bytes, &mut bytes);
+            match (context.history.opened(&held), held) {
+                (Some(segment), held) => {
+                    if !is_tail || matches!(held, Held::Packed(_)) {
+                        lane.open = segment.size();
+                    }
+                    lane.scan(context, &segment, max_bytes, &mut bytes);
+                }
+                (None, Held::Packed(packed)) if lane.found.is_empty() => {
+                    lane.packed = Some(packed);
+                    break;
+                }
+                (None, _) => break,
+            }
         }
         self.waiting.remove(&lane.partition.key());
         None
+    }
+
+    fn enter_history(&mut self, context: &Context<'_>) {
+        self.used_history = true;
+        self.reading.get_or_insert_with(|| context.history.enter());
+    }
+
+    /// Opens what is packed, the earliest first, as far as a reader's share of the room goes. Other partitions come when these
+    /// have been read: a segment that is opened should not have to go before it has been read.
+    fn open_some(&mut self, context: &Context<'_>, lanes: &mut [Lane], max_bytes: usize) {
+        self.crowded = false;
+        let mut open: usize = lanes.iter().map(|lane| lane.open).sum();
+        let mut closed: Vec<_> =
+            lanes.iter_mut().filter_map(|lane| Some((lane.packed.take()?, lane))).collect();
+        if closed.is_empty() {
+            return;
+        }
+        self.reading.get_or_insert_with(|| context.history.enter());
+        closed.sort_by_key(|(packed, _)| packed.time_span());
+        for (packed, lane) in closed {
+            let fits = open == 0 || open + packed.opened_size() <= context.history.share();
+            match fits.then(|| context.history.open(&lane.partition, &packed)) {
+                Some(Some(segment)) => {
+                    open += segment.size();
+                    lane.scan(context, &segment, max_bytes, &mut 0);
+                }
+                Some(None) => (lane.must_wait, self.crowded) = (true, true),
+                None => lane.must_wait = true,
+            }
+        }
     }
 
     /// Asks for history, or sees what became of what was asked for.
@@ -259,7 +313,7 @@ impl Replay {
                 let truncations = lane.partition.truncations();
                 let job = context.history.request(context.tenant, &lane.partition, from, until, size);
                 self.waiting.insert(key, Waiting { job, truncations, retry_at: None });
-                self.reading.get_or_insert_with(|| context.history.enter());
+                self.enter_history(context);
             }
             Polled::Running => {}
         }
@@ -391,7 +445,8 @@ impl Replay {
         let jobs = self.waiting.values().filter(|waiting| !waiting.job.is_done());
         let retries = self.waiting.values().filter_map(|waiting| waiting.retry_at);
         let overtake = self.stalled.map(|since| since + OVERTAKE).filter(|at| *at > Instant::now());
-        let soon = retries.chain(overtake);
+        let room = self.crowded.then(|| Instant::now() + ROOM);
+        let soon = retries.chain(overtake).chain(room);
         let latest = Instant::now() + RETRY;
         (jobs.map(|waiting| waiting.job.clone()).collect(), soon.min().unwrap_or(latest).min(latest))
     }
@@ -407,7 +462,8 @@ enum Polled {
 
 impl Lane {
     fn new(part: usize, index: usize, partition: Arc<Partition>, from: Position, to: Position) -> Lane {
-        Lane { part, index, partition, found: VecDeque::new(), scanned: from, to, must_wait: false }
+        let (found, scanned) = (VecDeque::new(), from);
+        Lane { part, index, partition, found, scanned, to, must_wait: false, packed: None, open: 0 }
     }
 
     /// Collects the matches of one segment, up to the target and to what one chunk may hold.

@@ -20,7 +20,7 @@ const SPARE: usize = 1024;
 pub(crate) struct Rings {
     /// Bytes that all of them may hold.
     limit: usize,
-    used: AtomicUsize,
+    used: Arc<AtomicUsize>,
     /// Rings that are not empty.
     count: AtomicUsize,
     /// Views that have frames, or had some a moment ago, each once, with the time of the next visit; the soonest first.
@@ -28,8 +28,9 @@ pub(crate) struct Rings {
 }
 
 impl Rings {
-    pub(crate) fn new(limit: usize) -> Rings {
-        Rings { limit, ..Rings::default() }
+    /// All together may hold `limit` bytes; what they hold is counted in `used`.
+    pub(crate) fn new(limit: usize, used: Arc<AtomicUsize>) -> Rings {
+        Rings { limit, used, ..Rings::default() }
     }
 
     /// Bytes in all rings.
@@ -91,5 +92,101 @@ impl Rings {
             self.add(Arc::downgrade(&view));
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use futures::FutureExt;
+    use futures::future::BoxFuture;
+
+    use super::*;
+    use crate::*;
+
+    struct Nothing;
+
+    impl Source for Nothing {
+        fn read(&self, _: HistoryRead) -> BoxFuture<'static, Result<Segment, HistoryError>> {
+            async { Err(HistoryError::Gone) }.boxed()
+        }
+
+        fn offsets_at(&self, _: &str, _: OffsetsAt) -> BoxFuture<'static, Result<Vec<u64>, HistoryError>> {
+            async { Err(HistoryError::Gone) }.boxed()
+        }
+
+        fn refresh(&self) -> BoxFuture<'static, ()> {
+            async {}.boxed()
+        }
+    }
+
+    fn acme() -> TenantId {
+        TenantId::new("acme").unwrap()
+    }
+
+    fn subscribe(bridge: &Bridge) -> Subscription {
+        let request = SubscribeRequest {
+            tenant: acme(),
+            topics: Vec::new(),
+            filter: Filter::default(),
+            envelope: Envelope::None,
+            from: From::Latest,
+            last_event_id: None,
+        };
+        bridge.subscribe(request).now_or_never().unwrap().unwrap()
+    }
+
+    fn append(bridge: &Bridge, offset: u64) {
+        let record = NewRecord {
+            offset,
+            epoch: 0,
+            timestamp: 0,
+            key: None,
+            value: Some(b"a value"),
+            headers: &[],
+            tenant: acme(),
+            event_type: None,
+        };
+        let partition = bridge.topic("orders").unwrap().partitions()[0].clone();
+        bridge.append(&partition, &[record], Position { offset: offset + 1, epoch: 0 });
+    }
+
+    /// Takes all that there is; how many records.
+    fn read(subscription: &mut Subscription) -> usize {
+        let mut all = 0;
+        while let Next::Frames { records, .. } = subscription.next(Budget { records: 1, bytes: 1 << 20 }) {
+            all += records;
+        }
+        all
+    }
+
+    #[test]
+    fn frames_stay_for_who_has_not_taken_them_and_go_when_everybody_has() {
+        let config = BridgeConfig {
+            memory: 8 << 20,
+            rules: Arc::new("header:tenant".parse().unwrap()),
+            linger: Duration::ZERO,
+        };
+        let bridge = Bridge::new(config, Arc::new(Nothing));
+        bridge.add_topic("orders", TopicId([7; 16]), &[Start { offset: 0, epoch: 0, log_start: 0 }]);
+        let used = || bridge.rings_used();
+        let (mut one, mut other) = (subscribe(&bridge), subscribe(&bridge));
+        append(&bridge, 0);
+        append(&bridge, 1);
+        assert_eq!((read(&mut one), used() > 0), (2, true));
+        assert_eq!((read(&mut other), used()), (2, 0));
+        // The last one that lags leaves.
+        append(&bridge, 2);
+        assert_eq!((read(&mut one), used() > 0), (1, true));
+        drop(other);
+        assert_eq!(used(), 0);
+        // The first one leaves, that has them: they are still there for the other.
+        let mut other = subscribe(&bridge);
+        append(&bridge, 3);
+        assert_eq!(read(&mut one), 1);
+        drop(one);
+        assert!(used() > 0);
+        assert_eq!((read(&mut other), used()), (1, 0));
     }
 }

@@ -3,7 +3,7 @@
 use std::mem::size_of;
 
 use crate::position::Position;
-use crate::record::{self, NewRecord, RecordRef};
+use crate::record::{self, NewRecord, RecordRef, put_varint, take_varint};
 use crate::tenant::{TenantId, TenantMap};
 
 /// What a tenant's list costs beside its entries: the map's slot, the vector and the name.
@@ -19,7 +19,7 @@ pub struct Segment {
     tenants: TenantMap<Vec<u32>>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Entry {
     offset: u64,
     timestamp: i64,
@@ -173,10 +173,76 @@ impl Segment {
         self.entries.iter().find(|entry| entry.timestamp >= millis).map(|entry| entry.offset)
     }
 
+    /// The highest timestamp of a record, in milliseconds; `i64::MIN` where there is none.
+    pub(crate) fn newest(&self) -> i64 {
+        self.entries.iter().map(|entry| entry.timestamp).max().unwrap_or(i64::MIN)
+    }
+
+    /// Appends everything that it holds, but for the offsets that it covers: first what is told of each record, then the
+    /// records' bytes.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        let mut owners = vec![0; self.entries.len()];
+        put_varint(out, self.tenants.len() as u64);
+        for (number, (tenant, list)) in self.tenants.iter().enumerate() {
+            put_varint(out, tenant.as_str().len() as u64);
+            out.extend_from_slice(tenant.as_str().as_bytes());
+            list.iter().for_each(|&index| owners[index as usize] = number as u64);
+        }
+        put_varint(out, self.entries.len() as u64);
+        let mut last = Entry { offset: self.base, timestamp: 0, start: 0, epoch: 0 };
+        for (entry, owner) in self.entries.iter().zip(owners) {
+            put_varint(out, entry.offset - last.offset);
+            put_varint(out, zigzag(entry.timestamp.wrapping_sub(last.timestamp)));
+            put_varint(out, u64::from(entry.start - last.start));
+            put_varint(out, zigzag(i64::from(entry.epoch) - i64::from(last.epoch)));
+            put_varint(out, owner);
+            last = *entry;
+        }
+        out.extend_from_slice(&self.bytes);
+    }
+
+    /// The segment that [`Segment::write`] wrote; `None`: it did not.
+    pub(crate) fn read(base: u64, end: Position, mut text: &[u8]) -> Option<Segment> {
+        let rest = &mut text;
+        let mut owners: Vec<(TenantId, Vec<u32>)> = Vec::new();
+        for _ in 0..take_varint(rest)? {
+            let len = usize::try_from(take_varint(rest)?).ok()?;
+            let (name, after) = rest.split_at_checked(len)?;
+            *rest = after;
+            owners.push((TenantId::new(std::str::from_utf8(name).ok()?).ok()?, Vec::new()));
+        }
+        let count = usize::try_from(take_varint(rest)?).ok()?;
+        let mut entries = Vec::with_capacity(count.min(rest.len()));
+        let mut last = Entry { offset: base, timestamp: 0, start: 0, epoch: 0 };
+        for index in 0..count as u32 {
+            last = Entry {
+                offset: last.offset.checked_add(take_varint(rest)?)?,
+                timestamp: last.timestamp.wrapping_add(unzigzag(take_varint(rest)?)),
+                start: last.start.checked_add(u32::try_from(take_varint(rest)?).ok()?)?,
+                epoch: i32::try_from(i64::from(last.epoch).checked_add(unzigzag(take_varint(rest)?))?)
+                    .ok()?,
+            };
+            entries.push(last);
+            owners.get_mut(usize::try_from(take_varint(rest)?).ok()?)?.1.push(index);
+        }
+        owners.iter_mut().for_each(|(_, list)| list.shrink_to_fit());
+        let tenants = owners.into_iter().collect();
+        Some(Segment { base, end, bytes: rest.to_vec(), entries, tenants })
+    }
+
     /// Timestamps of the first and last record, in milliseconds.
     pub(crate) fn time_span(&self) -> Option<(i64, i64)> {
         Some((self.entries.first()?.timestamp, self.entries.last()?.timestamp))
     }
+}
+
+/// A number near zero, of either sign, as one that is small.
+fn zigzag(number: i64) -> u64 {
+    ((number << 1) ^ (number >> 63)) as u64
+}
+
+fn unzigzag(number: u64) -> i64 {
+    (number >> 1) as i64 ^ -((number & 1) as i64)
 }
 
 /// Builds a segment from records in offset order, for a reading of history.

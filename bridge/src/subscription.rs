@@ -532,7 +532,7 @@ impl Subscription {
     fn join(&mut self, target: Snapshot) -> Option<Next> {
         let meets = |ours: &Vector| ours.meets(&target.vector);
         if self.carried().is_empty() && (meets(&self.vector) || broken(Sabotage::JoinAhead)) {
-            if !self.hold.view.holds(target.next) {
+            if !self.hold.view.holds(&target) {
                 return None;
             }
             if let State::Replaying(replaying) = &self.state {

@@ -51,6 +51,18 @@ pub(crate) fn spawn(future: impl Future<Output = ()> + Send + 'static) {
     tokio::spawn(future);
 }
 
+/// Does work that takes milliseconds, on a thread that may be blocked.
+#[cfg(not(feature = "shuttle"))]
+pub(crate) async fn work(work: impl FnOnce() + Send + 'static) {
+    // It fails only where the work panics, which has been said, or the runtime ends.
+    let _ = tokio::task::spawn_blocking(work).await;
+}
+
+#[cfg(feature = "shuttle")]
+pub(crate) async fn work(work: impl FnOnce() + Send + 'static) {
+    work();
+}
+
 /// Runs a future beside its caller, scheduled by the model.
 #[cfg(feature = "shuttle")]
 pub(crate) fn spawn(future: impl Future<Output = ()> + Send + 'static) {

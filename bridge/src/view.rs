@@ -124,6 +124,8 @@ struct State {
     at_end: i32,
     /// Rises with every topic or partition that comes or goes.
     shape: u64,
+    /// Rises with every gap that puts a position back.
+    cuts: u32,
 }
 
 /// V, the next frame's number, and the topics, as they were at one moment.
@@ -132,6 +134,7 @@ pub(crate) struct Snapshot {
     pub(crate) vector: Arc<Vector>,
     pub(crate) next: u64,
     pub(crate) shape: u64,
+    cuts: u32,
 }
 
 /// What a live cursor finds.
@@ -157,6 +160,7 @@ impl View {
             readers: 0,
             at_end: 0,
             shape: 0,
+            cuts: 0,
         };
         Arc::new_cyclic(|me| View {
             me: me.clone(),
@@ -279,7 +283,8 @@ impl View {
         let mut gap = gap.clone();
         gap.from = Some(state.vector.parts[at].positions[index].offset);
         let mut vector = Vector::clone(&state.vector);
-        vector.parts[at].positions[index] = to;
+        let old = std::mem::replace(&mut vector.parts[at].positions[index], to);
+        state.cuts += u32::from(to.offset < old.offset);
         let before = state.ring.size();
         state.push_gap(&self.shared, &gap, &vector);
         state.vector = Arc::new(vector);
@@ -392,7 +397,8 @@ impl View {
     pub(crate) fn snapshot(&self) -> Snapshot {
         let mut state = self.state.lock();
         state.refresh();
-        Snapshot { vector: state.vector.clone(), next: state.ring.next(), shape: state.shape }
+        let (vector, next) = (state.vector.clone(), state.ring.next());
+        Snapshot { vector, next, shape: state.shape, cuts: state.cuts }
     }
 
     /// Rises with every topic or partition that comes or goes.
@@ -427,9 +433,11 @@ impl View {
         Some(state.vector.clone())
     }
 
-    /// Whether frames from `cursor` on are still there.
-    pub(crate) fn holds(&self, cursor: u64) -> bool {
-        cursor >= self.state.lock().ring.first()
+    /// Whether a reader may go on from the snapshot: its frames are still there, and no position was put back since. The
+    /// same offset would mean another record then, and the reader would be told of a gap that it is not before.
+    pub(crate) fn holds(&self, snapshot: &Snapshot) -> bool {
+        let state = self.state.lock();
+        snapshot.next >= state.ring.first() && snapshot.cuts == state.cuts
     }
 
     /// Drops frames that everybody had time to take by `now`, and the oldest ones beyond `cap` bytes. Whether there are

@@ -171,3 +171,46 @@ async fn who_comes_from_before_a_cut_is_told_and_goes_on_with_what_follows_it() 
     let gap = r#"{"code":"truncated","from":100,"next":80,"partition":0,"topic":"t"}"#;
     assert_eq!((client.values, client.gaps), (values(80..120, 5), vec![gap.to_owned()]));
 }
+
+#[tokio::test]
+async fn who_stands_where_a_late_replica_s_log_ends_does_not_join_it() {
+    let replica = Replica::new();
+    replica.ingest(0..100, 4);
+    replica.log_is(&[(4, 80), (5, 100)]);
+    let (mut subscription, mut client) = (replica.resume(100, 5).await, Client::default());
+    read(&mut subscription, &mut client).await;
+    replica.bridge.jump(&replica.partition(), GapCode::Truncated, Position { offset: 80, epoch: 5 });
+    replica.ingest(80..110, 5);
+    read(&mut subscription, &mut client).await;
+    assert_eq!((client.values, client.gaps), (values(100..110, 5), Vec::new()));
+}
+
+#[tokio::test]
+async fn who_was_told_of_a_cut_is_live_at_once_where_nothing_follows_it_yet() {
+    let replica = Replica::new();
+    replica.ingest(0..80, 4);
+    replica.log_is(&[(4, 80)]);
+    let (mut subscription, mut client) = (replica.resume(80, 5).await, Client::default());
+    read(&mut subscription, &mut client).await;
+    assert!(subscription.is_live());
+    assert_eq!((client.values, client.gaps), (Vec::new(), Vec::new()));
+}
+
+#[tokio::test]
+async fn a_replay_that_goes_for_a_place_before_a_cut_does_not_join_there() {
+    let replica = Replica::new();
+    replica.ingest(0..100, 4);
+    replica.log_is(&[(4, 100)]);
+    let (mut subscription, mut client) = (replica.resume(50, 4).await, Client::default());
+    let Next::Frames { bytes, .. } = subscription.next(Budget { records: 5, bytes: 1 << 20 }) else {
+        panic!("the replay gives what memory has");
+    };
+    client.take(&joined(bytes));
+    replica.log_is(&[(4, 80), (5, 120)]);
+    replica.bridge.jump(&replica.partition(), GapCode::Truncated, Position { offset: 80, epoch: 5 });
+    replica.ingest(80..120, 5);
+    // Memory begins at the cut: what lies before it comes from Kafka, which has no records of anybody here.
+    read(&mut subscription, &mut client).await;
+    let expected = [values(50..55, 4), values(80..120, 5)].concat();
+    assert_eq!((client.values, client.gaps), (expected, Vec::new()));
+}

@@ -30,15 +30,19 @@ const COMMON: [(&str, &str); 8] = [
 ];
 
 /// Defaults of the member of the group.
-const MEMBER: [(&str, &str); 6] = [
+const MEMBER: [(&str, &str); 5] = [
     ("fetch.min.bytes", "1"),
     ("fetch.wait.max.ms", "100"),
-    ("session.timeout.ms", "10000"),
     ("heartbeat.interval.ms", "2000"),
     ("auto.commit.interval.ms", "1000"),
     // A group learns of added partitions by this refresh alone: asking for metadata does not make it look.
     ("topic.metadata.refresh.interval.ms", "1000"),
 ];
+
+/// How long a member keeps its partitions without a word from the group's coordinator. Its place is its own, and a process
+/// that starts again takes it at once, so a long session costs nothing; one that ended while the broker was away would cost
+/// the time of a rebalance after the broker's return. It must not be longer than the time between polls may be.
+const SESSION: (&str, &str) = ("session.timeout.ms", "120000");
 
 /// What makes the member exact; nobody may set these.
 const MEMBER_OWNED: [(&str, &str); 6] = [
@@ -69,6 +73,9 @@ pub(crate) fn member(settings: &KafkaSettings, mock: bool) -> Properties {
     let mut properties = Properties::new();
     extend(&mut properties, &COMMON);
     extend(&mut properties, &MEMBER);
+    if !has(settings, "max.poll.interval.ms") {
+        extend(&mut properties, &[SESSION]);
+    }
     if mock {
         push(&mut properties, "fetch.wait.max.ms", 5);
     }

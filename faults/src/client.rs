@@ -22,6 +22,10 @@ use crate::writer::TENANTS;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// A priming block is never shorter, in bytes: `retry:`, `id:` and the ids of twelve partitions.
 const FIRST_BLOCK: usize = 50;
+/// From the end of writing until a client must have all.
+const FINISH: Duration = Duration::from_secs(90);
+/// A client to which nothing comes for so long has lost what it lacks.
+const STALLED: Duration = Duration::from_secs(30);
 /// A client looks up from reading this often.
 const GLANCE: Duration = Duration::from_millis(100);
 /// Once all is there, a calm connection of this length shows that nothing comes twice.
@@ -38,7 +42,7 @@ pub enum Phase {
     Run,
     /// Stay away.
     Away,
-    /// Nothing more is written: read until all is there, or until the time is over.
+    /// Nothing more is written since: read until all is there, or nothing more comes.
     Finish(Arc<Truth>, Arc<Facts>, Instant),
 }
 
@@ -79,6 +83,17 @@ pub struct Gap {
     pub from: u64,
     /// `to`, or `next` where there is none.
     pub edge: Option<u64>,
+}
+
+impl Got {
+    /// When the last record came; now, if there is none.
+    fn last_record(&self) -> Instant {
+        let at = |seen: &Seen| match seen {
+            Seen::Record { at, .. } => Some(*at),
+            _ => None,
+        };
+        self.seen.iter().rev().find_map(at).unwrap_or_else(Instant::now)
+    }
 }
 
 /// What a client brings home.
@@ -142,7 +157,11 @@ struct Reader {
 impl Reader {
     fn is_done(&self) -> bool {
         match &*self.phase.borrow() {
-            Phase::Finish(_, _, until) => self.got.is_complete || Instant::now() > *until,
+            Phase::Finish(_, _, since) => {
+                self.got.is_complete
+                    || since.elapsed() > FINISH
+                    || (since.elapsed() > STALLED && self.got.last_record().elapsed() > STALLED)
+            }
             _ => false,
         }
     }

@@ -169,6 +169,7 @@ pub fn judge(got: &Got, truth: &Truth, facts: &Facts) -> Verdict {
 impl Judge<'_> {
     fn record(&mut self, number: Number, place: Option<&(String, u32, u64)>, is_whole: bool) {
         self.verdict.deliveries += 1;
+        let number = self.copy_of(number, place);
         let Some(entry) = self.truth.entries.get(number as usize) else {
             return self.foreign(number, "written by nobody");
         };
@@ -192,6 +193,15 @@ impl Judge<'_> {
             return;
         }
         self.keep_order(number, entry);
+    }
+
+    /// Which of a record's copies this is: the one of that place, or the first that has not come yet.
+    fn copy_of(&self, number: Number, place: Option<&(String, u32, u64)>) -> Number {
+        let Some(copies) = self.truth.copies.get(&number) else { return number };
+        let offset_of = |copy: Number| self.truth.entries[copy as usize].offset;
+        let of_place = |copy: &Number| place.is_some_and(|(_, _, offset)| offset_of(*copy) == Some(*offset));
+        let is_new = |copy: &Number| place.is_none() && !self.delivered.contains(copy);
+        copies.iter().copied().find(|copy| of_place(copy) || is_new(copy)).unwrap_or(number)
     }
 
     fn foreign(&mut self, number: Number, why: &str) {
@@ -234,6 +244,9 @@ impl Judge<'_> {
         way.announced.push((fact.generation, range));
         if gap.code != "retention" {
             way.generation = fact.generation + 1;
+        }
+        // By leader epochs nothing of a new log comes before its gap.
+        if !matches!(gap.code.as_str(), "retention" | "truncated") {
             self.begin_again(fact, gap.edge.unwrap_or(0));
         }
     }

@@ -54,6 +54,8 @@ pub type Log = (Arc<str>, u32, u32);
 #[derive(Debug, Default)]
 pub struct Truth {
     pub entries: Vec<Entry>,
+    /// Records that are in the log more than once: the numbers of all copies, in the order of their offsets.
+    pub copies: HashMap<Number, Vec<Number>>,
     /// What each tenant must have seen, by topic, generation and partition.
     pub expected: HashMap<u32, HashMap<Log, Stretch>>,
 }
@@ -128,9 +130,11 @@ impl Ledger {
         self.len() == 0
     }
 
-    /// Closes the book.
-    pub fn close(&self) -> Truth {
-        let entries = self.0.lock().clone();
+    /// Closes the book. `found` are records of the log, which may hold one more than once: even an idempotent producer
+    /// sends again what it was not told of, when leaders move. Each copy is a record then.
+    pub fn close(&self, found: &[Found]) -> Truth {
+        let mut entries = self.0.lock().clone();
+        let copies = enter_copies(&mut entries, found);
         let mut expected: HashMap<u32, HashMap<_, Stretch>> = HashMap::new();
         for (number, entry) in entries.iter().enumerate() {
             if let (Fate::Written, Some(offset)) = (entry.fate, entry.offset) {
@@ -140,6 +144,40 @@ impl Ledger {
             }
         }
         expected.values_mut().flat_map(HashMap::values_mut).for_each(|stretch| stretch.sort_unstable());
-        Truth { entries, expected }
+        Truth { entries, copies, expected }
     }
+}
+
+/// A record as a bare consumer found it.
+#[derive(Clone, Debug)]
+pub struct Found {
+    pub topic: Arc<str>,
+    pub partition: u32,
+    pub offset: u64,
+    pub number: Number,
+}
+
+fn enter_copies(entries: &mut Vec<Entry>, found: &[Found]) -> HashMap<Number, Vec<Number>> {
+    let mut places: HashMap<Number, Vec<u64>> = HashMap::new();
+    for found in found {
+        let is_it = |entry: &Entry| {
+            entry.topic == found.topic && entry.partition == found.partition && entry.fate == Fate::Written
+        };
+        if entries.get(found.number as usize).is_some_and(is_it) {
+            places.entry(found.number).or_default().push(found.offset);
+        }
+    }
+    places.retain(|_, offsets| offsets.len() > 1);
+    let mut copies = HashMap::new();
+    for (number, mut offsets) in places {
+        offsets.sort_unstable();
+        entries[number as usize].offset = Some(offsets[0]);
+        let mut numbers = vec![number];
+        for offset in &offsets[1..] {
+            numbers.push(entries.len() as Number);
+            entries.push(Entry { offset: Some(*offset), ..entries[number as usize].clone() });
+        }
+        copies.insert(number, numbers);
+    }
+    copies
 }

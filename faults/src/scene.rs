@@ -11,18 +11,13 @@ use rand::{Rng, SeedableRng};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::bare::read_all;
+use crate::bare::{Read, read_all};
 use crate::bridge::Bridge;
 use crate::client::{Got, Habit, Phase, Shared, client};
 use crate::judge::{Edge, Fact, Verdict, judge};
 use crate::kafka::Kafka;
-use crate::ledger::{Fate, Ledger, Truth, value};
+use crate::ledger::{Fate, Found, Ledger, Truth, value};
 use crate::writer::{TENANTS, Target, Writer};
-
-/// Written to all the time and left alone: a fault of one topic must not be felt in another.
-const CALM: &str = "calm";
-/// From the end of writing until all clients must have all.
-const FINISH: Duration = Duration::from_secs(90);
 
 /// What a trial needs before its fault.
 #[derive(Clone, Debug)]
@@ -75,7 +70,7 @@ impl Default for Stage {
     }
 }
 
-/// The moment from which recovery is counted.
+/// The moment from which recovery is counted; of new records, the first of them that Kafka took after it.
 #[derive(Clone, Copy, Debug)]
 pub struct Mark {
     pub at: Instant,
@@ -115,6 +110,8 @@ pub struct Outcome {
     /// Of them, how many were cut inside of their first block.
     pub cut_early: u64,
     pub recovery: Vec<Duration>,
+    /// From the mark until Kafka took a record again, where recovery is counted from there.
+    pub returned: Option<Duration>,
     /// The most memory of any replica.
     pub most_resident: u64,
     pub problems: Vec<String>,
@@ -128,7 +125,7 @@ impl Scene {
     pub async fn set(kafka: Kafka, name: &str, stage: Stage, seed: u64, breath: Duration) -> Scene {
         // Each trial has topics of its own; what the last one did to its topics is not felt.
         let trial = format!("{name}-{seed:x}");
-        let (topic, calm) = (trial.clone(), format!("{trial}-{CALM}"));
+        let (topic, calm) = (trial.clone(), calm_of(&trial));
         let partitions = stage.partitions as i32;
         kafka.create_topic_on(&topic, partitions, &stage.topic_on, &stage.topic_config).await;
         kafka.create_topic(&calm, 2, &[]).await;
@@ -331,10 +328,18 @@ impl Scene {
 
     /// Stops writing, waits for the clients, and judges each.
     pub async fn finish(self) -> Outcome {
-        let Scene { kafka, bridges, writer, ledger, facts, mark, phase, clients, problems, notes, .. } = self;
+        let Scene {
+            kafka, topic, bridges, writer, ledger, facts, mark, phase, clients, problems, notes, ..
+        } = self;
         tokio::task::block_in_place(|| writer.stop());
-        let (truth, facts) = (Arc::new(ledger.close()), Arc::new(facts));
-        phase.send_replace(Phase::Finish(truth.clone(), facts.clone(), Instant::now() + FINISH));
+        let topics =
+            if kafka.brokers().len() > 1 { vec![topic.clone(), calm_of(&topic).into()] } else { vec![] };
+        let found = || topics.iter().flat_map(|topic| found(&kafka, topic)).collect::<Vec<_>>();
+        let found = tokio::task::block_in_place(found);
+        let (truth, facts) = (Arc::new(ledger.close(&found)), Arc::new(facts));
+        phase.send_replace(Phase::Finish(truth.clone(), facts.clone(), Instant::now()));
+        let returned = mark.filter(|mark| mark.is_of_new).and_then(|mark| first_taken(&truth, mark));
+        let mark = mark.map(|mark| Mark { at: mark.at + returned.unwrap_or_default(), ..mark });
         let (mut verdict, mut recovery) = (Verdict::default(), Vec::new());
         let (mut connections, mut ended, mut cut_early) = (0, 0, 0);
         for client in clients {
@@ -367,6 +372,7 @@ impl Scene {
             ended,
             cut_early,
             recovery,
+            returned,
             most_resident,
             problems,
             notes,
@@ -376,12 +382,36 @@ impl Scene {
     }
 }
 
+/// Written to all the time and left alone: a fault of one topic must not be felt in another.
+fn calm_of(topic: &str) -> String {
+    format!("{topic}-calm")
+}
+
+/// All records of a topic, by what their values say.
+fn found(kafka: &Kafka, topic: &Arc<str>) -> Vec<Found> {
+    let number = |value: &[u8]| serde_json::from_slice::<serde_json::Value>(value).ok()?["n"].as_u64();
+    let of_partition = |(partition, reads): (u32, Vec<Read>)| {
+        reads.into_iter().filter_map(move |read| {
+            let number = number(&read.value?)?;
+            Some(Found { topic: topic.clone(), partition, offset: read.offset as u64, number })
+        })
+    };
+    (0..).zip(read_all(kafka, topic)).flat_map(of_partition).collect()
+}
+
 fn bridge(kafka: &Kafka, topics: &str, instance: &str, stage: &Stage) -> Bridge {
     let cache = format!("{}MiB", stage.cache_mib);
     let mut env = vec![("TAILRACE_CACHE_SIZE", cache.as_str())];
     env.extend(stage.env.iter().map(|(name, value)| (*name, value.as_str())));
     let bootstrap = if stage.is_proxied { kafka.proxied_bootstrap() } else { kafka.bootstrap() };
     Bridge::new(&bootstrap, topics, instance, &env)
+}
+
+/// From the mark to the first record that Kafka took after it: a broker that answers may not take records yet, and the
+/// producer waits a moment before it tries again.
+fn first_taken(truth: &Truth, mark: Mark) -> Option<Duration> {
+    let taken = truth.entries.iter().filter_map(|entry| entry.at).filter(|at| *at >= mark.at);
+    taken.min().map(|at| at - mark.at)
 }
 
 /// From the mark to the client's first record that counts.

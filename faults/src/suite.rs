@@ -67,7 +67,7 @@ pub fn line(row: &Row) -> String {
     let verdict = &row.verdict;
     format!(
         "{:<6} {:<24} {:>9} deliveries, {} lost, {} repeated, {} out of order, {} foreign, {} altered, gaps {} of {}, {} wrong; \
-         recovered in {}; {} MiB; {:.0} s",
+         recovered in {}{}; {} MiB; {:.0} s",
         if row.is_passed() { "ok" } else { "FAILED" },
         row.name,
         verdict.deliveries,
@@ -80,6 +80,7 @@ pub fn line(row: &Row) -> String {
         verdict.gaps_expected,
         verdict.gaps_wrong,
         row.median_recovery().map_or("–".to_owned(), |time| format!("{:.2} s", time.as_secs_f64())),
+        row.returned.map_or(String::new(), |time| format!(" (Kafka in {:.2} s)", time.as_secs_f64())),
         row.most_resident >> 20,
         row.took.as_secs_f64(),
     )

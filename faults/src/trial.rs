@@ -52,6 +52,8 @@ pub struct Row {
     pub ended: u64,
     /// Per client, sorted.
     pub recovery: Vec<Duration>,
+    /// Of it not a part: until Kafka took records again.
+    pub returned: Option<Duration>,
     pub most_resident: u64,
     /// Of its logs; memory may be this and [`BASE`].
     pub budget: u64,
@@ -92,6 +94,7 @@ pub async fn play(fault: &Fault, kafka: Kafka, seed: u64, scale: Scale) -> (Row,
         connections: outcome.connections,
         ended: outcome.ended,
         recovery: outcome.recovery,
+        returned: outcome.returned,
         most_resident: outcome.most_resident,
         budget,
         took: began.elapsed(),

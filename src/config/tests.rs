@@ -144,11 +144,13 @@ fn a_secret_is_never_repeated() {
 }
 
 #[test]
-fn the_prefetch_is_a_quarter_within_bounds() {
+fn the_prefetch_is_a_quarter_and_what_slow_clients_hold_an_eighth_within_bounds() {
     let of = |cache| {
-        Process { cache, linger: Duration::ZERO, log: String::new(), log_format: Format::Text }.prefetch()
+        let process = Process { cache, linger: Duration::ZERO, log: String::new(), log_format: Format::Text };
+        assert_eq!(process.prefetch() + process.unread() + process.records(), cache);
+        (process.prefetch() >> 20, process.unread() >> 20)
     };
-    assert_eq!((of(16 << 20), of(4 << 20), of(1 << 30)), (4 << 20, 1 << 20, 64 << 20));
+    assert_eq!((of(16 << 20), of(4 << 20), of(1 << 30)), ((4, 2), (1, 1), (64, 64)));
 }
 
 #[test]

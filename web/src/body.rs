@@ -1,4 +1,4 @@
-//! The way out through a response's body, which hyper polls whenever the socket takes more: HTTP/2, HTTP/1.0, TLS.
+//! The way out through a response's body, which hyper polls whenever the connection takes more: HTTP/2.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;

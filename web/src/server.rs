@@ -1,6 +1,7 @@
 //! The accept loop: sockets become connections that hyper serves, HTTP/1.1 or HTTP/2 as the client begins.
 //! Everything that a peer could leave unfinished has a time limit here.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::pending;
 use std::io;
@@ -20,7 +21,7 @@ use hyper::body::Incoming;
 use hyper::http::response;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper::{Request, Response, Version};
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
@@ -56,12 +57,19 @@ const H2_PING_TIMEOUT: Duration = Duration::from_secs(20);
 const H2_PING_EVERY: Duration = Duration::from_secs(30);
 /// Connections that wait to be accepted: a whole fleet comes back at once after a restart.
 const BACKLOG: i32 = 4096;
+/// Room of the queue that is kept.
+const SPARE_QUEUE: usize = 64;
 /// Accepting pauses so long where descriptors or memory have run out.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 /// A failure to accept is said at most this often.
 const SAY_EVERY: Duration = Duration::from_secs(10);
 /// The pause before a preface that has come in part is looked at again.
 const PREFACE_PAUSE: Duration = Duration::from_millis(10);
+/// Connections whose first request is read and answered at the same time; the others are a descriptor in a queue. A fleet
+/// that comes back at once then needs memory for so many, not for all of it, and what each leaves behind lies together.
+const MAX_TURNS: usize = 128;
+/// Who takes longer than this, by sending slowly or by asking more, does so beside the others.
+const TURN: Duration = Duration::from_millis(50);
 /// A finished connection has so long to flush and close.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -87,6 +95,7 @@ pub(crate) struct Server {
     /// How streams go out, if there are any.
     ways: Option<Ways>,
     places: Arc<Semaphore>,
+    turns: Arc<Semaphore>,
     max_connections: u32,
     order: watch::Sender<Order>,
 }
@@ -130,6 +139,7 @@ impl Server {
             router,
             ways,
             places: Arc::new(Semaphore::new(max_connections as usize)),
+            turns: Arc::new(Semaphore::new(MAX_TURNS)),
             max_connections,
             order: watch::Sender::new(Order::Serve),
         })
@@ -147,22 +157,51 @@ impl Server {
         }
     }
 
-    /// Accepts for ever; dropping the future closes the listener and leaves the connections to the stopper.
+    /// Accepts for ever; dropping the future closes the listener, and leaves the connections to the stopper.
     pub(crate) async fn run(self) {
-        let mut said = None;
+        let (mut waiting, mut said, mut pause) = (VecDeque::new(), None, Instant::now());
         loop {
-            // Over the bound the rest waits in the kernel's queue, where it costs nothing.
-            let Ok(place) = Arc::clone(&self.places).acquire_owned().await else { return };
-            match self.listener.accept().await {
-                Ok((socket, peer)) => {
-                    let (router, ways) = (self.router.clone(), self.ways.clone());
-                    let connection = Connection { router, ways, order: self.order.subscribe(), place, peer };
-                    tokio::spawn(connection.serve(socket));
+            tokio::select! {
+                accepted = self.accept(pause) => match accepted {
+                    Ok(arrived) => waiting.push_back(arrived),
+                    Err(error) => pause = Instant::now() + recover(&error, &mut said),
+                },
+                Ok(turn) = Arc::clone(&self.turns).acquire_owned(), if !waiting.is_empty() => {
+                    if let Some(arrived) = waiting.pop_front() {
+                        self.begin(arrived, turn);
+                    }
+                    if waiting.is_empty() {
+                        waiting.shrink_to(SPARE_QUEUE);
+                    }
                 }
-                Err(error) => recover(&error, &mut said).await,
             }
         }
     }
+
+    fn begin(&self, arrived: Arrived, turn: OwnedSemaphorePermit) {
+        let Arrived { socket, peer, place } = arrived;
+        let (router, ways, order) = (self.router.clone(), self.ways.clone(), self.order.subscribe());
+        tokio::spawn(Connection { router, ways, order, place, peer }.serve(socket, turn));
+    }
+
+    /// The next one that comes after a pause, once there is a place: over the bound the rest waits in the kernel's queue,
+    /// where it costs nothing. Cancel-safe.
+    async fn accept(&self, pause: Instant) -> io::Result<Arrived> {
+        if Instant::now() < pause {
+            tokio::time::sleep_until(pause).await;
+        }
+        let place = Arc::clone(&self.places).acquire_owned().await.map_err(io::Error::other)?;
+        let (socket, peer) = self.listener.accept().await?;
+        // What waits is not polled: that takes memory of its own.
+        Ok(Arrived { socket: socket.into_std()?, peer, place })
+    }
+}
+
+/// A connection that waits for its turn.
+struct Arrived {
+    socket: std::net::TcpStream,
+    peer: SocketAddr,
+    place: OwnedSemaphorePermit,
 }
 
 impl Stopper {
@@ -192,17 +231,17 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Out of descriptors, the pending connection stays pending: without a pause this would be a busy loop.
-async fn recover(error: &io::Error, said: &mut Option<Instant>) {
+/// How long to accept nothing: out of descriptors, the pending connection stays pending, and this would be a busy loop.
+fn recover(error: &io::Error, said: &mut Option<Instant>) -> Duration {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     if matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted) {
-        return;
+        return Duration::ZERO;
     }
     if said.is_none_or(|at| at.elapsed() >= SAY_EVERY) {
         *said = Some(Instant::now());
         tracing::warn!(%error, "cannot accept connections for now");
     }
-    tokio::time::sleep(EXHAUSTED_PAUSE).await;
+    EXHAUSTED_PAUSE
 }
 
 fn http1_builder() -> http1::Builder {
@@ -261,12 +300,24 @@ pub(crate) struct Ways {
     pub(crate) news: News,
 }
 
-/// The way by which a stream leaves a connection. Responses that were asked for in one go may not be sent yet: with those
-/// in hyper's hands, the stream stays there too.
+/// The way by which a stream leaves a connection.
 #[derive(Clone)]
 struct Leave {
     sender: Arc<Mutex<Option<oneshot::Sender<Leaving>>>>,
     unsent: Unsent,
+}
+
+impl Leave {
+    /// Hands the connection over. Never ends: it is not hyper's any more.
+    async fn with(&self, leaving: Leaving) -> Infallible {
+        // Responses that were asked for in one go, and are in hyper's hands, go first.
+        self.unsent.sent().await;
+        if let Some(sender) = self.sender.lock().take() {
+            // Fails where the connection has gone, and the stream goes with it.
+            let _ = sender.send(leaving);
+        }
+        pending().await
+    }
 }
 
 struct Connection {
@@ -278,7 +329,19 @@ struct Connection {
 }
 
 impl Connection {
-    async fn serve(self, socket: TcpStream) {
+    async fn serve(self, socket: std::net::TcpStream, turn: OwnedSemaphorePermit) {
+        let mut serving = Box::pin(self.serve_any(socket));
+        if tokio::time::timeout(TURN, serving.as_mut()).await.is_err() {
+            drop(turn);
+            serving.await;
+        }
+    }
+
+    async fn serve_any(self, socket: std::net::TcpStream) {
+        let socket = match TcpStream::from_std(socket) {
+            Ok(socket) => socket,
+            Err(error) => return tracing::warn!(%error, "a connection cannot be polled"),
+        };
         // A peer that has already gone makes this fail; serving it will find out.
         if let Err(error) = tune(&socket) {
             tracing::debug!(%error, "cannot set a socket's options");
@@ -395,22 +458,14 @@ async fn answer(
     let mut response = router.oneshot(request).await?;
     let stream = response.extensions_mut().remove::<Handover>().and_then(|handover| handover.0.lock().take());
     if let (Some(stream), Some(ways)) = (stream, ways) {
-        let leave = leave.filter(|leave| version == Version::HTTP_11 && !leave.unsent.is_any());
-        let leave = leave.and_then(|leave| leave.sender.lock().take());
-        match leave {
-            Some(leave) => {
-                let head = response.into_parts().0;
-                // Fails where the connection has gone, and the stream goes with it.
-                let _ = leave.send(Leaving { head, stream });
-                // The connection is not hyper's any more.
-                return pending().await;
-            }
-            None => {
-                // Said by the router of the empty body that stood for this one.
-                response.headers_mut().remove(CONTENT_LENGTH);
-                *response.body_mut() = body::body(stream, ways.news);
-            }
+        if let Some(leave) = leave {
+            let mut head = response.into_parts().0;
+            head.version = version;
+            match leave.with(Leaving { head, stream }).await {}
         }
+        // Said by the router of the empty body that stood for this one.
+        response.headers_mut().remove(CONTENT_LENGTH);
+        *response.body_mut() = body::body(stream, ways.news);
     }
     Ok(response.map(|body| Watched { body, _at_work: at_work }))
 }

@@ -9,6 +9,8 @@ use tailrace_bridge::{Envelope, Rate, Span};
 use crate::auth::{Auth, JwtRules};
 use crate::cors::Origins;
 
+/// Bytes that clients hold together which do not take what they are given, unless the program says otherwise.
+const UNREAD: usize = 32 << 20;
 /// The shortest HS256 key (RFC 7518, section 3.2: as long as the hash).
 const MIN_SECRET_BYTES: usize = 32;
 /// Heartbeats closer than this only warm the room; wider ones outlast the idle limits of proxies.
@@ -193,6 +195,7 @@ pub struct WebSettings {
     pub(crate) connect_rate_per_address: f64,
     pub(crate) stream_event_rate: f64,
     pub(crate) stream_byte_rate: f64,
+    pub(crate) unread: usize,
 }
 
 impl Args {
@@ -228,6 +231,7 @@ impl Args {
             )?,
             stream_event_rate: rate("TAILRACE_STREAM_EVENT_RATE", &self.stream_event_rate)?,
             stream_byte_rate: rate("TAILRACE_STREAM_BYTE_RATE", &self.stream_byte_rate)?,
+            unread: UNREAD,
         })
     }
 
@@ -277,6 +281,11 @@ impl Args {
 }
 
 impl WebSettings {
+    /// Lets clients that do not take what they are given hold so many bytes together, in place of 32 MiB.
+    pub fn set_unread(&mut self, bytes: usize) {
+        self.unread = bytes;
+    }
+
     /// Where streams will be served; port 0 is one of the system's choice.
     pub fn listen(&self) -> SocketAddr {
         self.listen

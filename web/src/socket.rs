@@ -8,18 +8,27 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 
-/// Whether the last write did not end: what hyper wanted to write is in a buffer of its own.
+/// Whether the last write did not end: what hyper wanted to write is in a buffer of its own. It reads the next request only
+/// when that is sent, except where the answered one had a body which has come since.
 #[derive(Clone, Default)]
-pub(crate) struct Unsent(Arc<AtomicBool>);
+pub(crate) struct Unsent(Arc<(AtomicBool, Notify)>);
 
 impl Unsent {
-    pub(crate) fn is_any(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    /// Waits until there is nothing. To be polled by whoever polls the connection.
+    pub(crate) async fn sent(&self) {
+        let (is_any, sent) = &*self.0;
+        while is_any.load(Ordering::Relaxed) {
+            sent.notified().await;
+        }
     }
 
     fn note<T>(&self, poll: Poll<T>) -> Poll<T> {
-        self.0.store(poll.is_pending(), Ordering::Relaxed);
+        let (is_any, sent) = &*self.0;
+        if is_any.swap(poll.is_pending(), Ordering::Relaxed) && poll.is_ready() {
+            sent.notify_one();
+        }
         poll
     }
 }

@@ -222,6 +222,11 @@ impl Stream {
         deadlines.into_iter().flatten().fold(self.beat, Moment::min)
     }
 
+    /// The soonest moment that ends it, if there is one.
+    pub(crate) fn ends_at(&self) -> Option<Moment> {
+        self.end.as_ref().map(|end| end.at)
+    }
+
     /// Whether news of the subscription is of no use before [`Stream::due`].
     pub(crate) fn waits_for_its_pace(&self) -> bool {
         self.pace.as_ref().is_some_and(|paced| paced.until.is_some())

@@ -60,7 +60,7 @@ impl Web {
             phase: app.drain.watch(),
             metrics: Arc::clone(&app.metrics),
         };
-        let writers = Writers::start(news.clone())?;
+        let writers = Writers::start(news.clone(), app.settings.unread)?;
         let ways = Ways { writers: Arc::clone(&writers), news };
         let server = Server::bind(listen, route::router(Arc::clone(&app)), Some(ways), max_connections)
             .map_err(naming(listen))?;

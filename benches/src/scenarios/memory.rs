@@ -53,6 +53,8 @@ pub(crate) const OWN_VIEWS: Memory = Memory {
 struct Used {
     resident: u64,
     anonymous: u64,
+    /// What the logs charge to the cache: the records of the burst are no client's.
+    log: u64,
     slabs: u64,
     buffers: u64,
 }
@@ -60,7 +62,9 @@ struct Used {
 impl Used {
     fn look(server: &Server) -> Result<Used> {
         let (slabs, buffers) = kernel_memory()?;
-        Ok(Used { resident: resident(server.pid())?, anonymous: anonymous(server.pid())?, slabs, buffers })
+        let log = server.metric("tailrace_log_memory_bytes")? as u64;
+        let (resident, anonymous) = (resident(server.pid())?, anonymous(server.pid())?);
+        Ok(Used { resident, anonymous, log, slabs, buffers })
     }
 }
 
@@ -108,6 +112,7 @@ impl Memory {
             kib(after.resident, before.resident),
         );
         point.add("of it anonymous (heap and stacks), KiB", 2, kib(after.anonymous, before.anonymous));
+        point.add("of it the cache's copy of the burst, KiB", 2, kib(after.log, before.log));
         point.add("server's resident memory with all, MiB", 1, after.resident as f64 / 1048576.0);
         point.add("kernel's slabs a client, both ends, KiB", 2, kib(after.slabs, before.slabs));
         point.add("kernel's TCP buffers a client, both ends, KiB", 2, kib(after.buffers, before.buffers));

@@ -181,8 +181,8 @@ impl Client {
     }
 
     /// Has the leaders confirm where the reading of these partitions, just assigned, begins (KIP-320). An assignment alone
-    /// does not ask where the leader's epoch is known already: the offset would be read on in another log. Waits for the
-    /// assignment to be in force, which takes no broker.
+    /// does not ask where the leader's epoch is known already: the offset would be read on in another log. Of a partition
+    /// that is not known yet it does, once it is. Waits for the assignment to be in force, which takes no broker.
     pub(crate) fn confirm(&self, list: &List) -> Result<(), KafkaError> {
         let until = Instant::now() + CONFIRM;
         loop {
@@ -190,7 +190,10 @@ impl Client {
             let error = unsafe {
                 check_error("seek", sys::rd_kafka_seek_partitions(self.rk, list.ptr(), millis(CONFIRM)))
             };
-            let failed = list.entries().find(|entry| entry.error != Code::RD_KAFKA_RESP_ERR_NO_ERROR);
+            let is_done = |code| {
+                code == Code::RD_KAFKA_RESP_ERR_NO_ERROR || code == Code::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION
+            };
+            let failed = list.entries().find(|entry| !is_done(entry.error));
             match (error, failed) {
                 (Ok(()), None) => return Ok(()),
                 (Err(error), _) if Instant::now() >= until => return Err(error),

@@ -2,6 +2,9 @@
 
 mod bridge;
 mod clients;
+mod cluster;
+mod cut;
+mod group;
 mod kafka;
 mod log;
 mod resources;
@@ -11,9 +14,21 @@ use std::time::Duration;
 use crate::scene::Stage;
 use crate::trial::{Fault, Play};
 
+/// From a broker's return to the first record that it took since.
+const BROKER_RECOVERY: Duration = Duration::from_secs(2);
+
 /// All of them, in the order in which they are played.
 pub fn all() -> Vec<Fault> {
-    let groups = [bridge::faults(), kafka::faults(), log::faults(), clients::faults(), resources::faults()];
+    let groups = [
+        bridge::faults(),
+        kafka::faults(),
+        cluster::faults(),
+        cut::faults(),
+        group::faults(),
+        log::faults(),
+        clients::faults(),
+        resources::faults(),
+    ];
     groups.into_iter().flatten().collect()
 }
 

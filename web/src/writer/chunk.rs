@@ -6,8 +6,29 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
+/// The end of a chunk.
+const END: &[u8] = b"\r\n";
 /// The chunk after the last one.
 const LAST: &[u8] = b"0\r\n\r\n";
+
+/// How a body is told from what comes after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Coding {
+    /// In chunks.
+    Chunked,
+    /// By the connection's end, as HTTP/1.0 has it.
+    Plain,
+}
+
+impl Coding {
+    /// A chunk as this coding has it: without the other's marks, the bytes are the same.
+    pub(super) fn of(self, chunk: &Bytes) -> Bytes {
+        match (self, memchr::memchr(b'\n', chunk)) {
+            (Coding::Plain, Some(size)) => chunk.slice(size + 1..chunk.len() - END.len()),
+            _ => chunk.clone(),
+        }
+    }
+}
 
 /// Counts the memory of the chunks that it has made, each once however many streams keep it, until the last one lets go.
 #[derive(Clone, Debug, Default)]
@@ -39,20 +60,23 @@ impl Chunks {
 
     /// One chunk of all the slices, after `before`. Where there is nothing in them, there is no chunk: an empty one would
     /// end the body.
-    pub(super) fn encode(&self, before: &[u8], slices: &[Bytes]) -> Bytes {
+    pub(super) fn encode(&self, before: &[u8], slices: &[Bytes], coding: Coding) -> Bytes {
         let size: usize = slices.iter().map(Bytes::len).sum();
         let mut out = Vec::with_capacity(before.len() + size + 20);
         out.extend_from_slice(before);
-        push(&mut out, slices, size);
+        push(&mut out, slices, size, coding);
         self.keep(out)
     }
 
-    /// The last block, and the end of the body.
-    pub(super) fn end(&self, block: Bytes) -> Bytes {
-        let mut out = Vec::with_capacity(block.len() + 32);
+    /// The last block, and the end of the body, after `before`.
+    pub(super) fn end(&self, before: &[u8], block: Bytes, coding: Coding) -> Bytes {
+        let mut out = Vec::with_capacity(before.len() + block.len() + 32);
+        out.extend_from_slice(before);
         let size = block.len();
-        push(&mut out, &[block], size);
-        out.extend_from_slice(LAST);
+        push(&mut out, &[block], size, coding);
+        if coding == Coding::Chunked {
+            out.extend_from_slice(LAST);
+        }
         self.keep(out)
     }
 
@@ -62,14 +86,16 @@ impl Chunks {
     }
 }
 
-fn push(out: &mut Vec<u8>, slices: &[Bytes], size: usize) {
-    if size == 0 {
-        return;
+fn push(out: &mut Vec<u8>, slices: &[Bytes], size: usize, coding: Coding) {
+    let is_chunk = coding == Coding::Chunked && size > 0;
+    if is_chunk {
+        // Writing to memory does not fail.
+        let _ = write!(out, "{size:x}\r\n");
     }
-    // Writing to memory does not fail.
-    let _ = write!(out, "{size:x}\r\n");
     slices.iter().for_each(|slice| out.extend_from_slice(slice));
-    out.extend_from_slice(b"\r\n");
+    if is_chunk {
+        out.extend_from_slice(END);
+    }
 }
 
 #[cfg(test)]
@@ -79,20 +105,27 @@ mod tests {
     #[test]
     fn a_chunk_has_its_size_in_hexadecimal_and_two_line_ends() {
         let slices = [Bytes::from_static(b"id: 1\n\n"), Bytes::from_static(b"data: x\n\n")];
-        assert_eq!(Chunks::default().encode(b"", &slices), "10\r\nid: 1\n\ndata: x\n\n\r\n");
-        assert_eq!(Chunks::default().end(Bytes::from_static(b":\n\n")), "3\r\n:\n\n\r\n0\r\n\r\n");
+        let (chunks, last) = (Chunks::default(), Bytes::from_static(b":\n\n"));
+        let chunk = chunks.encode(b"", &slices, Coding::Chunked);
+        assert_eq!(chunk, "10\r\nid: 1\n\ndata: x\n\n\r\n");
+        assert_eq!(chunks.end(b"x", last.clone(), Coding::Chunked), "x3\r\n:\n\n\r\n0\r\n\r\n");
+        // The same for those who know no chunks.
+        assert_eq!(chunks.encode(b"", &slices, Coding::Plain), "id: 1\n\ndata: x\n\n");
+        assert_eq!(Coding::Plain.of(&chunk), "id: 1\n\ndata: x\n\n");
+        assert_eq!(chunks.end(b"x", last, Coding::Plain), "x:\n\n");
     }
 
     #[test]
     fn nothing_to_say_does_not_end_the_body() {
-        assert_eq!(Chunks::default().encode(b"", &[]), "");
-        assert_eq!(Chunks::default().encode(b"head\r\n\r\n", &[Bytes::new()]), "head\r\n\r\n");
+        assert_eq!(Chunks::default().encode(b"", &[], Coding::Chunked), "");
+        let head = Chunks::default().encode(b"head\r\n\r\n", &[Bytes::new()], Coding::Chunked);
+        assert_eq!(head, "head\r\n\r\n");
     }
 
     #[test]
     fn a_chunk_counts_once_until_the_last_part_of_it_is_gone() {
         let chunks = Chunks::default();
-        let chunk = chunks.encode(b"", &[Bytes::from(vec![b'x'; 1000])]);
+        let chunk = chunks.encode(b"", &[Bytes::from(vec![b'x'; 1000])], Coding::Chunked);
         let rests: Vec<Bytes> = (0..100).map(|at| chunk.slice(at..)).collect();
         assert!((1000..1100).contains(&chunks.held()), "{}", chunks.held());
         drop(chunk);

@@ -6,10 +6,15 @@ use axum::http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
 use bytes::Bytes;
 use hyper::http::response::Parts;
 
-/// A response whose body is chunked, and after which the connection ends.
-pub(super) fn encode(parts: &Parts) -> Bytes {
+use super::chunk::Coding;
+
+/// A response whose body is coded so, and after which the connection ends.
+pub(super) fn encode(parts: &Parts, coding: Coding) -> Bytes {
     let mut out = Vec::with_capacity(512);
-    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(match coding {
+        Coding::Chunked => b"HTTP/1.1 ",
+        Coding::Plain => b"HTTP/1.0 ",
+    });
     out.extend_from_slice(parts.status.as_str().as_bytes());
     out.push(b' ');
     out.extend_from_slice(parts.status.canonical_reason().unwrap_or_default().as_bytes());
@@ -22,7 +27,10 @@ pub(super) fn encode(parts: &Parts) -> Bytes {
         out.extend_from_slice(value.as_bytes());
         out.extend_from_slice(b"\r\n");
     }
-    out.extend_from_slice(b"transfer-encoding: chunked\r\nconnection: close\r\ndate: ");
+    if coding == Coding::Chunked {
+        out.extend_from_slice(b"transfer-encoding: chunked\r\n");
+    }
+    out.extend_from_slice(b"connection: close\r\ndate: ");
     out.extend_from_slice(httpdate::fmt_http_date(SystemTime::now()).as_bytes());
     out.extend_from_slice(b"\r\n\r\n");
     out.into()

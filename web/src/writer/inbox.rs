@@ -9,12 +9,14 @@ use mio::net::TcpStream;
 use parking_lot::Mutex;
 use tailrace_bridge::Bell;
 
+use super::chunk::Coding;
 use crate::server::Seat;
 use crate::stream::Stream;
 
 /// A stream that is to be served from now on.
 pub(super) struct Arrival {
     pub(super) socket: TcpStream,
+    pub(super) coding: Coding,
     /// The head of its response.
     pub(super) head: Bytes,
     pub(super) stream: Stream,

@@ -1,4 +1,4 @@
-//! The way out of HTTP/1.1's streams: a few threads, each with one poll over all its sockets.
+//! The way out of HTTP/1's streams: a few threads, each with one poll over all its sockets.
 //!
 //! A stream here is a slot in a slab, without a task and without a buffer. [`inbox`] is how the rest of the program
 //! reaches a thread; [`thread`] is its loop; [`group`] holds the streams of a view, which are served one after the other
@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
+use hyper::Version;
 use hyper::http::response;
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
@@ -30,14 +31,12 @@ use crate::body::News;
 use crate::moment::Moment;
 use crate::server::Seat;
 use crate::stream::{End, Stream};
+use chunk::Coding;
 use inbox::{Arrival, Inbox};
 use thread::Thread;
 
 /// More would contend for the views' locks with what brings the records.
 const MAX_THREADS: usize = 8;
-/// Bytes that all threads together hold for clients that do not take what they are given. What a stream has not asked for
-/// yet costs nothing, so this is for thousands of slow readers at once.
-const MAX_HELD: usize = 64 * 1024 * 1024;
 
 /// The threads.
 pub(crate) struct Writers {
@@ -50,13 +49,14 @@ pub(crate) struct Writers {
 impl Writers {
     /// Starts them: one for every two cores, since the reading of Kafka and of requests needs the others.
     ///
-    /// To be called within the runtime.
-    pub(crate) fn start(news: News) -> io::Result<Arc<Writers>> {
+    /// All together hold up to `unread` bytes for clients that do not take what they are given. What a stream has not asked
+    /// for yet costs nothing, so this is for many slow readers at once. To be called within the runtime.
+    pub(crate) fn start(news: News, unread: usize) -> io::Result<Arc<Writers>> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let count = (cores / 2).clamp(1, MAX_THREADS);
         let (mut inboxes, mut threads) = (Vec::new(), Vec::new());
         for number in 0..count {
-            let (thread, inbox) = Thread::new(news.clone(), MAX_HELD / count)?;
+            let (thread, inbox) = Thread::new(news.clone(), unread / count)?;
             let runtime = Handle::current();
             let name = format!("writer-{number}");
             let started = std::thread::Builder::new().name(name).spawn(move || run(thread, &runtime))?;
@@ -77,7 +77,8 @@ impl Writers {
                 return stream.closed(End::Client, &world);
             }
         };
-        let arrival = Arrival { socket, head: head::encode(&head), stream, seat };
+        let coding = if head.version == Version::HTTP_10 { Coding::Plain } else { Coding::Chunked };
+        let arrival = Arrival { socket, coding, head: head::encode(&head, coding), stream, seat };
         let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.inboxes.len();
         if let Some(late) = self.inboxes[turn].arrive(arrival) {
             late.stream.closed(End::Client, &world);

@@ -8,7 +8,7 @@ use mio::net::TcpStream;
 use tailrace_bridge::{Lookaside, Wanted};
 use tokio::time::{Duration, Instant};
 
-use super::chunk::Chunks;
+use super::chunk::{Chunks, Coding};
 use super::wheel::Tick;
 use crate::moment::Moment;
 use crate::server::Seat;
@@ -30,6 +30,7 @@ pub(super) struct Slot {
     pub(super) at: u32,
     /// Tells it from others with the same key.
     pub(super) serial: u32,
+    coding: Coding,
     phase: Phase,
     /// What the socket did not take.
     rest: Option<Box<Rest>>,
@@ -93,12 +94,20 @@ pub(super) struct Hands<'a> {
 }
 
 impl Slot {
-    pub(super) fn new(socket: TcpStream, stream: Stream, seat: Seat, group: u32, serial: u32) -> Slot {
+    pub(super) fn new(
+        socket: TcpStream,
+        coding: Coding,
+        stream: Stream,
+        seat: Seat,
+        group: u32,
+        serial: u32,
+    ) -> Slot {
         Slot {
             socket,
             group,
             at: 0,
             serial,
+            coding,
             phase: Phase::Streams(stream),
             rest: None,
             _seat: seat,
@@ -122,8 +131,8 @@ impl Slot {
     /// When to look at it again, whatever happens.
     pub(super) fn due(&self) -> Option<Moment> {
         match &self.phase {
-            // Nothing can be said before the socket takes what is left.
-            Phase::Streams(_) if self.rest.is_some() => None,
+            // Nothing can be said before the socket takes what is left, but the last word.
+            Phase::Streams(stream) if self.rest.is_some() => stream.ends_at(),
             Phase::Streams(stream) => Some(stream.due()),
             Phase::Ends(ends) => Some(ends.until),
             Phase::Lingers(until) => Some(*until),
@@ -159,7 +168,7 @@ impl Slot {
         let Said::Block(block) = stream.turn(&hands.world, hands.lookaside) else {
             return Outcome::Over(End::Client);
         };
-        let first = hands.chunks.encode(head, &[block]);
+        let first = hands.chunks.encode(head, &[block], self.coding);
         match self.send(&first, hands.world.now, hands.written) {
             // What it has missed is read when it is its turn: thousands may arrive at once.
             Ok(true) => Outcome::Again,
@@ -179,7 +188,10 @@ impl Slot {
         }
         match self.flush(now, hands.written) {
             Ok(true) => {}
-            Ok(false) => return Outcome::Waits,
+            Ok(false) => {
+                self.end_blocked(hands);
+                return Outcome::Waits;
+            }
             Err(error) => return Outcome::Over(End::of(&error)),
         }
         for _ in 0..TURNS {
@@ -192,23 +204,25 @@ impl Slot {
                 Said::Repeated => {
                     *hands.records += hands.lookaside.records() as u64;
                     // All that there is; what comes later is told.
-                    return match self.send(hands.chunk, now, hands.written) {
+                    return match self.send(&self.coding.of(hands.chunk), now, hands.written) {
                         Ok(_) => Outcome::Waits,
                         Err(error) => Outcome::Over(End::of(&error)),
                     };
                 }
                 Said::Block(block) if stream.is_ended() => {
                     self.end(now.plus(LAST_WORD));
-                    self.send(&hands.chunks.end(block), now, hands.written)
+                    self.send(&hands.chunks.end(&[], block, self.coding), now, hands.written)
                 }
-                Said::Block(block) => self.send(&hands.chunks.encode(&[], &[block]), now, hands.written),
+                Said::Block(block) => {
+                    self.send(&hands.chunks.encode(&[], &[block], self.coding), now, hands.written)
+                }
                 Said::Frames(frames, records) => {
                     *hands.records += records as u64;
-                    let chunk = hands.chunks.encode(&[], &frames);
+                    let chunk = hands.chunks.encode(&[], &frames, Coding::Chunked);
                     if hands.lookaside.kept() != before {
                         hands.chunk.clone_from(&chunk);
                     }
-                    self.send(&chunk, now, hands.written)
+                    self.send(&self.coding.of(&chunk), now, hands.written)
                 }
             };
             match sent {
@@ -218,6 +232,20 @@ impl Slot {
             }
         }
         Outcome::Again
+    }
+
+    /// A stream that has come to its end while its client takes nothing has its last word behind what is left: it may not
+    /// stay for longer than others.
+    fn end_blocked(&mut self, hands: &mut Hands<'_>) {
+        let now = hands.world.now;
+        let (Phase::Streams(stream), Some(rest)) = (&mut self.phase, &mut self.rest) else { return };
+        if stream.ends_at().is_none_or(|at| at > now) {
+            return;
+        }
+        if let Said::Block(block) = stream.turn(&hands.world, hands.lookaside) {
+            rest.bytes = hands.chunks.end(&rest.bytes, block, self.coding);
+            self.end(now.plus(LAST_WORD));
+        }
     }
 
     fn end(&mut self, until: Moment) {

@@ -15,6 +15,7 @@ use tailrace_bridge::{
 };
 use tokio::sync::Semaphore;
 
+use super::chunk::Coding;
 use super::inbox::{Arrival, Inbox};
 use super::slot::Slot;
 use super::thread::Thread;
@@ -134,7 +135,11 @@ impl Lab {
         });
         let seat = Arc::clone(&self.seats).try_acquire_owned().unwrap().into();
         let socket = mio::net::TcpStream::from_std(socket);
-        assert!(self.inbox.arrive(Arrival { socket, head: Bytes::new(), stream, seat }).is_none());
+        assert!(
+            self.inbox
+                .arrive(Arrival { socket, coding: Coding::Chunked, head: Bytes::new(), stream, seat })
+                .is_none()
+        );
         client
     }
 

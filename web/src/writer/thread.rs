@@ -68,6 +68,8 @@ pub(super) struct Thread {
     chunks: Chunks,
     /// Bytes that chunks may hold for clients that do not take them.
     max_held: usize,
+    /// What they hold where nobody is to be cut for it, though that is more.
+    tolerated: usize,
     chunk: Bytes,
     written: u64,
     records: u64,
@@ -103,6 +105,7 @@ impl Thread {
             lookaside: Lookaside::default(),
             chunks: Chunks::default(),
             max_held,
+            tolerated: 0,
             chunk: Bytes::new(),
             written: 0,
             records: 0,
@@ -221,13 +224,13 @@ impl Thread {
 
     /// Begins to serve a stream. It is in its group first, so that no news is missed.
     fn arrive(&mut self, arrival: Arrival) {
-        let Arrival { mut socket, head, stream, seat } = arrival;
+        let Arrival { mut socket, coding, head, stream, seat } = arrival;
         let group = self.group_of(&stream);
         let key = self.slots.vacant_key();
         let interest = Interest::READABLE | Interest::WRITABLE;
         let registered = self.poll.registry().register(&mut socket, Token(key), interest);
         self.serial = self.serial.wrapping_add(1);
-        let mut slot = Slot::new(socket, stream, seat, group as u32, self.serial);
+        let mut slot = Slot::new(socket, coding, stream, seat, group as u32, self.serial);
         slot.at = self.groups[group].add(key);
         self.slots.insert(slot);
         if let Err(error) = registered {
@@ -448,13 +451,19 @@ impl Thread {
 
     /// Where clients that do not take what they are given hold too much, those go that have taken nothing for longest.
     fn cut_slow(&mut self) {
-        if self.chunks.held() <= self.max_held {
+        let held = self.chunks.held();
+        if held <= self.max_held {
+            self.tolerated = 0;
+        }
+        if held <= self.max_held.max(self.tolerated) {
             return;
         }
         let blocked = |(key, slot): (usize, &Slot)| slot.blocked().map(|since| (since, key));
         let mut blocked: Vec<(Moment, usize)> = self.slots.iter().filter_map(blocked).collect();
         blocked.sort_unstable();
         let mut count = 0;
+        // The last one may be all alone with a record that is larger than what all may hold.
+        blocked.pop();
         for (_, key) in blocked {
             if self.chunks.held() <= self.max_held / 4 * 3 {
                 break;
@@ -463,7 +472,10 @@ impl Thread {
             self.slots[key].forget_rest();
             count += 1;
         }
-        tracing::warn!(streams = count, "cut: clients that read too slowly held too much memory");
+        self.tolerated = self.chunks.held();
+        if count > 0 {
+            tracing::warn!(streams = count, "cut: clients that read too slowly held too much memory");
+        }
     }
 
     /// At the end of a round: counts are passed on, keys become free.

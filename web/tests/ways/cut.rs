@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::slow::settled;
 use crate::support::Server;
 use crate::way::{Ask, Reader, Way};
-use crate::{alone, eventually, on_every_way};
+use crate::{alone, eventually, on_every_way, on_every_way_of_http_1};
 
 /// Far below the heartbeat: it is not a write that finds out.
 const SOON: Duration = Duration::from_secs(3);
@@ -98,13 +98,4 @@ async fn a_talker_that_goes_is_noticed(way: Way) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_talker_that_goes_gives_its_place_back_by_a_writer_thread() {
-    a_talker_that_goes_is_noticed(Way::Writer).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "hyper looks for an end only where nothing is unread: a heartbeat's write finds out"]
-async fn a_talker_that_goes_gives_its_place_back_over_http_1_0() {
-    a_talker_that_goes_is_noticed(Way::Http10).await;
-}
+on_every_way_of_http_1!(a_talker_that_goes_gives_its_place_back, a_talker_that_goes_is_noticed);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::{Block, Server};
 use crate::way::{Ask, End, Reader, Way};
-use crate::{beside_others, eventually, on_every_way, on_every_way_of_http_1};
+use crate::{alone, beside_others, eventually, on_every_way, on_every_way_of_http_1};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Few streams are ended within a second (the delay comes before it).
@@ -66,6 +66,10 @@ async fn blocked_ones_get_it_when_they_read(way: Way) {
     blocked_ones_get_it(way, &[]).await;
 }
 
+async fn blocked_ones_that_have_talked_get_it_when_they_read(way: Way) {
+    blocked_ones_get_it(way, &[b'x'; 100_000]).await;
+}
+
 async fn blocked_ones_get_it(way: Way, after: &[u8]) {
     let _beside = beside_others().await;
     let mut server = serve(&[]).await;
@@ -123,6 +127,27 @@ async fn talkers_get_it_although_nobody_reads_what_they_say(way: Way) {
     tokio::time::timeout(TIMEOUT, &mut server.running).await.unwrap().unwrap();
 }
 
+/// One that takes nothing is not open for longer than others: its last word stands behind what it has not taken.
+async fn old_ones_end_although_they_are_blocked(way: Way) {
+    const BY_AGE: &str = "tailrace_streams_closed_total{reason=\"max_age\"}";
+    let _alone = alone().await;
+    let mut server = Server::open(&["--max-connection-age", "1s", "--heartbeat", "1h"]).await;
+    let mut reader = Reader::open(way, server.address, &Ask::of("acme").room(16 * 1024)).await;
+    reader.next().await.unwrap();
+    let before = server.metric(BY_AGE).await;
+    let padding = "x".repeat(20_000);
+    (0..200).for_each(|n| server.append("acme", &format!("{n} {padding}")));
+    eventually("its age ends it", async || server.metric(BY_AGE).await > before).await;
+    let blocks = reader.rest().await;
+    assert_eq!(reader.end, Some(End::Clean));
+    let last = blocks.last().unwrap();
+    assert!(last.is("tailrace.drain") && last.json()["code"] == "max_age", "{last:?}");
+    let records: Vec<&Block> =
+        blocks.iter().filter(|block| block.event.is_none() && block.data.is_some()).collect();
+    assert!(records.len() < 200, "it was blocked when the end came");
+    assert_eq!(records.last().and_then(|record| record.id.clone()), last.id);
+}
+
 on_every_way!(the_last_word_comes_in_the_window, idle_and_paced_ones_end_in_the_window);
 on_every_way!(a_blocked_client_gets_the_last_word, blocked_ones_get_it_when_they_read);
 on_every_way_of_http_1!(
@@ -130,13 +155,11 @@ on_every_way_of_http_1!(
     talkers_get_it_although_nobody_reads_what_they_say
 );
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn unread_bytes_do_not_destroy_what_a_blocked_client_has_not_taken_by_a_writer_thread() {
-    blocked_ones_get_it(Way::Writer, &[b'x'; 100_000]).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "hyper closes with bytes unread, and the kernel drops what it has not sent: an old client loses its last word"]
-async fn unread_bytes_do_not_destroy_what_a_blocked_client_has_not_taken_over_http_1_0() {
-    blocked_ones_get_it(Way::Http10, &[b'x'; 100_000]).await;
-}
+on_every_way_of_http_1!(
+    unread_bytes_do_not_destroy_what_a_blocked_client_has_not_taken,
+    blocked_ones_that_have_talked_get_it_when_they_read
+);
+on_every_way_of_http_1!(
+    a_stream_comes_to_its_end_although_its_client_takes_nothing,
+    old_ones_end_although_they_are_blocked
+);

@@ -1,5 +1,4 @@
-//! What holds of every way out of a stream: by a writer thread (HTTP/1.1), and through hyper's body (HTTP/1.0,
-//! HTTP/2). One proof is one function, and is held against each of them.
+//! What holds of every way out of a stream: by a writer thread (HTTP/1.1 and HTTP/1.0), and through hyper's body (HTTP/2). One proof is one function, and is held against each of them.
 
 #[path = "../support/mod.rs"]
 mod support;

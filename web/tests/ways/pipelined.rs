@@ -3,6 +3,9 @@
 
 use std::time::{Duration, Instant};
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
+
 use crate::support::Server;
 use crate::way::{Ask, Reader, Way};
 use crate::{beside_others, on_every_way_of_http_1};
@@ -46,6 +49,37 @@ async fn garbage_is_nobodys(way: Way) {
         assert_eq!(reader.next_record().await.data.as_deref(), Some("after the flood"));
         // A second answer on the same connection would be within the first.
         server.append("acme", "after the flood");
+    }
+}
+
+/// Requests with bodies before the stream's, by a client that reads none of the answers before it has sent all: hyper reads
+/// on while an answer is not sent yet. Each of them comes, and the stream after them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_that_were_not_sent_yet_come_before_the_stream() {
+    let _beside = beside_others().await;
+    let server = Server::open(&[]).await;
+    let before = "POST /nothing HTTP/1.1\r\nHost: tailrace\r\nContent-Length: 5\r\n\r\nhello";
+    for count in (100..1300).step_by(100) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(32 * 1024).unwrap();
+        let mut socket = socket.connect(server.address).await.unwrap();
+        let stream = "GET /t/acme/events HTTP/1.1\r\nHost: tailrace\r\n\r\n";
+        let requests = before.repeat(count) + stream;
+        let sent = tokio::time::timeout(SOON, socket.write_all(requests.as_bytes())).await;
+        assert!(sent.is_ok(), "the server takes the requests");
+        // As much as there is for it is written by now.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let mut answers = String::new();
+        while !answers.contains("tailrace.synced") {
+            let mut part = vec![0; 64 * 1024];
+            let count =
+                tokio::time::timeout(SOON, socket.read(&mut part)).await.expect("it goes on").unwrap();
+            assert!(count > 0, "the end after {} answers", answers.matches("HTTP/1.1 404").count());
+            answers.push_str(std::str::from_utf8(&part[..count]).unwrap());
+        }
+        let (refused, begun) = answers.split_once("HTTP/1.1 200 OK").unwrap();
+        assert_eq!(refused.matches("HTTP/1.1 404").count(), count);
+        assert!(begun.contains("text/event-stream"), "{begun}");
     }
 }
 

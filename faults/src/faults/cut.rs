@@ -1,0 +1,164 @@
+//! Unclean leader elections on three brokers: records that were acknowledged, and seen, are cut from the log.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use rustix::process::Signal;
+
+use crate::scene::{Scene, Stage};
+use crate::trial::Fault;
+
+pub(super) fn faults() -> Vec<Fault> {
+    vec![
+        Fault::new("cut-live", "unclean leader election: the log is cut under two replicas", |scene| {
+            Box::pin(cut_while_connected(scene))
+        })
+        .long()
+        .on(unclean()),
+        Fault::new(
+            "cut-stopped",
+            "unclean leader election, and overtaken, while two replicas stand still",
+            |scene| Box::pin(cut_while_stopped(scene)),
+        )
+        .long()
+        .on(unclean()),
+        Fault::new(
+            "cut-away",
+            "unclean leader election while clients are away, one replica without memory",
+            |scene| Box::pin(cut_while_away(scene)),
+        )
+        .long()
+        .on(unclean()),
+        Fault::new(
+            "cut-overtaken",
+            "as before, and other records have those offsets when clients return",
+            |scene| Box::pin(overtaken_while_away(scene)),
+        )
+        .on(unclean()),
+        Fault::new("cut-whole", "the other replica has lost its disk: nothing is left of the log", |scene| {
+            Box::pin(cut_to_nothing(scene))
+        })
+        .long()
+        .on(unclean()),
+    ]
+}
+
+/// On two of three brokers, of which the second may lead without being in sync.
+fn unclean() -> Stage {
+    Stage {
+        brokers: 3,
+        partitions: 4,
+        replicas: 2,
+        topic_on: vec![1, 2],
+        topic_config: vec![("unclean.leader.election.enable", "true"), ("min.insync.replicas", "1")],
+        ..Stage::default()
+    }
+}
+
+/// The leader alone has the newest records. It dies, and one that lacks them leads: the log is cut back.
+async fn cut(scene: &mut Scene) -> Result<()> {
+    let topic = scene.topic.clone();
+    scene.kafka.broker(1).kill();
+    scene.kafka.leaders(&topic, "the leader is alone", |at| at.leader() == 1 && at.isr() == [1]).await;
+    scene.breathe().await;
+    tokio::task::block_in_place(|| scene.writer.pause(&topic));
+    // What was written last is to be seen before it is cut.
+    scene.wait(Duration::from_millis(500)).await;
+    Ok(())
+}
+
+/// The first broker dies, the second comes back without the newest records and leads.
+async fn lead_uncleanly(scene: &mut Scene) -> Result<()> {
+    let topic = scene.topic.clone();
+    scene.kafka.broker(0).kill();
+    scene.kafka.broker(1).spawn();
+    scene.kafka.leaders(&topic, "the other replica leads", |at| at.leader() == 2).await;
+    let count = scene.note_cut().await;
+    ensure!(count > 0, "no record was cut");
+    Ok(())
+}
+
+/// Other records take the offsets of those that were cut.
+async fn overtake(scene: &mut Scene) {
+    let (topic, generation) = (scene.topic.clone(), scene.generation());
+    tokio::task::block_in_place(|| scene.writer.renew());
+    scene.writer.change(&topic, |target| {
+        target.generation = generation;
+        target.is_active = true;
+    });
+    scene.breathe().await;
+    scene.breathe().await;
+}
+
+/// The broker that died follows again, and all is as it was.
+async fn heal(scene: &mut Scene) {
+    let topic = scene.topic.clone();
+    scene.kafka.broker(0).spawn();
+    scene.kafka.leaders(&topic, "all replicas are in sync", |at| at.isr().len() == 2).await;
+    scene.breathe().await;
+}
+
+/// Replicas and clients see the cut happen: their positions lie past the end first, and are overtaken then.
+async fn cut_while_connected(scene: &mut Scene) -> Result<()> {
+    cut(scene).await?;
+    lead_uncleanly(scene).await?;
+    scene.breathe().await;
+    overtake(scene).await;
+    heal(scene).await;
+    Ok(())
+}
+
+/// Replicas do not see the cut: when they come to, other records have the offsets that they go on from.
+async fn cut_while_stopped(scene: &mut Scene) -> Result<()> {
+    cut(scene).await?;
+    scene.bridges.iter().for_each(|bridge| bridge.signal(Signal::STOP));
+    lead_uncleanly(scene).await?;
+    overtake(scene).await;
+    scene.bridges.iter().for_each(|bridge| bridge.signal(Signal::CONT));
+    scene.breathe().await;
+    heal(scene).await;
+    Ok(())
+}
+
+/// One replica sees it, the other has no memory of what was; clients come back past the end.
+async fn cut_while_away(scene: &mut Scene) -> Result<()> {
+    cut(scene).await?;
+    scene.away().await;
+    scene.bridges[1].kill();
+    lead_uncleanly(scene).await?;
+    scene.bridges[1].start().await;
+    scene.back();
+    scene.breathe().await;
+    overtake(scene).await;
+    heal(scene).await;
+    Ok(())
+}
+
+/// As before; but when clients come back, other records have the offsets that they come with.
+async fn overtaken_while_away(scene: &mut Scene) -> Result<()> {
+    cut(scene).await?;
+    scene.away().await;
+    scene.bridges[1].kill();
+    lead_uncleanly(scene).await?;
+    overtake(scene).await;
+    scene.bridges[1].start().await;
+    scene.back();
+    heal(scene).await;
+    Ok(())
+}
+
+/// The replica that comes to lead has lost all that it had of the topic.
+async fn cut_to_nothing(scene: &mut Scene) -> Result<()> {
+    cut(scene).await?;
+    let data = scene.kafka.directory().join("2/data");
+    for entry in std::fs::read_dir(data)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(&format!("{}-", scene.topic)) {
+            std::fs::remove_dir_all(entry.path())?;
+        }
+    }
+    lead_uncleanly(scene).await?;
+    overtake(scene).await;
+    heal(scene).await;
+    Ok(())
+}
