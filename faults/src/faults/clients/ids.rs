@@ -226,7 +226,7 @@ async fn one_topic(scene: &Scene, port: u16, earliest: &Begins, id: &Id) {
 
 /// The topic that is left alone has two partitions.
 fn is_calm(topic: &str) -> bool {
-    topic.starts_with("calm")
+    topic.ends_with("-calm")
 }
 
 fn agree(begins: &Begins, earliest: &Begins, concerns: impl Fn(&(String, u64)) -> bool) -> bool {
