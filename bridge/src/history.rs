@@ -425,20 +425,22 @@ impl History {
         let scans = self.scans();
         while state.running < MAX_RUNNING
             && state.has_next(scans)
-            && self.make_room(&mut state, self.open_room(), self.read_size())
+            && self.make_room(&mut state, self.open_room(), 2 * self.read_size())
         {
             let Some(job) = state.take_next(scans, now) else { break };
             job.begun.store(true, Ordering::Release);
             state.running += 1;
-            state.reserved += job.read.max_bytes;
+            // For what it brings, and once more for the packing of that.
+            state.reserved += 2 * job.read.max_bytes;
             let (history, forgotten) = (self.clone(), state.forgotten);
             sync::spawn(async move {
-                let partition = job.key.0;
+                let (partition, bytes) = (job.key.0, job.read.max_bytes);
                 let result = history.source.read(job.read.clone()).await;
                 if let Some(segment) = history.finish(job, result, forgotten) {
                     let history = history.clone();
                     sync::work(move || history.pack(partition, &segment, forgotten)).await;
                 }
+                history.state.lock().reserved -= bytes;
                 history.dispatch();
             });
         }
@@ -482,22 +484,8 @@ impl History {
         to_pack
     }
 
-    /// Packs what was read, so that it can stay, if there is room to work in.
+    /// Packs what was read, so that it can stay. Where there is no room for that, the tail's oldest segments are packed too.
     fn pack(&self, partition: u64, segment: &Arc<Segment>, forgotten: u64) {
-        let work = segment.used();
-        {
-            let mut state = self.state.lock();
-            if !self.make_room(&mut state, self.open_room(), work) {
-                return;
-            }
-            state.reserved += work;
-        }
-        self.pack_in_room(partition, segment, forgotten);
-        self.state.lock().reserved -= work;
-    }
-
-    /// Where there is no room for what comes of it, the tail's oldest segments are packed too.
-    fn pack_in_room(&self, partition: u64, segment: &Arc<Segment>, forgotten: u64) {
         if !self.find_room(segment.used() / BEST_RATIO) {
             return;
         }
