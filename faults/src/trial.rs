@@ -1,9 +1,12 @@
 //! One fault, played from the setting of its stage to its row in the table.
 
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use futures::FutureExt as _;
 
 use crate::judge::Verdict;
 use crate::kafka::Kafka;
@@ -84,7 +87,7 @@ pub async fn play(fault: &Fault, kafka: Kafka, seed: u64, scale: Scale) -> (Row,
     stage.rate *= u64::from(scale.load);
     let budget = stage.cache_mib << 20;
     let mut scene = Scene::set(kafka, fault.name, stage, seed, scale.breath).await;
-    let played = (fault.play)(&mut scene).await;
+    let played = AssertUnwindSafe((fault.play)(&mut scene)).catch_unwind().await;
     let outcome = scene.finish().await;
     let mut row = Row {
         name: fault.name,
@@ -102,8 +105,10 @@ pub async fn play(fault: &Fault, kafka: Kafka, seed: u64, scale: Scale) -> (Row,
         notes: outcome.notes,
         logs: outcome.logs,
     };
-    if let Err(error) = played {
-        row.problems.push(format!("the fault could not be played: {error:#}"));
+    match played {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => row.problems.push(format!("the fault could not be played: {error:#}")),
+        Err(panic) => row.problems.push(format!("the fault could not be played: {}", words(&*panic))),
     }
     let found = problems(fault, &row);
     row.problems.extend(found);
@@ -132,4 +137,10 @@ fn problems(fault: &Fault, row: &Row) -> Vec<String> {
         }
     }
     found
+}
+
+/// What a panic said.
+fn words(panic: &(dyn Any + Send)) -> &str {
+    let owned = panic.downcast_ref::<String>().map(String::as_str);
+    owned.or(panic.downcast_ref::<&str>().copied()).unwrap_or("a panic")
 }
