@@ -274,9 +274,8 @@ impl History {
         let now = Instant::now();
         kept.used = now;
         let segment = kept.segment.clone();
-        if let Some(scan) = state.scan_of(partition.key()) {
-            scan.followed = now;
-        }
+        let of_partition = |scan: &&mut Scan| scan.partition == partition.key();
+        state.scans.iter_mut().filter(of_partition).for_each(|scan| scan.followed = now);
         Some(segment)
     }
 
@@ -553,13 +552,11 @@ impl History {
 impl State {
     fn enqueue(&mut self, tenant: &TenantId, job: Arc<Job>) {
         let others_wait = !self.waiting.is_empty();
-        let goes_on = |scan: &&mut Scan| {
-            scan.at == job.read.from && !(others_wait && scan.begun.elapsed() >= SCAN_TURN)
-        };
+        let goes_on = |scan: &&mut Scan| !(others_wait && scan.begun.elapsed() >= SCAN_TURN);
         if job.is_question() {
             return self.next.push_back(job);
         }
-        if let Some(scan) = self.scan_of(job.key.0).filter(goes_on) {
+        if let Some(scan) = self.scan_at(&job).filter(goes_on) {
             scan.reads = true;
             return self.next.push_back(job);
         }
@@ -570,8 +567,10 @@ impl State {
         queue.push_back(job);
     }
 
-    fn scan_of(&mut self, partition: u64) -> Option<&mut Scan> {
-        self.scans.iter_mut().find(|scan| scan.partition == partition)
+    /// The scan whose next read, or the one under way, is the job. A partition may be read through at two places at once.
+    fn scan_at(&mut self, job: &Job) -> Option<&mut Scan> {
+        let at = (job.key.0, job.read.from);
+        self.scans.iter_mut().find(|scan| (scan.partition, scan.at) == at)
     }
 
     fn has_next(&self, scans: usize) -> bool {
@@ -584,7 +583,7 @@ impl State {
             if self.is_wanted(&job) {
                 return Some(job);
             }
-            if let Some(scan) = self.scan_of(job.key.0) {
+            if let Some(scan) = self.scan_at(&job) {
                 scan.reads = false;
             }
         }
@@ -636,17 +635,67 @@ impl State {
             return;
         }
         let more = segment.filter(|segment| segment.end().offset > segment.base());
-        match (more, self.scan_of(job.key.0)) {
-            (Some(segment), Some(scan)) if scan.at == job.read.from => {
+        match (more, self.scan_at(job)) {
+            (Some(segment), Some(scan)) => {
                 (scan.at, scan.reads, scan.followed) = (segment.end().offset, false, Instant::now());
             }
-            (None, _) => self.scans.retain(|scan| scan.partition != job.key.0),
-            _ => {}
+            (None, _) => {
+                let at = (job.key.0, job.read.from);
+                self.scans.retain(|scan| (scan.partition, scan.at) != at);
+            }
+            (Some(_), None) => {}
         }
     }
 
     fn keep(&mut self, partition: u64, segment: Arc<Segment>, pin: (Weak<Job>, Instant)) {
         self.size += segment.size();
         self.kept.push(Kept { partition, segment, used: Instant::now(), pin });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::segment::SegmentBuilder;
+
+    fn job(from: u64) -> Arc<Job> {
+        let read = HistoryRead {
+            topic: "a".into(),
+            partition: 0,
+            from,
+            epoch: -1,
+            until: u64::MAX,
+            max_bytes: MAX_READ,
+        };
+        Arc::new(Job {
+            key: (7, from, -1),
+            read,
+            asked: Instant::now(),
+            begun: AtomicBool::new(false),
+            done: AtomicBool::new(false),
+            error: Mutex::new(None),
+            waiting: Mutex::default(),
+        })
+    }
+
+    /// One that never rested would keep its place for ever, and with many readers there is one place.
+    #[test]
+    fn two_scans_of_one_partition_both_rest_when_their_reads_have_ended() {
+        let (mut state, tenant) = (State::default(), TenantId::new("acme").unwrap());
+        let jobs = [job(0), job(500)];
+        for job in &jobs {
+            state.jobs.insert(job.key, job.clone());
+            state.enqueue(&tenant, job.clone());
+        }
+        let taken: Vec<_> = (0..2).filter_map(|_| state.take_next(2, Instant::now())).collect();
+        assert_eq!((taken.len(), state.scans.len()), (2, 2));
+        for job in taken.iter().rev() {
+            let end = Position { offset: job.read.from + 100, epoch: 0 };
+            state.move_scan(job, Some(&SegmentBuilder::new(job.read.from).finish(end)));
+        }
+        assert!(state.scans.iter().all(|scan| !scan.reads));
+        let mut places: Vec<u64> = state.scans.iter().map(|scan| scan.at).collect();
+        places.sort_unstable();
+        assert_eq!(places, [100, 600]);
     }
 }
