@@ -322,23 +322,26 @@ impl Judge<'_> {
             }
         }
         concerned.extend((0..self.facts.len()).filter(|index| self.must_be_told(&self.facts[*index])));
+        // One gap may tell of several causes: the last of them, where a client was away for all.
+        concerned.retain(|index| self.told[*index] > 0 || !self.is_told_by_later(*index));
         self.verdict.gaps_expected = concerned.len() as u64;
-        for index in concerned {
+        for index in concerned.into_iter().filter(|index| self.told[*index] == 0) {
             let fact = &self.facts[index];
-            let is_newer = |other: &Fact| {
-                other.topic == fact.topic
-                    && other.partition == fact.partition
-                    && other.generation > fact.generation
-            };
-            let is_told = |index: usize| self.told[index] > 0;
-            if is_told(index)
-                || (index..self.facts.len()).any(|other| is_told(other) && is_newer(&self.facts[other]))
-            {
-                continue;
-            }
             self.verdict.gaps_wrong += 1;
             self.verdict.remark(|| format!("not announced: {fact:?}"));
         }
+    }
+
+    /// Whether a later gap covers the fact: of a later generation, or of a log that retention has passed further.
+    fn is_told_by_later(&self, index: usize) -> bool {
+        let fact = &self.facts[index];
+        let covers = |other: &Fact| {
+            let is_further = fact.code == "retention" && other.code == "retention";
+            other.topic == fact.topic
+                && other.partition == fact.partition
+                && (other.generation > fact.generation || is_further)
+        };
+        (index + 1..self.facts.len()).any(|later| self.told[later] > 0 && covers(&self.facts[later]))
     }
 
     /// Where offsets are used again, whoever was there before must know. (Where they are not, only what is missing counts.)
