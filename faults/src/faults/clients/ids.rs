@@ -20,7 +20,8 @@ use crate::sse::{Connection, Event, IdBuffer, Source};
 
 /// Those who ask at once.
 const ASKERS: u64 = 12;
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Positions that Kafka does not have are asked for one after the other, beside the reads of others.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Minutes since 2024 that an id can hold: they end in 2055.
 const LAST_MINUTE: u32 = (1 << 24) - 1;
 
