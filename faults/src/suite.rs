@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 use crate::kafka::Kafka;
 use crate::trial::{Fault, Row, Scale, play};
 
+/// Lines of a replica's log that are shown of a trial that failed.
+const LAST_LINES: usize = 15;
+
 /// What to play.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -58,6 +61,11 @@ fn tell(row: &Row) {
     }
     if !row.is_passed() {
         row.verdict.remarks.iter().for_each(|remark| println!("    {remark}"));
+        for (replica, log) in row.logs.iter().enumerate() {
+            let lines: Vec<&str> = log.lines().collect();
+            let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
+            last.iter().for_each(|line| println!("    replica {replica}: {line:.300}"));
+        }
         println!("    repeat it with --seed {} {}", row.seed, row.name);
     }
 }
