@@ -415,9 +415,11 @@ mod tests {
         }
     }
 
+    /// What an id is written in, and some that it is not.
+    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_=\n +";
+
     #[test]
     fn any_one_character_that_differs_is_detected() {
-        const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_=\n +";
         for parts in [
             vec![],
             vec![part("orders", [1_000_000_000], 3)],
@@ -444,6 +446,34 @@ mod tests {
                 let mut damaged = bytes.clone();
                 damaged[at] = other;
                 assert!(take_id(&damaged).is_err());
+            }
+        }
+    }
+
+    /// Ids of other shapes and offsets than above, each damaged in one place.
+    #[test]
+    fn of_a_million_damaged_ids_none_is_taken_for_another() {
+        let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut next = |below: usize| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            (random % below as u64) as usize
+        };
+        for _ in 0..1_000 {
+            let start = next(1 << 40) as u64;
+            let count = 1 + next(16) as u64;
+            let id =
+                text(vec![part("orders", start..start + count, next(200) as i32), part("calm", [7, 9], 0)]);
+            for _ in 0..1_000 {
+                let (at, other) = (next(id.len()), ALPHABET[next(ALPHABET.len())]);
+                if other == id.as_bytes()[at] {
+                    continue;
+                }
+                let mut damaged = id.clone().into_bytes();
+                damaged[at] = other;
+                let damaged = String::from_utf8(damaged).unwrap();
+                assert!(damaged.parse::<EventId>().is_err(), "{damaged} instead of {id}");
             }
         }
     }

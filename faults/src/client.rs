@@ -62,6 +62,8 @@ pub enum Habit {
 /// What a client saw, in the order in which it came.
 #[derive(Clone, Debug)]
 pub enum Seen {
+    /// A connection began.
+    Began(Instant),
     Record {
         number: Number,
         at: Instant,
@@ -208,6 +210,7 @@ impl Reader {
 
     async fn read(&mut self, mut connection: Connection) {
         self.got.connections += 1;
+        self.got.seen.push(Seen::Began(Instant::now()));
         let is_last = matches!(&*self.phase.borrow(), Phase::Finish(..));
         let is_cut = self.habit == Habit::Cut && !is_last;
         let limit = if is_cut { cut_after(&mut self.random) } else { usize::MAX };

@@ -156,6 +156,7 @@ pub fn judge(got: &Got, truth: &Truth, facts: &Facts) -> Verdict {
         match seen {
             Seen::Record { number, place, is_whole, .. } => judge.record(*number, place.as_ref(), *is_whole),
             Seen::Gap(gap) => judge.gap(gap),
+            Seen::Began(_) => {}
             Seen::Strange(text) => {
                 judge.verdict.foreign += 1;
                 judge.verdict.remark(|| format!("strange: {text}"));

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use crate::bare::{Read, read_all};
 use crate::bridge::Bridge;
-use crate::client::{Got, Habit, Phase, Shared, client};
+use crate::client::{Got, Habit, Phase, Seen, Shared, client};
 use crate::judge::{Edge, Fact, Verdict, judge};
 use crate::kafka::Kafka;
 use crate::ledger::{Fate, Found, Ledger, Truth, value};
@@ -74,7 +74,7 @@ impl Default for Stage {
 #[derive(Clone, Copy, Debug)]
 pub struct Mark {
     pub at: Instant,
-    /// Only records that Kafka acknowledged after the moment count.
+    /// Only records that Kafka acknowledged after the moment count; else all of connections that began after it.
     pub is_of_new: bool,
 }
 
@@ -414,15 +414,25 @@ fn first_taken(truth: &Truth, mark: Mark) -> Option<Duration> {
     taken.min().map(|at| at - mark.at)
 }
 
-/// From the mark to the client's first record that counts.
+/// From the mark to the client's first record that counts: a new one, or the first of a connection that began since. What
+/// was on its way before is neither.
 fn recovered(got: &Got, truth: &Truth, mark: Mark) -> Option<Duration> {
-    let counts = |number: u64| {
+    let is_new = |number: u64| {
         let acknowledged = truth.entries.get(number as usize).and_then(|entry| entry.at);
-        !mark.is_of_new || acknowledged.is_some_and(|at| at >= mark.at)
+        acknowledged.is_some_and(|at| at >= mark.at)
     };
+    let mut began = None;
     got.seen.iter().find_map(|seen| match seen {
-        crate::client::Seen::Record { number, at, .. } if *at >= mark.at && counts(*number) => {
-            Some(*at - mark.at)
+        Seen::Began(at) => {
+            began = Some(*at);
+            None
+        }
+        Seen::Record { number, at, .. } if *at >= mark.at => {
+            let counts = match mark.is_of_new {
+                true => is_new(*number),
+                false => began.is_some_and(|began| began >= mark.at),
+            };
+            counts.then(|| *at - mark.at)
         }
         _ => None,
     })
