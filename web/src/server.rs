@@ -97,6 +97,7 @@ pub(crate) struct Server {
     places: Arc<Semaphore>,
     turns: Arc<Semaphore>,
     max_connections: u32,
+    said_full: Mutex<Option<Instant>>,
     order: watch::Sender<Order>,
 }
 
@@ -141,6 +142,7 @@ impl Server {
             places: Arc::new(Semaphore::new(max_connections as usize)),
             turns: Arc::new(Semaphore::new(MAX_TURNS)),
             max_connections,
+            said_full: Mutex::default(),
             order: watch::Sender::new(Order::Serve),
         })
     }
@@ -190,10 +192,27 @@ impl Server {
         if Instant::now() < pause {
             tokio::time::sleep_until(pause).await;
         }
-        let place = Arc::clone(&self.places).acquire_owned().await.map_err(io::Error::other)?;
+        let place = match Arc::clone(&self.places).try_acquire_owned() {
+            Ok(place) => place,
+            Err(_) => {
+                self.say_full();
+                Arc::clone(&self.places).acquire_owned().await.map_err(io::Error::other)?
+            }
+        };
         let (socket, peer) = self.listener.accept().await?;
         // What waits is not polled: that takes memory of its own.
         Ok(Arrived { socket: socket.into_std()?, peer, place })
+    }
+
+    fn say_full(&self) {
+        let mut said = self.said_full.lock();
+        if said.is_none_or(|at| at.elapsed() >= SAY_EVERY) {
+            *said = Some(Instant::now());
+            tracing::warn!(
+                connections = self.max_connections,
+                "as many connections as there may be; whoever comes waits for a place"
+            );
+        }
     }
 }
 
