@@ -155,7 +155,7 @@ fn the_prefetch_is_a_quarter_and_what_slow_clients_hold_an_eighth_within_bounds(
 
 #[test]
 fn no_more_is_warmed_than_there_is_memory_for() {
-    for (cache, records) in [("8MiB", 6 << 20), ("1GiB", 960 << 20)] {
+    for (cache, records) in [("8MiB", 5 << 20), ("1GiB", 896 << 20)] {
         let plan = planned(&["--cache-size", cache], &[]);
         assert_eq!(plan.kafka.warm_bytes, records, "of {cache}");
     }

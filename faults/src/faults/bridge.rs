@@ -28,15 +28,21 @@ pub(super) fn faults() -> Vec<Fault> {
         Fault::new("bridge-terminated", "the bridge: SIGTERM, and started again", |scene| {
             Box::pin(terminated(scene))
         }),
-        Fault::new("bridge-stopped", "one of two replicas: SIGSTOP for 20 s", |scene| {
-            Box::pin(stopped(scene))
+        Fault::new("bridge-paused", "one of two replicas: SIGSTOP for 8 s", |scene| {
+            Box::pin(stopped(scene, 8))
         })
         .on(two()),
+        Fault::new("bridge-stopped", "one of two replicas: SIGSTOP for 20 s", |scene| {
+            Box::pin(stopped(scene, 20))
+        })
+        .on(two())
+        .long(),
         Fault::new(
             "bridge-budgets",
             "the bridge: started again with 8 MiB, 128 MiB, and a warm-up of 0 s",
             |scene| Box::pin(other_budgets(scene)),
-        ),
+        )
+        .long(),
         Fault::new(
             "replicas-upgraded",
             "two replicas: one after the other ended and started again",
@@ -52,7 +58,8 @@ pub(super) fn faults() -> Vec<Fault> {
             "clock-moved",
             "the bridge's clock: an hour forward, two hours back, right again",
             |scene| Box::pin(clock_moved(scene)),
-        ),
+        )
+        .long(),
     ]
 }
 
@@ -77,9 +84,9 @@ async fn terminated(scene: &mut Scene) -> Result<()> {
     Ok(())
 }
 
-async fn stopped(scene: &mut Scene) -> Result<()> {
+async fn stopped(scene: &mut Scene, seconds: u64) -> Result<()> {
     scene.bridges[0].signal(Signal::STOP);
-    scene.wait(Duration::from_secs(20)).await;
+    scene.wait(Duration::from_secs(seconds)).await;
     scene.bridges[0].signal(Signal::CONT);
     scene.breathe().await;
     Ok(())

@@ -28,6 +28,7 @@ pub(super) fn faults() -> Vec<Fault> {
         .keeps_streams()
         .recovers_within(BROKER_RECOVERY),
         Fault::new("broker-paused", "the only broker: SIGSTOP for 6 s", |scene| Box::pin(stopped(scene, 6)))
+            .long()
             .keeps_streams()
             .recovers_within(BROKER_RECOVERY),
         Fault::new("broker-stopped", "the only broker: SIGSTOP for 30 s", |scene| {

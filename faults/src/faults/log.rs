@@ -65,7 +65,8 @@ pub(super) fn faults() -> Vec<Fault> {
         ),
         Fault::new("recreated-later", "a topic that is gone for six seconds", |scene| {
             Box::pin(gone_for_a_while(scene))
-        }),
+        })
+        .long(),
         Fault::new("partitions-away", "12 partitions become 24 while clients are away", |scene| {
             Box::pin(partitions_while_away(scene))
         }),

@@ -31,7 +31,8 @@ pub(super) fn faults() -> Vec<Fault> {
             "a budget of 8 MiB, and much more traffic while clients are away",
             |scene| Box::pin(little_memory(scene)),
         )
-        .on(Stage { cache_mib: 8, ..Stage::default() }),
+        .on(Stage { cache_mib: 8, ..Stage::default() })
+        .long(),
         Fault::new("descriptors-used-up", "no descriptor is left for a while", |scene| {
             Box::pin(descriptors_used_up(scene))
         })
@@ -41,7 +42,8 @@ pub(super) fn faults() -> Vec<Fault> {
             "descriptors-few",
             "all places for clients are taken, and the broker is killed",
             |scene| Box::pin(few_descriptors(scene)),
-        ),
+        )
+        .long(),
         Fault::new("disk-full", "the broker's disk is full, and has room again", |scene| {
             Box::pin(disk::full(scene))
         })
