@@ -84,7 +84,7 @@ pub enum HistoryError {
 }
 
 /// Which offsets to look up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OffsetsAt {
     /// The lowest that Kafka has.
     Earliest,
@@ -488,7 +488,7 @@ impl History {
         if !self.find_room(segment.used() / BEST_RATIO) {
             return;
         }
-        let Some(packed) = Packed::of(segment).map(Arc::new) else { return };
+        let Some(packed) = self.tails.packed(segment) else { return };
         self.find_room(packed.size());
         let mut state = self.state.lock();
         if state.forgotten == forgotten {

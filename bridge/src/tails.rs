@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::budget::Budget;
 use crate::catalog::Partition;
 use crate::packed::{Held, Packed};
+use crate::segment::Segment;
 use crate::sync::{Mutex, RwLock};
 
 #[derive(Debug)]
@@ -48,6 +49,12 @@ impl Tails {
                 self.budget.evicted(segment);
             }
         }
+    }
+
+    /// Packs a segment of history, when nobody else packs: what each needs to work in would add up.
+    pub(crate) fn packed(&self, segment: &Arc<Segment>) -> Option<Arc<Packed>> {
+        let _one_by_one = self.packing.lock();
+        Packed::of(segment).map(Arc::new)
     }
 
     /// Packs the oldest segment of all that is open and complete. False: there is none. Takes milliseconds, with no lock that

@@ -1,11 +1,12 @@
 //! The bridge's way to Kafka's past: reads, offsets and refreshes, none of which blocks its caller's thread.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
 use tailrace_bridge::{HistoryError, HistoryRead, OffsetsAt, Segment, Source};
 use tokio::sync::oneshot;
@@ -23,7 +24,14 @@ pub(crate) struct KafkaSource {
     admin: Arc<Client>,
     committed: bool,
     asks: Mutex<Sender<Ask>>,
+    /// Questions for offsets that are under way: whoever asks the same shares the answer. A thousand clients that begin at
+    /// once would else ask for each partition a thousand times, and no answer would come in time.
+    asked: Arc<Mutex<HashMap<Question, Answer>>>,
 }
+
+/// A topic, and a point in each of its partitions.
+type Question = (String, OffsetsAt);
+type Answer = Shared<BoxFuture<'static, Result<Vec<u64>, HistoryError>>>;
 
 impl KafkaSource {
     pub(crate) fn new(
@@ -32,7 +40,7 @@ impl KafkaSource {
         committed: bool,
         asks: Sender<Ask>,
     ) -> KafkaSource {
-        KafkaSource { readers, admin, committed, asks: Mutex::new(asks) }
+        KafkaSource { readers, admin, committed, asks: Mutex::new(asks), asked: Arc::default() }
     }
 }
 
@@ -43,8 +51,24 @@ impl Source for KafkaSource {
     }
 
     fn offsets_at(&self, topic: &str, at: OffsetsAt) -> BoxFuture<'static, Result<Vec<u64>, HistoryError>> {
-        let (admin, topic, committed) = (self.admin.clone(), topic.to_owned(), self.committed);
-        blocking(move || offsets_at(&admin, &topic, at, committed)).boxed()
+        let question = (topic.to_owned(), at);
+        let mut asked = self.asked.lock();
+        if let Some(answer) = asked.get(&question) {
+            return answer.clone().boxed();
+        }
+        let (admin, committed, under_way) = (self.admin.clone(), self.committed, self.asked.clone());
+        let key = question.clone();
+        let answer = async move {
+            let (topic, at) = key.clone();
+            let found = blocking(move || offsets_at(&admin, &topic, at, committed)).await;
+            under_way.lock().remove(&key);
+            found
+        };
+        let answer = answer.boxed().shared();
+        asked.insert(question, answer.clone());
+        // It goes on for the others when whoever asked first is gone.
+        tokio::spawn(answer.clone());
+        answer.boxed()
     }
 
     fn refresh(&self) -> BoxFuture<'static, ()> {

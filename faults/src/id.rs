@@ -26,6 +26,10 @@ impl Id {
     /// Reads an id that a server wrote.
     pub fn parse(text: &str) -> Option<Id> {
         let bytes = from_base64(text)?;
+        // What is left over of the last character says nothing, and must.
+        if to_base64(&bytes) != text {
+            return None;
+        }
         let (body, sum) = bytes.split_last_chunk::<2>()?;
         if checksum(body).to_be_bytes() != *sum {
             return None;
