@@ -74,6 +74,8 @@ async fn a_quiet_partition_is_not_lost_on_resume() {
 async fn a_cold_resume_is_exact_and_memory_stays_within_the_budget() {
     const BUDGET: u64 = 16 << 20;
     const RECORDS: usize = 200_000;
+    /// Eight clients of librdkafka while history is read, and what one segment is packed in.
+    const READING: u64 = 10 << 20;
     let kafka = Kafka::start().await;
     kafka.create_topic("metrics", 12, &[]).await;
     let mut bridge = Bridge::new(&kafka.bootstrap(), "metrics", "cold", &[("TAILRACE_CACHE_SIZE", "16MiB")]);
@@ -138,7 +140,7 @@ async fn a_cold_resume_is_exact_and_memory_stays_within_the_budget() {
     }
     assert_eq!(data_of(&events).len(), expected);
     assert!(last.iter().all(|number| *number >= 0), "a partition gave nothing: {last:?}");
-    let most = base + BUDGET * 3 / 2;
+    let most = base + READING + BUDGET * 3 / 2;
     assert!(caught_up <= most && cold <= most, "base {base}, then {caught_up} and {cold}, allowed {most}");
 }
 
