@@ -389,6 +389,12 @@ impl Topics {
         let ends = self.admin.list_positions(&place, OffsetQuery::Latest, false, ASK_TIMEOUT)?;
         let end = ends.first().copied().unwrap_or(Ok(None)).map_err(KafkaError::of_offsets)?;
         let end = end.unwrap_or(Position { offset: start, epoch: -1 });
+        // Another topic of the same name looks like a log that was cut. Asked last, so that all of the above is of this one.
+        let described = self.admin.describe_topics(&[name.to_string()], ASK_TIMEOUT)?;
+        let id = described.first().and_then(|topic| topic.state.ok()).map(|(id, _)| id);
+        if id != Some(partition.topic_id()) {
+            return Err(KafkaError::of_offsets(Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART));
+        }
         Ok(truncation::next(partition.head(), start, end, why))
     }
 
