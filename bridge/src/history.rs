@@ -331,14 +331,14 @@ impl History {
     /// The tail, or the rings, have grown: what they had lent is given back.
     pub(crate) fn give_way(&self) {
         if self.cold.size() > self.tails.budget.spare_room() {
-            self.cold.shrink(self.cold_room(&self.state.lock()));
+            self.cold.shrink(self.cold_room());
         }
     }
 
-    /// Bytes that packed segments may take: what others do not use, and of history's own share up to a half.
-    fn cold_room(&self, state: &State) -> usize {
-        let own = self.limit.saturating_sub((state.size + state.reserved).max(self.limit / 2));
-        self.tails.budget.spare_room() + own
+    /// Bytes that packed segments may take: what others do not use. Of history's own share nothing: where what is open has
+    /// too little room it goes before it is given, and is read again.
+    fn cold_room(&self) -> usize {
+        self.tails.budget.spare_room()
     }
 
     /// Bytes that segments may take which are not packed, with what reads under way may bring.
@@ -490,12 +490,9 @@ impl History {
         }
         let Some(packed) = self.tails.packed(segment) else { return };
         self.find_room(packed.size());
-        let mut state = self.state.lock();
+        let state = self.state.lock();
         if state.forgotten == forgotten {
-            if self.cold.size() + packed.size() > self.cold_room(&state) {
-                self.make_room(&mut state, self.limit / 2, 0);
-            }
-            self.cold.put(partition, packed, self.cold_room(&state));
+            self.cold.put(partition, packed, self.cold_room());
         }
         drop(state);
         // The tail may have grown meanwhile.
@@ -504,10 +501,7 @@ impl History {
 
     /// Whether so many bytes more can be kept: there is room, something stale may go for it, or the tail can be packed.
     fn find_room(&self, bytes: usize) -> bool {
-        let has_room = || {
-            let room = self.tails.budget.spare_room() + self.limit / 2;
-            self.cold.size() + bytes <= room || self.cold.has_stale()
-        };
+        let has_room = || self.cold.size() + bytes <= self.cold_room() || self.cold.has_stale();
         while !has_room() {
             if !self.tails.pack_oldest() {
                 return false;
