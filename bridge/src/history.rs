@@ -17,6 +17,7 @@ use crate::catalog::Partition;
 use crate::cold::Cold;
 use crate::packed::{Held, Packed};
 use crate::position::Position;
+use crate::readers::Readers;
 use crate::segment::Segment;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{self, Mutex};
@@ -27,8 +28,8 @@ use crate::tenant::TenantId;
 const MAX_RUNNING: usize = 4;
 /// A segment stays this long for the readers that asked for it, whatever else is read.
 const PIN: Duration = Duration::from_millis(500);
-/// A scan that nobody has followed for so long is over.
-const LEASE: Duration = Duration::from_millis(300);
+/// A scan whose last read nobody has looked into for so long is over.
+const LEASE: Duration = Duration::from_millis(50);
 /// A scan goes on for so long before others may have its place.
 const SCAN_TURN: Duration = Duration::from_secs(2);
 /// Bytes of one read at the most, and at the least.
@@ -183,8 +184,7 @@ pub(crate) struct History {
     cold: Cold,
     /// Bytes that segments of history may take that are not packed.
     limit: usize,
-    /// Held by each reader.
-    readers: Arc<()>,
+    readers: Readers,
     state: Mutex<State>,
 }
 
@@ -203,6 +203,8 @@ struct State {
     reserved: usize,
     kept: Vec<Kept>,
     size: usize,
+    /// Somebody will look again whether reads may begin.
+    looks_again: bool,
     /// How often a partition was forgotten: what was read, or opened, before that is neither given nor kept after it.
     forgotten: u64,
 }
@@ -215,7 +217,7 @@ struct Scan {
     /// Whether a read of it is under way, or waits to be.
     reads: bool,
     begun: Instant,
-    /// When somebody last took what it has read.
+    /// When somebody last looked into what it read last: whoever does will ask for more.
     followed: Instant,
 }
 
@@ -245,38 +247,22 @@ pub(crate) struct HistoryLoad {
 impl History {
     pub(crate) fn new(source: Arc<dyn Source>, tails: Arc<Tails>) -> Arc<History> {
         let (limit, cold) = (tails.budget.history(), Cold::default());
-        Arc::new(History { source, tails, cold, limit, readers: Arc::default(), state: Mutex::default() })
+        Arc::new(History { source, tails, cold, limit, readers: Readers::default(), state: Mutex::default() })
     }
 
     pub(crate) fn source(&self) -> &Arc<dyn Source> {
         &self.source
     }
 
-    /// To be held by whoever reads history, for as long as it does.
-    pub(crate) fn enter(&self) -> Arc<()> {
-        self.readers.clone()
+    /// Those who read history at the moment: each says so whenever it looks.
+    pub(crate) fn readers(&self) -> &Readers {
+        &self.readers
     }
 
     /// The segment of history that covers the offset, if it is still here.
     pub(crate) fn find(&self, partition: &Partition, offset: u64) -> Option<Held> {
-        let open = self.find_open(partition, offset).map(Held::Open);
-        open.or_else(|| self.cold.find(partition.key(), offset).map(Held::Packed))
-    }
-
-    fn find_open(&self, partition: &Partition, offset: u64) -> Option<Arc<Segment>> {
-        let mut state = self.state.lock();
-        let covers = |kept: &&mut Kept| {
-            kept.partition == partition.key()
-                && kept.segment.base() <= offset
-                && offset < kept.segment.end().offset
-        };
-        let kept = state.kept.iter_mut().find(covers)?;
-        let now = Instant::now();
-        kept.used = now;
-        let segment = kept.segment.clone();
-        let of_partition = |scan: &&mut Scan| scan.partition == partition.key();
-        state.scans.iter_mut().filter(of_partition).for_each(|scan| scan.followed = now);
-        Some(segment)
+        let open = self.state.lock().find(partition.key(), offset, Instant::now());
+        open.map(Held::Open).or_else(|| self.cold.find(partition.key(), offset).map(Held::Packed))
     }
 
     /// The segment, if it is open.
@@ -325,7 +311,7 @@ impl History {
 
     /// Bytes of what is open that one reader may count on.
     pub(crate) fn share(&self) -> usize {
-        self.open_room() / 2 / self.count_readers().max(1)
+        self.open_room() / 2 / self.readers.count().max(1)
     }
 
     /// The tail, or the rings, have grown: what they had lent is given back.
@@ -397,11 +383,7 @@ impl History {
 
     /// How many with the readers that there are.
     fn scans(&self) -> usize {
-        (self.most_scans() / self.count_readers().max(1)).max(1)
-    }
-
-    fn count_readers(&self) -> usize {
-        Arc::strong_count(&self.readers) - 1
+        (self.most_scans() / self.readers.count().max(1)).max(1)
     }
 
     /// Bytes of memory that it takes, with what reads under way may bring.
@@ -416,10 +398,11 @@ impl History {
         HistoryLoad { running: state.running, waiting, bytes: state.size + self.cold.size() }
     }
 
-    /// Starts as many reads as there is room for. Called again by whoever waits, and by a tick, for scans and pins end by time.
+    /// Starts as many reads as there is room for. Called again by whoever waits, and by a tick.
     pub(crate) fn dispatch(self: &Arc<Self>) {
         let mut state = self.state.lock();
         let now = Instant::now();
+        self.readers.turn(now);
         state.scans.retain(|scan| scan.reads || now.duration_since(scan.followed) < LEASE);
         let scans = self.scans();
         while state.running < MAX_RUNNING
@@ -440,6 +423,15 @@ impl History {
                     sync::work(move || history.pack(partition, &segment, forgotten)).await;
                 }
                 history.state.lock().reserved -= bytes;
+                history.dispatch();
+            });
+        }
+        if state.running == 0 && state.has_jobs() && !state.looks_again {
+            // Scans and pins end by time.
+            state.looks_again = true;
+            let history = self.clone();
+            sync::after(LEASE, move || {
+                history.state.lock().looks_again = false;
                 history.dispatch();
             });
         }
@@ -567,6 +559,23 @@ impl State {
         self.scans.iter_mut().find(|scan| (scan.partition, scan.at) == at)
     }
 
+    /// The open segment that covers the offset.
+    fn find(&mut self, partition: u64, offset: u64, now: Instant) -> Option<Arc<Segment>> {
+        let covers = |kept: &&mut Kept| {
+            kept.partition == partition && kept.segment.base() <= offset && offset < kept.segment.end().offset
+        };
+        let kept = self.kept.iter_mut().find(covers)?;
+        kept.used = now;
+        let segment = kept.segment.clone();
+        let brought_it = |scan: &&mut Scan| (scan.partition, scan.at) == (partition, segment.end().offset);
+        self.scans.iter_mut().filter(brought_it).for_each(|scan| scan.followed = now);
+        Some(segment)
+    }
+
+    fn has_jobs(&self) -> bool {
+        !self.next.is_empty() || !self.waiting.is_empty()
+    }
+
     fn has_next(&self, scans: usize) -> bool {
         !self.next.is_empty() || (self.scans.len() < scans && !self.waiting.is_empty())
     }
@@ -691,5 +700,22 @@ mod tests {
         let mut places: Vec<u64> = state.scans.iter().map(|scan| scan.at).collect();
         places.sort_unstable();
         assert_eq!(places, [100, 600]);
+    }
+    /// Readers far behind would keep its place for it, with nobody to ask for more of it, and nothing would be read.
+    #[test]
+    fn only_who_reads_what_a_scan_brought_last_keeps_it() {
+        let (mut state, begun) = (State::default(), Instant::now());
+        for base in [0, 100] {
+            let end = Position { offset: base + 100, epoch: 0 };
+            let segment = Arc::new(SegmentBuilder::new(base).finish(end));
+            state.keep(7, segment, (Weak::new(), begun));
+        }
+        state.scans.push(Scan { partition: 7, at: 200, reads: false, begun, followed: begun });
+        let later = begun + LEASE;
+        assert_eq!(state.find(7, 99, later).unwrap().base(), 0);
+        assert_eq!(state.scans[0].followed, begun);
+        assert_eq!(state.find(7, 100, later).unwrap().base(), 100);
+        assert_eq!(state.scans[0].followed, later);
+        assert!(state.find(7, 200, later).is_none());
     }
 }

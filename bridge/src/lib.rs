@@ -51,6 +51,7 @@ mod metrics;
 mod packed;
 mod partition_log;
 mod position;
+mod readers;
 mod reconcile;
 mod record;
 mod replay;

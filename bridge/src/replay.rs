@@ -14,6 +14,7 @@ use crate::metrics;
 use crate::packed::{Held, Packed};
 use crate::partition_log::Found;
 use crate::position::{Position, Vector};
+use crate::readers::Reader;
 use crate::reconcile::{Change, Pending, Topics};
 use crate::record::RecordRef;
 use crate::segment::Segment;
@@ -52,8 +53,8 @@ pub(crate) struct Replay {
     crowded: bool,
     /// Since when nothing moved, for want of a partition's records.
     stalled: Option<Instant>,
-    /// Held from the first thing on that had to be read, or opened: it counts those who share the room for that.
-    reading: Option<Arc<()>>,
+    /// Its part of those who share the room for what is read, or opened.
+    reader: Reader,
     /// Something came from Kafka rather than from the tail.
     used_history: bool,
 }
@@ -255,7 +256,7 @@ impl Replay {
 
     fn enter_history(&mut self, context: &Context<'_>) {
         self.used_history = true;
-        self.reading.get_or_insert_with(|| context.history.enter());
+        context.history.readers().looks(&mut self.reader);
     }
 
     /// Opens what is packed, the earliest first, as far as a reader's share of the room goes. Other partitions come when these
@@ -268,7 +269,7 @@ impl Replay {
         if closed.is_empty() {
             return;
         }
-        self.reading.get_or_insert_with(|| context.history.enter());
+        context.history.readers().looks(&mut self.reader);
         closed.sort_by_key(|(packed, _)| packed.time_span());
         for (packed, lane) in closed {
             let fits = open == 0 || open + packed.opened_size() <= context.history.share();
@@ -285,6 +286,7 @@ impl Replay {
 
     /// Asks for history, or sees what became of what was asked for.
     fn fetch(&mut self, context: &Context<'_>, lane: &mut Lane) -> Option<Pending> {
+        self.enter_history(context);
         let now = Instant::now();
         let key = lane.partition.key();
         // The epoch was confirmed when the replay began.
@@ -313,7 +315,6 @@ impl Replay {
                 let truncations = lane.partition.truncations();
                 let job = context.history.request(context.tenant, &lane.partition, from, until, size);
                 self.waiting.insert(key, Waiting { job, truncations, retry_at: None });
-                self.enter_history(context);
             }
             Polled::Running => {}
         }

@@ -68,3 +68,16 @@ pub(crate) async fn work(work: impl FnOnce() + Send + 'static) {
 pub(crate) fn spawn(future: impl Future<Output = ()> + Send + 'static) {
     shuttle::future::spawn(future);
 }
+
+/// Does something after a while, beside its caller.
+#[cfg(not(feature = "shuttle"))]
+pub(crate) fn after(time: std::time::Duration, work: impl FnOnce() + Send + 'static) {
+    tokio::spawn(async move {
+        tokio::time::sleep(time).await;
+        work();
+    });
+}
+
+/// No time passes in a model: what is done after a while there must also be done by somebody who looks.
+#[cfg(feature = "shuttle")]
+pub(crate) fn after(_: std::time::Duration, _: impl FnOnce() + Send + 'static) {}
