@@ -23,10 +23,10 @@ const MIN_CACHE: u64 = 4 << 20;
 /// A longer wait than this is no batching any more, it is a delay.
 const MAX_LINGER: Duration = Duration::from_secs(1);
 /// The consumer's share of the memory, as a fraction and with its bounds: enough to keep fetches going, no more.
-const PREFETCH_SHARE: usize = 4;
+const PREFETCH_SHARE: usize = 16;
 const PREFETCH: (usize, usize) = (1 << 20, 64 << 20);
 /// The share of what clients hold that do not take what they are given, likewise.
-const UNREAD_SHARE: usize = 8;
+const UNREAD_SHARE: usize = 16;
 const UNREAD: (usize, usize) = (1 << 20, 64 << 20);
 
 /// All that a server needs, checked.

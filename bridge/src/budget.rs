@@ -52,7 +52,7 @@ impl Budget {
 
     /// Bytes of a segment where so many partitions share the tail.
     pub(crate) fn segment(&self, partitions: usize) -> usize {
-        (self.tail() / (4 * partitions.max(1))).clamp(MIN_SEGMENT, MAX_SEGMENT)
+        (self.tail() / (8 * partitions.max(1))).clamp(MIN_SEGMENT, MAX_SEGMENT)
     }
 
     fn tail(&self) -> usize {

@@ -2,12 +2,16 @@
 
 use std::mem::size_of;
 
+use smallvec::{SmallVec, smallvec};
+
 use crate::position::Position;
 use crate::record::{self, NewRecord, RecordRef, put_varint, take_varint};
 use crate::tenant::{TenantId, TenantMap};
 
-/// What a tenant's list costs beside its entries: the map's slot, the vector and the name.
-const TENANT_OVERHEAD: usize = 128;
+/// What a tenant's list costs beside its entries: the map's slot and the name.
+const TENANT_OVERHEAD: usize = 96;
+/// The indexes of a tenant's records, those of a few without memory of their own: very many tenants have one here and there.
+type Indexes = SmallVec<[u32; 4]>;
 
 /// The records of one partition with offsets in `[base, end)`. What is missing in between are holes, or records of no tenant.
 #[derive(Debug)]
@@ -16,7 +20,7 @@ pub struct Segment {
     end: Position,
     bytes: Vec<u8>,
     entries: Vec<Entry>,
-    tenants: TenantMap<Vec<u32>>,
+    tenants: TenantMap<Indexes>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -133,7 +137,7 @@ impl Segment {
         match self.tenants.get_mut(&record.tenant) {
             Some(list) => list.push(index),
             None => {
-                self.tenants.insert(record.tenant.clone(), vec![index]);
+                self.tenants.insert(record.tenant.clone(), smallvec![index]);
             }
         }
         self.end = Position { offset: record.offset + 1, epoch: record.epoch };
@@ -151,7 +155,7 @@ impl Segment {
             self.bytes.shrink_to(room.bytes);
             self.entries.shrink_to(room.entries);
         }
-        self.tenants.values_mut().for_each(Vec::shrink_to_fit);
+        self.tenants.values_mut().for_each(SmallVec::shrink_to_fit);
     }
 
     /// The tenant's records with offsets of at least `from`, as indexes for [`Segment::record`].
@@ -204,12 +208,12 @@ impl Segment {
     /// The segment that [`Segment::write`] wrote; `None`: it did not.
     pub(crate) fn read(base: u64, end: Position, mut text: &[u8]) -> Option<Segment> {
         let rest = &mut text;
-        let mut owners: Vec<(TenantId, Vec<u32>)> = Vec::new();
+        let mut owners: Vec<(TenantId, Indexes)> = Vec::new();
         for _ in 0..take_varint(rest)? {
             let len = usize::try_from(take_varint(rest)?).ok()?;
             let (name, after) = rest.split_at_checked(len)?;
             *rest = after;
-            owners.push((TenantId::new(std::str::from_utf8(name).ok()?).ok()?, Vec::new()));
+            owners.push((TenantId::new(std::str::from_utf8(name).ok()?).ok()?, Indexes::new()));
         }
         let count = usize::try_from(take_varint(rest)?).ok()?;
         let mut entries = Vec::with_capacity(count.min(rest.len()));

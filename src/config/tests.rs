@@ -144,18 +144,18 @@ fn a_secret_is_never_repeated() {
 }
 
 #[test]
-fn the_prefetch_is_a_quarter_and_what_slow_clients_hold_an_eighth_within_bounds() {
+fn the_prefetch_and_what_slow_clients_hold_are_a_sixteenth_within_bounds() {
     let of = |cache| {
         let process = Process { cache, linger: Duration::ZERO, log: String::new(), log_format: Format::Text };
         assert_eq!(process.prefetch() + process.unread() + process.records(), cache);
         (process.prefetch() >> 20, process.unread() >> 20)
     };
-    assert_eq!((of(16 << 20), of(4 << 20), of(1 << 30)), ((4, 2), (1, 1), (64, 64)));
+    assert_eq!((of(64 << 20), of(4 << 20), of(2 << 30)), ((4, 4), (1, 1), (64, 64)));
 }
 
 #[test]
 fn no_more_is_warmed_than_there_is_memory_for() {
-    for (cache, records) in [("8MiB", 5 << 20), ("1GiB", 896 << 20)] {
+    for (cache, records) in [("8MiB", 6 << 20), ("2GiB", 1920 << 20)] {
         let plan = planned(&["--cache-size", cache], &[]);
         assert_eq!(plan.kafka.warm_bytes, records, "of {cache}");
     }

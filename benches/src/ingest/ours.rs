@@ -9,9 +9,9 @@ use tailrace_consumer::{Kafka, KafkaSettings};
 
 use super::{Meter, Reader, Rule};
 
-/// The cache of the server by default, less the prefetch, which is a quarter of it.
-const MEMORY: usize = 192 << 20;
-pub(super) const PREFETCH: usize = 64 << 20;
+/// The cache of the server by default, less the prefetch and what slow clients may hold, each a sixteenth of it.
+const MEMORY: usize = 224 << 20;
+pub(super) const PREFETCH: usize = 16 << 20;
 /// How often it is looked how far it has come.
 const LOOK: Duration = Duration::from_millis(2);
 /// Before all records.
