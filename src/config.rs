@@ -80,7 +80,7 @@ pub(crate) fn assemble(settings: &Settings, environment: &Environment) -> Result
         .map_err(|e| environment.kafka_refusal(&e))?;
     kafka.prefetch = process.prefetch();
     // What does not fit would be read at each start, only to be forgotten.
-    kafka.warm_bytes = process.records();
+    kafka.memory = process.records();
     Ok(Plan { kafka, web, process })
 }
 

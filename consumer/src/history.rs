@@ -16,9 +16,11 @@ use crate::native::{Client, Code, List, Message, OffsetQuery, Role};
 use crate::settings::KafkaSettings;
 use crate::{metrics, properties, truncation};
 
-/// Readers at once: one for each partition that the bridge reads through at a time. With fewer, a reader is moved from one to
-/// the other with every read, and what it has fetched ahead is fetched again.
-const MAX_READERS: usize = 8;
+/// Readers at once, at the least and at the most, and the memory for records that allows one more: the bridge reads through as
+/// many partitions at a time. With fewer, a reader is moved from one to the other with every read, and what it has fetched
+/// ahead is fetched again; each takes about 2 MiB beside that memory while it reads.
+const READERS: (usize, usize) = (4, 8);
+const MEMORY_OF_A_READER: usize = 4 << 20;
 /// Records taken from a reader's queue at once.
 const MAX_BATCH: usize = 200;
 const POLL: Duration = Duration::from_millis(100);
@@ -90,6 +92,11 @@ impl Readers {
         Readers { settings, decoder, admin, pool: Mutex::default(), free: Condvar::new() }
     }
 
+    /// How many readers there may be.
+    fn most(&self) -> usize {
+        (self.settings.memory / MEMORY_OF_A_READER).clamp(READERS.0, READERS.1)
+    }
+
     /// Reads one stretch. Blocks; for a thread that may.
     pub(crate) fn read(&self, read: &HistoryRead) -> Result<Segment, HistoryError> {
         let mut reader = self.take(read)?;
@@ -145,7 +152,7 @@ impl Readers {
     fn take(&self, read: &HistoryRead) -> Result<Reader, HistoryError> {
         let mut pool = self.pool.lock();
         loop {
-            let full = pool.idle.len() + pool.busy >= MAX_READERS;
+            let full = pool.idle.len() + pool.busy >= self.most();
             if let Some(index) = best(&pool.idle, read, full) {
                 pool.busy += 1;
                 let mut reader = pool.idle.swap_remove(index);

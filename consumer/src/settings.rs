@@ -16,9 +16,9 @@ const BOOTSTRAP: &str = "TAILRACE_KAFKA_BOOTSTRAP_SERVERS";
 /// Appended to a property's variable, it names the file that holds the value.
 const FILE_SUFFIX: &str = "_FILE";
 /// The consumer's buffers where the program says nothing else, in bytes.
-const DEFAULT_PREFETCH: usize = 64 << 20;
-/// What tails are warmed to where the program says nothing else, in bytes: the default of the cache.
-const DEFAULT_WARM_BYTES: usize = 256 << 20;
+const DEFAULT_PREFETCH: usize = 16 << 20;
+/// The memory for records where the program says nothing else, in bytes: the default of the cache.
+const DEFAULT_MEMORY: usize = 256 << 20;
 /// Kafka takes longer group ids, but its tools show them in columns.
 const MAX_GROUP_PART: usize = 120;
 
@@ -85,8 +85,9 @@ pub struct KafkaSettings {
     pub warmup: Duration,
     /// Bytes that the group's consumer may fetch ahead (`queued.max.messages.kbytes`, which wins where it is set).
     pub prefetch: usize,
-    /// About how many bytes of memory all tails together may be warmed to, however far back `warmup` reaches.
-    pub warm_bytes: usize,
+    /// Bytes of memory that the bridge has for records. About as many are read at the start at the most, however far back
+    /// `warmup` reaches; where they are few, fewer partitions of history are read at once.
+    pub memory: usize,
 }
 
 impl KafkaSettings {
@@ -122,7 +123,7 @@ impl Args {
             instance: group_part("TAILRACE_INSTANCE", instance)?,
             warmup: parsed::<Span>("TAILRACE_CACHE_WARMUP", &self.cache_warmup)?.get(),
             prefetch: DEFAULT_PREFETCH,
-            warm_bytes: DEFAULT_WARM_BYTES,
+            memory: DEFAULT_MEMORY,
         })
     }
 }

@@ -165,7 +165,7 @@ impl Topics {
             || described.iter().filter(|topic| topic.state.is_ok()).map(|topic| topic.name.clone()).collect();
         if first {
             let partitions: usize = described.iter().filter_map(|topic| Some(topic.state.ok()?.1)).sum();
-            self.warm_share = self.settings.warm_bytes as u64 / partitions.max(1) as u64;
+            self.warm_share = self.settings.memory as u64 / partitions.max(1) as u64;
         }
         self.at_start.get_or_insert_with(there);
         let (mut names_changed, mut changed) = (first, false);

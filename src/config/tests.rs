@@ -42,7 +42,7 @@ fn planned(more: &[&str], variables: &[(&str, &str)]) -> Plan {
 fn four_settings_are_enough_to_start() {
     let plan = planned(&[], &[]);
     assert_eq!(plan.process.cache, 256 << 20);
-    assert_eq!(plan.kafka.prefetch, 64 << 20);
+    assert_eq!(plan.kafka.prefetch, 16 << 20);
     assert!(plan.kafka.instance.ends_with("-8080"), "{}", plan.kafka.instance);
 }
 
@@ -157,7 +157,7 @@ fn the_prefetch_and_what_slow_clients_hold_are_a_sixteenth_within_bounds() {
 fn no_more_is_warmed_than_there_is_memory_for() {
     for (cache, records) in [("8MiB", 6 << 20), ("2GiB", 1920 << 20)] {
         let plan = planned(&["--cache-size", cache], &[]);
-        assert_eq!(plan.kafka.warm_bytes, records, "of {cache}");
+        assert_eq!(plan.kafka.memory, records, "of {cache}");
     }
 }
 

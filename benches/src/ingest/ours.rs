@@ -58,6 +58,6 @@ fn settings(reader: &Reader) -> Result<KafkaSettings> {
         instance: std::process::id().to_string(),
         warmup: if reader.records.is_some() { LONG_AGO } else { Duration::ZERO },
         prefetch: PREFETCH,
-        warm_bytes: usize::MAX,
+        memory: usize::MAX,
     })
 }
