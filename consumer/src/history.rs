@@ -108,15 +108,24 @@ impl Readers {
                 reader.forget();
             }
         }
+        // A leader that did not answer may still do so, and librdkafka would take that for the answer to the next question.
+        let is_in_doubt = read.epoch >= 0 && matches!(result, Err(HistoryError::Unavailable(_)));
         reader.used = Instant::now();
         let mut pool = self.pool.lock();
         if reader.generation != pool.generation {
             reader.forget();
         }
         pool.busy -= 1;
-        pool.idle.push(reader);
+        let closed = if is_in_doubt {
+            Some(reader)
+        } else {
+            pool.idle.push(reader);
+            None
+        };
         drop(pool);
         self.free.notify_one();
+        // Closing a client takes a moment, so not under the lock.
+        drop(closed);
         result
     }
 
@@ -175,6 +184,28 @@ impl Readers {
     }
 
     fn read_with(&self, reader: &mut Reader, read: &HistoryRead) -> Result<Segment, HistoryError> {
+        let (segment, first) = self.read_stretch(reader, read)?;
+        // What follows in the same epoch was written by the same leader, after what is asked about.
+        if read.epoch < 0 || read.from == 0 || first == Some(read.epoch) || reader.has_below(read)? {
+            return Ok(segment);
+        }
+        tracing::warn!(
+            topic = &*read.topic,
+            partition = read.partition,
+            offset = read.from,
+            epoch = read.epoch,
+            "the leader confirmed a position that its log contradicts; it is asked again"
+        );
+        Err(HistoryError::Unavailable("the leader's answer was not to this question".to_owned()))
+    }
+
+    /// The stretch, and the leader epoch of its first record, whatever tenant that is of.
+    fn read_stretch(
+        &self,
+        reader: &mut Reader,
+        read: &HistoryRead,
+    ) -> Result<(Segment, Option<i32>), HistoryError> {
+        let mut first = None;
         if !reader.stands_at(read) {
             reader.assign(read).map_err(|error| HistoryError::Unavailable(error.to_string()))?;
         }
@@ -185,7 +216,8 @@ impl Readers {
                 Lost::Why(why) => self.why_lost(read, &why),
                 Lost::Error(error) => error,
             })?;
-            if !stretch.taken.is_empty() {
+            if let Some(message) = stretch.taken.first() {
+                first = first.or(Some(message.leader_epoch()));
                 last_news = Instant::now();
                 let (taken, scratch) = (stretch.taken.iter(), &mut reader.scratch);
                 self.decoder.batch(&read.topic, taken, scratch, Tell::Silently, |records| {
@@ -194,13 +226,13 @@ impl Readers {
                 stretch.taken.clear();
             }
             if stop {
-                return Ok(stretch.builder.finish(stretch.end));
+                return Ok((stretch.builder.finish(stretch.end), first));
             }
             if last_news.elapsed() >= PATIENCE {
                 // What came so far is as good as a shorter read.
                 if stretch.end.offset > read.from {
                     reader.stand_at(read, stretch.end.offset);
-                    return Ok(stretch.builder.finish(stretch.end));
+                    return Ok((stretch.builder.finish(stretch.end), first));
                 }
                 return Err(self.why_silent(reader, read));
             }
@@ -318,6 +350,28 @@ impl Reader {
         self.client.unassign();
         self.client.assign(&list)?;
         if read.epoch >= 0 && read.from > 0 { self.client.confirm(&list) } else { Ok(()) }
+    }
+
+    /// Whether the record below the read is of the epoch that the read speaks of, as far as the log tells: it may have no
+    /// record there.
+    fn has_below(&mut self, read: &HistoryRead) -> Result<bool, HistoryError> {
+        let below = HistoryRead { from: read.from - 1, epoch: -1, until: read.from, ..read.clone() };
+        self.assign(&below).map_err(|error| HistoryError::Unavailable(error.to_string()))?;
+        let until = Instant::now() + PATIENCE;
+        while Instant::now() < until {
+            self.poll();
+            while let Some(message) = self.held.pop_front() {
+                let has = match seen(&message, &below) {
+                    Seen::Record => message.offset() > below.from || message.leader_epoch() == read.epoch,
+                    Seen::End | Seen::Lost(_) => true,
+                    Seen::Other => continue,
+                };
+                drop(message);
+                self.forget();
+                return Ok(has);
+            }
+        }
+        Err(HistoryError::Unavailable("no answer in time".to_owned()))
     }
 
     fn poll(&mut self) {
