@@ -701,6 +701,7 @@ mod tests {
         places.sort_unstable();
         assert_eq!(places, [100, 600]);
     }
+
     /// Readers far behind would keep its place for it, with nobody to ask for more of it, and nothing would be read.
     #[test]
     fn only_who_reads_what_a_scan_brought_last_keeps_it() {

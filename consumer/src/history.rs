@@ -363,7 +363,9 @@ impl Reader {
             while let Some(message) = self.held.pop_front() {
                 let has = match seen(&message, &below) {
                     Seen::Record => message.offset() > below.from || message.leader_epoch() == read.epoch,
-                    Seen::End | Seen::Lost(_) => true,
+                    // At the log's end, or below its start, the leader's word is all there is.
+                    Seen::End | Seen::Lost(Lost::Why(_)) => true,
+                    Seen::Lost(Lost::Error(error)) => return Err(error),
                     Seen::Other => continue,
                 };
                 drop(message);
