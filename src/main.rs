@@ -23,7 +23,6 @@ use crate::config::{Environment, Refusal};
 const EXIT_USAGE: u8 = 64;
 
 fn main() -> ExitCode {
-    memory::keep_little();
     let environment = Environment::of(std::env::vars_os());
     let cli = match cli::parse(std::env::args(), &environment) {
         Ok(cli) => cli,
@@ -56,6 +55,7 @@ fn run(command: Command, environment: &Environment) -> anyhow::Result<()> {
 
 fn serve(settings: &Settings, environment: &Environment) -> anyhow::Result<()> {
     let plan = config::plan(settings, environment)?;
+    memory::keep_within(plan.process.cache);
     log::start(&plan.process)?;
     in_runtime(serve::run(plan))
 }

@@ -18,7 +18,7 @@ use crate::{memory, recorder};
 /// How often rings are trimmed, gauges set, and histograms folded.
 const TICK: Duration = Duration::from_secs(1);
 /// Ticks after which free memory is given back.
-const GIVE_BACK: u32 = 5;
+const GIVE_BACK: u32 = 2;
 
 /// A server that has bound its addresses and reads Kafka.
 pub(crate) struct Server {

@@ -1,21 +1,25 @@
 //! The core's steps one by one, without Kafka and without sockets: ids, tenants, the log, frames, filters, and the seam.
 
 use std::hint::black_box;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use futures::executor::block_on;
 use futures::future::{BoxFuture, FutureExt as _, ready};
 use tailrace_bridge::{
-    Bridge, BridgeConfig, Budget, Envelope, EventId, Filter, Fingerprint, From, HistoryError, HistoryRead,
-    NewRecord, Next, OffsetsAt, Part, Partition, Position, RawRecord, RunningId, Segment, Source, Start,
-    SubscribeRequest, Subscription, TenantId, TenantNames, TenantRules, TopicId, Vector,
+    Bridge, BridgeConfig, Budget, Envelope, EventId, Filter, Fingerprint, From, Headers, HistoryError,
+    HistoryRead, NewRecord, Next, OffsetsAt, Part, Partition, Position, RawRecord, RunningId, Segment,
+    Source, Start, SubscribeRequest, Subscription, TenantId, TenantNames, TenantRules, TopicId, Vector,
+    put_header,
 };
 
 const VALUE: &[u8] = br#"{"id":1000000017,"status":"shipped","user":"user-00017","amount":17.25,"tags":["a","b"],"tenant":"acme","pad":"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"}"#;
-const HEADERS: &[(&str, Option<&[u8]>)] = &[("tenant", Some(b"acme"))];
-const RAW: RawRecord<'static> = RawRecord { key: Some(b"user-00017"), value: Some(VALUE), headers: HEADERS };
+static RAW: LazyLock<RawRecord<'static>> = LazyLock::new(|| {
+    let mut headers = Vec::new();
+    put_header(&mut headers, "tenant", Some(b"acme"));
+    RawRecord { key: Some(b"user-00017"), value: Some(VALUE), headers: Headers::written(headers.leak()) }
+});
 const TOPIC: &str = "orders";
 const PARTITIONS: usize = 12;
 /// Records of one batch.

@@ -253,8 +253,8 @@ fn measure(ingest: &Ingest, side: Side, bootstrap: &str, topic: &str) -> Result<
         Some(_) => command.args(["--seconds", &ingest.seconds.to_string()]),
     };
     if side == "ours" && std::env::var_os("MALLOC_MMAP_THRESHOLD_").is_none() {
-        // As src/memory.rs has it for the server.
-        let memory = [("ARENA_MAX", "2"), ("MMAP_THRESHOLD_", "131072"), ("TRIM_THRESHOLD_", "1048576")];
+        // As src/memory.rs has it for a server with a cache of 256 MiB.
+        let memory = [("MMAP_THRESHOLD_", "8388608"), ("TRIM_THRESHOLD_", "1048576")];
         command.envs(memory.map(|(name, value)| (format!("MALLOC_{name}"), value)));
     }
     let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().context("start a reader")?;

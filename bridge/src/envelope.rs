@@ -60,7 +60,7 @@ pub(crate) fn put_record(out: &mut Vec<u8>, record: &RecordRef<'_>, topic: &str,
     out.extend_from_slice(b",\"key\":");
     put_bytes(out, record.key);
     out.extend_from_slice(b",\"headers\":{");
-    for (index, (name, value)) in record.headers().enumerate() {
+    for (index, (name, value)) in record.headers.iter().enumerate() {
         if index > 0 {
             out.push(b',');
         }
@@ -120,13 +120,12 @@ pub(crate) fn put(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{self, NewRecord};
+    use crate::record::{self, Headers, NewRecord};
     use crate::tenant::TenantId;
     use serde_json::{Value, json};
 
-    type Headers<'a> = &'a [(&'a str, Option<&'a [u8]>)];
-
-    fn envelope(key: Option<&[u8]>, value: Option<&[u8]>, headers: Headers<'_>) -> String {
+    fn envelope(key: Option<&[u8]>, value: Option<&[u8]>, headers: &[(&str, Option<&[u8]>)]) -> String {
+        let headers = record::written_headers(headers);
         let tenant = TenantId::new("acme").unwrap();
         let new = NewRecord {
             offset: 7,
@@ -134,7 +133,7 @@ mod tests {
             timestamp: 1_700,
             key,
             value,
-            headers,
+            headers: Headers::written(&headers),
             tenant,
             event_type: None,
         };

@@ -325,7 +325,7 @@ impl Field {
         match self {
             Field::Key => text(record.key),
             Field::Type => Content::Text(Cow::Borrowed(record.event_type.unwrap_or(NO_TYPE))),
-            Field::Header(name) => text(record.header(name)),
+            Field::Header(name) => text(record.headers.get(name)),
             Field::Value(pointer) => match record.value.and_then(|value| pointer.find(value)) {
                 Some(Found::Text(text) | Found::Literal(text)) => Content::Text(text),
                 _ => Content::Lacking,
@@ -408,17 +408,15 @@ fn is_number(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{NewRecord, encode};
+    use crate::record::{Headers, NewRecord, encode, written_headers};
     use crate::tenant::TenantId;
     use proptest::prelude::*;
-
-    type Headers<'a> = &'a [(&'a str, Option<&'a [u8]>)];
 
     struct Sample<'a> {
         key: Option<&'a [u8]>,
         value: Option<&'a [u8]>,
         event_type: Option<&'a str>,
-        headers: Headers<'a>,
+        headers: &'a [(&'a str, Option<&'a [u8]>)],
     }
 
     const SAMPLE: Sample<'static> = Sample {
@@ -432,13 +430,14 @@ mod tests {
     };
 
     fn matches(filter: &Filter, sample: &Sample<'_>) -> bool {
+        let headers = written_headers(sample.headers);
         let new = NewRecord {
             offset: 0,
             epoch: 0,
             timestamp: 0,
             key: sample.key,
             value: sample.value,
-            headers: sample.headers,
+            headers: Headers::written(&headers),
             tenant: TenantId::new("acme").unwrap(),
             event_type: sample.event_type.map(Into::into),
         };

@@ -138,7 +138,7 @@ impl Control {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{NewRecord, encode};
+    use crate::record::{Headers, NewRecord, encode};
     use crate::tenant::TenantId;
     use proptest::prelude::*;
     use serde_json::json;
@@ -206,7 +206,7 @@ mod tests {
             timestamp: 1_700,
             key: Some(b"k"),
             value,
-            headers: &[],
+            headers: Headers::default(),
             tenant: TenantId::new("acme").unwrap(),
             event_type: event_type.map(Into::into),
         };

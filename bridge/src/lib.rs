@@ -82,7 +82,7 @@ pub use history::{HistoryError, HistoryRead, OffsetsAt, Source};
 pub use lookaside::Lookaside;
 pub use metrics::describe_metrics;
 pub use position::{Fingerprint, Part, Position, TopicId, Vector};
-pub use record::{NewRecord, RawRecord, RecordRef};
+pub use record::{Headers, NewRecord, RawRecord, RecordRef, put_header};
 #[cfg(feature = "sabotage")]
 pub use sabotage::{Sabotage, sabotage};
 pub use segment::{Segment, SegmentBuilder};

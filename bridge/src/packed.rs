@@ -132,7 +132,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::record::NewRecord;
+    use crate::record::{Headers, NewRecord, written_headers};
     use crate::tenant::TenantId;
 
     /// An offset's distance, a timestamp, an epoch, a tenant, a key, a value.
@@ -143,13 +143,14 @@ mod tests {
         let mut offset = base;
         for (distance, timestamp, epoch, tenant, key, value) in records {
             offset += distance;
+            let headers = written_headers(&[("trace", key.as_deref())]);
             segment.push(&NewRecord {
                 offset,
                 epoch: *epoch,
                 timestamp: *timestamp,
                 key: key.as_deref(),
                 value: value.as_deref(),
-                headers: &[("trace", key.as_deref())],
+                headers: Headers::written(&headers),
                 tenant: TenantId::new(["acme", "globex", "initech"][*tenant]).unwrap(),
                 event_type: Some("order".into()),
             });

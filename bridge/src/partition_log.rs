@@ -284,6 +284,7 @@ impl PartitionLog {
 mod tests {
     use super::*;
     use crate::budget::Budget;
+    use crate::record::Headers;
     use crate::tenant::TenantId;
 
     const SEGMENT: usize = 16 * 1024;
@@ -298,7 +299,7 @@ mod tests {
                 timestamp: offset as i64,
                 key: None,
                 value: Some(&[b'x'; 200]),
-                headers: &[],
+                headers: Headers::default(),
                 tenant: tenant.clone(),
                 event_type: None,
             };

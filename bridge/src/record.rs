@@ -10,8 +10,40 @@ use crate::tenant::TenantId;
 /// Bytes of the longest varint.
 const MAX_VARINT: usize = 10;
 
-/// Headers as they come from Kafka: names may repeat, values may lack.
-pub(crate) type Headers<'a> = &'a [(&'a str, Option<&'a [u8]>)];
+/// A record's headers, in its order: names may repeat, values may lack.
+///
+/// They lie in one run of bytes as a segment keeps them, so that what they were copied from may go before the record is
+/// appended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Headers<'a>(&'a [u8]);
+
+impl<'a> Headers<'a> {
+    /// Those that [`put_header`] wrote. Bytes that it did not write give headers that lack things, never a panic.
+    pub fn written(bytes: &'a [u8]) -> Headers<'a> {
+        Headers(bytes)
+    }
+
+    /// Name and value of each.
+    pub fn iter(self) -> impl Iterator<Item = (&'a str, Option<&'a [u8]>)> {
+        self.raw().map(|(name, value)| (std::str::from_utf8(name).unwrap_or_default(), value))
+    }
+
+    /// The value of the last one of that name: the one that Kafka's own clients call current.
+    pub fn get(self, name: &str) -> Option<&'a [u8]> {
+        self.raw().filter(|(known, _)| *known == name.as_bytes()).last().and_then(|(_, value)| value)
+    }
+
+    fn raw(self) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> {
+        let mut rest = self.0;
+        std::iter::from_fn(move || Some((take_bytes(&mut rest)??, take_bytes(&mut rest)?)))
+    }
+}
+
+/// Appends a header, for [`Headers::written`].
+pub fn put_header(out: &mut Vec<u8>, name: &str, value: Option<&[u8]>) {
+    put_bytes(out, Some(name.as_bytes()));
+    put_bytes(out, value);
+}
 
 /// What rules look at before a record has a tenant.
 #[derive(Clone, Copy, Debug, Default)]
@@ -20,15 +52,8 @@ pub struct RawRecord<'a> {
     pub key: Option<&'a [u8]>,
     /// The value's bytes; `None` is a tombstone.
     pub value: Option<&'a [u8]>,
-    /// In the record's order.
+    /// Its headers.
     pub headers: Headers<'a>,
-}
-
-impl<'a> RawRecord<'a> {
-    /// The value of the last header of that name: the one that Kafka's own clients call current.
-    pub fn header(&self, name: &str) -> Option<&'a [u8]> {
-        self.headers.iter().rev().find(|(known, _)| *known == name).and_then(|(_, value)| *value)
-    }
 }
 
 /// A record to append.
@@ -44,7 +69,7 @@ pub struct NewRecord<'a> {
     pub key: Option<&'a [u8]>,
     /// The value's bytes; `None` is a tombstone.
     pub value: Option<&'a [u8]>,
-    /// In the record's order.
+    /// Its headers.
     pub headers: Headers<'a>,
     /// Whose record it is.
     pub tenant: TenantId,
@@ -67,7 +92,8 @@ pub struct RecordRef<'a> {
     pub value: Option<&'a [u8]>,
     /// The SSE event type.
     pub event_type: Option<&'a str>,
-    headers: &'a [u8],
+    /// Its headers.
+    pub headers: Headers<'a>,
 }
 
 impl<'a> RecordRef<'a> {
@@ -78,22 +104,7 @@ impl<'a> RecordRef<'a> {
         let value = take_bytes(&mut rest).flatten();
         let event_type =
             take_bytes(&mut rest).flatten().and_then(|event_type| std::str::from_utf8(event_type).ok());
-        RecordRef { offset, epoch, timestamp, key, value, event_type, headers: rest }
-    }
-
-    /// The headers in the record's order: names may repeat, values may lack.
-    pub fn headers(&self) -> impl Iterator<Item = (&'a str, Option<&'a [u8]>)> + use<'a> {
-        let mut rest = self.headers;
-        std::iter::from_fn(move || {
-            let name = take_bytes(&mut rest)??;
-            let value = take_bytes(&mut rest)?;
-            Some((std::str::from_utf8(name).unwrap_or_default(), value))
-        })
-    }
-
-    /// The value of the last header of that name: the one that Kafka's own clients call current.
-    pub fn header(&self, name: &str) -> Option<&'a [u8]> {
-        self.headers().filter(|(known, _)| *known == name).last().and_then(|(_, value)| value)
+        RecordRef { offset, epoch, timestamp, key, value, event_type, headers: Headers(rest) }
     }
 }
 
@@ -103,18 +114,14 @@ pub(crate) fn encode(out: &mut Vec<u8>, record: &NewRecord<'_>) {
     put_bytes(out, record.key);
     put_bytes(out, record.value);
     put_bytes(out, record.event_type.as_deref().map(str::as_bytes));
-    for (name, value) in record.headers {
-        put_bytes(out, Some(name.as_bytes()));
-        put_bytes(out, *value);
-    }
+    out.extend_from_slice(record.headers.0);
 }
 
 /// As many bytes as it may take at the most, so that room is made once.
 fn most_bytes(record: &NewRecord<'_>) -> usize {
     let len = |bytes: Option<&[u8]>| MAX_VARINT + bytes.map_or(0, <[u8]>::len);
     let event_type = record.event_type.as_deref().map(str::as_bytes);
-    let headers = record.headers.iter().map(|(name, value)| len(Some(name.as_bytes())) + len(*value));
-    len(record.key) + len(record.value) + len(event_type) + headers.sum::<usize>()
+    len(record.key) + len(record.value) + len(event_type) + record.headers.0.len()
 }
 
 #[inline]
@@ -182,6 +189,14 @@ pub(crate) fn take_varint(rest: &mut &[u8]) -> Option<u64> {
     None
 }
 
+/// The bytes of a list of headers.
+#[cfg(test)]
+pub(crate) fn written_headers(list: &[(&str, Option<&[u8]>)]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    list.iter().for_each(|(name, value)| put_header(&mut bytes, name, *value));
+    bytes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,9 +217,10 @@ mod tests {
         ) {
             let borrowed: Vec<_> =
                 headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
+            let written = written_headers(&borrowed);
             let record = NewRecord {
                 offset: 5, epoch: 2, timestamp: 9,
-                key: key.as_deref(), value: value.as_deref(), headers: &borrowed,
+                key: key.as_deref(), value: value.as_deref(), headers: Headers::written(&written),
                 tenant: TenantId::new("acme").unwrap(),
                 event_type: event_type.as_deref().map(Cow::Borrowed),
             };
@@ -215,16 +231,15 @@ mod tests {
             prop_assert_eq!(read.key, key.as_deref());
             prop_assert_eq!(read.value, value.as_deref());
             prop_assert_eq!(read.event_type, event_type.as_deref());
-            prop_assert_eq!(read.headers().collect::<Vec<_>>(), borrowed.clone());
+            prop_assert_eq!(read.headers.iter().collect::<Vec<_>>(), borrowed.clone());
             if let Some((name, value)) = borrowed.last() {
-                prop_assert_eq!(read.header(name), *value);
-                prop_assert_eq!(RawRecord { headers: &borrowed, ..Default::default() }.header(name), *value);
+                prop_assert_eq!(read.headers.get(name), *value);
             }
         }
 
         #[test]
         fn foreign_bytes_never_panic(bytes in vec(any::<u8>(), 0..200)) {
-            RecordRef::decode(&bytes, 0, 0, 0).headers().count();
+            RecordRef::decode(&bytes, 0, 0, 0).headers.iter().count();
         }
 
         #[test]

@@ -144,7 +144,7 @@ mod tests {
             timestamp: 0,
             key: None,
             value: Some(b"a value"),
-            headers: &[],
+            headers: Headers::default(),
             tenant: acme(),
             event_type: None,
         };

@@ -304,7 +304,7 @@ impl Rule {
         let found;
         let name = match self {
             Rule::None(tenant) | Rule::Fixed(tenant) => return Ok(tenant.clone()),
-            Rule::Header(name) => present(record.header(name)).ok_or_else(|| no_header(name, record))?,
+            Rule::Header(name) => present(record.headers.get(name)).ok_or_else(|| no_header(name, record))?,
             Rule::Key => present(record.key).ok_or(Unroutable::NoKey)?,
             Rule::KeyPrefix(separator) => {
                 let prefix = key_prefix(record.key.ok_or(Unroutable::NoKey)?, separator.as_bytes());
@@ -352,8 +352,9 @@ fn json_name<'a>(pointer: &Pointer, text: &str, record: &RawRecord<'a>) -> Resul
 
 fn no_header(name: &str, record: &RawRecord<'_>) -> Unroutable {
     let told = |name: &str| name.chars().take(MAX_TOLD_CHARS).flat_map(char::escape_debug).collect();
-    let mut present: Vec<String> = record.headers.iter().take(MAX_TOLD).map(|(name, _)| told(name)).collect();
-    if record.headers.len() > MAX_TOLD {
+    let mut names = record.headers.iter().map(|(name, _)| name);
+    let mut present: Vec<String> = names.by_ref().take(MAX_TOLD).map(told).collect();
+    if names.next().is_some() {
         present.push("…".to_owned());
     }
     Unroutable::NoHeader { name: name.to_owned(), present }
@@ -471,7 +472,7 @@ impl EventTypeRule {
     pub fn event_type_of(&self, topic: &str, record: &RawRecord<'_>) -> Result<Option<String>, &'static str> {
         let found = match &self.0 {
             TypeRule::None => None,
-            TypeRule::Header(name) => match record.header(name).map(std::str::from_utf8) {
+            TypeRule::Header(name) => match record.headers.get(name).map(std::str::from_utf8) {
                 Some(Err(_)) => return Err("not_utf8"),
                 found => found.and_then(Result::ok).map(Cow::Borrowed),
             },
@@ -527,6 +528,7 @@ impl FromStr for EventTypeRule {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::{Headers, written_headers};
 
     fn rules(text: &str) -> TenantRules {
         text.parse().unwrap()
@@ -543,11 +545,15 @@ mod tests {
         }
     }
 
-    const RECORD: RawRecord<'static> = RawRecord {
+    static RECORD: LazyLock<RawRecord<'static>> = LazyLock::new(|| RawRecord {
         key: Some(b"acme:17"),
         value: Some(br#"{"org":{"id":"umbrella","n":17,"b":true,"z":null},"e":"created"}"#),
-        headers: &[("tenant", Some(b"first")), ("trace", None), ("tenant", Some(b"globex"))],
-    };
+        headers: headers(&[("tenant", Some(b"first")), ("trace", None), ("tenant", Some(b"globex"))]),
+    });
+
+    fn headers(list: &[(&str, Option<&[u8]>)]) -> Headers<'static> {
+        Headers::written(Vec::leak(written_headers(list)))
+    }
 
     #[test]
     fn names_of_tenants_are_checked() {
@@ -625,7 +631,7 @@ mod tests {
             routed("topic:{tenant}.x", "orders", &RECORD),
             "no_topic_match: the topic's name is not of the pattern {tenant}.x"
         );
-        let avro = RawRecord { value: Some(b"\0\0\0\0\x11\x02a"), ..RECORD };
+        let avro = RawRecord { value: Some(b"\0\0\0\0\x11\x02a"), ..*RECORD };
         assert_eq!(
             routed("header:org,json:/x", "orders", &avro),
             "avro: the value is no JSON: looks like Avro, schema id 17"
@@ -634,7 +640,7 @@ mod tests {
 
     #[test]
     fn a_value_that_is_no_name_is_not_passed_over() {
-        let bad = RawRecord { key: Some(b"\xff"), headers: &[("t", Some(b"*"))], ..RECORD };
+        let bad = RawRecord { key: Some(b"\xff"), headers: headers(&[("t", Some(b"*"))]), ..*RECORD };
         assert_eq!(routed("key,fixed:x", "orders", &bad), "bad_name: the tenant's name is not UTF-8");
         assert_eq!(
             routed("header:t,fixed:x", "orders", &bad),
@@ -651,8 +657,7 @@ mod tests {
     #[test]
     fn a_flood_of_headers_does_not_flood_the_log() {
         let name = "x\n".repeat(1000);
-        let headers = vec![(name.as_str(), None); 10_000];
-        let record = RawRecord { headers: &headers, ..RECORD };
+        let record = RawRecord { headers: headers(&vec![(name.as_str(), None); 10_000]), ..*RECORD };
         let said = routed("header:t", "orders", &record);
         assert!(said.len() < 4096 && !said.contains('\n') && said.ends_with('…'));
     }
@@ -727,8 +732,7 @@ mod tests {
             (b"\xff", "not_utf8"),
             (long.as_bytes(), "too_long"),
         ] {
-            let headers = [("type", Some(text))];
-            let record = RawRecord { headers: &headers, ..RECORD };
+            let record = RawRecord { headers: headers(&[("type", Some(text))]), ..*RECORD };
             assert_eq!(typed("header:type", &record), Err(why));
         }
     }

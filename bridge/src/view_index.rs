@@ -263,7 +263,7 @@ mod tests {
     use crate::coverage::Coverages;
     use crate::envelope::Envelope;
     use crate::filter::Filter;
-    use crate::record::{NewRecord, encode};
+    use crate::record::{Headers, NewRecord, encode};
     use crate::view::{Shared, ViewKey};
     use proptest::prelude::*;
 
@@ -284,7 +284,7 @@ mod tests {
             timestamp: 0,
             key: Some(key.as_bytes()),
             value: Some(value.as_bytes()),
-            headers: &[],
+            headers: Headers::default(),
             tenant: tenant(),
             event_type: None,
         };

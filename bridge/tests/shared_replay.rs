@@ -70,7 +70,7 @@ fn record(offset: u64, value: &[u8]) -> NewRecord<'_> {
         timestamp: offset as i64,
         key: None,
         value: Some(value),
-        headers: &[],
+        headers: Headers::default(),
         tenant: TenantId::new("acme").unwrap(),
         event_type: None,
     }

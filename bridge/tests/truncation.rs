@@ -87,7 +87,7 @@ impl Replica {
             timestamp: offset as i64,
             key: None,
             value: Some(value.as_bytes()),
-            headers: &[],
+            headers: Headers::default(),
             tenant: tenant.clone(),
             event_type: None,
         };

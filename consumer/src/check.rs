@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use tailrace_bridge::{EventTypeRule, RawRecord, TenantNames, TenantRules, TopicId};
+use tailrace_bridge::{EventTypeRule, Headers, RawRecord, TenantNames, TenantRules, TopicId};
 
 use crate::error::{self, KafkaError};
 use crate::native::{Client, Described, List, Message, OffsetQuery, Role};
@@ -190,9 +190,14 @@ impl Check {
         let mut batch: Vec<Message> = Vec::new();
         while open > 0 && samples.len() < SAMPLES && Instant::now() < until {
             reader.poll(POLL, SAMPLES, &mut batch);
-            for message in batch.drain(..) {
+            for mut message in batch.drain(..) {
                 if message.is_record() && samples.len() < SAMPLES {
-                    samples.push(sample(topic, &message, &self.settings.rules, &self.settings.event_type));
+                    samples.push(sample(
+                        topic,
+                        &mut message,
+                        &self.settings.rules,
+                        &self.settings.event_type,
+                    ));
                 } else if message.is_end() {
                     open -= 1;
                 } else if !message.is_record() {
@@ -211,13 +216,14 @@ fn is_missing(topic: &Described) -> bool {
 
 fn sample(
     topic: &str,
-    message: &Message,
+    message: &mut Message,
     rules: &TenantRules,
     event_type: &EventTypeRule,
 ) -> PartitionSample {
     let mut headers = Vec::new();
-    message.headers(&mut headers);
-    let raw = RawRecord { key: message.key(), value: message.value(), headers: &headers };
+    message.take_headers(&mut headers);
+    let headers = Headers::written(&headers);
+    let raw = RawRecord { key: message.key(), value: message.value(), headers };
     PartitionSample {
         partition: message.partition(),
         offset: message.offset(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tailrace_bridge::{EventTypeRule, NewRecord, RawRecord, TenantNames, TenantRules};
+use tailrace_bridge::{EventTypeRule, Headers, NewRecord, RawRecord, TenantNames, TenantRules};
 
 use crate::metrics;
 use crate::native::Message;
@@ -28,7 +28,7 @@ pub(crate) enum Tell {
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     names: TenantNames,
-    headers: Vec<(&'static str, Option<&'static [u8]>)>,
+    headers: Vec<u8>,
     ends: Vec<usize>,
     records: Vec<NewRecord<'static>>,
 }
@@ -54,31 +54,31 @@ impl Decoder {
     }
 
     /// The records of messages of one topic, in their order; those of no tenant are left out.
-    pub(crate) fn batch<'m, T>(
+    pub(crate) fn batch<T>(
         &self,
         topic: &str,
-        messages: impl ExactSizeIterator<Item = &'m Message> + Clone,
+        messages: &mut [Message],
         scratch: &mut Scratch,
         tell: Tell,
         take: impl FnOnce(&[NewRecord<'_>]) -> T,
     ) -> T {
-        let Scratch { names, headers: kept_headers, ends, records: kept_records } = scratch;
+        let Scratch { names, headers, ends, records: kept_records } = scratch;
         // All headers first, in one run of memory: records hold slices of it.
-        let mut headers = emptied(std::mem::take(kept_headers));
+        headers.clear();
         ends.clear();
-        for message in messages.clone() {
-            message.headers(&mut headers);
+        for message in &mut *messages {
+            message.take_headers(headers);
             ends.push(headers.len());
         }
         let mut records = emptied(std::mem::take(kept_records));
         let mut start = 0;
-        for (message, &end) in messages.zip(&*ends) {
-            records.extend(self.record(topic, message, &headers[start..end], names, tell));
+        for (message, &end) in messages.iter().zip(&*ends) {
+            let headers = Headers::written(&headers[start..end]);
+            records.extend(self.record(topic, message, headers, names, tell));
             start = end;
         }
         let result = take(&records);
         *kept_records = emptied(records);
-        *kept_headers = emptied(headers);
         result
     }
 
@@ -86,7 +86,7 @@ impl Decoder {
         &self,
         topic: &str,
         message: &'a Message,
-        headers: &'a [(&'a str, Option<&'a [u8]>)],
+        headers: Headers<'a>,
         names: &mut TenantNames,
         tell: Tell,
     ) -> Option<NewRecord<'a>> {

@@ -219,7 +219,7 @@ impl Readers {
             if let Some(message) = stretch.taken.first() {
                 first = first.or(Some(message.leader_epoch()));
                 last_news = Instant::now();
-                let (taken, scratch) = (stretch.taken.iter(), &mut reader.scratch);
+                let (taken, scratch) = (&mut stretch.taken, &mut reader.scratch);
                 self.decoder.batch(&read.topic, taken, scratch, Tell::Silently, |records| {
                     records.iter().for_each(|record| stretch.builder.push(record));
                 });

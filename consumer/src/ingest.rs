@@ -152,7 +152,7 @@ impl Ingest {
                 return End::Failed(error);
             }
             group.client().poll(POLL, MAX_BATCH, &mut batch);
-            self.take(group, &batch);
+            self.take(group, &mut batch);
             batch.clear();
             if let Some((code, message)) = group.client().fatal() {
                 return match code {
@@ -191,8 +191,8 @@ impl Ingest {
     }
 
     /// Takes one batch: run by run of one partition, in order, records before the end that follows them.
-    fn take(&mut self, group: &Group, batch: &[Message]) {
-        for run in batch.chunk_by(|one, next| one.place() == next.place()) {
+    fn take(&mut self, group: &Group, batch: &mut [Message]) {
+        for run in batch.chunk_by_mut(|one, next| one.place() == next.place()) {
             self.take_run(run);
         }
         if self.stored.elapsed() >= STORE_EVERY {
@@ -200,32 +200,31 @@ impl Ingest {
         }
     }
 
-    fn take_run(&mut self, run: &[Message]) {
+    fn take_run(&mut self, run: &mut [Message]) {
         let is_other = |message: &&Message| !message.is_record() && !message.is_end();
         run.iter().filter(is_other).for_each(|message| self.note_error(message));
         let Some(first) = run.iter().find(|message| !is_other(message)) else { return };
-        let (topic, index) = (first.topic(), first.partition());
-        let Some(partition) = self.assignment.take(topic, index) else { return };
+        let Some(partition) = self.assignment.take(first.topic(), first.partition()) else { return };
         // Nearly always a run is all records, or one end: what lies between ends is one stretch of records.
         let mut ended = None;
-        for part in run.chunk_by(|one, next| one.is_record() == next.is_record()) {
+        for part in run.chunk_by_mut(|one, next| one.is_record() == next.is_record()) {
             if part[0].is_record() {
-                self.take_records(topic, &partition, part);
+                self.take_records(&partition, part);
             } else if let Some(end) = part.iter().rev().find(|message| message.is_end()) {
                 ended = Some(end.offset());
             }
         }
         if let Some(end) = ended {
             self.bridge.advance(&partition, end);
-            self.assignment.note_end(topic, index);
+            self.assignment.note_end(partition.topic_name(), partition.index() as i32);
         }
     }
 
-    fn take_records(&mut self, topic: &str, partition: &Partition, messages: &[Message]) {
+    fn take_records(&mut self, partition: &Partition, messages: &mut [Message]) {
         let Some(last) = messages.last() else { return };
         let end = Position { offset: last.offset() + 1, epoch: last.leader_epoch() };
-        let (bridge, scratch) = (&self.bridge, &mut self.scratch);
-        self.decoder.batch(topic, messages.iter(), scratch, Tell::Loudly, |records| {
+        let (topic, bridge, scratch) = (partition.topic_name(), &self.bridge, &mut self.scratch);
+        self.decoder.batch(topic, messages, scratch, Tell::Loudly, |records| {
             bridge.append(partition, records, end);
         });
         self.count(topic, messages.len() as u64);

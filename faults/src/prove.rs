@@ -2,12 +2,13 @@
 
 use crate::kafka::Kafka;
 use crate::suite::{Plan, line};
-use crate::trial::{Fault, play};
+use crate::trial::{Fault, Scale, play};
 
 /// The variable that switches a defect on, in a server that was built with the feature `sabotage`.
 const SWITCH: &str = "TAILRACE_SABOTAGE";
-/// A defect that shows only in a short moment may take several tries.
-const TRIES: u64 = 3;
+/// A defect that shows only in a short moment, or only to clients that have fallen far behind, may take several tries, the
+/// later ones with more load: so many times as much.
+const TRIES: [u32; 3] = [1, 3, 3];
 
 /// Each defect, and the faults that feel it first.
 const DEFECTS: [(&str, &[&str]); 12] = [
@@ -32,11 +33,15 @@ pub async fn run(faults: &[Fault], plan: &Plan, names: &[String]) -> usize {
     let named = (0..).zip(DEFECTS).filter(|(_, (defect, _))| is_named(defect));
     for (index, (defect, felt_by)) in named {
         let mut is_noticed = false;
-        for (round, name) in (0..TRIES).flat_map(|round| felt_by.iter().map(move |name| (round, *name))) {
+        let tries =
+            (0..).zip(TRIES).flat_map(|(round, load)| felt_by.iter().map(move |name| (round, load, *name)));
+        for (round, load, name) in tries {
             let found = faults.iter().find(|fault| fault.name == name);
             let mut fault = found.expect("defects are felt by faults that are there").clone();
             fault.stage.env.push((SWITCH, defect.to_owned()));
-            let (row, again) = play(&fault, kafka, plan.seed + index * TRIES + round, plan.scale).await;
+            let seed = plan.seed + index * TRIES.len() as u64 + round;
+            let scale = Scale { load: plan.scale.load * load, ..plan.scale };
+            let (row, again) = play(&fault, kafka, seed, scale).await;
             kafka = again;
             is_noticed = !row.verdict.is_clean();
             println!("{defect}: {}\n    {}", if is_noticed { "noticed" } else { "not yet" }, line(&row));

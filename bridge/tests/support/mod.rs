@@ -110,7 +110,7 @@ pub fn with_record<R>(fact: &Fact, use_it: impl FnOnce(&NewRecord<'_>) -> R) -> 
         timestamp: fact.timestamp,
         key: None,
         value: Some(fact.value.as_bytes()),
-        headers: &[],
+        headers: Headers::default(),
         tenant: TenantId::new(&fact.tenant).unwrap(),
         event_type: None,
     })
@@ -126,7 +126,7 @@ pub fn append(bridge: &Bridge, partition: &Partition, facts: &[Fact]) {
             timestamp: fact.timestamp,
             key: None,
             value: Some(fact.value.as_bytes()),
-            headers: &[],
+            headers: Headers::default(),
             tenant: TenantId::new(&fact.tenant).unwrap(),
             event_type: None,
         })

@@ -93,29 +93,43 @@ impl Message {
         unsafe { bytes(self.raw().payload, self.raw().len) }
     }
 
-    /// Appends the headers in their order. A name that is not UTF-8 (no client writes one) is left out.
-    pub(crate) fn headers<'a>(&'a self, out: &mut Vec<(&'a str, Option<&'a [u8]>)>) {
+    /// Takes the headers out of the message: appends them in their order, for [`tailrace_bridge::Headers::written`]. A name
+    /// that is not UTF-8 (no client writes one) is left out.
+    ///
+    /// librdkafka parses them into pieces of memory of their own. Those of one message after the other are the same ones,
+    /// still in the cache; of a whole batch they would come from, and go back to, what its own threads share.
+    pub(crate) fn take_headers(&mut self, out: &mut Vec<u8>) {
         let mut headers = ptr::null_mut();
-        // SAFETY: valid message; the headers stay its own.
-        if unsafe { sys::rd_kafka_message_headers(self.0.as_ptr(), &mut headers) }
+        // SAFETY: valid message; the headers are ours from here on.
+        if unsafe { sys::rd_kafka_message_detach_headers(self.0.as_ptr(), &mut headers) }
             != Code::RD_KAFKA_RESP_ERR_NO_ERROR
         {
             return;
         }
-        for index in 0.. {
-            let (mut name, mut value, mut size): (*const c_char, *const c_void, usize) =
-                (ptr::null(), ptr::null(), 0);
-            // SAFETY: the index is checked by librdkafka; what it gives lives as long as the message.
-            let header = unsafe {
-                let found = sys::rd_kafka_header_get_all(headers, index, &mut name, &mut value, &mut size);
-                if found != Code::RD_KAFKA_RESP_ERR_NO_ERROR {
-                    return;
-                }
-                (CStr::from_ptr(name).to_str(), bytes(value, size))
-            };
-            if let (Ok(name), value) = header {
-                out.push((name, value));
+        // SAFETY: as above; they are read before they are destroyed, and once.
+        unsafe {
+            put_headers(headers, out);
+            sys::rd_kafka_headers_destroy(headers);
+        }
+    }
+}
+
+/// # Safety
+/// `headers` are valid.
+unsafe fn put_headers(headers: *const sys::rd_kafka_headers_t, out: &mut Vec<u8>) {
+    for index in 0.. {
+        let (mut name, mut value, mut size): (*const c_char, *const c_void, usize) =
+            (ptr::null(), ptr::null(), 0);
+        // SAFETY: the index is checked by librdkafka; what it gives lives as long as the headers.
+        let header = unsafe {
+            let found = sys::rd_kafka_header_get_all(headers, index, &mut name, &mut value, &mut size);
+            if found != Code::RD_KAFKA_RESP_ERR_NO_ERROR {
+                return;
             }
+            (CStr::from_ptr(name).to_str(), bytes(value, size))
+        };
+        if let (Ok(name), value) = header {
+            tailrace_bridge::put_header(out, name, value);
         }
     }
 }

@@ -10,8 +10,8 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use socket2::SockRef;
 use tailrace_bridge::{
-    Bridge, BridgeConfig, Envelope, Filter, From, HistoryError, HistoryRead, NewRecord, OffsetsAt, Position,
-    Segment, SegmentBuilder, Source, Start, SubscribeRequest, TenantId, TopicId,
+    Bridge, BridgeConfig, Envelope, Filter, From, Headers, HistoryError, HistoryRead, NewRecord, OffsetsAt,
+    Position, Segment, SegmentBuilder, Source, Start, SubscribeRequest, TenantId, TopicId,
 };
 use tokio::sync::Semaphore;
 
@@ -72,7 +72,7 @@ fn bridge() -> Bridge {
             timestamp: 1_700_000_000_000,
             key: None,
             value: Some(&value),
-            headers: &[],
+            headers: Headers::default(),
             tenant: acme(),
             event_type: None,
         };

@@ -13,8 +13,8 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tailrace_bridge::{
-    Bridge, BridgeConfig, HistoryError, HistoryRead, NewRecord, OffsetsAt, Position, Segment, SegmentBuilder,
-    Source, Start, TenantId, TenantRules, TopicId,
+    Bridge, BridgeConfig, Headers, HistoryError, HistoryRead, NewRecord, OffsetsAt, Position, Segment,
+    SegmentBuilder, Source, Start, TenantId, TenantRules, TopicId,
 };
 use tailrace_web::{Args, Web};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -111,7 +111,7 @@ impl Server {
             timestamp: 1_700_000_000_000,
             key: Some(b"k"),
             value: Some(value.as_bytes()),
-            headers: &[],
+            headers: Headers::default(),
             tenant: TenantId::new(tenant).unwrap(),
             event_type: None,
         };

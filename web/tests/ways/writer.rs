@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tailrace_bridge::{
-    HistoryError, HistoryRead, NewRecord, OffsetsAt, Position, Segment, SegmentBuilder, Source, Status,
-    TenantId,
+    Headers, HistoryError, HistoryRead, NewRecord, OffsetsAt, Position, Segment, SegmentBuilder, Source,
+    Status, TenantId,
 };
 use tokio::sync::watch;
 
@@ -99,7 +99,7 @@ impl Source for Held {
                     timestamp: 1_700_000_000_000,
                     key: None,
                     value: Some(format!("{}:{offset}", read.partition).as_bytes()),
-                    headers: &[],
+                    headers: Headers::default(),
                     tenant: TenantId::new("acme").unwrap(),
                     event_type: None,
                 });
