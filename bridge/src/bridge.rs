@@ -283,6 +283,8 @@ impl Bridge {
         let tell = || partition.views().all().iter().for_each(|view| view.gap(partition, &gap, to));
         // An id must not pass the gap before it is announced: a head that rises comes after the views, one that falls before.
         let rises = to.offset > partition.head().offset;
+        // Before the cut is counted: who asks after it must not find what was read of the log before.
+        self.inner.history.forget(partition);
         if rises {
             tell();
         } else {
@@ -290,7 +292,6 @@ impl Bridge {
             partition.set_head(to);
         }
         let freed = partition.log.write().reset(to);
-        self.inner.history.forget(partition);
         if rises {
             partition.set_head(to);
             partition.set_log_start(to.offset);

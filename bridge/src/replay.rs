@@ -98,6 +98,8 @@ struct Lane {
     part: usize,
     index: usize,
     partition: Arc<Partition>,
+    /// How often its log had been cut back when the position was confirmed.
+    truncations: u32,
     found: VecDeque<Match>,
     /// Everything below was looked at.
     scanned: Position,
@@ -149,13 +151,15 @@ impl Replay {
                 if !position.is_known() {
                     continue;
                 }
+                // Counted before the question: a cut while it is answered is one that it says nothing of.
+                let truncations = partition.truncations();
                 match self.confirm(context, partition, position) {
                     Confirmation::Gap(gap) => return Chunk::Gap(gap),
                     Confirmation::Pending => pending = true,
                     Confirmation::Confirmed => {
                         let Some(&to) = target.parts[goal].positions.get(index) else { continue };
                         if to.is_known() && position.offset < to.offset {
-                            lanes.push(Lane::new(part, index, partition.clone(), position, to));
+                            lanes.push(Lane::new(part, index, partition.clone(), truncations, position, to));
                         }
                     }
                 }
@@ -236,6 +240,10 @@ impl Replay {
                     None => return self.fetch(context, lane),
                 },
             };
+            // After the find: a cut is counted before the log is any other.
+            if lane.was_cut() {
+                break;
+            }
             match (context.history.opened(&held), held) {
                 (Some(segment), held) => {
                     if !is_tail || matches!(held, Held::Packed(_)) {
@@ -462,9 +470,31 @@ enum Polled {
 }
 
 impl Lane {
-    fn new(part: usize, index: usize, partition: Arc<Partition>, from: Position, to: Position) -> Lane {
-        let (found, scanned) = (VecDeque::new(), from);
-        Lane { part, index, partition, found, scanned, to, must_wait: false, packed: None, open: 0 }
+    fn new(
+        part: usize,
+        index: usize,
+        partition: Arc<Partition>,
+        truncations: u32,
+        from: Position,
+        to: Position,
+    ) -> Lane {
+        Lane {
+            part,
+            index,
+            partition,
+            truncations,
+            found: VecDeque::new(),
+            scanned: from,
+            to,
+            must_wait: false,
+            packed: None,
+            open: 0,
+        }
+    }
+
+    /// Whether the log was cut back since the position was confirmed: what is found now may follow something else.
+    fn was_cut(&self) -> bool {
+        self.partition.truncations() != self.truncations
     }
 
     /// Collects the matches of one segment, up to the target and to what one chunk may hold.
@@ -489,7 +519,12 @@ impl Lane {
         }
         metrics::count_replay_records(read);
         let end = segment.end();
-        self.scanned = if end.offset >= self.to.offset { self.to } else { end };
+        self.scanned = if end.offset >= self.to.offset {
+            // The target's epoch may be later, right after a cut, but not that of a log before.
+            Position { epoch: self.to.epoch.max(segment.epoch_below(self.to.offset)), ..self.to }
+        } else {
+            end
+        };
     }
 
     /// Whether there may be more matches than those that were found.

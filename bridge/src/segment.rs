@@ -172,6 +172,12 @@ impl Segment {
         RecordRef::decode(bytes, entry.offset, entry.epoch, entry.timestamp)
     }
 
+    /// The leader epoch of its last record below the offset; -1 where there is none.
+    pub(crate) fn epoch_below(&self, offset: u64) -> i32 {
+        let below = self.entries.partition_point(|entry| entry.offset < offset);
+        below.checked_sub(1).map_or(-1, |last| self.entries[last].epoch)
+    }
+
     /// The offset of the first record with at least this timestamp, in milliseconds.
     pub(crate) fn first_since(&self, millis: i64) -> Option<u64> {
         self.entries.iter().find(|entry| entry.timestamp >= millis).map(|entry| entry.offset)

@@ -452,10 +452,8 @@ impl Subscription {
 
     fn next_replayed(&mut self, budget: Budget) -> Option<Next> {
         let State::Replaying(replaying) = &mut self.state else { return None };
-        let target = match replaying.target.take() {
-            Some(target) => target,
-            None => self.hold.view.snapshot(),
-        };
+        let kept = replaying.target.take().filter(|target| !self.hold.view.was_cut_since(target));
+        let target = kept.unwrap_or_else(|| self.hold.view.snapshot());
         if Shape::of(target.shape) != self.shape {
             self.reshape();
             return None;

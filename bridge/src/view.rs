@@ -440,6 +440,11 @@ impl View {
         snapshot.next >= state.ring.first() && snapshot.cuts == state.cuts
     }
 
+    /// Whether a position was put back since the snapshot: a place of the log before is nothing to go for.
+    pub(crate) fn was_cut_since(&self, snapshot: &Snapshot) -> bool {
+        self.state.lock().cuts != snapshot.cuts
+    }
+
     /// Drops frames that everybody had time to take by `now`, and the oldest ones beyond `cap` bytes. Whether there are
     /// frames left.
     pub(crate) fn trim(&self, now: Option<Instant>, cap: usize) -> bool {

@@ -79,8 +79,16 @@ impl Replica {
 
     /// The tail reads records of one epoch.
     fn ingest(&self, offsets: std::ops::Range<u64>, epoch: i32) {
+        self.ingest_of("acme", offsets, epoch);
+    }
+
+    fn ingest_of(&self, tenant: &str, offsets: std::ops::Range<u64>, epoch: i32) {
+        self.ingest_into(&self.partition(), tenant, offsets, epoch);
+    }
+
+    fn ingest_into(&self, into: &Partition, tenant: &str, offsets: std::ops::Range<u64>, epoch: i32) {
         let values: Vec<String> = offsets.clone().map(|offset| format!("{offset} of {epoch}")).collect();
-        let tenant = TenantId::new("acme").unwrap();
+        let tenant = TenantId::new(tenant).unwrap();
         let record = |(offset, value): (u64, &'static str)| NewRecord {
             offset,
             epoch,
@@ -93,7 +101,7 @@ impl Replica {
         };
         let values = values.into_iter().map(|value| &*value.leak());
         let records: Vec<NewRecord<'_>> = offsets.clone().zip(values).map(record).collect();
-        self.bridge.append(&self.partition(), &records, Position { offset: offsets.end, epoch });
+        self.bridge.append(into, &records, Position { offset: offsets.end, epoch });
     }
 
     async fn resume(&self, offset: u64, epoch: i32) -> Subscription {
@@ -212,5 +220,29 @@ async fn a_replay_that_goes_for_a_place_before_a_cut_does_not_join_there() {
     // Memory begins at the cut: what lies before it comes from Kafka, which has no records of anybody here.
     read(&mut subscription, &mut client).await;
     let expected = [values(50..55, 4), values(80..120, 5)].concat();
+    assert_eq!((client.values, client.gaps), (expected, Vec::new()));
+}
+
+#[tokio::test]
+async fn a_replay_that_waits_through_a_cut_goes_to_no_place_of_the_log_before() {
+    let replica = Replica::new();
+    replica.bridge.grow_topic("t", &[Start { offset: 0, epoch: -1, log_start: 0 }]);
+    let other = replica.bridge.topic("t").unwrap().partitions()[1].clone();
+    replica.ingest(0..100, 4);
+    replica.log_is(&[(4, 80), (5, 90)]);
+    let (mut subscription, mut client) = (replica.resume(85, 5).await, Client::default());
+    read(&mut subscription, &mut client).await;
+    replica.bridge.jump(&replica.partition(), GapCode::Truncated, Position { offset: 80, epoch: 5 });
+    replica.ingest(80..90, 5);
+    read(&mut subscription, &mut client).await;
+    // The log grows past the end of the one before, by records of somebody else; an id of the other partition's tells where.
+    replica.log_is(&[(4, 80), (5, 110)]);
+    replica.ingest_of("globex", 90..110, 5);
+    replica.ingest_into(&other, "acme", 0..1, 5);
+    read(&mut subscription, &mut client).await;
+    let id: EventId = client.id.unwrap().parse().unwrap();
+    let position = id.vector.parts[0].positions[0];
+    assert_eq!(position.epoch, 5, "{position:?} is of the log that was cut");
+    let expected = [values(85..90, 5), values(0..1, 5)].concat();
     assert_eq!((client.values, client.gaps), (expected, Vec::new()));
 }
