@@ -9,7 +9,7 @@ const KEPT: i32 = 1024 * 1024;
 /// A cache of fewer bytes is small: memory goes back at once, whatever that costs. With a larger one there is room for heaps
 /// that threads need not wait for, and for buffers of librdkafka's that are used again rather than mapped and cleared anew.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-const SMALL: usize = 128 << 20;
+const SMALL: usize = 256 << 20;
 /// Arenas of a small one in all: one for the threads of streams and one for librdkafka's.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const FEW_ARENAS: i32 = 2;
