@@ -292,3 +292,42 @@ async fn a_rebalance_skips_nothing_of_partitions_that_were_at_their_end() {
     }
     assert!(named(&events, "tailrace.gap").is_empty());
 }
+
+/// The id of a client that has seen nothing of a partition still says of which leader's log its end was, and later leaders
+/// confirm that, whatever leader wrote the last record below.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_of_a_quiet_partition_is_confirmed_under_later_leaders() {
+    let mut kafka = Kafka::start().await;
+    kafka.create_topic("orders", 2, &[]).await;
+    let producer = kafka.producer();
+    producer.send("orders", 1, "acme", b"long ago");
+    producer.flush();
+    let cold = [("TAILRACE_CACHE_WARMUP", "0s")];
+    let mut id = String::new();
+    for round in 0..3 {
+        // The same broker is another leader after a restart.
+        kafka.broker(0).stop();
+        kafka.broker(0).spawn();
+        kafka.broker(0).answers().await;
+        let env = if round < 2 { &cold[..] } else { &[] };
+        let mut bridge = Bridge::new(&kafka.bootstrap(), "orders", &format!("quiet-{round}"), env);
+        bridge.start().await;
+        let mut source = Source::new(bridge.port, "/t/acme/events", IdBuffer::Empty);
+        source.last_event_id = id;
+        let events = read_until(&mut source, "synced", synced).await;
+        assert_eq!((data_of(&events), named(&events, "tailrace.gap")), (vec![], vec![]), "round {round}");
+        let mut connection = source.connect(bridge.port).await.expect("the bridge answers");
+        producer.send("orders", 0, "acme", b"now");
+        producer.flush();
+        let mut events = Vec::new();
+        while data_of(&events).is_empty() {
+            events.extend(source.read(&mut connection, usize::MAX, Duration::from_millis(500)).await.0);
+        }
+        id = source.last_event_id;
+        let vector = id.parse::<tailrace_bridge::EventId>().expect("an id").vector;
+        let end = vector.parts[0].positions[1];
+        // One that has the record in memory tells its own leader.
+        assert_eq!((end.offset, end.epoch > 0), (1, round < 2), "{end:?} in round {round}");
+        assert!(end.epoch >= 0);
+    }
+}

@@ -117,3 +117,53 @@ async fn only_what_was_committed_comes_without_a_gap_and_without_a_stall() {
         assert!(events.iter().all(|event| event.name != "tailrace.gap"), "{events:?}");
     }
 }
+
+/// The epoch of the record before a mark ends before the mark then: the leader says of a position after it that the log was
+/// cut, and it was not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_over_two_leaders_is_no_gap() {
+    let mut kafka = Kafka::start().await;
+    kafka.create_topic("orders", 2, &[]).await;
+    let mut bridge = Bridge::new(&kafka.bootstrap(), "orders", "transactions", &[]);
+    bridge.start().await;
+    let mut source = Source::new(bridge.port, "/t/acme/events", IdBuffer::Empty);
+    let mut connection = source.connect(bridge.port).await.expect("the bridge answers");
+    let mut events = Vec::new();
+
+    let producer = transactional(&kafka, "over two");
+    producer.begin_transaction().expect("a transaction begins");
+    send(&producer, 0, "before");
+    producer.flush(WAIT).expect("it is written");
+    // The same broker is another leader after a restart.
+    kafka.broker(0).stop();
+    kafka.broker(0).spawn();
+    kafka.broker(0).answers().await;
+    support::eventually("it is committed", WAIT, async || producer.commit_transaction(WAIT).ok()).await;
+    read_more(&mut source, &mut connection, &mut events, 1).await;
+    // The id of another partition's record says how far this one was read.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let plain = kafka.producer();
+    plain.send("orders", 1, "acme", b"elsewhere");
+    plain.flush();
+    read_more(&mut source, &mut connection, &mut events, 2).await;
+    assert_eq!(records(&events), ["before", "elsewhere"]);
+    let id: tailrace_bridge::EventId = source.last_event_id.parse().expect("an id");
+    let position = id.vector.parts[0].positions[0];
+    assert_eq!(position.offset, 2, "it is after the mark");
+    assert!(position.epoch >= 0, "{position:?} tells the leader");
+
+    plain.send("orders", 0, "acme", b"after");
+    plain.flush();
+    // One replica that has it in memory, and one that must ask.
+    for (name, env) in [("warm", &[][..]), ("cold", &[("TAILRACE_CACHE_WARMUP", "0s")])] {
+        let mut other = Bridge::new(&kafka.bootstrap(), "orders", name, env);
+        other.start().await;
+        let mut resumed = Source::new(other.port, "/t/acme/events", IdBuffer::Empty);
+        resumed.last_event_id = source.last_event_id.clone();
+        let mut rest = Vec::new();
+        let mut connection = resumed.connect(other.port).await.expect("the bridge answers");
+        read_more(&mut resumed, &mut connection, &mut rest, 1).await;
+        assert_eq!(records(&rest), ["after"], "{name}");
+        assert!(rest.iter().all(|event| event.name != "tailrace.gap"), "{name}: {rest:?}");
+    }
+}

@@ -264,13 +264,13 @@ impl Bridge {
     /// The partition ends at `to` for now: the head moves over what holds no records.
     pub fn advance(&self, partition: &Partition, to: u64) {
         let ingest = partition.ingest.lock();
-        if ingest.retired || to <= partition.head().offset {
+        let head = partition.head();
+        if ingest.retired || to <= head.offset {
             return;
         }
-        // Of a hole no leader epoch is known.
-        let end = Position { offset: to, epoch: -1 };
+        let end = Position { offset: to, ..head };
         partition.log.write().move_end(end);
-        partition.set_head(end);
+        partition.set_head_in_hole(end);
     }
 
     /// Reading goes on at `to`: offsets before it were passed by retention, or the log was cut back to it. Views get the gap.

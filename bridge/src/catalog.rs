@@ -102,7 +102,7 @@ pub struct Partition {
     origin: Position,
     /// Held for the whole of a batch: what must not meet a batch in flight takes it too.
     pub(crate) ingest: Mutex<Ingest>,
-    head: Mutex<Position>,
+    head: Mutex<Head>,
     moves: Arc<AtomicU64>,
     pub(crate) log: RwLock<PartitionLog>,
     log_start: AtomicU64,
@@ -112,6 +112,14 @@ pub struct Partition {
     /// Up to this leader epoch the broker has confirmed what memory holds, though memory knows earlier ones alone.
     trusted: AtomicI32,
     views: Arc<ViewIndex>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Head {
+    position: Position,
+    /// Whether reading on from here the leader is asked for the epoch. Not in a hole, which may be of a later leader than the
+    /// record before it; nor where reading begins.
+    to_confirm: bool,
 }
 
 /// What a batch needs to know before it is taken.
@@ -134,7 +142,7 @@ impl Partition {
             key: NEXT_KEY.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
             origin,
             ingest: Mutex::new(Ingest::default()),
-            head: Mutex::new(origin),
+            head: Mutex::new(Head { position: origin, to_confirm: false }),
             moves: topic.moves.clone(),
             log: RwLock::new(PartitionLog::new(origin)),
             log_start: AtomicU64::new(start.log_start),
@@ -162,7 +170,7 @@ impl Partition {
 
     /// H\[p\]: everything below is in the log and in every view. Reading goes on here.
     pub fn head(&self) -> Position {
-        *self.head.lock()
+        self.head.lock().position
     }
 
     /// The lowest offset in memory; the head where there is nothing.
@@ -198,16 +206,27 @@ impl Partition {
         self.origin
     }
 
-    /// Where the reading of Kafka goes on: at the head, always, whatever the reader believes.
+    /// Where the reading of Kafka goes on: at the head, always, whatever the reader believes. The epoch is given where the
+    /// leader is to confirm it.
     pub fn reading_position(&self) -> Position {
-        let head = self.head();
-        match broken(Sabotage::TakeBelowHead) {
-            true => Position { offset: head.offset.saturating_sub(5), ..head },
-            false => head,
-        }
+        let Head { position, to_confirm } = *self.head.lock();
+        let offset = match broken(Sabotage::TakeBelowHead) {
+            true => position.offset.saturating_sub(5),
+            false => position.offset,
+        };
+        Position { offset, epoch: if to_confirm { position.epoch } else { -1 } }
     }
 
     pub(crate) fn set_head(&self, head: Position) {
+        self.move_head(Head { position: head, to_confirm: true });
+    }
+
+    /// The head moves over a hole. Its epoch stays that of the last record before it.
+    pub(crate) fn set_head_in_hole(&self, head: Position) {
+        self.move_head(Head { position: head, to_confirm: false });
+    }
+
+    fn move_head(&self, head: Head) {
         *self.head.lock() = head;
         // After it: whoever sees this count sees the head.
         self.moves.fetch_add(1, Ordering::AcqRel);

@@ -36,7 +36,8 @@ impl fmt::Display for TopicId {
 pub struct Position {
     /// The next offset to deliver; `u64::MAX` is not known.
     pub offset: u64,
-    /// The leader epoch of the last record below the offset; -1 is not known.
+    /// The leader epoch of the last record below the offset that a consumer is given; -1 is not known. What else may lie in
+    /// between, as the marks of transactions do, can be of a later one.
     pub epoch: i32,
 }
 

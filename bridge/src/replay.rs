@@ -47,6 +47,8 @@ pub(crate) struct Replay {
     waiting: HashMap<u64, Waiting>,
     /// Partitions whose log confirmed the position, with the number of truncations at that time.
     confirmed: HashMap<u64, u32>,
+    /// Positions that the leader confirmed after history had brought what a later leader wrote there.
+    followed: HashMap<u64, Position>,
     /// How many partitions had something for the last chunk: the others wait for Kafka.
     fruitful: usize,
     /// What is packed could not be opened for want of room.
@@ -106,8 +108,8 @@ struct Lane {
     to: Position,
     /// Others are read from history first.
     must_wait: bool,
-    /// What comes next and is to be opened first.
-    packed: Option<Arc<Packed>>,
+    /// What comes next and is to be opened first, and whether it is the tail's.
+    packed: Option<(Arc<Packed>, bool)>,
     /// Bytes of the segment of history that it reads.
     open: usize,
 }
@@ -198,7 +200,9 @@ impl Replay {
                 return Chunk::Gap(gap);
             }
         }
-        self.open_some(context, &mut lanes, bytes);
+        if let Some(gap) = self.open_some(context, &mut lanes, bytes) {
+            return Chunk::Gap(gap);
+        }
         self.fruitful = lanes.iter().filter(|lane| !lane.found.is_empty()).count();
         let overtake = self.stalled.is_some_and(|since| since.elapsed() >= OVERTAKE);
         let mut moved = merge(vector, &mut lanes, overtake, emit);
@@ -249,11 +253,15 @@ impl Replay {
                     if !is_tail || matches!(held, Held::Packed(_)) {
                         lane.open = segment.size();
                     }
-                    lane.scan(context, &segment, max_bytes, &mut bytes);
+                    match self.confirm_rise(context, lane, &segment, is_tail) {
+                        Confirmation::Confirmed => lane.scan(context, &segment, max_bytes, &mut bytes),
+                        Confirmation::Pending => return None,
+                        Confirmation::Gap(gap) => return Some(gap),
+                    }
                 }
                 (None, Held::Packed(packed)) if lane.found.is_empty() => {
-                    lane.packed = Some(packed);
-                    break;
+                    lane.packed = Some((packed, is_tail));
+                    return None;
                 }
                 (None, _) => break,
             }
@@ -269,27 +277,33 @@ impl Replay {
 
     /// Opens what is packed, the earliest first, as far as a reader's share of the room goes. Other partitions come when these
     /// have been read: a segment that is opened should not have to go before it has been read.
-    fn open_some(&mut self, context: &Context<'_>, lanes: &mut [Lane], max_bytes: usize) {
+    fn open_some(&mut self, context: &Context<'_>, lanes: &mut [Lane], max_bytes: usize) -> Option<Pending> {
         self.crowded = false;
         let mut open: usize = lanes.iter().map(|lane| lane.open).sum();
         let mut closed: Vec<_> =
             lanes.iter_mut().filter_map(|lane| Some((lane.packed.take()?, lane))).collect();
         if closed.is_empty() {
-            return;
+            return None;
         }
         context.history.readers().looks(&mut self.reader);
-        closed.sort_by_key(|(packed, _)| packed.time_span());
-        for (packed, lane) in closed {
+        closed.sort_by_key(|((packed, _), _)| packed.time_span());
+        for ((packed, is_tail), lane) in closed {
             let fits = open == 0 || open + packed.opened_size() <= context.history.share();
             match fits.then(|| context.history.open(&lane.partition, &packed)) {
                 Some(Some(segment)) => {
                     open += segment.size();
-                    lane.scan(context, &segment, max_bytes, &mut 0);
+                    match self.confirm_rise(context, lane, &segment, is_tail) {
+                        Confirmation::Confirmed => lane.scan(context, &segment, max_bytes, &mut 0),
+                        Confirmation::Pending => continue,
+                        Confirmation::Gap(gap) => return Some(gap),
+                    }
                 }
                 Some(None) => (lane.must_wait, self.crowded) = (true, true),
                 None => lane.must_wait = true,
             }
+            self.waiting.remove(&lane.partition.key());
         }
+        None
     }
 
     /// Asks for history, or sees what became of what was asked for.
@@ -352,25 +366,61 @@ impl Replay {
             self.confirmed.insert(key, truncations);
             return Confirmation::Confirmed;
         }
-        let now = Instant::now();
-        match self.poll(partition, position, now) {
-            Polled::Running => return Confirmation::Pending,
-            Polled::Failed(error) => {
-                let Some(gap) = gap_of(partition, position, &error) else {
-                    self.retry_later(key, now);
-                    return Confirmation::Pending;
-                };
-                self.waiting.remove(&key);
-                return Confirmation::Gap(gap);
-            }
-            Polled::Ended => {
-                partition.note_confirmed(position, truncations);
-                self.confirmed.insert(key, truncations);
-                return Confirmation::Confirmed;
-            }
-            Polled::Nothing => {}
+        let confirmation = self.ask_leader(context, partition, position, truncations);
+        if let Confirmation::Confirmed = confirmation {
+            partition.note_confirmed(position, truncations);
+            self.confirmed.insert(key, truncations);
         }
-        self.ask(context, partition, position, truncations);
+        confirmation
+    }
+
+    /// Where history goes on with what a later leader wrote: whether that leader's log has what lies below the lane's position.
+    /// Asked after it was read, since the log may have been cut in between, further back than memory tells of. The tail's own
+    /// records follow each other, or a cut was counted.
+    fn confirm_rise(
+        &mut self,
+        context: &Context<'_>,
+        lane: &Lane,
+        segment: &Segment,
+        is_tail: bool,
+    ) -> Confirmation {
+        let (key, below) = (lane.partition.key(), lane.scanned);
+        let rises = below.epoch >= 0 && segment.epoch_from(below.offset) > below.epoch;
+        if is_tail || !rises || self.followed.get(&key) == Some(&below) {
+            return Confirmation::Confirmed;
+        }
+        if !lane.found.is_empty() {
+            // First what was found goes out.
+            return Confirmation::Pending;
+        }
+        let confirmation = self.ask_leader(context, &lane.partition, below, lane.truncations);
+        if let Confirmation::Confirmed = confirmation {
+            self.followed.insert(key, below);
+        }
+        confirmation
+    }
+
+    /// Asks the leader for the position, or sees what it has answered.
+    fn ask_leader(
+        &mut self,
+        context: &Context<'_>,
+        partition: &Arc<Partition>,
+        position: Position,
+        truncations: u32,
+    ) -> Confirmation {
+        let (key, now) = (partition.key(), Instant::now());
+        match self.poll(partition, position, now) {
+            Polled::Running => {}
+            Polled::Ended => return Confirmation::Confirmed,
+            Polled::Failed(error) => match gap_of(partition, position, &error) {
+                Some(gap) => {
+                    self.waiting.remove(&key);
+                    return Confirmation::Gap(gap);
+                }
+                None => self.retry_later(key, now),
+            },
+            Polled::Nothing => self.ask(context, partition, position, truncations),
+        }
         Confirmation::Pending
     }
 
@@ -499,7 +549,7 @@ impl Lane {
 
     /// Collects the matches of one segment, up to the target and to what one chunk may hold.
     fn scan(&mut self, context: &Context<'_>, segment: &Arc<Segment>, max_bytes: usize, bytes: &mut usize) {
-        let mut read = 0;
+        let (mut read, before) = (0, self.scanned);
         for &index in segment.of_tenant(context.tenant, self.scanned.offset) {
             let record = segment.record(index);
             if record.offset >= self.to.offset {
@@ -525,6 +575,8 @@ impl Lane {
         } else {
             end
         };
+        // A stretch without records tells no epoch: that of the last record before it stands.
+        self.scanned.epoch = self.scanned.epoch.max(before.epoch);
     }
 
     /// Whether there may be more matches than those that were found.

@@ -178,6 +178,13 @@ impl Segment {
         below.checked_sub(1).map_or(-1, |last| self.entries[last].epoch)
     }
 
+    /// The leader epoch of its first record at or after the offset, of whatever else was read where there is none; -1 is not
+    /// known.
+    pub(crate) fn epoch_from(&self, offset: u64) -> i32 {
+        let from = self.entries.partition_point(|entry| entry.offset < offset);
+        self.entries.get(from).map_or(self.end.epoch, |entry| entry.epoch)
+    }
+
     /// The offset of the first record with at least this timestamp, in milliseconds.
     pub(crate) fn first_since(&self, millis: i64) -> Option<u64> {
         self.entries.iter().find(|entry| entry.timestamp >= millis).map(|entry| entry.offset)

@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,13 +10,19 @@ use futures::future::BoxFuture;
 use support::{Client, joined, request};
 use tailrace_bridge::*;
 
-/// Kafka's log of one partition: the epoch of each record.
+/// Records that one read of history gives.
+const READ: u64 = 10;
+
+/// Kafka's log of one partition: the epoch of each record. History has records of nobody, but where `gives` says so.
 #[derive(Clone, Default)]
-struct Kafka(Arc<Mutex<Vec<i32>>>);
+struct Kafka {
+    log: Arc<Mutex<Vec<i32>>>,
+    gives: Arc<AtomicBool>,
+}
 
 impl Kafka {
     fn read_now(&self, read: &HistoryRead) -> Result<Segment, HistoryError> {
-        let log = self.0.lock().unwrap();
+        let log = self.log.lock().unwrap();
         let end = log.len() as u64;
         if read.epoch >= 0 {
             let confirmed = log.iter().take_while(|epoch| **epoch <= read.epoch).count() as u64;
@@ -27,7 +34,16 @@ impl Kafka {
         if read.from > end {
             return Err(HistoryError::OutOfRange { start: 0, end });
         }
-        Ok(SegmentBuilder::new(read.from).finish(Position { offset: read.until.min(end), epoch: -1 }))
+        let mut segment = SegmentBuilder::new(read.from);
+        let mut to = Position { offset: read.until.min(end), epoch: -1 };
+        if self.gives.load(Ordering::Relaxed) {
+            to.offset = to.offset.min(read.from + READ);
+            for offset in read.from..to.offset {
+                to.epoch = log[offset as usize];
+                segment.push(&record(offset, to.epoch, "acme", &value(offset, to.epoch)));
+            }
+        }
+        Ok(segment.finish(to))
     }
 }
 
@@ -46,6 +62,23 @@ impl Source for Kafka {
     }
 }
 
+fn value(offset: u64, epoch: i32) -> String {
+    format!("{offset} of {epoch}")
+}
+
+fn record<'a>(offset: u64, epoch: i32, tenant: &str, value: &'a str) -> NewRecord<'a> {
+    NewRecord {
+        offset,
+        epoch,
+        timestamp: offset as i64,
+        key: None,
+        value: Some(value.as_bytes()),
+        headers: Headers::default(),
+        tenant: TenantId::new(tenant).unwrap(),
+        event_type: None,
+    }
+}
+
 const ID: TopicId = TopicId([7; 16]);
 
 struct Replica {
@@ -55,6 +88,11 @@ struct Replica {
 
 impl Replica {
     fn new() -> Replica {
+        Replica::from(0)
+    }
+
+    /// A replica whose memory begins at the offset.
+    fn from(offset: u64) -> Replica {
         let config = BridgeConfig {
             memory: 1 << 20,
             rules: Arc::new("header:tenant".parse().unwrap()),
@@ -62,7 +100,7 @@ impl Replica {
         };
         let kafka = Kafka::default();
         let bridge = Bridge::new(config, Arc::new(kafka.clone()));
-        bridge.add_topic("t", ID, &[Start { offset: 0, epoch: -1, log_start: 0 }]);
+        bridge.add_topic("t", ID, &[Start { offset, epoch: -1, log_start: 0 }]);
         Replica { bridge, kafka }
     }
 
@@ -74,7 +112,7 @@ impl Replica {
     fn log_is(&self, epochs: &[(i32, u64)]) {
         let mut log = Vec::new();
         epochs.iter().for_each(|(epoch, end)| log.resize(*end as usize, *epoch));
-        *self.kafka.0.lock().unwrap() = log;
+        *self.kafka.log.lock().unwrap() = log;
     }
 
     /// The tail reads records of one epoch.
@@ -87,20 +125,12 @@ impl Replica {
     }
 
     fn ingest_into(&self, into: &Partition, tenant: &str, offsets: std::ops::Range<u64>, epoch: i32) {
-        let values: Vec<String> = offsets.clone().map(|offset| format!("{offset} of {epoch}")).collect();
-        let tenant = TenantId::new(tenant).unwrap();
-        let record = |(offset, value): (u64, &'static str)| NewRecord {
-            offset,
-            epoch,
-            timestamp: offset as i64,
-            key: None,
-            value: Some(value.as_bytes()),
-            headers: Headers::default(),
-            tenant: tenant.clone(),
-            event_type: None,
-        };
-        let values = values.into_iter().map(|value| &*value.leak());
-        let records: Vec<NewRecord<'_>> = offsets.clone().zip(values).map(record).collect();
+        let values = values(offsets.clone(), epoch);
+        let records: Vec<NewRecord<'_>> = offsets
+            .clone()
+            .zip(&values)
+            .map(|(offset, value)| record(offset, epoch, tenant, value))
+            .collect();
         self.bridge.append(into, &records, Position { offset: offsets.end, epoch });
     }
 
@@ -125,7 +155,7 @@ async fn read(subscription: &mut Subscription, client: &mut Client) {
 }
 
 fn values(offsets: std::ops::Range<u64>, epoch: i32) -> Vec<String> {
-    offsets.map(|offset| format!("{offset} of {epoch}")).collect()
+    offsets.map(|offset| value(offset, epoch)).collect()
 }
 
 #[tokio::test]
@@ -245,4 +275,69 @@ async fn a_replay_that_waits_through_a_cut_goes_to_no_place_of_the_log_before() 
     assert_eq!(position.epoch, 5, "{position:?} is of the log that was cut");
     let expected = [values(85..90, 5), values(0..1, 5)].concat();
     assert_eq!((client.values, client.gaps), (expected, Vec::new()));
+}
+
+/// The cut is further back than memory: only the epoch of what history brings tells.
+#[tokio::test]
+async fn a_client_that_reads_history_is_told_of_a_cut_that_its_replica_has_not_noticed() {
+    let replica = Replica::from(100);
+    replica.kafka.gives.store(true, Ordering::Relaxed);
+    replica.ingest(100..150, 4);
+    replica.log_is(&[(4, 150)]);
+    let (mut subscription, mut client) = (replica.resume(50, 4).await, Client::default());
+    while client.values.len() < 2 {
+        match subscription.next(Budget { records: 5, bytes: 1 << 20 }) {
+            Next::Frames { bytes, .. } => client.take(&joined(bytes)),
+            Next::Wait => subscription.changed().await,
+        }
+    }
+    replica.log_is(&[(4, 40), (5, 200)]);
+    read(&mut subscription, &mut client).await;
+    let gap = r#"{"code":"truncated","from":61,"next":40,"partition":0,"topic":"t"}"#;
+    assert_eq!((client.values.clone(), client.gaps.clone()), (values(50..61, 4), vec![gap.to_owned()]));
+
+    replica.bridge.jump(&replica.partition(), GapCode::Truncated, Position { offset: 40, epoch: 5 });
+    replica.ingest(40..200, 5);
+    read(&mut subscription, &mut client).await;
+    let expected = [values(50..61, 4), values(40..200, 5)].concat();
+    assert_eq!((client.values, client.gaps), (expected, vec![gap.to_owned()]));
+}
+
+#[tokio::test]
+async fn a_leader_that_changed_and_cut_nothing_is_no_gap_in_history() {
+    let replica = Replica::from(100);
+    replica.kafka.gives.store(true, Ordering::Relaxed);
+    replica.log_is(&[(4, 60), (5, 70), (6, 150)]);
+    replica.ingest(100..150, 6);
+    let (mut subscription, mut client) = (replica.resume(50, 4).await, Client::default());
+    read(&mut subscription, &mut client).await;
+    let expected = [values(50..60, 4), values(60..70, 5), values(70..150, 6)].concat();
+    assert_eq!((client.values, client.gaps), (expected, Vec::new()));
+}
+
+/// Transactions end with marks that no consumer is given: a client that has read up to such a hole still says of which
+/// leader's log its last record was.
+#[tokio::test]
+async fn a_hole_at_the_end_of_the_log_does_not_make_an_id_forget_its_leader() {
+    let replica = Replica::new();
+    replica.log_is(&[(4, 101)]);
+    let (mut subscription, mut client) = (replica.resume(0, 4).await, Client::default());
+    replica.ingest(0..100, 4);
+    replica.bridge.advance(&replica.partition(), 101);
+    read(&mut subscription, &mut client).await;
+    let id: EventId = subscription.progress().unwrap().parse().unwrap();
+    let position = id.vector.parts[0].positions[0];
+    assert_eq!(position, Position { offset: 101, epoch: 4 });
+    assert_eq!(replica.partition().reading_position(), Position { offset: 101, epoch: -1 });
+
+    // Another replica reads a log that was cut, and has grown past it.
+    let other = Replica::new();
+    other.log_is(&[(4, 80), (5, 120)]);
+    other.ingest(0..80, 4);
+    other.ingest(80..120, 5);
+    let (mut subscription, mut client) =
+        (other.resume(position.offset, position.epoch).await, Client::default());
+    read(&mut subscription, &mut client).await;
+    let gap = r#"{"code":"truncated","from":101,"next":80,"partition":0,"topic":"t"}"#;
+    assert_eq!((client.values, client.gaps), (values(80..120, 5), vec![gap.to_owned()]));
 }

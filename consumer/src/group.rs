@@ -149,7 +149,8 @@ impl Assignment {
 
     fn add(&self, topic: &str, index: i32, partition: Option<Arc<Partition>>) {
         // A head that the leader is to confirm is sought after the callback, which must not wait.
-        let settled = partition.as_ref().is_some_and(|partition| !is_to_confirm(partition.head()));
+        let settled =
+            partition.as_ref().is_some_and(|partition| !is_to_confirm(partition.reading_position()));
         let mut places = self.0.lock();
         places
             .topics

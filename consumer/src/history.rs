@@ -184,9 +184,18 @@ impl Readers {
     }
 
     fn read_with(&self, reader: &mut Reader, read: &HistoryRead) -> Result<Segment, HistoryError> {
-        let (segment, first) = self.read_stretch(reader, read)?;
+        let (segment, first) = match self.read_stretch(reader, read) {
+            Err(HistoryError::Truncated { end, .. }) if self.is_hole(reader, read, end)? => {
+                let (segment, _) = self.read_stretch(reader, &HistoryRead { epoch: -1, ..read.clone() })?;
+                return Ok(segment);
+            }
+            stretch => stretch?,
+        };
         // What follows in the same epoch was written by the same leader, after what is asked about.
-        if read.epoch < 0 || read.from == 0 || first == Some(read.epoch) || reader.has_below(read)? {
+        if read.epoch < 0 || read.from == 0 || first == Some(read.epoch) {
+            return Ok(segment);
+        }
+        if first.is_none_or(|first| first > read.epoch) && reader.may_follow(read)? {
             return Ok(segment);
         }
         tracing::warn!(
@@ -197,6 +206,21 @@ impl Readers {
             "the leader confirmed a position that its log contradicts; it is asked again"
         );
         Err(HistoryError::Unavailable("the leader's answer was not to this question".to_owned()))
+    }
+
+    /// Whether the log, which is said to be cut back to `end`, has no record from there up to the read: then nothing was cut
+    /// that a consumer is given. The mark of a transaction may be of a later leader than the records before it.
+    fn is_hole(&self, reader: &mut Reader, read: &HistoryRead, end: u64) -> Result<bool, HistoryError> {
+        let stretch = HistoryRead {
+            from: end,
+            epoch: -1,
+            until: read.from,
+            max_bytes: 1,
+            topic: read.topic.clone(),
+            ..*read
+        };
+        let (segment, first) = self.read_stretch(reader, &stretch)?;
+        Ok(first.is_none() && segment.end().offset >= read.from)
     }
 
     /// The stretch, and the leader epoch of its first record, whatever tenant that is of.
@@ -352,9 +376,9 @@ impl Reader {
         if read.epoch >= 0 && read.from > 0 { self.client.confirm(&list) } else { Ok(()) }
     }
 
-    /// Whether the record below the read is of the epoch that the read speaks of, as far as the log tells: it may have no
-    /// record there.
-    fn has_below(&mut self, read: &HistoryRead) -> Result<bool, HistoryError> {
+    /// Whether the record below the read is of no later epoch than the read speaks of, as far as the log tells: it may have no
+    /// record there. It may be of an earlier one, right after a cut and where a replica began.
+    fn may_follow(&mut self, read: &HistoryRead) -> Result<bool, HistoryError> {
         let below = HistoryRead { from: read.from - 1, epoch: -1, until: read.from, ..read.clone() };
         self.assign(&below).map_err(|error| HistoryError::Unavailable(error.to_string()))?;
         let until = Instant::now() + PATIENCE;
@@ -362,7 +386,7 @@ impl Reader {
             self.poll();
             while let Some(message) = self.held.pop_front() {
                 let has = match seen(&message, &below) {
-                    Seen::Record => message.offset() > below.from || message.leader_epoch() == read.epoch,
+                    Seen::Record => message.offset() > below.from || message.leader_epoch() <= read.epoch,
                     // At the log's end, or below its start, the leader's word is all there is.
                     Seen::End | Seen::Lost(Lost::Why(_)) => true,
                     Seen::Lost(Lost::Error(error)) => return Err(error),

@@ -239,7 +239,7 @@ impl Ingest {
         }
         let mut list = List::new(taken.len());
         for partition in &taken {
-            list.add_position(partition.topic_name(), partition.index() as i32, partition.head());
+            list.add_position(partition.topic_name(), partition.index() as i32, partition.reading_position());
         }
         // Fails for what was revoked meanwhile, which is somebody else's to store then.
         if let Err(error) = group.client().store_offsets(&list) {

@@ -276,7 +276,8 @@ impl Topics {
     /// What was there when the process started is read from a while back.
     fn warm_starts(&self, name: &str, count: usize) -> Result<Vec<Start>, KafkaError> {
         let first = self.offsets(name, 0..count, OffsetQuery::Earliest)?;
-        let end = self.offsets(name, 0..count, OffsetQuery::Latest)?;
+        let ends = self.positions(name, 0..count, OffsetQuery::Latest)?;
+        let end: Vec<u64> = ends.iter().map(|end| end.offset).collect();
         let since =
             now_millis().saturating_sub(self.settings.warmup.as_millis().try_into().unwrap_or(i64::MAX));
         let since = self.offsets_or_none(name, count, OffsetQuery::Time(since))?;
@@ -287,10 +288,11 @@ impl Topics {
             (None, Some(_)) => end[index],
             (None, None) => first[index],
         };
-        let start = |index: usize| Start {
-            offset: offset(index).clamp(first[index], end[index].max(first[index])),
-            epoch: -1,
-            log_start: first[index],
+        let start = |index: usize| {
+            let offset = offset(index).clamp(first[index], end[index].max(first[index]));
+            // Where nothing is read, the leader's epoch is all that tells of which log the end is.
+            let epoch = if offset == end[index] { ends[index].epoch } else { -1 };
+            Start { offset, epoch, log_start: first[index] }
         };
         let mut starts: Vec<Start> = (0..count).map(start).collect();
         self.bound_warm_up(name, &mut starts, &end);
@@ -333,11 +335,22 @@ impl Topics {
         partitions: std::ops::Range<usize>,
         at: OffsetQuery,
     ) -> Result<Vec<u64>, KafkaError> {
+        Ok(self.positions(name, partitions, at)?.into_iter().map(|position| position.offset).collect())
+    }
+
+    /// Offsets with what Kafka tells of their leader epochs; 0 where there is no such offset.
+    fn positions(
+        &self,
+        name: &str,
+        partitions: std::ops::Range<usize>,
+        at: OffsetQuery,
+    ) -> Result<Vec<Position>, KafkaError> {
         let places: Vec<(&str, i32)> = partitions.map(|index| (name, index as i32)).collect();
-        let found = self.admin.list_offsets(&places, at, false, ASK_TIMEOUT)?;
+        let found = self.admin.list_positions(&places, at, false, ASK_TIMEOUT)?;
+        let none = Position { offset: 0, epoch: -1 };
         found
             .into_iter()
-            .map(|offset| offset.map(Option::unwrap_or_default).map_err(KafkaError::of_offsets))
+            .map(|position| position.map(|found| found.unwrap_or(none)).map_err(KafkaError::of_offsets))
             .collect()
     }
 
@@ -395,7 +408,7 @@ impl Topics {
         if id != Some(partition.topic_id()) {
             return Err(KafkaError::of_offsets(Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART));
         }
-        Ok(truncation::next(partition.head(), start, end, why))
+        Ok(truncation::next(partition.reading_position(), start, end, why))
     }
 
     fn command(&self, command: Command) {

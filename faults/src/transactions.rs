@@ -1,4 +1,5 @@
-//! Transactions beside the usual load: most are committed, some aborted, and now and then one stays open for long.
+//! Transactions beside the usual load: most are committed, some aborted, and now and then one stays open for long. Or a single
+//! one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
+use rdkafka::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
 
@@ -39,14 +41,11 @@ impl Transactions {
         partitions: u32,
         long: Duration,
     ) -> Transactions {
-        let mut config = kafka.client();
-        config.set("transactional.id", &*topic).set("linger.ms", "2");
+        let config = config(kafka, &topic);
         let is_stopped = Arc::new(AtomicBool::new(false));
         let own = is_stopped.clone();
         let thread = std::thread::spawn(move || {
-            let producer = config.create_with_context(Book(ledger.clone())).context("create a producer")?;
-            let writing = Writing { producer, ledger, topic, partitions };
-            writing.producer.init_transactions(WAIT).context("begin with transactions")?;
+            let writing = Writing::begin(&config, ledger, topic, partitions)?;
             for round in 0_u32.. {
                 if own.load(Ordering::Relaxed) {
                     break;
@@ -66,7 +65,25 @@ impl Transactions {
     }
 }
 
+/// Writes one transaction of records in all partitions, and commits it: each partition ends with its mark.
+pub fn commit_one(kafka: &Kafka, ledger: Ledger, topic: Arc<str>, partitions: u32) -> Result<()> {
+    Writing::begin(&config(kafka, &topic), ledger, topic, partitions)?.transaction(false, Duration::ZERO)
+}
+
+fn config(kafka: &Kafka, topic: &str) -> ClientConfig {
+    let mut config = kafka.client();
+    config.set("transactional.id", topic).set("linger.ms", "2");
+    config
+}
+
 impl Writing {
+    fn begin(config: &ClientConfig, ledger: Ledger, topic: Arc<str>, partitions: u32) -> Result<Writing> {
+        let producer: ThreadedProducer<Book> =
+            config.create_with_context(Book(ledger.clone())).context("create a producer")?;
+        producer.init_transactions(WAIT).context("begin with transactions")?;
+        Ok(Writing { producer, ledger, topic, partitions })
+    }
+
     fn transaction(&self, is_aborted: bool, open: Duration) -> Result<()> {
         self.producer.begin_transaction().context("begin a transaction")?;
         let numbers: Vec<Number> = (0..RECORDS).map(|record| self.send(record)).collect::<Result<_>>()?;

@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 use rustix::process::Signal;
 
 use crate::scene::{Scene, Stage};
+use crate::transactions::commit_one;
 use crate::trial::Fault;
 
 pub(super) fn faults() -> Vec<Fault> {
@@ -34,6 +35,13 @@ pub(super) fn faults() -> Vec<Fault> {
             "as before, and other records have those offsets when clients return",
             |scene| Box::pin(overtaken_while_away(scene)),
         )
+        .on(unclean()),
+        Fault::new(
+            "cut-transactions",
+            "as before, where the last that clients saw ends with the marks of a transaction",
+            |scene| Box::pin(transaction_overtaken_while_away(scene)),
+        )
+        .long()
         .on(unclean()),
         Fault::new("cut-whole", "the other replica has lost its disk: nothing is left of the log", |scene| {
             Box::pin(cut_to_nothing(scene))
@@ -137,6 +145,20 @@ async fn cut_while_away(scene: &mut Scene) -> Result<()> {
 /// As before; but when clients come back, other records have the offsets that they come with.
 async fn overtaken_while_away(scene: &mut Scene) -> Result<()> {
     cut(scene).await?;
+    lead_and_overtake_while_away(scene).await
+}
+
+/// As before; and positions lie in holes, where no record tells the leader's epoch.
+async fn transaction_overtaken_while_away(scene: &mut Scene) -> Result<()> {
+    cut(scene).await?;
+    let (ledger, topic) = (scene.ledger.clone(), scene.topic.clone());
+    tokio::task::block_in_place(|| commit_one(&scene.kafka, ledger, topic, scene.stage.partitions))?;
+    // Ids of the other topic's records tell how far this one was read.
+    scene.wait(Duration::from_secs(1)).await;
+    lead_and_overtake_while_away(scene).await
+}
+
+async fn lead_and_overtake_while_away(scene: &mut Scene) -> Result<()> {
     scene.away().await;
     scene.bridges[1].kill();
     lead_uncleanly(scene).await?;
