@@ -59,9 +59,11 @@ pub(super) fn faults() -> Vec<Fault> {
         Fault::new("ids-damaged", "2,000 ids with a damaged byte, cut, doubled, made up", |scene| {
             Box::pin(ids::damaged(scene, 2_000))
         }),
-        Fault::new("ids-damaged-100000", "100,000 ids with a damaged byte, cut, doubled, made up", |scene| {
-            Box::pin(ids::damaged(scene, 100_000))
-        })
+        Fault::new(
+            "ids-damaged-million",
+            "a million ids with a damaged byte, cut, doubled, made up",
+            |scene| Box::pin(ids::damaged(scene, 1_000_000)),
+        )
         .long(),
         Fault::new(
             "ids-elsewhere",
