@@ -224,12 +224,21 @@ impl Bridge {
     }
 
     /// Appends a batch of one partition: `records` in offset order, those of no tenant left out, and `end`, the next offset
-    /// after the whole batch with the leader epoch of its last record. Records below the head are dropped.
+    /// after the whole batch with the leader epoch of its last record. Records below the head are dropped, unless they lie
+    /// where there was a hole: then the log was cut back to that, and views get the gap first.
     ///
     /// The order is what makes joins exact: log, then views, then the head.
     pub fn append(&self, partition: &Partition, records: &[NewRecord<'_>], end: Position) {
         let ingest = partition.ingest.lock();
-        let head = partition.head();
+        let before = partition.head_and_hole();
+        if !ingest.retired
+            && let Some(cut) = before.cut_in_hole(records, end)
+        {
+            drop(ingest);
+            self.jump(partition, GapCode::Truncated, cut);
+            return self.append(partition, records, end);
+        }
+        let head = before.position;
         let take_below = broken(Sabotage::TakeBelowHead);
         if ingest.retired || (end.offset <= head.offset && !take_below) {
             return;

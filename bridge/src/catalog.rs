@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::partition_log::{Found, PartitionLog};
 use crate::position::{Fingerprint, Position, TopicId};
+use crate::record::NewRecord;
 use crate::sabotage::{Sabotage, broken};
 use crate::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock};
@@ -115,11 +116,26 @@ pub struct Partition {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Head {
-    position: Position,
-    /// Whether reading on from here the leader is asked for the epoch. Not in a hole, which may be of a later leader than the
-    /// record before it; nor where reading begins.
-    to_confirm: bool,
+pub(crate) struct Head {
+    pub(crate) position: Position,
+    /// Where the reading of Kafka would go on, with the epoch that the leader is to confirm. From here to the position there is
+    /// no record: it is a hole, which may be of a later leader than the record before it.
+    pub(crate) read_from: Position,
+}
+
+impl Head {
+    /// Whether the log has other records than it had, where a batch that ends at `end` has some of `records` in the hole.
+    /// Gives the place from which it differs, with the epoch of what is there now.
+    pub(crate) fn cut_in_hole(&self, records: &[NewRecord<'_>], end: Position) -> Option<Position> {
+        let hole = self.read_from.offset..self.position.offset;
+        if hole.is_empty() || end.offset <= hole.start {
+            return None;
+        }
+        let inside = records.iter().find(|record| hole.contains(&record.offset)).map(|record| record.epoch);
+        // A batch that ends in the hole has a record there, though it may be of no tenant.
+        let epoch = inside.or_else(|| (end.offset <= hole.end).then_some(end.epoch))?;
+        Some(Position { offset: hole.start, epoch })
+    }
 }
 
 /// What a batch needs to know before it is taken.
@@ -142,7 +158,7 @@ impl Partition {
             key: NEXT_KEY.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
             origin,
             ingest: Mutex::new(Ingest::default()),
-            head: Mutex::new(Head { position: origin, to_confirm: false }),
+            head: Mutex::new(Head { position: origin, read_from: Position { epoch: -1, ..origin } }),
             moves: topic.moves.clone(),
             log: RwLock::new(PartitionLog::new(origin)),
             log_start: AtomicU64::new(start.log_start),
@@ -170,7 +186,11 @@ impl Partition {
 
     /// H\[p\]: everything below is in the log and in every view. Reading goes on here.
     pub fn head(&self) -> Position {
-        self.head.lock().position
+        self.head_and_hole().position
+    }
+
+    pub(crate) fn head_and_hole(&self) -> Head {
+        *self.head.lock()
     }
 
     /// The lowest offset in memory; the head where there is nothing.
@@ -206,24 +226,28 @@ impl Partition {
         self.origin
     }
 
-    /// Where the reading of Kafka goes on: at the head, always, whatever the reader believes. The epoch is given where the
-    /// leader is to confirm it.
+    /// Where the reading of Kafka goes on: at the head, always, whatever the reader believes, or at the beginning of the hole
+    /// that the head lies in. The epoch is given where the leader is to confirm it.
     pub fn reading_position(&self) -> Position {
-        let Head { position, to_confirm } = *self.head.lock();
-        let offset = match broken(Sabotage::TakeBelowHead) {
-            true => position.offset.saturating_sub(5),
-            false => position.offset,
-        };
-        Position { offset, epoch: if to_confirm { position.epoch } else { -1 } }
+        let Head { position, read_from } = self.head_and_hole();
+        if broken(Sabotage::TakeBelowHead) {
+            return Position { offset: read_from.offset.saturating_sub(5), ..read_from };
+        }
+        if read_from.offset < self.log_start() {
+            // Of the hole too the beginning may be gone.
+            return Position { offset: self.log_start().min(position.offset), epoch: -1 };
+        }
+        read_from
     }
 
     pub(crate) fn set_head(&self, head: Position) {
-        self.move_head(Head { position: head, to_confirm: true });
+        self.move_head(Head { position: head, read_from: head });
     }
 
     /// The head moves over a hole. Its epoch stays that of the last record before it.
     pub(crate) fn set_head_in_hole(&self, head: Position) {
-        self.move_head(Head { position: head, to_confirm: false });
+        let read_from = self.head_and_hole().read_from;
+        self.move_head(Head { position: head, read_from });
     }
 
     fn move_head(&self, head: Head) {

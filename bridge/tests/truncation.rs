@@ -328,7 +328,8 @@ async fn a_hole_at_the_end_of_the_log_does_not_make_an_id_forget_its_leader() {
     let id: EventId = subscription.progress().unwrap().parse().unwrap();
     let position = id.vector.parts[0].positions[0];
     assert_eq!(position, Position { offset: 101, epoch: 4 });
-    assert_eq!(replica.partition().reading_position(), Position { offset: 101, epoch: -1 });
+    // What the leader can confirm exactly.
+    assert_eq!(replica.partition().reading_position(), Position { offset: 100, epoch: 4 });
 
     // Another replica reads a log that was cut, and has grown past it.
     let other = Replica::new();
@@ -340,4 +341,39 @@ async fn a_hole_at_the_end_of_the_log_does_not_make_an_id_forget_its_leader() {
     read(&mut subscription, &mut client).await;
     let gap = r#"{"code":"truncated","from":101,"next":80,"partition":0,"topic":"t"}"#;
     assert_eq!((client.values, client.gaps), (values(80..120, 5), vec![gap.to_owned()]));
+}
+
+/// The mark of a transaction is all that was cut, and other records took its place before the replica reads on.
+#[tokio::test]
+async fn records_where_there_was_a_hole_tell_of_a_cut() {
+    for owner in ["acme", "globex"] {
+        let replica = Replica::new();
+        let (mut subscription, mut client) = (replica.resume(0, 4).await, Client::default());
+        replica.ingest(0..100, 4);
+        replica.bridge.advance(&replica.partition(), 105);
+        read(&mut subscription, &mut client).await;
+        replica.ingest_of(owner, 100..103, 5);
+        replica.ingest(103..120, 5);
+        read(&mut subscription, &mut client).await;
+        let gap = r#"{"code":"truncated","from":105,"next":100,"partition":0,"topic":"t"}"#;
+        let ours = if owner == "acme" { 100..120 } else { 103..120 };
+        let expected = [values(0..100, 4), values(ours, 5)].concat();
+        assert_eq!((client.values, client.gaps), (expected, vec![gap.to_owned()]), "of {owner}");
+    }
+}
+
+#[tokio::test]
+async fn a_hole_that_is_read_again_is_still_one() {
+    let replica = Replica::new();
+    let (mut subscription, mut client) = (replica.resume(0, 4).await, Client::default());
+    replica.ingest(0..100, 4);
+    for end in [102, 105] {
+        replica.bridge.advance(&replica.partition(), end);
+        assert_eq!(replica.partition().reading_position(), Position { offset: 100, epoch: 4 });
+        // What was read before comes again, too.
+        replica.ingest(90..100, 4);
+    }
+    replica.ingest(105..120, 5);
+    read(&mut subscription, &mut client).await;
+    assert_eq!((client.values, client.gaps), ([values(0..100, 4), values(105..120, 5)].concat(), Vec::new()));
 }

@@ -239,7 +239,13 @@ impl Ingest {
         }
         let mut list = List::new(taken.len());
         for partition in &taken {
-            list.add_position(partition.topic_name(), partition.index() as i32, partition.reading_position());
+            let head = partition.head();
+            // Nobody goes on from what is stored: it only tells how far reading is.
+            list.add_position(
+                partition.topic_name(),
+                partition.index() as i32,
+                Position { epoch: -1, ..head },
+            );
         }
         // Fails for what was revoked meanwhile, which is somebody else's to store then.
         if let Err(error) = group.client().store_offsets(&list) {

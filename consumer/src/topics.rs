@@ -408,7 +408,13 @@ impl Topics {
         if id != Some(partition.topic_id()) {
             return Err(KafkaError::of_offsets(Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART));
         }
-        Ok(truncation::next(partition.reading_position(), start, end, why))
+        let from = partition.reading_position();
+        if from.offset < start && start <= partition.head().offset {
+            // What retention has passed is a hole.
+            partition.set_log_start(start);
+            return Ok(None);
+        }
+        Ok(truncation::next(from, start, end, why))
     }
 
     fn command(&self, command: Command) {
