@@ -1,12 +1,14 @@
 //! A librdkafka consumer and nothing else: the least that an event takes from the producer's call to a program.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 
 use crate::histogram::Histogram;
@@ -14,17 +16,20 @@ use crate::payload::{Scan, now_us};
 use crate::producer::Topic;
 
 /// What the server's own member of the group is set to (`consumer/src/properties.rs`), as far as it tells on latency.
-const SETTINGS: [(&str, &str); 7] = [
-    ("group.id", "tailrace-bench-bare"),
+const SETTINGS: [(&str, &str); 8] = [
+    ("group.id", "tailrace-bench"),
     ("enable.auto.commit", "false"),
     ("fetch.min.bytes", "1"),
     ("fetch.wait.max.ms", "100"),
     ("fetch.queue.backoff.ms", "5"),
     ("isolation.level", "read_committed"),
     ("queued.max.messages.kbytes", "65536"),
+    ("enable.partition.eof", "true"),
 ];
 
 const POLL: Duration = Duration::from_millis(50);
+/// For it to stand at the ends.
+const START: Duration = Duration::from_secs(20);
 
 /// Consumes on a thread of its own until it is dropped.
 pub(crate) struct Bare {
@@ -39,26 +44,39 @@ struct Shared {
     latencies: Mutex<Histogram>,
 }
 
+/// A consumer, set like the server's, that stands at the ends of all partitions: what is written from now on, it reads.
+pub(crate) fn consumer(bootstrap: &str, topic: &str, partitions: i32) -> Result<BaseConsumer> {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", bootstrap);
+    for (name, value) in SETTINGS {
+        config.set(name, value);
+    }
+    let consumer: BaseConsumer = config.create().context("create a consumer")?;
+    let mut list = TopicPartitionList::new();
+    for partition in 0..partitions {
+        list.add_partition_offset(topic, partition, Offset::End).map_err(|error| anyhow!(error))?;
+    }
+    consumer.assign(&list).context("assign partitions")?;
+    let (mut at_end, late) = (HashSet::new(), Instant::now() + START);
+    while at_end.len() < partitions as usize {
+        ensure!(Instant::now() < late, "a bare consumer is not at the end after {START:?}");
+        if let Some(Err(KafkaError::PartitionEOF(partition))) = consumer.poll(POLL) {
+            at_end.insert(partition);
+        }
+    }
+    Ok(consumer)
+}
+
 impl Bare {
     /// Reads all partitions from their ends.
     pub(crate) fn start(bootstrap: &str, topic: &Topic) -> Result<Bare> {
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", bootstrap);
-        for (name, value) in SETTINGS {
-            config.set(name, value);
-        }
-        let consumer: BaseConsumer = config.create().context("create a consumer")?;
-        let mut list = TopicPartitionList::new();
-        for partition in 0..topic.partitions {
-            list.add_partition_offset(&topic.name, partition, Offset::End).map_err(|error| anyhow!(error))?;
-        }
-        consumer.assign(&list).context("assign partitions")?;
+        let consumer = consumer(bootstrap, &topic.name, topic.partitions)?;
         let shared = Arc::new(Shared {
             go_on: AtomicBool::new(true),
             from: AtomicU64::new(u64::MAX),
             latencies: Mutex::new(Histogram::new()),
         });
-        let (own, consumer) = (Arc::clone(&shared), consumer);
+        let own = Arc::clone(&shared);
         let thread = Some(std::thread::spawn(move || own.consume(&consumer)));
         Ok(Bare { shared, thread })
     }

@@ -17,6 +17,7 @@ mod peers;
 mod plot;
 mod process;
 mod producer;
+mod relay;
 mod scenario;
 mod scenarios;
 mod server;
@@ -40,6 +41,9 @@ enum Command {
     /// The floor: one thread that writes given bytes to many sockets, as its standard input tells. The suite starts it.
     #[command(hide = true)]
     Floor,
+    /// The floor of latency: a consumer that writes what it reads to all sockets. The suite starts it.
+    #[command(hide = true)]
+    Relay(relay::Relay),
     /// The way in: CPU per record, beside a bare consumer's.
     Ingest(ingest::Ingest),
     /// One reader of `ingest`, which starts it by itself.
@@ -58,6 +62,7 @@ fn main() -> Result<()> {
         Command::IngestReader(reader) => ingest::read(&reader),
         Command::Suite(suite) => suite::run(&suite),
         Command::Floor => floor::run(),
+        Command::Relay(relay) => relay::run(&relay),
         Command::Peers(peers) => peers::run(&peers),
         Command::PeerFloor => peers::run_floor(),
     }

@@ -9,6 +9,7 @@ use crate::floor_process::{FloorProcess, To};
 use crate::pace::Pace;
 use crate::process::cpu;
 use crate::producer::{Flow, Producer, Topic};
+use crate::relay::RelayProcess;
 use crate::server::Server;
 
 /// Latencies count after this: a new producer connects first.
@@ -60,6 +61,17 @@ pub(crate) fn on_server(
     time: Duration,
 ) -> Result<Slice> {
     measure(clients, server.pid(), to, time, || Producer::start(bootstrap, topic, flow))
+}
+
+/// The relay under a flow of events.
+pub(crate) fn on_relay(
+    relay: &RelayProcess,
+    clients: &mut Clients,
+    (bootstrap, topic): (&str, &Topic),
+    (flow, to): (Flow, To),
+    time: Duration,
+) -> Result<Slice> {
+    measure(clients, relay.pid(), to, time, || Producer::start(bootstrap, topic, flow))
 }
 
 /// The floor at the same pace.

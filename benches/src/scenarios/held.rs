@@ -33,9 +33,9 @@ impl Scenario for Held {
     }
 
     fn run(&self, stage: &Stage) -> Result<Report> {
-        let (runs, seconds) = stage.pick((3, 10), (1, 4));
+        let (runs, seconds, most) = stage.pick((3, 10, 28_000), (1, 3, 10_000));
         // One address has some 28,000 ports for one server.
-        let count = (file_limit() - OTHER_FILES).min(WANTED).min(28_000);
+        let count = (file_limit() - OTHER_FILES).min(WANTED).min(most);
         let topic = stage.topic(PARTITIONS)?;
         let server = stage.server(&topic, &[])?;
         let before = resident(server.pid())?;

@@ -1,4 +1,5 @@
-//! What the server adds to the way from the producer's call to a program, beside a bare consumer of the same topic.
+//! What the server adds to the way from the producer's call to a program, beside a bare consumer of the same topic; and what a
+//! consumer adds that writes what it reads to as many sockets, and does nothing else.
 
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use crate::figures::{Point, Report};
 use crate::floor_process::To;
 use crate::pace::Pace;
 use crate::producer::{Flow, TENANT, tenant};
+use crate::relay::RelayProcess;
 use crate::scenario::{Scenario, Stage};
 use crate::slice::{self, SETTLE};
 
@@ -49,7 +51,7 @@ impl Scenario for Latency {
     }
 
     fn run(&self, stage: &Stage) -> Result<Report> {
-        let (runs, seconds, points) = stage.pick((3, 4, &POINTS[..]), (1, 3, &POINTS[..2]));
+        let (runs, seconds, points) = stage.pick((3, 4, &POINTS[..]), (1, 2, &POINTS[..2]));
         let topic = stage.topic(PARTITIONS)?;
         let server = stage.server(&topic, &[])?;
         let bare = Bare::start(stage.bootstrap(), &topic)?;
@@ -67,29 +69,27 @@ impl Scenario for Latency {
         }
         drop(one);
         let mut found: Vec<Point> = points.iter().map(name).collect();
+        // A topic of its own, so that the server does not read beside the floor.
+        let relayed = stage.topic(PARTITIONS)?;
+        let bare_of_floor = Bare::start(stage.bootstrap(), &relayed)?;
+        let time = Duration::from_secs(seconds);
         for run in 1..=runs {
             for (at, point) in points.iter().zip(&mut found) {
                 let (rate, count, targets) = *at;
                 stage.say(format!("run {run} of {runs}: {rate} events/s to {count} clients"));
+                let (flow, to) = (flow(rate), To::All(count));
                 let mut clients = Clients::connect(server.address, count, |_| path())?;
                 bare.begin(SETTLE);
-                let (flow, to) = (flow(rate), To::All(count));
                 let source = (stage.bootstrap(), &topic);
-                let slice = slice::on_server(
-                    &server,
-                    &mut clients,
-                    source,
-                    (flow, to),
-                    Duration::from_secs(seconds),
-                )?;
+                let slice = slice::on_server(&server, &mut clients, source, (flow, to), time)?;
+                drop(clients);
                 let [bare_p50, bare_p99] = bare.quantiles();
-                let added = [slice.p50_ms - bare_p50, slice.p99_ms - bare_p99];
                 point.add("bare p50, ms", 2, bare_p50);
                 point.add("client p50, ms", 2, slice.p50_ms);
-                point.add_with("added p50, ms", 2, targets.map(|(p50, _)| p50), added[0]);
+                point.add_with("added p50, ms", 2, targets.map(|(p50, _)| p50), slice.p50_ms - bare_p50);
                 point.add("bare p99, ms", 2, bare_p99);
                 point.add("client p99, ms", 2, slice.p99_ms);
-                point.add_with("added p99, ms", 2, targets.map(|(_, p99)| p99), added[1]);
+                point.add_with("added p99, ms", 2, targets.map(|(_, p99)| p99), slice.p99_ms - bare_p99);
                 point.add("server CPU, % of a core", 0, slice.cpu_share() * 100.0);
                 point.add(
                     "generator's CPU (with producer and bare consumer), % of a core",
@@ -97,6 +97,16 @@ impl Scenario for Latency {
                     slice.generator * 100.0,
                 );
                 point.add("missing", 0, slice.missing);
+
+                let relay = RelayProcess::start(stage.bootstrap(), &relayed, count)?;
+                let mut clients = Clients::connect(relay.address, count, |_| path())?;
+                bare_of_floor.begin(SETTLE);
+                let source = (stage.bootstrap(), &relayed);
+                let floor = slice::on_relay(&relay, &mut clients, source, (flow, to), time)?;
+                let [bare_p50, bare_p99] = bare_of_floor.quantiles();
+                point.add("the floor adds to p50, ms", 2, floor.p50_ms - bare_p50);
+                point.add("to p99, ms", 2, floor.p99_ms - bare_p99);
+                point.add("floor's CPU, % of a core", 0, floor.cpu_share() * 100.0);
             }
         }
         server.stop();

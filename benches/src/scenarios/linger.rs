@@ -29,7 +29,7 @@ impl Scenario for Linger {
     }
 
     fn run(&self, stage: &Stage) -> Result<Report> {
-        let (runs, seconds, rates) = stage.pick((3, 3, &RATES[..]), (1, 2, &RATES[1..2]));
+        let (runs, seconds, rates) = stage.pick((3, 3, &RATES[..]), (1, 1, &RATES[1..2]));
         let point = |linger: &str, rate: &u32| Point::new(format!("linger {linger}, {rate} events/s"));
         let mut points: Vec<Point> =
             LINGERS.iter().flat_map(|linger| rates.iter().map(move |rate| point(linger, rate))).collect();

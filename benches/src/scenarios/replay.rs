@@ -50,7 +50,7 @@ impl Scenario for Replay {
     }
 
     fn run(&self, stage: &Stage) -> Result<Report> {
-        let (runs, events, clients, stagger) = stage.pick((1, 100_000, 100, 60), (1, 100_000, 10, 2));
+        let (runs, events, clients, stagger) = stage.pick((1, 100_000, 100, 60), (1, 50_000, 10, 2));
         let plan = Plan { events, clients, stagger: Duration::from_secs(stagger) };
         let topic = stage.topic(PARTITIONS)?;
         stage.say(format!("{events} events of {EVENT_BYTES} bytes into Kafka"));
