@@ -248,6 +248,10 @@ impl Replay {
             if lane.was_cut() {
                 break;
             }
+            // Where history has told of a later leader than memory knows, all that is here may be of a log that is cut.
+            if lane.partition.doubt(lane.scanned).is_some() {
+                break;
+            }
             match (context.history.opened(&held), held) {
                 (Some(segment), held) => {
                     if !is_tail || matches!(held, Held::Packed(_)) {

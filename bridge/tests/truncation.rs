@@ -377,3 +377,21 @@ async fn a_hole_that_is_read_again_is_still_one() {
     read(&mut subscription, &mut client).await;
     assert_eq!((client.values, client.gaps), ([values(0..100, 4), values(105..120, 5)].concat(), Vec::new()));
 }
+
+/// What a read of history brings goes over the cut, and on to where memory begins, which is of the log that was cut.
+#[tokio::test]
+async fn a_client_that_comes_from_history_of_a_later_leader_gets_nothing_of_memory_that_is_cut() {
+    let replica = Replica::from(86);
+    replica.kafka.gives.store(true, Ordering::Relaxed);
+    replica.ingest(86..150, 4);
+    replica.log_is(&[(4, 80), (5, 200)]);
+    let (mut subscription, mut client) = (replica.resume(75, 4).await, Client::default());
+    read(&mut subscription, &mut client).await;
+    let seen = [values(75..80, 4), values(80..86, 5)].concat();
+    assert_eq!((&client.values, &client.gaps), (&seen, &Vec::new()));
+
+    replica.bridge.jump(&replica.partition(), GapCode::Truncated, Position { offset: 80, epoch: 5 });
+    replica.ingest(80..200, 5);
+    read(&mut subscription, &mut client).await;
+    assert_eq!((client.values, client.gaps), ([seen, values(86..200, 5)].concat(), Vec::new()));
+}
