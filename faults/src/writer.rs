@@ -194,7 +194,12 @@ fn write(shared: &Shared, mut random: StdRng) {
         std::thread::sleep(TICK);
         due += shared.rate.load(Ordering::Relaxed) as f64 * last.elapsed().as_secs_f64();
         last = Instant::now();
-        let state = shared.state.lock();
+        let mut state = shared.state.lock();
+        if let Some((_, why)) = state.producer.client().fatal_error() {
+            // It would write nothing any more. What it has not been told of stays unsure.
+            eprintln!("the writer begins anew: {why}");
+            state.producer = create(&shared.config, &shared.ledger);
+        }
         while due >= 1.0 {
             due -= 1.0;
             state.send_one(&shared.ledger, &mut random);
