@@ -315,7 +315,7 @@ impl Replay {
         self.enter_history(context);
         let now = Instant::now();
         let key = lane.partition.key();
-        // The epoch was confirmed when the replay began.
+        // The epoch was confirmed when the replay began, and is again where another leader's begins.
         let from = Position { offset: lane.scanned.offset, epoch: -1 };
         match self.poll(&lane.partition, from, now) {
             Polled::Failed(error) => {
