@@ -276,7 +276,7 @@ fn markdown(ingest: &Ingest, triples: &[Triple]) -> String {
     let rows: [Row; 3] = [
         ("CPU per record, µs", |triple| triple.ours),
         ("bare consumer's, µs", |triple| triple.bare),
-        ("**ours / bare**, ×", |triple| triple.ours / triple.bare),
+        ("ours / bare, ×", |triple| triple.ours / triple.bare),
     ];
     let mut out = String::from("| | min | median | max |\n| --- | ---: | ---: | ---: |\n");
     for (name, value) in rows {

@@ -1,11 +1,14 @@
 //! Which tenant a record belongs to, and under which SSE event type it goes out: both are told once, when it comes in.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher as _, BuildHasherDefault, Hash, Hasher, RandomState};
 use std::str::FromStr;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
+
+use triomphe::ThinArc;
 
 use crate::json::{Found, Pointer};
 use crate::record::RawRecord;
@@ -28,12 +31,10 @@ const ACCEPTED_TYPES: &str = "accepted: none, header:NAME, json:/pointer, topic,
 
 /// The name of a tenant: UTF-8, 1 to 128 bytes, no control characters, not `*`.
 ///
-/// It bears its hash: tenants are looked up with every record, by names that seldom change.
-#[derive(Clone, Debug, Eq, PartialOrd, Ord)]
-pub struct TenantId {
-    name: Arc<str>,
-    hash: u64,
-}
+/// It bears its hash: tenants are looked up with every record, by names that seldom change. As small as a pointer: each
+/// segment has one for each tenant in it.
+#[derive(Clone)]
+pub struct TenantId(ThinArc<u64, u8>);
 
 impl TenantId {
     /// Checks a name.
@@ -50,30 +51,56 @@ impl TenantId {
     fn of(name: &str) -> TenantId {
         /// One for all, drawn by each process: nobody can choose names that collide.
         static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-        TenantId { name: name.into(), hash: KEY.hash_one(name) }
+        TenantId(ThinArc::from_header_and_slice(KEY.hash_one(name), name.as_bytes()))
     }
 
     /// The name.
     pub fn as_str(&self) -> &str {
-        &self.name
+        // It was made of text.
+        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.0.slice
     }
 
     /// The hash of the name. It is another one in each process.
     pub(crate) fn hash_value(&self) -> u64 {
-        self.hash
+        self.0.header.header
     }
 }
 
 impl PartialEq for TenantId {
     fn eq(&self, other: &TenantId) -> bool {
         // Nearly always it is the very same text, or another tenant.
-        Arc::ptr_eq(&self.name, &other.name) || (self.hash == other.hash && self.name == other.name)
+        self.0.as_ptr() == other.0.as_ptr()
+            || (self.hash_value() == other.hash_value() && self.as_bytes() == other.as_bytes())
+    }
+}
+
+impl Eq for TenantId {}
+
+impl PartialOrd for TenantId {
+    fn partial_cmp(&self, other: &TenantId) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for TenantId {
+    fn cmp(&self, other: &TenantId) -> Ordering {
+        self.as_bytes().cmp(other.as_bytes())
     }
 }
 
 impl Hash for TenantId {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.hash);
+        state.write_u64(self.hash_value());
+    }
+}
+
+impl fmt::Debug for TenantId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TenantId({:?})", self.as_str())
     }
 }
 
@@ -116,7 +143,7 @@ impl TenantNames {
     fn tenant(&mut self, name: &[u8]) -> Result<TenantId, &'static str> {
         let slot = &mut self.slots[slot_of(name)];
         if let Some(tenant) = slot
-            && tenant.name.as_bytes() == name
+            && tenant.as_bytes() == name
         {
             return Ok(tenant.clone());
         }
@@ -150,7 +177,7 @@ fn flaw(name: &str) -> Option<&'static str> {
 
 impl fmt::Display for TenantId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name)
+        f.write_str(self.as_str())
     }
 }
 
@@ -582,7 +609,7 @@ mod tests {
     fn a_name_that_came_before_is_not_copied() {
         let mut names = TenantNames::default();
         let (first, second) = (names.tenant(b"acme").unwrap(), names.tenant(b"acme").unwrap());
-        assert!(Arc::ptr_eq(&first.name, &second.name));
+        assert!(first.0.as_ptr() == second.0.as_ptr());
     }
 
     #[test]

@@ -245,6 +245,9 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    // Linux gives what it accepts the options of the listener: eight calls less for each of a fleet.
+    #[cfg(target_os = "linux")]
+    tune(SockRef::from(&socket))?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
@@ -281,9 +284,9 @@ fn http2_builder() -> http2::Builder<TokioExecutor> {
     builder
 }
 
-fn tune(socket: &TcpStream) -> io::Result<()> {
-    socket.set_nodelay(true)?;
-    let socket = SockRef::from(socket);
+/// Sets what every connection is to have.
+fn tune(socket: SockRef<'_>) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
     let keepalive =
         TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(10));
     socket.set_tcp_keepalive(&keepalive.with_retries(6))?;
@@ -362,7 +365,8 @@ impl Connection {
             Err(error) => return tracing::warn!(%error, "a connection cannot be polled"),
         };
         // A peer that has already gone makes this fail; serving it will find out.
-        if let Err(error) = tune(&socket) {
+        #[cfg(not(target_os = "linux"))]
+        if let Err(error) = tune(SockRef::from(&socket)) {
             tracing::debug!(%error, "cannot set a socket's options");
         }
         match tokio::time::timeout(HEADER_TIMEOUT, speaks_http2(&socket)).await {
@@ -540,5 +544,27 @@ impl http_body::Body for Watched {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_accepted_has_the_options_that_the_listener_was_given() {
+        let listener = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (socket, _) = listener.accept().await.unwrap();
+        let socket = SockRef::from(&socket);
+        assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(60));
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(10));
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), 6);
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(TAKE_TIMEOUT));
+        assert_eq!(socket.tcp_notsent_lowat().unwrap(), NOTSENT_LOWAT);
+        assert!(socket.send_buffer_size().unwrap() >= SEND_BUFFER);
     }
 }

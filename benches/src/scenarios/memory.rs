@@ -18,8 +18,8 @@ const PARTITIONS: i32 = 12;
 /// Events of the burst that a shared view delivers; a view of its own delivers one.
 const BURST: u64 = 20;
 
-/// Without load, before memory is looked at.
-const CALM: Duration = Duration::from_secs(2);
+/// Without load, before memory is looked at: longer than from one look of the server for free pages to the next.
+const CALM: Duration = Duration::from_secs(3);
 
 /// For the burst to reach everybody.
 const DELIVERED: Duration = Duration::from_secs(30);

@@ -78,6 +78,8 @@ impl Scenario for Storm {
             point.add("the floor's live p99 meanwhile, ms", 2, floor.live_p99_ms);
             point.add_target("live p99, server / floor, ×", 2, 2.0, ours.live_p99_ms / floor.live_p99_ms);
             point.add("a bare Kafka consumer's p99 meanwhile, ms", 2, kafka.bare_p99_ms);
+            let least = kafka.bare_p99_ms + floor.live_p99_ms;
+            point.add("live p99, server / (bare consumer + floor), ×", 2, ours.live_p99_ms / least);
             point.add("live p99 of the server in calm, ms", 2, kafka.calm_p99_ms);
             point.add("bytes for each newcomer", 0, ours.bytes_each);
             point.add("server CPU per newcomer, µs", 1, ours.cpu * 1e6 / crowd as f64);

@@ -46,7 +46,7 @@ impl Scenario for WayIn {
         for triple in &triples {
             point.add("CPU per record, µs", 3, triple.ours);
             point.add("bare consumer's, µs", 3, triple.bare);
-            point.add_target("**ours / bare**, ×", 2, self.target, triple.ours / triple.bare);
+            point.add_target("ours / bare, ×", 2, self.target, triple.ours / triple.bare);
         }
         let extent = format!(
             "{repeats} triples bare–ours–bare, {records} records with 200-byte values, 12 partitions, 100 tenants"

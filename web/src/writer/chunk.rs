@@ -23,9 +23,12 @@ pub(super) enum Coding {
 impl Coding {
     /// A chunk as this coding has it: without the other's marks, the bytes are the same.
     pub(super) fn of(self, chunk: &Bytes) -> Bytes {
-        match (self, memchr::memchr(b'\n', chunk)) {
-            (Coding::Plain, Some(size)) => chunk.slice(size + 1..chunk.len() - END.len()),
-            _ => chunk.clone(),
+        match self {
+            Coding::Chunked => chunk.clone(),
+            Coding::Plain => match memchr::memchr(b'\n', chunk) {
+                Some(size) => chunk.slice(size + 1..chunk.len() - END.len()),
+                None => chunk.clone(),
+            },
         }
     }
 }
@@ -58,12 +61,10 @@ impl Chunks {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// One chunk of all the slices, after `before`. Where there is nothing in them, there is no chunk: an empty one would
-    /// end the body.
-    pub(super) fn encode(&self, before: &[u8], slices: &[Bytes], coding: Coding) -> Bytes {
+    /// One chunk of all the slices. Where there is nothing in them, there is no chunk: an empty one would end the body.
+    pub(super) fn encode(&self, slices: &[Bytes], coding: Coding) -> Bytes {
         let size: usize = slices.iter().map(Bytes::len).sum();
-        let mut out = Vec::with_capacity(before.len() + size + 20);
-        out.extend_from_slice(before);
+        let mut out = Vec::with_capacity(size + 20);
         push(&mut out, slices, size, coding);
         self.keep(out)
     }
@@ -76,6 +77,20 @@ impl Chunks {
         push(&mut out, &[block], size, coding);
         if coding == Coding::Chunked {
             out.extend_from_slice(LAST);
+        }
+        self.keep(out)
+    }
+
+    /// What is left of the pieces after the first `taken` bytes of them.
+    pub(super) fn rest(&self, pieces: &[Bytes], mut taken: usize) -> Bytes {
+        if let [piece] = pieces {
+            return piece.slice(taken..);
+        }
+        let mut out = Vec::with_capacity(pieces.iter().map(Bytes::len).sum::<usize>() - taken);
+        for piece in pieces {
+            let gone = taken.min(piece.len());
+            out.extend_from_slice(&piece[gone..]);
+            taken -= gone;
         }
         self.keep(out)
     }
@@ -106,31 +121,46 @@ mod tests {
     fn a_chunk_has_its_size_in_hexadecimal_and_two_line_ends() {
         let slices = [Bytes::from_static(b"id: 1\n\n"), Bytes::from_static(b"data: x\n\n")];
         let (chunks, last) = (Chunks::default(), Bytes::from_static(b":\n\n"));
-        let chunk = chunks.encode(b"", &slices, Coding::Chunked);
+        let chunk = chunks.encode(&slices, Coding::Chunked);
         assert_eq!(chunk, "10\r\nid: 1\n\ndata: x\n\n\r\n");
         assert_eq!(chunks.end(b"x", last.clone(), Coding::Chunked), "x3\r\n:\n\n\r\n0\r\n\r\n");
         // The same for those who know no chunks.
-        assert_eq!(chunks.encode(b"", &slices, Coding::Plain), "id: 1\n\ndata: x\n\n");
+        assert_eq!(chunks.encode(&slices, Coding::Plain), "id: 1\n\ndata: x\n\n");
         assert_eq!(Coding::Plain.of(&chunk), "id: 1\n\ndata: x\n\n");
         assert_eq!(chunks.end(b"x", last, Coding::Plain), "x:\n\n");
     }
 
     #[test]
     fn nothing_to_say_does_not_end_the_body() {
-        assert_eq!(Chunks::default().encode(b"", &[], Coding::Chunked), "");
-        let head = Chunks::default().encode(b"head\r\n\r\n", &[Bytes::new()], Coding::Chunked);
-        assert_eq!(head, "head\r\n\r\n");
+        assert_eq!(Chunks::default().encode(&[], Coding::Chunked), "");
+        assert_eq!(Chunks::default().encode(&[Bytes::new()], Coding::Chunked), "");
     }
 
     #[test]
     fn a_chunk_counts_once_until_the_last_part_of_it_is_gone() {
         let chunks = Chunks::default();
-        let chunk = chunks.encode(b"", &[Bytes::from(vec![b'x'; 1000])], Coding::Chunked);
+        let chunk = chunks.encode(&[Bytes::from(vec![b'x'; 1000])], Coding::Chunked);
         let rests: Vec<Bytes> = (0..100).map(|at| chunk.slice(at..)).collect();
         assert!((1000..1100).contains(&chunks.held()), "{}", chunks.held());
         drop(chunk);
         assert!(chunks.held() >= 1000);
         drop(rests);
+        assert_eq!(chunks.held(), 0);
+    }
+
+    #[test]
+    fn what_is_left_of_pieces_is_all_but_what_was_taken() {
+        let chunks = Chunks::default();
+        let pieces =
+            [Bytes::from_static(b"one"), Bytes::new(), Bytes::from_static(b"two"), Bytes::from_static(b"3")];
+        let all = pieces.concat();
+        for taken in 0..=all.len() {
+            assert_eq!(chunks.rest(&pieces, taken), all[taken..]);
+            // One that others keep too is not copied for it.
+            let one = Bytes::from(all.clone());
+            let rest = chunks.rest(std::slice::from_ref(&one), taken);
+            assert_eq!((&rest, rest.as_ptr()), (&one.slice(taken..), one[taken..].as_ptr()));
+        }
         assert_eq!(chunks.held(), 0);
     }
 }

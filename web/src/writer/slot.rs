@@ -1,16 +1,18 @@
 //! One stream with its socket. Nothing waits here but the rest of a write that the socket did not take.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::Shutdown;
 
 use bytes::{Buf, Bytes};
 use mio::net::TcpStream;
+use smallvec::SmallVec;
 use tailrace_bridge::{Lookaside, Wanted};
 use tokio::time::{Duration, Instant};
 
 use super::chunk::{Chunks, Coding};
 use super::wheel::Tick;
 use crate::moment::Moment;
+use crate::pace::SMALL_READ;
 use crate::server::Seat;
 use crate::stream::{End, Said, Stream, World};
 
@@ -162,19 +164,9 @@ impl Slot {
         self.rest = None;
     }
 
-    /// The head of the response, with the first block.
-    pub(super) fn open(&mut self, head: &[u8], hands: &mut Hands<'_>) -> Outcome {
-        let Phase::Streams(stream) = &mut self.phase else { return Outcome::Over(End::Client) };
-        let Said::Block(block) = stream.turn(&hands.world, hands.lookaside) else {
-            return Outcome::Over(End::Client);
-        };
-        let first = hands.chunks.encode(head, &[block], self.coding);
-        match self.send(&first, hands.world.now, hands.written) {
-            // What it has missed is read when it is its turn: thousands may arrive at once.
-            Ok(true) => Outcome::Again,
-            Ok(false) => Outcome::Waits,
-            Err(error) => Outcome::Over(End::of(&error)),
-        }
+    /// The head of the response, with what the first turns bring.
+    pub(super) fn open(&mut self, head: Bytes, hands: &mut Hands<'_>) -> Outcome {
+        self.say(&mut Pieces::of(head), hands)
     }
 
     /// Writes what there is, until there is nothing, the socket is full, or others should have their turn.
@@ -194,41 +186,51 @@ impl Slot {
             }
             Err(error) => return Outcome::Over(End::of(&error)),
         }
-        for _ in 0..TURNS {
+        self.say(&mut Pieces::default(), hands)
+    }
+
+    /// Takes turns, and writes what they bring after what is there.
+    fn say(&mut self, out: &mut Pieces, hands: &mut Hands<'_>) -> Outcome {
+        let outcome = self.gather(out, hands);
+        match self.send(out, hands) {
+            Ok(false) => Outcome::Waits,
+            Err(error) => Outcome::Over(End::of(&error)),
             // Everything of it has been written.
-            let Phase::Streams(stream) = &mut self.phase else { return self.linger(now) };
+            Ok(true) if matches!(self.phase, Phase::Ends(_)) => self.linger(hands.world.now),
+            Ok(true) => outcome,
+        }
+    }
+
+    /// Some turns, one after the other: until there is nothing, others should have theirs, or it is enough for one write.
+    fn gather(&mut self, out: &mut Pieces, hands: &mut Hands<'_>) -> Outcome {
+        for _ in 0..TURNS {
+            let Phase::Streams(stream) = &mut self.phase else { return Outcome::Waits };
             let before = hands.lookaside.kept();
-            let sent = match stream.turn(&hands.world, hands.lookaside) {
+            match stream.turn(&hands.world, hands.lookaside) {
                 Said::Nothing => return self.wanted(),
                 Said::Ended => return Outcome::Over(End::Client),
                 Said::Repeated => {
                     *hands.records += hands.lookaside.records() as u64;
+                    out.push(self.coding.of(hands.chunk));
                     // All that there is; what comes later is told.
-                    return match self.send(&self.coding.of(hands.chunk), now, hands.written) {
-                        Ok(_) => Outcome::Waits,
-                        Err(error) => Outcome::Over(End::of(&error)),
-                    };
+                    return Outcome::Waits;
                 }
                 Said::Block(block) if stream.is_ended() => {
-                    self.end(now.plus(LAST_WORD));
-                    self.send(&hands.chunks.end(&[], block, self.coding), now, hands.written)
+                    self.end(hands.world.now.plus(LAST_WORD));
+                    out.push(hands.chunks.end(&[], block, self.coding));
                 }
-                Said::Block(block) => {
-                    self.send(&hands.chunks.encode(&[], &[block], self.coding), now, hands.written)
-                }
+                Said::Block(block) => out.push(hands.chunks.encode(&[block], self.coding)),
                 Said::Frames(frames, records) => {
                     *hands.records += records as u64;
-                    let chunk = hands.chunks.encode(&[], &frames, Coding::Chunked);
+                    let chunk = hands.chunks.encode(&frames, Coding::Chunked);
                     if hands.lookaside.kept() != before {
                         hands.chunk.clone_from(&chunk);
                     }
-                    self.send(&self.coding.of(&chunk), now, hands.written)
+                    out.push(self.coding.of(&chunk));
                 }
-            };
-            match sent {
-                Ok(true) => {}
-                Ok(false) => return Outcome::Waits,
-                Err(error) => return Outcome::Over(End::of(&error)),
+            }
+            if out.bytes >= SMALL_READ {
+                break;
             }
         }
         Outcome::Again
@@ -279,12 +281,16 @@ impl Slot {
     }
 
     /// Writes; whether the socket took all. What it did not take is the rest.
-    fn send(&mut self, bytes: &Bytes, now: Moment, written: &mut u64) -> io::Result<bool> {
-        let taken = write(&mut self.socket, bytes)?;
-        *written += taken as u64;
-        let done = taken == bytes.len();
+    fn send(&mut self, out: &Pieces, hands: &mut Hands<'_>) -> io::Result<bool> {
+        let taken = match &out.pieces[..] {
+            [piece] => write(&mut self.socket, piece)?,
+            pieces => write_all_of(&mut self.socket, pieces)?,
+        };
+        *hands.written += taken as u64;
+        let done = taken == out.bytes;
         if !done {
-            self.rest = Some(Box::new(Rest { bytes: bytes.slice(taken..), since: now }));
+            let bytes = hands.chunks.rest(&out.pieces, taken);
+            self.rest = Some(Box::new(Rest { bytes, since: hands.world.now }));
         }
         Ok(done)
     }
@@ -338,6 +344,47 @@ pub(super) enum Heard {
     More,
     /// It will say nothing any more: it has gone, for a stream's client that half-closes cannot be told from one.
     End,
+}
+
+/// What is written at once.
+#[derive(Default)]
+struct Pieces {
+    pieces: SmallVec<[Bytes; 1]>,
+    bytes: usize,
+}
+
+impl Pieces {
+    fn of(piece: Bytes) -> Pieces {
+        let mut pieces = Pieces::default();
+        pieces.push(piece);
+        pieces
+    }
+
+    fn push(&mut self, piece: Bytes) {
+        if !piece.is_empty() {
+            self.bytes += piece.len();
+            self.pieces.push(piece);
+        }
+    }
+}
+
+/// How many bytes the socket took of the pieces, one after the other.
+fn write_all_of(socket: &mut TcpStream, pieces: &[Bytes]) -> io::Result<usize> {
+    let mut slices: SmallVec<[IoSlice<'_>; 4]> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+    let (mut left, mut taken) = (&mut slices[..], 0);
+    while !left.is_empty() {
+        match socket.write_vectored(left) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(count) => {
+                taken += count;
+                IoSlice::advance_slices(&mut left, count);
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(taken)
 }
 
 /// How many bytes the socket took.

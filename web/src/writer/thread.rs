@@ -30,9 +30,9 @@ const BELL: Token = Token(usize::MAX);
 const EVENTS: usize = 1024;
 /// Streams of one group that are served before the next group has its turn.
 const GROUP_TURN: usize = 256;
-/// How long groups are served before sockets and deadlines are looked at again; likewise arrivals, and streams that have
-/// more to do.
-const SLICE: Duration = Duration::from_millis(2);
+/// How long groups with news are served before sockets and deadlines are looked at again; likewise arrivals, and streams that
+/// have more to do, while which news waits.
+const SLICE: Duration = Duration::from_micros(200);
 /// Room that lists keep beyond what is in them: what a storm needed goes when it is over.
 const SPARE: usize = 1024;
 
@@ -49,10 +49,10 @@ pub(super) struct Thread {
     /// Groups with news, in the order of their turns.
     queue: VecDeque<usize>,
     /// Streams that have more to do at once, and those that have more to say; each is in a list once.
-    again: Turns,
+    again: Turns<Entry>,
     unheard: VecDeque<Entry>,
     /// Streams that have not begun yet.
-    arrivals: VecDeque<Arrival>,
+    arrivals: Turns<Arrival>,
     /// Streams that wait for history, each once.
     reading: Vec<Entry>,
     wheel: Wheel,
@@ -93,7 +93,7 @@ impl Thread {
             queue: VecDeque::new(),
             again: Turns::default(),
             unheard: VecDeque::new(),
-            arrivals: VecDeque::new(),
+            arrivals: Turns::default(),
             reading: Vec::new(),
             wheel: Wheel::new(now),
             due: Vec::new(),
@@ -165,13 +165,16 @@ impl Thread {
         if event.is_readable() || event.is_read_closed() {
             self.hear(key);
         }
-        if event.is_writable() {
-            self.serve(key);
+        // Of use only where something is left. A fleet of such may be able to go on at the same moment.
+        if event.is_writable() && self.slots[key].blocked().is_some() {
+            self.turn_later(key);
         }
     }
 
     fn read_mail(&mut self, mail: &mut Mail) {
-        self.arrivals.extend(mail.arrivals.drain(..));
+        for arrival in mail.arrivals.drain(..) {
+            self.arrivals.push(arrival.stream.tenant(), arrival);
+        }
         mail.arrivals.shrink_to(SPARE);
         for group in mail.news.drain(..) {
             self.queue_group(group as usize);
@@ -212,9 +215,9 @@ impl Thread {
         }
     }
 
-    /// Begins to serve those that have come, for a while.
+    /// Begins to serve those that have come, one of each tenant after the other, for a while.
     fn welcome(&mut self, until: Instant) {
-        while let Some(arrival) = self.arrivals.pop_front() {
+        while let Some(arrival) = self.arrivals.pop() {
             self.arrive(arrival);
             if Instant::now() >= until {
                 return;
@@ -237,7 +240,7 @@ impl Thread {
             tracing::warn!(%error, "a stream's socket cannot be polled");
             return self.close(key, End::Client);
         }
-        let outcome = self.with(key, |slot, hands| slot.open(&head, hands));
+        let outcome = self.with(key, |slot, hands| slot.open(head, hands));
         self.settle(key, outcome);
     }
 
@@ -339,6 +342,9 @@ impl Thread {
             if self.is_there(key, serial) {
                 self.slots[key as usize].is_unheard = false;
                 self.hear(key as usize);
+            }
+            if Instant::now() >= until {
+                break;
             }
         }
     }
@@ -495,15 +501,14 @@ impl Thread {
         self.due.shrink_to(SPARE);
         self.reading.shrink_to(SPARE);
         self.unheard.shrink_to(SPARE);
-        self.arrivals.shrink_to(SPARE);
     }
 
     fn stop(mut self, mut mail: Mail) {
-        // What comes from now on is not taken.
-        self.arrivals.extend(mail.arrivals.drain(..));
-        self.arrivals.extend(self.inbox.close());
         let world = self.news.world_at(self.now);
-        self.arrivals.iter().for_each(|arrival| arrival.stream.closed(End::Client, &world));
+        // What comes from now on is not taken.
+        let waiting = std::iter::from_fn(|| self.arrivals.pop());
+        let waiting = waiting.chain(mail.arrivals.drain(..)).chain(self.inbox.close());
+        waiting.for_each(|arrival| arrival.stream.closed(End::Client, &world));
         let all: Vec<usize> = self.slots.iter().map(|(key, _)| key).collect();
         all.into_iter().for_each(|key| self.close(key, End::Client));
     }

@@ -1,25 +1,28 @@
-//! Streams that have more to do at once: one of each tenant after the other, so that a fleet that comes back does not hold
+//! Streams that come, or have more to do at once: one of each tenant after the other, so that a fleet that comes back does not hold
 //! up who comes alone.
 
 use std::collections::{HashMap, VecDeque};
 
-use super::wheel::Entry;
-
-#[derive(Default)]
-pub(super) struct Turns {
+pub(super) struct Turns<T> {
     /// None of the queues is empty.
-    queues: HashMap<u32, VecDeque<Entry>>,
+    queues: HashMap<u32, VecDeque<T>>,
     /// Tenants, in the order of their turns.
     order: VecDeque<u32>,
     waiting: usize,
 }
 
-impl Turns {
+impl<T> Default for Turns<T> {
+    fn default() -> Self {
+        Turns { queues: HashMap::new(), order: VecDeque::new(), waiting: 0 }
+    }
+}
+
+impl<T> Turns<T> {
     pub(super) fn len(&self) -> usize {
         self.waiting
     }
 
-    pub(super) fn push(&mut self, tenant: u32, entry: Entry) {
+    pub(super) fn push(&mut self, tenant: u32, entry: T) {
         let queue = self.queues.entry(tenant).or_default();
         if queue.is_empty() {
             self.order.push_back(tenant);
@@ -28,7 +31,7 @@ impl Turns {
         self.waiting += 1;
     }
 
-    pub(super) fn pop(&mut self) -> Option<Entry> {
+    pub(super) fn pop(&mut self) -> Option<T> {
         let tenant = self.order.pop_front()?;
         let queue = self.queues.get_mut(&tenant)?;
         let entry = queue.pop_front();
