@@ -3,7 +3,7 @@
 //! A stream here is a slot in a slab, without a task and without a buffer. [`inbox`] is how the rest of the program
 //! reaches a thread; [`thread`] is its loop; [`group`] holds the streams of a view, which are served one after the other
 //! with the same bytes; [`slot`] is one stream with its socket; [`wheel`] knows when each is to be looked at again;
-//! [`turns`] is fair between those that have more to do.
+//! [`turns`] is fair between those that come or have more to do.
 
 mod chunk;
 mod group;

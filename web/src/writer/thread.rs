@@ -30,8 +30,8 @@ const BELL: Token = Token(usize::MAX);
 const EVENTS: usize = 1024;
 /// Streams of one group that are served before the next group has its turn.
 const GROUP_TURN: usize = 256;
-/// How long groups with news are served before sockets and deadlines are looked at again; likewise arrivals, and streams that
-/// have more to do, while which news waits.
+/// How long arrivals are served before there is a look for news, and streams that have more to do; news itself has twice as
+/// long before sockets and deadlines are looked at. Long slices are what a fleet that comes back costs those who are live.
 const SLICE: Duration = Duration::from_micros(200);
 /// Room that lists keep beyond what is in them: what a storm needed goes when it is over.
 const SPARE: usize = 1024;

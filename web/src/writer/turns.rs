@@ -1,5 +1,5 @@
-//! Streams that come, or have more to do at once: one of each tenant after the other, so that a fleet that comes back does not hold
-//! up who comes alone.
+//! Streams that come, or have more to do at once: one of each tenant after the other, so that a fleet that comes back does
+//! not hold up who comes alone.
 
 use std::collections::{HashMap, VecDeque};
 
