@@ -200,30 +200,21 @@ fn leave_incarnation(
     }
 }
 
-/// The gaps of topics that were deleted under a running subscription.
-pub(crate) fn deleted(parts: &[Part], name_of: impl Fn(Fingerprint) -> Option<Arc<str>>) -> Vec<Pending> {
-    let mut pending = Vec::new();
-    for part in parts {
-        for (index, position) in part.positions.iter().enumerate().filter(|(_, position)| position.is_known())
-        {
-            let gap = Gap {
-                code: GapCode::Deleted,
-                topic: name_of(part.fingerprint),
-                partition: Some(index as u32),
-                from: Some(position.offset),
-                to: None,
-                next: None,
-            };
-            let change = Change::Leave {
-                old: part.fingerprint,
-                new: None,
-                partition: index as u32,
-                to: Position::UNKNOWN,
-            };
-            pending.push(Pending { gap, change });
-        }
-    }
-    pending
+/// The gaps of a topic that was deleted under a running subscription.
+pub(crate) fn deleted(part: &Part, name: &Arc<str>) -> impl Iterator<Item = Pending> {
+    let old = part.fingerprint;
+    let known = part.positions.iter().zip(0..).filter(|(position, _)| position.is_known());
+    known.map(move |(position, partition)| {
+        let gap = Gap {
+            code: GapCode::Deleted,
+            topic: Some(name.clone()),
+            partition: Some(partition),
+            from: Some(position.offset),
+            to: None,
+            next: None,
+        };
+        Pending { gap, change: Change::Leave { old, new: None, partition, to: Position::UNKNOWN } }
+    })
 }
 
 /// The first record that Kafka has of the partition.

@@ -566,18 +566,19 @@ impl Subscription {
         let (shape, topics) = self.hold.view.topics();
         let mut vector = Vector::clone(&self.vector);
         let mut rare = self.rare.take().unwrap_or_default();
-        let pending = reconcile(&mut vector, &mut rare.carried, &topics, &AtOrigin);
-        rare.pending.extend(pending);
-        let gone = strangers(&mut vector, &topics);
-        let old_topics = self.topics.clone();
-        let name_of = |fingerprint| {
-            let named = old_topics.iter().find(|(topic, _)| topic.fingerprint() == fingerprint);
-            named.map(|(topic, _)| topic.name().clone())
-        };
-        rare.pending.extend(deleted(&gone, name_of));
+        rare.pending.extend(reconcile(&mut vector, &mut rare.carried, &topics, &AtOrigin));
+        for part in strangers(&mut vector, &topics) {
+            match self.topics.iter().find(|(topic, _)| topic.fingerprint() == part.fingerprint) {
+                Some((topic, _)) => {
+                    rare.pending.extend(deleted(&part, topic.name()));
+                    // It stays until its gaps are announced.
+                    vector.parts.push(part);
+                }
+                // It was never read here, and may be there again, or at another replica.
+                None => rare.carried.push(part),
+            }
+        }
         self.rare = rare.is_any().then_some(rare);
-        // Parts of topics that are gone stay until their gaps are announced.
-        vector.parts.extend(gone);
         self.moved = true;
         self.vector = Arc::new(vector);
         self.topics = topics;
