@@ -47,7 +47,9 @@ impl fmt::Display for Envelope {
 ///
 /// A value that is JSON stands as it is, but for line ends between its tokens, which become spaces. A key is a string
 /// always. `timestamp` is in milliseconds, null where there is none. Headers are an object; names that repeat are repeated
-/// in their order, and what reads JSON takes the last, as Kafka's clients do.
+/// in their order, and what reads JSON takes the last, as Kafka's clients do. A value that is not text is `{"base64":…}` with
+/// `"value_kind":"binary"` beside it, none at all is null with `"value_kind":"tombstone"`: without it, a JSON value of the same
+/// look would be taken for one.
 pub(crate) fn put_record(out: &mut Vec<u8>, record: &RecordRef<'_>, topic: &str, partition: u32) {
     out.extend_from_slice(b"{\"topic\":");
     put_string(out, topic);
@@ -69,7 +71,10 @@ pub(crate) fn put_record(out: &mut Vec<u8>, record: &RecordRef<'_>, topic: &str,
         put_bytes(out, value);
     }
     out.extend_from_slice(b"},\"value\":");
-    put_value(out, record.value);
+    let kind = put_value(out, record.value);
+    if let Some(kind) = kind {
+        put(out, format_args!(",\"value_kind\":\"{kind}\""));
+    }
     out.push(b'}');
 }
 
@@ -77,11 +82,20 @@ fn put_field(out: &mut Vec<u8>, name: &str, number: impl fmt::Display) {
     put(out, format_args!(",\"{name}\":{number}"));
 }
 
-fn put_value(out: &mut Vec<u8>, value: Option<&[u8]>) {
-    match value {
-        Some(json) if std::str::from_utf8(json).is_ok() && is_json(json) => put_on_one_line(out, json),
-        other => put_bytes(out, other),
+/// Tells what the value is where a JSON value could be written in the same way.
+fn put_value(out: &mut Vec<u8>, value: Option<&[u8]>) -> Option<&'static str> {
+    match value.map(|bytes| (bytes, std::str::from_utf8(bytes).is_ok())) {
+        Some((json, true)) if is_json(json) => {
+            put_on_one_line(out, json);
+            return None;
+        }
+        Some((_, true)) => put_bytes(out, value),
+        Some((_, false)) | None => {
+            put_bytes(out, value);
+            return Some(if value.is_some() { "binary" } else { "tombstone" });
+        }
     }
+    None
 }
 
 /// In JSON, line ends stand between tokens only, never within a string.
@@ -173,6 +187,19 @@ mod tests {
         assert_eq!(value_of(Some(b"\xff\x00")), json!({"base64": "/wA="}));
         assert_eq!(value_of(Some(b"\"\xff\"")), json!({"base64": "Iv8i"}));
         assert_eq!(value_of(None), json!(null));
+    }
+
+    #[test]
+    fn what_a_json_value_could_look_like_has_its_kind_beside_it() {
+        let kind = |value: Option<&[u8]>| {
+            let envelope: Value = serde_json::from_str(&envelope(None, value, &[])).unwrap();
+            envelope.get("value_kind").cloned()
+        };
+        assert_eq!(kind(Some(b"\xff\xfe")), Some(json!("binary")));
+        assert_eq!(kind(None), Some(json!("tombstone")));
+        for json_or_text in [&br#"{"base64":"//4="}"#[..], b"null", b"text", b""] {
+            assert_eq!(kind(Some(json_or_text)), None);
+        }
     }
 
     #[test]
