@@ -130,7 +130,7 @@ impl Jwt {
             claims.get("exp").and_then(Value::as_f64).unwrap_or(0.0).clamp(0.0, u32::MAX as f64 * 8.0);
         Ok(Bearer {
             tenants: words(claims.get(&self.rules.tenant_claim), false),
-            scopes: words(claims.get("scope"), true),
+            scopes: scopes(&claims),
             expires: UNIX_EPOCH + Duration::from_secs(seconds as u64 + LEEWAY_SECONDS),
         })
     }
@@ -148,6 +148,12 @@ impl Jwt {
     }
 }
 
+/// `scope` (RFC 8693) or `scp`, as some issuers call it: either a string with spaces between, or an array.
+fn scopes(claims: &Map<String, Value>) -> Vec<String> {
+    let of = |name: &str| words(claims.get(name), true);
+    [of("scope"), of("scp")].concat()
+}
+
 /// A string, or an array of strings; `split` for the space-separated form of RFC 8693.
 fn words(claim: Option<&Value>, split: bool) -> Vec<String> {
     match claim {
@@ -155,7 +161,9 @@ fn words(claim: Option<&Value>, split: bool) -> Vec<String> {
             text.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect()
         }
         Some(Value::String(text)) => vec![text.clone()],
-        Some(Value::Array(all)) => all.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        Some(Value::Array(all)) => {
+            all.iter().flat_map(|one| words(one.as_str().map(|_| one), split)).collect()
+        }
         _ => Vec::new(),
     }
 }
