@@ -11,12 +11,16 @@ const SECONDS: [f64; 16] =
 /// Installs the recorder of this process, and registers every metric.
 pub(crate) fn install() -> anyhow::Result<PrometheusHandle> {
     let handle = builder()?.install_recorder().context("install the metrics recorder")?;
+    describe();
+    Ok(handle)
+}
+
+fn describe() {
     describe_gauge!("tailrace_build_info", "1; the label is the version that runs");
     gauge!("tailrace_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     tailrace_bridge::describe_metrics();
     tailrace_consumer::describe_metrics();
     tailrace_web::describe_metrics();
-    Ok(handle)
 }
 
 /// Buckets make a real histogram of what would be a summary, which cannot be added up over replicas.
@@ -27,7 +31,65 @@ fn builder() -> anyhow::Result<PrometheusBuilder> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Mutex;
+
+    use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+
     use super::*;
+
+    /// Knows which metrics have a help text.
+    #[derive(Default)]
+    struct Described(Mutex<BTreeSet<String>>);
+
+    impl Described {
+        fn note(&self, name: KeyName) {
+            self.0.lock().expect("nobody panics here").insert(name.as_str().to_owned());
+        }
+    }
+
+    impl Recorder for Described {
+        fn describe_counter(&self, name: KeyName, _: Option<Unit>, _: SharedString) {
+            self.note(name);
+        }
+
+        fn describe_gauge(&self, name: KeyName, _: Option<Unit>, _: SharedString) {
+            self.note(name);
+        }
+
+        fn describe_histogram(&self, name: KeyName, _: Option<Unit>, _: SharedString) {
+            self.note(name);
+        }
+
+        fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+            Counter::noop()
+        }
+
+        fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+            Gauge::noop()
+        }
+
+        fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+            Histogram::noop()
+        }
+    }
+
+    /// What stands in code in the first column of the table of metrics.
+    fn documented() -> BTreeSet<String> {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operations.md");
+        let page = std::fs::read_to_string(path).expect("the documentation is there");
+        let table = page.split("## Metrics").nth(1).and_then(|rest| rest.split("\n## ").next());
+        let rows = table.unwrap_or_default().lines().filter(|line| line.starts_with("| `"));
+        let names = rows.flat_map(|row| row.split(" | ").next().unwrap_or_default().split('`'));
+        names.filter(|name| name.starts_with("tailrace_")).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_documentation_has_every_metric_and_no_other() {
+        let described = Described::default();
+        metrics::with_local_recorder(&described, describe);
+        assert_eq!(documented(), described.0.into_inner().expect("nobody panics here"));
+    }
 
     #[test]
     fn times_are_histograms_with_buckets() {

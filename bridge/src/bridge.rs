@@ -67,9 +67,37 @@ pub enum SubscribeError {
     /// No such topic is served, or it cannot yield this tenant.
     #[error("there is no topic {0:?} here")]
     UnknownTopic(String),
+    /// The topic is configured and could yield this tenant, but is not served now.
+    #[error("the topic {topic:?} {why}")]
+    Unserved {
+        /// Its name.
+        topic: String,
+        /// What is in the way.
+        why: Unserved,
+    },
     /// Kafka had to be asked where to begin, and did not answer.
     #[error("Kafka could not be asked where to begin: {0}")]
     Unavailable(String),
+}
+
+/// Why a topic that is configured is not served. Either may pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unserved {
+    /// Kafka has no such topic (yet).
+    Missing,
+    /// Kafka does not allow this process to read it.
+    Forbidden,
+}
+
+impl std::fmt::Display for Unserved {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Unserved::Missing => "does not exist in Kafka now; it is served once it does",
+            Unserved::Forbidden => {
+                "may not be read with this server's Kafka credentials; it is served once it may"
+            }
+        })
+    }
 }
 
 /// The core. Clones share it.
@@ -93,6 +121,8 @@ struct Structure {
     topics: BTreeMap<Arc<str>, Arc<Topic>>,
     views: Views,
     coverages: Coverages,
+    /// Topics that are configured and not served, by name. One that was served before stays among the topics, too.
+    unserved: BTreeMap<String, Unserved>,
 }
 
 /// A reader's hold on a view: the last one that lets go retires it.
@@ -139,7 +169,7 @@ impl Bridge {
     /// A topic that was not known so far, with a start for each of its partitions.
     pub fn add_topic(&self, name: &str, id: TopicId, starts: &[Start]) {
         let mut structure = self.inner.structure.lock();
-        let Structure { topics, views, coverages } = &mut *structure;
+        let Structure { topics, views, coverages, .. } = &mut *structure;
         let topic = Topic::new(name, id, starts);
         topics.insert(topic.name().clone(), topic.clone());
         for view in views.iter() {
@@ -211,6 +241,11 @@ impl Bridge {
     pub fn topics_refreshed(&self) {
         let minutes = metrics::unix_millis() / 60_000;
         self.inner.shared.minutes.store(minutes as u32, Ordering::Relaxed);
+    }
+
+    /// These topics, and no others, are configured and not served now.
+    pub fn set_unserved(&self, unserved: BTreeMap<String, Unserved>) {
+        self.inner.structure.lock().unserved = unserved;
     }
 
     /// A topic by its name.
@@ -311,6 +346,30 @@ impl Bridge {
         self.inner.tails.budget.charge(-(freed as isize));
     }
 
+    /// How many partitions a subscription of the tenant to these topics has (all, if none is named), and how many bytes its
+    /// ids take as text, now that the heads are where they are. Of partitions that are no more than `few`, zero bytes.
+    pub fn id_size(&self, tenant: &TenantId, names: &[String], few: usize) -> (usize, usize) {
+        let topics: Vec<Arc<Topic>> = {
+            let structure = self.inner.structure.lock();
+            let is_meant = |topic: &&Arc<Topic>| {
+                (names.is_empty() || names.iter().any(|name| **name == **topic.name()))
+                    && self.inner.rules.can_yield(topic.name(), tenant)
+            };
+            structure.topics.values().filter(is_meant).cloned().collect()
+        };
+        let partitions: usize = topics.iter().map(|topic| topic.partitions().len()).sum();
+        if partitions <= few {
+            return (partitions, 0);
+        }
+        let part = |topic: &Arc<Topic>| Part {
+            fingerprint: topic.fingerprint(),
+            positions: topic.partitions().iter().map(|partition| partition.head()).collect(),
+        };
+        let minutes = self.inner.shared.minutes.load(Ordering::Relaxed);
+        let id = EventId { minutes, vector: Vector { parts: topics.iter().map(part).collect() } };
+        (partitions, id.to_string().len())
+    }
+
     /// Begins a subscription. Cancel-safe.
     ///
     /// # Errors
@@ -358,15 +417,23 @@ impl Inner {
         key.names(topic) && self.rules.can_yield(topic, &key.tenant)
     }
 
+    /// Whoever comes back may go on with what a topic has in memory though Kafka does not allow to read it any more.
     fn check_topics(&self, request: &SubscribeRequest) -> Result<(), SubscribeError> {
         let structure = self.structure.lock();
-        let served = |name: &String| {
-            structure.topics.contains_key(name.as_str()) && self.rules.can_yield(name, &request.tenant)
-        };
-        match request.topics.iter().find(|name| !served(name)) {
-            Some(name) => Err(SubscribeError::UnknownTopic(name.clone())),
-            None => Ok(()),
+        let comes_back = request.last_event_id.as_ref().is_some_and(|id| !id.is_empty());
+        for name in &request.topics {
+            if !self.rules.can_yield(name, &request.tenant) {
+                return Err(SubscribeError::UnknownTopic(name.clone()));
+            }
+            let is_known = structure.topics.contains_key(name.as_str());
+            match structure.unserved.get(name) {
+                Some(_) if is_known && comes_back => {}
+                Some(why) => return Err(SubscribeError::Unserved { topic: name.clone(), why: *why }),
+                None if is_known => {}
+                None => return Err(SubscribeError::UnknownTopic(name.clone())),
+            }
         }
+        Ok(())
     }
 
     /// Refreshes the list of topics if the id speaks of some that are not known here.
@@ -392,7 +459,7 @@ impl Inner {
             view.enter();
             return Hold { inner: self.clone(), view: view.clone() };
         }
-        let Structure { topics, views, coverages } = &mut *structure;
+        let Structure { topics, views, coverages, .. } = &mut *structure;
         let covered = topics.values().filter(|topic| self.covers(&key, topic.name()));
         let covered: Vec<Arc<Topic>> = covered.cloned().collect();
         let coverage =
@@ -439,12 +506,10 @@ impl Inner {
 
 /// How far back the memory of a topic reaches.
 fn set_topic_gauges(topic: &Topic) {
-    let spans: Vec<(i64, i64)> = topic.partitions().iter().filter_map(|p| p.time_span()).collect();
-    let oldest = spans.iter().map(|span| span.0).max();
-    let span = spans.iter().map(|span| span.1 - span.0).max().unwrap_or(0);
+    let partitions = topic.partitions();
+    let spans = partitions.iter().filter_map(|partition| partition.time_span());
+    let span = spans.map(|(oldest, newest)| newest - oldest).max().unwrap_or(0);
     metrics::set_topic_gauge("tailrace_tail_span_seconds", topic.name(), span as f64 / 1000.0);
-    let age = oldest.map_or(0, |oldest| (metrics::unix_millis() - oldest).max(0));
-    metrics::set_topic_gauge("tailrace_oldest_resumable_age_seconds", topic.name(), age as f64 / 1000.0);
 }
 
 /// Makes a view read the topics `new`, all that its coverage lacks. Batches that are framed from now on find the view, but

@@ -45,6 +45,8 @@ pub struct Health {
     draining: AtomicBool,
     reasons: Mutex<Vec<String>>,
     notes: Mutex<Vec<String>>,
+    /// Why this process, and not its like, cannot read.
+    blocked: Mutex<Option<String>>,
     status: watch::Sender<Status>,
 }
 
@@ -55,6 +57,7 @@ impl Health {
             draining: AtomicBool::new(false),
             reasons: Mutex::new(vec!["not connected to Kafka yet".to_owned()]),
             notes: Mutex::new(Vec::new()),
+            blocked: Mutex::new(None),
             status: watch::Sender::new(Status::Ok),
         }
     }
@@ -62,16 +65,19 @@ impl Health {
     /// Whether streams may begin, and the words for it.
     pub fn readiness(&self) -> Readiness {
         let draining = self.is_draining();
-        let ready = self.is_warm() && !draining;
-        let reasons = match (ready, draining) {
-            (true, _) => Vec::new(),
-            (false, true) => vec!["draining: this process is about to stop".to_owned()],
-            (false, false) => self.reasons.lock().clone(),
+        let blocked = self.blocked.lock().clone();
+        let ready = self.is_warm() && !draining && blocked.is_none();
+        let reasons = match (ready, draining, blocked) {
+            (true, _, _) => Vec::new(),
+            (false, true, _) => vec!["draining: this process is about to stop".to_owned()],
+            (false, false, Some(blocked)) if self.is_warm() => vec![blocked],
+            (false, false, _) => self.reasons.lock().clone(),
         };
         Readiness { ready, reasons, notes: self.notes.lock().clone() }
     }
 
-    /// The tail is warm. Latched: a lost broker must not take every replica out of a balancer, so only draining undoes it.
+    /// The tail is warm. Latched: a lost broker must not take every replica out of a balancer, so only draining undoes it, and
+    /// [`Health::set_blocked`] for a time.
     pub fn set_ready(&self) {
         self.warm.store(true, Ordering::Release);
     }
@@ -84,6 +90,12 @@ impl Health {
     /// Says why the process is not ready yet.
     pub fn set_reasons(&self, reasons: Vec<String>) {
         *self.reasons.lock() = reasons;
+    }
+
+    /// Says why this process cannot read though Kafka answers it and another replica reads: a balancer should choose that one.
+    /// Streams that are open stay open, and new ones are still taken. None: it reads.
+    pub fn set_blocked(&self, blocked: Option<String>) {
+        *self.blocked.lock() = blocked;
     }
 
     /// Says what else an operator should know.

@@ -69,7 +69,7 @@ mod view;
 mod view_index;
 mod views;
 
-pub use bridge::{Bridge, BridgeConfig, SubscribeError, SubscribeRequest};
+pub use bridge::{Bridge, BridgeConfig, SubscribeError, SubscribeRequest, Unserved};
 pub use catalog::{Partition, Start, Topic};
 pub use ears::{Bell, Ear};
 pub use envelope::Envelope;
@@ -84,7 +84,9 @@ pub use metrics::describe_metrics;
 pub use position::{Fingerprint, Part, Position, TopicId, Vector};
 pub use record::{Headers, NewRecord, RawRecord, RecordRef, put_header};
 #[cfg(feature = "sabotage")]
-pub use sabotage::{Sabotage, sabotage};
+pub use sabotage::sabotage;
+#[doc(hidden)]
+pub use sabotage::{Sabotage, broken};
 pub use segment::{Segment, SegmentBuilder};
 pub use start::From;
 pub use subscription::{Budget, Next, Subscription, Wanted};

@@ -29,10 +29,6 @@ pub fn describe_metrics() {
         "tailrace_tail_span_seconds",
         "Time between the oldest and the newest record in memory, by topic"
     );
-    describe_gauge!(
-        "tailrace_oldest_resumable_age_seconds",
-        "Age of the oldest record from which all partitions of a topic resume without asking Kafka"
-    );
     describe_histogram!(
         "tailrace_delivery_latency_seconds",
         "From a record's Kafka timestamp to its stream's socket, live records only, the newest of each write"

@@ -2,7 +2,6 @@
 
 /// One broken rule. The first seven are the rules of the seam between replay and live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(feature = "sabotage"), allow(unreachable_pub))]
 pub enum Sabotage {
     /// Rule 1: the head is published before the frames are in the views.
     HeadBeforeFrames,
@@ -28,6 +27,10 @@ pub enum Sabotage {
     SilentGap,
     /// A blank line precedes a connection's first id.
     BlankLineFirst,
+    /// Partitions that appear are never assigned.
+    StaleAssignment,
+    /// Neither a topic that was created again nor one that is stuck gets a new client.
+    KeepClient,
 }
 
 #[cfg(feature = "sabotage")]
@@ -36,7 +39,7 @@ mod switch {
     use std::cell::Cell;
     use std::sync::OnceLock;
 
-    const NAMES: [(&str, Sabotage); 12] = [
+    const NAMES: [(&str, Sabotage); 14] = [
         ("head_before_frames", Sabotage::HeadBeforeFrames),
         ("id_without_view", Sabotage::IdWithoutView),
         ("register_without_waiting", Sabotage::RegisterWithoutWaiting),
@@ -49,6 +52,8 @@ mod switch {
         ("off_by_one", Sabotage::OffByOne),
         ("silent_gap", Sabotage::SilentGap),
         ("blank_line_first", Sabotage::BlankLineFirst),
+        ("stale_assignment", Sabotage::StaleAssignment),
+        ("keep_client", Sabotage::KeepClient),
     ];
 
     static BY_ENVIRONMENT: OnceLock<Option<Sabotage>> = OnceLock::new();
@@ -59,7 +64,8 @@ mod switch {
         BY_TEST.with(|cell| cell.set(rule));
     }
 
-    pub(crate) fn broken(rule: Sabotage) -> bool {
+    /// Whether the rule is broken in this process or thread.
+    pub fn broken(rule: Sabotage) -> bool {
         let named = BY_ENVIRONMENT.get_or_init(|| {
             let name = std::env::var("TAILRACE_SABOTAGE").ok()?;
             let found = NAMES.iter().find(|(known, _)| *known == name);
@@ -79,13 +85,16 @@ mod switch {
 }
 
 #[cfg(feature = "sabotage")]
+pub use switch::broken;
+#[cfg(feature = "sabotage")]
 pub use switch::sabotage;
 #[cfg(feature = "sabotage")]
-pub(crate) use switch::{broken, widen};
+pub(crate) use switch::widen;
 
 #[cfg(not(feature = "sabotage"))]
 #[inline(always)]
-pub(crate) const fn broken(_: Sabotage) -> bool {
+/// Never, in a release.
+pub const fn broken(_: Sabotage) -> bool {
     false
 }
 

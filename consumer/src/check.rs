@@ -9,6 +9,7 @@ use crate::error::{self, KafkaError};
 use crate::native::{Client, Described, List, Message, OffsetQuery, Role};
 use crate::properties;
 use crate::settings::KafkaSettings;
+use crate::watch::{MAY_NOT_DESCRIBE, MAY_NOT_READ};
 
 const ASK_TIMEOUT: Duration = Duration::from_secs(10);
 /// Records looked at per topic.
@@ -22,9 +23,9 @@ const RETENTION: [&str; 3] = ["cleanup.policy", "retention.ms", "retention.bytes
 /// What would be served.
 #[derive(Clone, Debug)]
 pub struct CheckReport {
-    /// The consumer group that would be joined.
+    /// The consumer group that would show the replica.
     pub group: String,
-    /// Why the group cannot be joined or looked at; none where nothing is wrong.
+    /// Why the group cannot be joined or looked at; none where nothing is wrong. Nothing is kept from being served by it.
     pub group_problem: Option<String>,
     /// Names that are configured and not there.
     pub missing: Vec<String>,
@@ -43,7 +44,9 @@ pub struct TopicReport {
     pub partitions: usize,
     /// Its retention, as names and values of Kafka's settings; or why it is not known.
     pub retention: Result<Vec<(String, String)>, String>,
-    /// What is in the way of serving it: missing permissions, unreadable partitions.
+    /// Why it may not be read; none where it may.
+    pub forbidden: Option<&'static str>,
+    /// What else is in the way of serving it, such as partitions without a leader.
     pub problems: Vec<String>,
     /// Some of its newest records.
     pub samples: Vec<PartitionSample>,
@@ -66,8 +69,21 @@ impl CheckReport {
     /// Whether everything that is configured would be served.
     pub fn is_good(&self) -> bool {
         let routed = |topic: &TopicReport| topic.samples.iter().all(|sample| sample.tenant.is_ok());
-        let fine = |topic: &TopicReport| topic.problems.is_empty() && routed(topic);
-        self.missing.is_empty() && self.group_problem.is_none() && self.topics.iter().all(fine)
+        let fine =
+            |topic: &TopicReport| topic.state() == "served" && topic.problems.is_empty() && routed(topic);
+        self.missing.is_empty() && self.topics.iter().all(fine)
+    }
+}
+
+impl TopicReport {
+    /// What it would be: `served`, `forbidden`, or `unroutable` where none of the records that were looked at has a tenant.
+    pub fn state(&self) -> &'static str {
+        let is_lost = |sample: &PartitionSample| sample.tenant.is_err();
+        match self.forbidden {
+            Some(_) => "forbidden",
+            None if !self.samples.is_empty() && self.samples.iter().all(is_lost) => "unroutable",
+            None => "served",
+        }
     }
 }
 
@@ -132,21 +148,30 @@ impl Check {
             id: TopicId::ZERO,
             partitions: 0,
             retention: Ok(Vec::new()),
+            forbidden: None,
             problems: Vec::new(),
             samples: Vec::new(),
         };
         match &described.state {
-            Ok((id, partitions)) => (report.id, report.partitions) = (*id, *partitions),
+            Ok(found) => {
+                (report.id, report.partitions) = (found.id, found.partitions);
+                report.forbidden = (!found.is_readable).then_some(MAY_NOT_READ);
+            }
+            Err(code) if error::is_denied(*code) => {
+                report.forbidden = Some(MAY_NOT_DESCRIBE);
+                return report;
+            }
             Err(code) => {
-                let needed =
-                    if error::is_denied(*code) { " (needed: Describe and Read on the topic)" } else { "" };
-                report.problems.push(format!("{}{needed}", crate::native::describe(*code)));
+                report.problems.push(crate::native::describe(*code));
                 return report;
             }
         }
         report.retention = self.admin.topic_config(&report.name, ASK_TIMEOUT).map(|entries| {
             entries.into_iter().filter(|(name, _)| RETENTION.contains(&name.as_str())).collect()
         });
+        if report.forbidden.is_some() {
+            return report;
+        }
         match self.sample(&report.name, report.partitions) {
             Ok((samples, problems)) => {
                 report.samples = samples;
@@ -184,7 +209,7 @@ impl Check {
         if open == 0 {
             return Ok((Vec::new(), problems));
         }
-        let reader = Client::new(&properties::reader(&self.settings), Role::Consumer(None))?;
+        let reader = Client::new(&properties::reader(&self.settings), Role::Consumer)?;
         reader.assign(&list)?;
         let (mut samples, until) = (Vec::new(), Instant::now() + SAMPLE_TIMEOUT);
         let mut batch: Vec<Message> = Vec::new();
@@ -239,7 +264,7 @@ impl fmt::Display for CheckReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "consumer group  {}", self.group)?;
         if let Some(problem) = &self.group_problem {
-            writeln!(f, "  problem: {problem}")?;
+            writeln!(f, "  it will not show this replica: {problem}; that keeps nothing from being served")?;
         }
         for name in &self.missing {
             writeln!(f, "\n{name}\n  missing: it is served once it exists")?;
@@ -254,7 +279,8 @@ impl fmt::Display for CheckReport {
 
 impl fmt::Display for TopicReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}", self.name)?;
+        let why = self.forbidden.map(|why| format!(": {why}")).unwrap_or_default();
+        writeln!(f, "{}\n  {}{why}", self.name, self.state())?;
         for problem in &self.problems {
             writeln!(f, "  problem: {problem}")?;
         }
@@ -273,7 +299,7 @@ impl fmt::Display for TopicReport {
                 writeln!(f, "  retention not known: {error} (needed: DescribeConfigs on the topic)")?
             }
         }
-        if self.samples.is_empty() {
+        if self.samples.is_empty() && self.forbidden.is_none() {
             writeln!(f, "  no records to look at")?;
         }
         self.samples.iter().try_for_each(|sample| writeln!(f, "  {sample}"))
@@ -331,6 +357,7 @@ mod tests {
             id: TopicId::ZERO,
             partitions: 4,
             retention: Ok(Vec::new()),
+            forbidden: None,
             problems: Vec::new(),
             samples: vec![sample],
         };
@@ -341,6 +368,7 @@ mod tests {
             topics: vec![topic],
         };
         assert!(!report.is_good());
+        assert!(report.to_string().contains("orders\n  unroutable\n"), "{report}");
         assert!(report.to_string().contains("[3]@1042: goes to nobody: no header \"tenant\""));
     }
 }

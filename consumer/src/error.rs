@@ -19,6 +19,9 @@ pub enum KafkaError {
         /// librdkafka's words for it.
         message: String,
     },
+    /// No answer in time, again and again.
+    #[error("{0} does not answer")]
+    Silent(&'static str),
     /// A thread could not be started.
     #[error("start a thread: {0}")]
     Thread(String),

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 use tailrace_bridge::{GapCode, HistoryError, HistoryRead, Position, Segment, SegmentBuilder};
 
+use crate::admin::Admin;
 use crate::decode::{Decoder, Scratch, Tell};
 use crate::error::KafkaError;
 use crate::native::{Client, Code, List, Message, OffsetQuery, Role};
@@ -38,7 +39,7 @@ const RECORD_OVERHEAD: usize = 64;
 pub(crate) struct Readers {
     settings: Arc<KafkaSettings>,
     decoder: Arc<Decoder>,
-    admin: Arc<Client>,
+    admin: Arc<Admin>,
     pool: Mutex<Pool>,
     free: Condvar,
 }
@@ -88,7 +89,7 @@ enum Lost {
 }
 
 impl Readers {
-    pub(crate) fn new(settings: Arc<KafkaSettings>, decoder: Arc<Decoder>, admin: Arc<Client>) -> Readers {
+    pub(crate) fn new(settings: Arc<KafkaSettings>, decoder: Arc<Decoder>, admin: Arc<Admin>) -> Readers {
         Readers { settings, decoder, admin, pool: Mutex::default(), free: Condvar::new() }
     }
 
@@ -108,8 +109,9 @@ impl Readers {
                 reader.forget();
             }
         }
-        // A leader that did not answer may still do so, and librdkafka would take that for the answer to the next question.
-        let is_in_doubt = read.epoch >= 0 && matches!(result, Err(HistoryError::Unavailable(_)));
+        // A leader that did not answer may still do so, and librdkafka would take that for the answer to the next question; or
+        // the client has lost all brokers.
+        let is_in_doubt = matches!(result, Err(HistoryError::Unavailable(_)));
         reader.used = Instant::now();
         let mut pool = self.pool.lock();
         if reader.generation != pool.generation {
@@ -267,7 +269,7 @@ impl Readers {
     /// Why a read brought nothing.
     fn why_silent(&self, reader: &Reader, read: &HistoryRead) -> HistoryError {
         let place = [(&*read.topic, read.partition as i32)];
-        let start = self.admin.list_offsets(&place, OffsetQuery::Earliest, false, ASK_TIMEOUT);
+        let start = self.admin.client().list_offsets(&place, OffsetQuery::Earliest, false, ASK_TIMEOUT);
         if let Ok(starts) = &start
             && let [Err(Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)] = starts[..]
         {
@@ -281,7 +283,7 @@ impl Readers {
     fn why_lost(&self, read: &HistoryRead, why: &str) -> HistoryError {
         let place = [(&*read.topic, read.partition as i32)];
         let ask = |at| {
-            let found = self.admin.list_positions(&place, at, false, ASK_TIMEOUT)?;
+            let found = self.admin.client().list_positions(&place, at, false, ASK_TIMEOUT)?;
             let found = found.first().copied().unwrap_or(Ok(None)).map_err(KafkaError::of_offsets)?;
             Ok::<Position, KafkaError>(found.unwrap_or(Position { offset: 0, epoch: -1 }))
         };
@@ -347,7 +349,7 @@ impl Stretch {
 
 impl Reader {
     fn new(settings: &KafkaSettings, generation: u64) -> Result<Reader, KafkaError> {
-        let client = Client::new(&properties::reader(settings), Role::Consumer(None))?;
+        let client = Client::new(&properties::reader(settings), Role::Consumer)?;
         let (held, scratch) = (VecDeque::new(), Scratch::default());
         Ok(Reader { held, client, place: None, scratch, used: Instant::now(), generation })
     }

@@ -2,49 +2,49 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, TryRecvError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::time::{Duration, Instant};
 
 use ::metrics::Counter;
 use tailrace_bridge::{Bridge, GapCode, Partition, Position};
 
+use crate::admin::Admin;
+use crate::assign::{Assignment, Tail};
 use crate::decode::{Decoder, Scratch, Tell};
 use crate::error::KafkaError;
-use crate::group::{Assignment, Group};
 use crate::metrics;
-use crate::native::{Client, Code, List, Message};
+use crate::native::{Code, Message};
 use crate::settings::KafkaSettings;
-use crate::status::Watch;
-use crate::topics::Ask;
+use crate::status::Findings;
+use crate::watch::Ask;
 
 /// Records of one batch at the most: enough to spread what a batch costs, few enough that they stay in the processor's cache
 /// from the first look to the last.
 const MAX_BATCH: usize = 256;
-/// Offsets are stored at most this often: a commit, once a second, needs the last ones alone.
-const STORE_EVERY: Duration = Duration::from_millis(100);
 /// How long a poll waits for the first record; so long, too, a command may wait in a quiet time.
 const POLL: Duration = Duration::from_millis(50);
-/// How long to wait before a client is made anew, or the group asked again.
+/// How long to wait before a client is made anew that ended with an error.
 const RETRY: Duration = Duration::from_secs(2);
-/// How long to wait for topics, turn by turn; they end the wait when they come.
-const IDLE: Duration = Duration::from_secs(3600);
-const ASK_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a drain waits for the group, step by step; a broker that is gone must not hold it up for long.
-const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a client may take to show that it reaches a broker. Nothing is read meanwhile, and nothing came before.
+const PROBE: Duration = Duration::from_secs(1);
+/// So many records without a tenant, one after the other, make a topic unroutable that had some with one.
+const UNROUTABLE: u64 = 1_000;
 /// The same error of the same partition is said at most this often.
 const SAY_EVERY: Duration = Duration::from_secs(60);
 
 /// What the other threads want of the tail.
 pub(crate) enum Command {
-    /// These are the topics now, as the bridge knows them.
-    Subscribe(Vec<String>),
-    /// The same topics, of which the bridge knows other partitions than before.
-    Sync,
+    /// The bridge knows other topics or partitions than before.
+    Follow,
     /// Reading goes on elsewhere, with a gap.
     Jump(Arc<Partition>, GapCode, Position),
     /// Reading goes on at the head.
     Resume(Arc<Partition>),
-    /// Leaves the group.
+    /// Everything is read by a new client, from the heads.
+    Renew,
+    /// The same where the client has lost all brokers.
+    Probe,
+    /// Ends the thread.
     Stop,
 }
 
@@ -53,52 +53,56 @@ pub(crate) struct Ingest {
     pub(crate) bridge: Bridge,
     pub(crate) decoder: Arc<Decoder>,
     pub(crate) assignment: Arc<Assignment>,
-    pub(crate) watch: Arc<Watch>,
-    pub(crate) admin: Arc<Client>,
+    pub(crate) findings: Arc<Findings>,
+    pub(crate) admin: Arc<Admin>,
     pub(crate) commands: Receiver<Command>,
     pub(crate) asks: Sender<Ask>,
-    pub(crate) topics: Vec<String>,
-    pub(crate) counters: HashMap<String, Counter>,
+    pub(crate) tallies: HashMap<String, Tally>,
     pub(crate) scratch: Scratch,
-    /// When offsets were last stored.
-    pub(crate) stored: Instant,
     pub(crate) said: HashMap<(String, i32), Instant>,
-    /// When another member last took this one's place.
-    pub(crate) fenced: Option<Instant>,
 }
 
-/// Why reading ended.
+/// What was read of one topic.
+pub(crate) struct Tally {
+    consumed: Counter,
+    /// Whether some record had a tenant.
+    has_routed: bool,
+    /// Records since the last one with a tenant.
+    unrouted: u64,
+    is_unroutable: bool,
+}
+
+impl Tally {
+    fn new(topic: &str) -> Tally {
+        Tally { consumed: metrics::consumed(topic), has_routed: false, unrouted: 0, is_unroutable: false }
+    }
+
+    /// Tells whether the topic has become one of which no record has a tenant, or ceased to be one.
+    fn note(&mut self, records: u64, routed: u64) -> Option<bool> {
+        self.has_routed |= routed > 0;
+        self.unrouted = if routed > 0 { 0 } else { self.unrouted + records };
+        let is_unroutable = self.unrouted >= if self.has_routed { UNROUTABLE } else { 1 };
+        (std::mem::replace(&mut self.is_unroutable, is_unroutable) != is_unroutable).then_some(is_unroutable)
+    }
+}
+
+/// Why a client's reading ended.
 enum End {
     Stopped,
-    /// Another process took the place of this member.
-    Fenced,
+    /// A new client is wanted.
+    Renewed,
     Failed(KafkaError),
 }
 
 impl Ingest {
-    /// Reads until [`Command::Stop`], through whatever ends a membership meanwhile.
+    /// Reads until [`Command::Stop`], through whatever ends a client meanwhile.
     pub(crate) fn run(mut self) {
         loop {
-            // There is no group without topics.
-            if self.topics.is_empty() {
-                if !self.pause(IDLE) {
-                    return;
-                }
-                continue;
-            }
             match self.read() {
                 End::Stopped => return,
-                End::Fenced if !self.fenced_lately() => {
-                    tracing::warn!(
-                        "the group took this member for an earlier one of the same instance; it joins again"
-                    );
-                }
-                End::Fenced => {
-                    if !self.wait_for_the_place() {
-                        return;
-                    }
-                }
+                End::Renewed => {}
                 End::Failed(error) => {
+                    metrics::reader_restarted("failed");
                     tracing::error!(%error, "the consumer ended; it is started again");
                     if !self.pause(RETRY) {
                         return;
@@ -108,103 +112,72 @@ impl Ingest {
         }
     }
 
-    /// One membership, from its first to its last record.
+    /// One client, from its first to its last record.
     fn read(&mut self) -> End {
-        let group = match Group::new(
-            &self.settings,
-            self.admin.is_mock(),
-            self.bridge.clone(),
-            self.assignment.clone(),
-        ) {
-            Ok(group) => group,
+        let tail = match Tail::new(&self.settings, self.admin.client().is_mock(), self.assignment.clone()) {
+            Ok(tail) => tail,
             Err(error) => return End::Failed(error),
         };
-        if let Err(error) = group.subscribe(&self.topics) {
+        // What was told to the client before.
+        if let Err(error) = tail.follow(&self.bridge) {
             return End::Failed(error);
         }
-        let end = self.read_on(&group);
-        self.store_offsets(&group);
-        self.assignment.clear();
-        match end {
-            End::Stopped => self.leave(group),
-            _ => drop(group),
-        }
-        end
+        self.read_on(&tail)
     }
 
-    fn read_on(&mut self, group: &Group) -> End {
+    fn read_on(&mut self, tail: &Tail) -> End {
         let mut batch = Vec::new();
         loop {
             loop {
                 match self.commands.try_recv() {
                     Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return End::Stopped,
+                    Ok(Command::Renew) => return End::Renewed,
+                    Ok(Command::Probe) => {
+                        if !tail.client().reaches_a_broker(PROBE) {
+                            metrics::reader_restarted("client_stuck");
+                            tracing::warn!("the tail has lost all brokers; a new client reads everything");
+                            return End::Renewed;
+                        }
+                    }
                     Ok(command) => {
-                        if let Err(error) = self.obey(group, command) {
+                        if let Err(error) = self.obey(tail, command) {
                             return End::Failed(error);
                         }
                     }
                     Err(TryRecvError::Empty) => break,
                 }
             }
-            if self.assignment.is_unsettled()
-                && let Err(error) = group.sync(&self.bridge)
-            {
-                return End::Failed(error);
-            }
-            group.client().poll(POLL, MAX_BATCH, &mut batch);
-            self.take(group, &mut batch);
+            tail.client().poll(POLL, MAX_BATCH, &mut batch);
+            self.take(&mut batch);
             batch.clear();
-            if let Some((code, message)) = group.client().fatal() {
-                return match code {
-                    Code::RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID => End::Fenced,
-                    code => End::Failed(KafkaError::Request { what: "consume", code, message }),
-                };
+            if let Some((code, message)) = tail.client().fatal() {
+                return End::Failed(KafkaError::Request { what: "consume", code, message });
             }
         }
     }
 
-    fn obey(&mut self, group: &Group, command: Command) -> Result<(), KafkaError> {
+    fn obey(&mut self, tail: &Tail, command: Command) -> Result<(), KafkaError> {
         match command {
-            Command::Subscribe(topics) => {
-                self.topics = topics;
-                if let Err(error) = group.subscribe(&self.topics) {
-                    tracing::error!(%error, "the topics were not taken");
-                }
-                group.sync(&self.bridge)
-            }
-            Command::Sync => group.sync(&self.bridge),
+            Command::Follow => tail.follow(&self.bridge),
             Command::Jump(partition, code, to) => {
                 self.bridge.jump(&partition, code, to);
-                self.resume(group, &partition)
+                tail.resume(&partition)
             }
-            Command::Resume(partition) => self.resume(group, &partition),
-            Command::Stop => Ok(()),
-        }
-    }
-
-    fn resume(&self, group: &Group, partition: &Arc<Partition>) -> Result<(), KafkaError> {
-        let current = self.assignment.partition(partition.topic_name(), partition.index() as i32);
-        match current.is_some_and(|current| Arc::ptr_eq(&current, partition)) {
-            true => group.seek(std::slice::from_ref(partition)),
-            false => Ok(()),
+            Command::Resume(partition) => tail.resume(&partition),
+            Command::Renew | Command::Probe | Command::Stop => Ok(()),
         }
     }
 
     /// Takes one batch: run by run of one partition, in order, records before the end that follows them.
-    fn take(&mut self, group: &Group, batch: &mut [Message]) {
-        for run in batch.chunk_by_mut(|one, next| one.place() == next.place()) {
-            self.take_run(run);
-        }
-        if self.stored.elapsed() >= STORE_EVERY {
-            self.store_offsets(group);
-        }
+    fn take(&mut self, batch: &mut [Message]) {
+        batch.chunk_by_mut(|one, next| one.place() == next.place()).for_each(|run| self.take_run(run));
     }
 
     fn take_run(&mut self, run: &mut [Message]) {
         let is_other = |message: &&Message| !message.is_record() && !message.is_end();
         run.iter().filter(is_other).for_each(|message| self.note_error(message));
         let Some(first) = run.iter().find(|message| !is_other(message)) else { return };
-        let Some(partition) = self.assignment.take(first.topic(), first.partition()) else { return };
+        let Some(partition) = self.assignment.partition(first.topic(), first.partition()) else { return };
         // Nearly always a run is all records, or one end: what lies between ends is one stretch of records.
         let mut ended = None;
         for part in run.chunk_by_mut(|one, next| one.is_record() == next.is_record()) {
@@ -224,43 +197,21 @@ impl Ingest {
         let Some(last) = messages.last() else { return };
         let end = Position { offset: last.offset() + 1, epoch: last.leader_epoch() };
         let (topic, bridge, scratch) = (partition.topic_name(), &self.bridge, &mut self.scratch);
-        self.decoder.batch(topic, messages, scratch, Tell::Loudly, |records| {
+        let routed = self.decoder.batch(topic, messages, scratch, Tell::Loudly, |records| {
             bridge.append(partition, records, end);
+            records.len()
         });
-        self.count(topic, messages.len() as u64);
+        self.count(topic, messages.len(), routed);
     }
 
-    /// Tells the group how far partitions have been taken since the last time.
-    fn store_offsets(&mut self, group: &Group) {
-        self.stored = Instant::now();
-        let taken = self.assignment.taken();
-        if taken.is_empty() {
-            return;
-        }
-        let mut list = List::new(taken.len());
-        for partition in &taken {
-            let head = partition.head();
-            // Nobody goes on from what is stored: it only tells how far reading is.
-            list.add_position(
-                partition.topic_name(),
-                partition.index() as i32,
-                Position { epoch: -1, ..head },
-            );
-        }
-        // Fails for what was revoked meanwhile, which is somebody else's to store then.
-        if let Err(error) = group.client().store_offsets(&list) {
-            tracing::debug!(%error, "offsets were not stored");
-        }
-    }
-
-    fn count(&mut self, topic: &str, records: u64) {
-        match self.counters.get(topic) {
-            Some(counter) => counter.increment(records),
-            None => {
-                let counter = metrics::consumed(topic);
-                counter.increment(records);
-                self.counters.insert(topic.to_owned(), counter);
-            }
+    fn count(&mut self, topic: &str, records: usize, routed: usize) {
+        let tally = match self.tallies.get_mut(topic) {
+            Some(tally) => tally,
+            None => self.tallies.entry(topic.to_owned()).or_insert_with(|| Tally::new(topic)),
+        };
+        tally.consumed.increment(records as u64);
+        if let Some(is_unroutable) = tally.note(records as u64, routed as u64) {
+            self.findings.set_unroutable(topic, is_unroutable);
         }
     }
 
@@ -277,8 +228,10 @@ impl Ingest {
             }
             return;
         }
-        if code == Code::RD_KAFKA_RESP_ERR__FATAL {
-            // Taken care of, and said, after the batch.
+        // A fatal one is taken care of, and said, after the batch; the group, which this client bears the name of, is nothing
+        // to it.
+        if code == Code::RD_KAFKA_RESP_ERR__FATAL || topic.is_empty() {
+            tracing::debug!(topic, partition, error = message.error_text(), "not for the tail");
             return;
         }
         let key = (topic.to_owned(), partition);
@@ -288,77 +241,30 @@ impl Ingest {
         }
     }
 
-    /// Commits, leaves, and deletes the group: nothing of a replica that was drained stays behind.
-    fn leave(&self, group: Group) {
-        let client = group.client();
-        if let Err(error) = client.commit() {
-            tracing::debug!(%error, "nothing was committed");
-        }
-        // A static member that only closes would keep its place until its session ends; one that unsubscribes leaves.
-        client.unsubscribe();
-        let name = self.settings.group();
-        let until = Instant::now() + LEAVE_TIMEOUT;
-        let mut rest = Vec::new();
-        while Instant::now() < until {
-            client.poll(POLL, MAX_BATCH, &mut rest);
-            rest.clear();
-            match self.admin.group_members(&name, LEAVE_TIMEOUT) {
-                Ok(members) if members.iter().any(|member| member.instance == self.settings.instance) => {}
-                _ => break,
-            }
-        }
-        client.close();
-        drop(group);
-        match self.admin.delete_group(&name, LEAVE_TIMEOUT) {
-            Ok(()) => tracing::info!(group = name, "the consumer group is deleted"),
-            Err(error) => tracing::info!(group = name, %error, "the consumer group stays"),
-        }
-    }
-
-    /// Whether this is not the first time within a while. Once is no proof of another process: a broker that came back
-    /// may hold a join that was asked for again against the one before.
-    fn fenced_lately(&mut self) -> bool {
-        let before = self.fenced.replace(Instant::now());
-        before.is_some_and(|at| at.elapsed() < SAY_EVERY)
-    }
-
-    /// Another process runs as the same instance. Two would take turns forever, so this one waits until the other is gone.
-    fn wait_for_the_place(&mut self) -> bool {
-        let (group, instance) = (self.settings.group(), self.settings.instance.clone());
-        tracing::error!(
-            group,
-            instance,
-            "another process took this instance's place; TAILRACE_INSTANCE must be unique"
-        );
-        self.watch.set_fenced(true);
-        loop {
-            if !self.pause(RETRY) {
-                return false;
-            }
-            let members = self.admin.group_members(&group, ASK_TIMEOUT);
-            if members.is_ok_and(|members| members.iter().all(|member| member.instance != instance)) {
-                self.watch.set_fenced(false);
-                return true;
-            }
-        }
-    }
-
-    /// Waits, or until the topics change; false where it is time to stop.
+    /// Waits; false where it is time to stop. What was wanted meanwhile is found in the bridge by the next client.
     fn pause(&mut self, time: Duration) -> bool {
         let until = Instant::now() + time;
         loop {
             let left = until.saturating_duration_since(Instant::now());
             match self.commands.recv_timeout(left) {
-                Ok(Command::Stop) => return false,
-                Ok(Command::Subscribe(topics)) => {
-                    self.topics = topics;
-                    return true;
-                }
+                Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => return false,
                 Ok(Command::Jump(partition, code, to)) => self.bridge.jump(&partition, code, to),
-                Ok(Command::Sync | Command::Resume(_)) => {}
-                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => return true,
-                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return false,
+                Ok(Command::Follow | Command::Resume(_) | Command::Renew | Command::Probe) => {}
+                Err(RecvTimeoutError::Timeout) => return true,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_is_unroutable_while_no_record_has_a_tenant() {
+        let mut tally = Tally::new("orders");
+        assert_eq!([tally.note(5, 0), tally.note(5, 0)], [Some(true), None]);
+        assert_eq!([tally.note(5, 1), tally.note(5, 5)], [Some(false), None]);
+        assert_eq!([tally.note(UNROUTABLE - 1, 0), tally.note(1, 0)], [None, Some(true)]);
     }
 }

@@ -10,30 +10,37 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tailrace_bridge::{Bridge, Source};
 
+use crate::admin::Admin;
+use crate::assign::Assignment;
+use crate::bootstrap;
 use crate::decode::{Decoder, Scratch};
 use crate::error::KafkaError;
-use crate::group::Assignment;
 use crate::history::Readers;
+use crate::horizon::Horizon;
 use crate::ingest::{Command, Ingest};
 use crate::native::{Client, Role};
+use crate::presence::Presence;
 use crate::properties;
 use crate::settings::KafkaSettings;
 use crate::source::KafkaSource;
-use crate::status::{Reporter, Watch};
-use crate::topics::{Ask, Topics};
+use crate::status::{Findings, Reporter};
+use crate::watch::{Ask, TopicWatch};
+use crate::watchdog::Watchdog;
 use crate::watermarks::Watermarks;
 
 /// How often readiness and status are looked at: a restart must not wait for its readiness.
 const LOOK: Duration = Duration::from_millis(200);
 /// How often the ends of the logs are asked for.
 const WATERMARKS: Duration = Duration::from_secs(2);
+/// How long all of it may take to stop.
+const STOP: Duration = Duration::from_secs(2);
 /// How often readers of history are tidied.
 const TIDY: Duration = Duration::from_secs(1);
 
 /// Kafka, as one process sees it. Nothing is read before [`Kafka::start`].
 pub struct Kafka {
     settings: Arc<KafkaSettings>,
-    admin: Arc<Client>,
+    admin: Arc<Admin>,
     decoder: Arc<Decoder>,
     readers: Arc<Readers>,
     asks: Sender<Ask>,
@@ -48,10 +55,11 @@ impl Kafka {
     /// [`KafkaError::Config`]: properties that librdkafka does not take together.
     pub fn new(settings: KafkaSettings) -> Result<Kafka, KafkaError> {
         let settings = Arc::new(settings);
-        let admin = Arc::new(Client::new(&properties::admin(&settings), Role::Admin)?);
-        // Its own client comes with the start; what is wrong with its properties is worth knowing now.
-        drop(Client::new(&properties::member(&settings, false), Role::Consumer(None))?);
-        drop(Client::new(&properties::reader(&settings), Role::Consumer(None))?);
+        let admin = Arc::new(Admin::new(settings.clone())?);
+        // Their own clients come with the start; what is wrong with their properties is worth knowing now.
+        drop(Client::new(&properties::tail(&settings, false), Role::Consumer)?);
+        drop(Client::new(&properties::presence(&settings), Role::Member)?);
+        drop(Client::new(&properties::reader(&settings), Role::Consumer)?);
         let decoder = Arc::new(Decoder::new(settings.rules.clone(), settings.event_type.clone()));
         let readers = Arc::new(Readers::new(settings.clone(), decoder.clone(), admin.clone()));
         let (asks, inbox) = channel();
@@ -67,15 +75,19 @@ impl Kafka {
     /// Begins to read, on threads of its own. The second start of the same value reads nothing.
     pub fn start(&self, bridge: Bridge) -> Running {
         let Some(inbox) = self.inbox.lock().take() else { return Running::default() };
-        let watch = Arc::new(Watch::default());
+        let servers = self.settings.bootstrap().to_owned();
+        // Nobody waits for it: a resolver may take long.
+        drop(thread("kafka-names", move || bootstrap::say_unknown_names(&servers)));
+        let findings = Arc::new(Findings::default());
         let assignment = Arc::new(Assignment::default());
         let stopping = Arc::new(AtomicBool::new(false));
         let (commands, orders) = channel();
-        let topics = Topics::new(
+        let (shown, stop_showing) = channel();
+        let topics = TopicWatch::new(
             self.settings.clone(),
             bridge.clone(),
             self.admin.clone(),
-            watch.clone(),
+            findings.clone(),
             self.readers.clone(),
             commands.clone(),
         );
@@ -84,29 +96,39 @@ impl Kafka {
             bridge: bridge.clone(),
             decoder: self.decoder.clone(),
             assignment: assignment.clone(),
-            watch: watch.clone(),
+            findings: findings.clone(),
             admin: self.admin.clone(),
             commands: orders,
             asks: self.asks.clone(),
-            topics: Vec::new(),
-            counters: HashMap::new(),
+            tallies: HashMap::new(),
             scratch: Scratch::default(),
-            stored: Instant::now(),
             said: HashMap::new(),
-            fenced: None,
         };
-        let watermarks = Watermarks {
+        let presence = Presence {
+            settings: self.settings.clone(),
             bridge: bridge.clone(),
             admin: self.admin.clone(),
-            watch: watch.clone(),
+            findings: findings.clone(),
+        };
+        let watermarks = Watermarks {
+            settings: self.settings.clone(),
+            asked_others: None,
+            looks: 0,
+            bridge: bridge.clone(),
+            admin: self.admin.clone(),
+            findings: findings.clone(),
+            watchdog: Watchdog::new(commands.clone()),
+            horizon: Horizon::default(),
             committed: properties::reads_committed(&self.settings),
+            by_partition: self.settings.lag_by_partition,
             ends: HashMap::new(),
         };
-        let reporter = Reporter::new(bridge, watch, assignment, self.admin.clone(), &self.settings);
+        let reporter = Reporter::new(bridge, findings, assignment, &self.settings);
         let readers = self.readers.clone();
         let threads = vec![
             thread("kafka-topics", move || topics.run(&inbox)),
             thread("kafka-tail", move || ingest.run()),
+            thread("kafka-group", move || presence.run(&stop_showing)),
             thread("kafka-ends", {
                 let stopping = stopping.clone();
                 move || watch_ends(watermarks, &readers, &stopping)
@@ -121,21 +143,24 @@ impl Kafka {
             stopping,
             asks: Some(self.asks.clone()),
             commands: Some(commands),
+            shown: Some(shown),
         }
     }
 }
 
-/// The reading of Kafka. Dropped without [`Running::stop`], its threads end, and the group's place is left to time out.
+/// The reading of Kafka. Dropped without [`Running::stop`], its threads end by themselves.
 #[derive(Default)]
 pub struct Running {
     threads: Vec<JoinHandle<()>>,
     stopping: Arc<AtomicBool>,
     asks: Option<Sender<Ask>>,
     commands: Option<Sender<Command>>,
+    shown: Option<Sender<()>>,
 }
 
 impl Running {
-    /// Commits what was taken, leaves the consumer group and deletes it. Takes a few seconds where no broker answers.
+    /// Commits what was taken, leaves the consumer group and deletes it. Takes at most two seconds, whatever Kafka does:
+    /// what has not ended by then is left to end with the process.
     /// Not cancel-safe: dropped half-way, the threads end by themselves.
     pub async fn stop(mut self) {
         self.signal();
@@ -147,13 +172,16 @@ impl Running {
                 }
             }
         });
-        if let Err(error) = joined.await {
-            tracing::error!(%error, "the consumer was not waited for");
+        match tokio::time::timeout(STOP, joined).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the consumer was not waited for"),
+            Err(_) => tracing::warn!("Kafka does not answer; what was asked of it is not waited for"),
         }
     }
 
     fn signal(&mut self) {
         self.stopping.store(true, Ordering::Release);
+        drop(self.shown.take());
         // Each may have ended already.
         if let Some(commands) = self.commands.take() {
             let _ = commands.send(Command::Stop);

@@ -1,8 +1,9 @@
 //! Kafka for Tailrace: everything between a cluster and the [bridge](tailrace_bridge).
 //!
-//! The files follow the data: the `group`'s queue is `ingest`ed in batches, `decode`d by the tenant's rules and
-//! appended to the bridge. Beside it, `topics` watches identities and growth, `history` reads what has left memory,
-//! `watermarks` and `status` tell how things stand.
+//! The files follow the data: `watch` knows the topics and `starts` where their reading begins, `assign` has the tail read all their partitions, `ingest` takes its
+//! queue in batches, `decode`d by the tenant's rules and appended to the bridge. Beside it, `history` reads what has left
+//! memory, `watermarks` and `status` tell how things stand, the `watchdog` gets going again what is stuck, and `presence`
+//! shows all this to Kafka's own tools.
 //!
 //! ```no_run
 //! # async fn serve(settings: tailrace_consumer::KafkaSettings) -> Result<(), tailrace_consumer::KafkaError> {
@@ -18,23 +19,30 @@
 //! # }
 //! ```
 
+mod admin;
+mod assign;
+mod bootstrap;
 mod check;
 mod decode;
 pub mod demo;
 mod error;
-mod group;
+mod fleet;
 mod history;
+mod horizon;
 mod ingest;
 mod kafka;
 mod metrics;
 mod native;
+mod presence;
 mod properties;
 mod selection;
 mod settings;
 mod source;
+mod starts;
 mod status;
-mod topics;
 mod truncation;
+mod watch;
+mod watchdog;
 mod watermarks;
 
 pub use check::{CheckReport, PartitionSample, TopicReport, check};

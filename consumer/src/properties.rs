@@ -29,27 +29,33 @@ const COMMON: [(&str, &str); 8] = [
     ("fetch.queue.backoff.ms", "5"),
 ];
 
-/// Defaults of the member of the group.
-const MEMBER: [(&str, &str); 5] = [
+/// Defaults of the tail.
+const TAIL: [(&str, &str); 3] = [
     ("fetch.min.bytes", "1"),
     ("fetch.wait.max.ms", "100"),
-    ("heartbeat.interval.ms", "2000"),
-    ("auto.commit.interval.ms", "1000"),
-    // A group learns of added partitions by this refresh alone: asking for metadata does not make it look.
-    ("topic.metadata.refresh.interval.ms", "1000"),
+    // New topics and partitions are watched for by ourselves; a leader that moved is told by what it answers.
+    ("topic.metadata.refresh.interval.ms", "30000"),
 ];
 
-/// How long a member keeps its partitions without a word from the group's coordinator. Its place is its own, and a process
-/// that starts again takes it at once, so a long session costs nothing; one that ended while the broker was away would cost
-/// the time of a rebalance after the broker's return. It must not be longer than the time between polls may be.
-const SESSION: (&str, &str) = ("session.timeout.ms", "120000");
-
-/// What makes the member exact; nobody may set these.
-const MEMBER_OWNED: [(&str, &str); 6] = [
+/// What makes the tail exact; nobody may set these.
+const TAIL_OWNED: [(&str, &str); 5] = [
     ("auto.offset.reset", "error"),
-    ("enable.auto.commit", "true"),
+    ("enable.auto.commit", "false"),
     ("enable.auto.offset.store", "false"),
     ("enable.partition.eof", "true"),
+    ("allow.auto.create.topics", "false"),
+];
+
+/// Defaults of the member that shows this replica in its group. One that was killed is shown for a session.
+const PRESENCE: [(&str, &str); 2] = [("heartbeat.interval.ms", "3000"), ("session.timeout.ms", "10000")];
+/// A group learns of added partitions by this alone.
+const PRESENCE_METADATA: [(&str, &str); 1] = [("topic.metadata.refresh.interval.ms", "10000")];
+
+/// What keeps the member from doing anything but being there.
+const PRESENCE_OWNED: [(&str, &str); 5] = [
+    ("auto.offset.reset", "error"),
+    ("enable.auto.commit", "false"),
+    ("enable.auto.offset.store", "false"),
     ("allow.auto.create.topics", "false"),
     ("partition.assignment.strategy", "cooperative-sticky"),
 ];
@@ -68,14 +74,12 @@ const READER_OWNED: [(&str, &str); 8] = [
     ("topic.metadata.propagation.max.ms", "1000"),
 ];
 
-/// The member of the consumer group. `mock`: of librdkafka's mock cluster, which holds every fetch for as long as it may.
-pub(crate) fn member(settings: &KafkaSettings, mock: bool) -> Properties {
+/// The client of the tail. `mock`: of librdkafka's mock cluster, which holds every fetch for as long as it may. It bears the
+/// group's id, without which librdkafka assigns nothing, but never joins it and never commits.
+pub(crate) fn tail(settings: &KafkaSettings, mock: bool) -> Properties {
     let mut properties = Properties::new();
     extend(&mut properties, &COMMON);
-    extend(&mut properties, &MEMBER);
-    if !has(settings, "max.poll.interval.ms") {
-        extend(&mut properties, &[SESSION]);
-    }
+    extend(&mut properties, &TAIL);
     if mock {
         push(&mut properties, "fetch.wait.max.ms", 5);
     }
@@ -85,16 +89,34 @@ pub(crate) fn member(settings: &KafkaSettings, mock: bool) -> Properties {
         push(&mut properties, "fetch.max.bytes", (settings.prefetch / 4).clamp(FETCH.0, FETCH.1));
     }
     properties.extend(settings.properties.iter().cloned());
-    extend(&mut properties, &MEMBER_OWNED);
+    extend(&mut properties, &TAIL_OWNED);
     push(&mut properties, "group.id", settings.group());
-    // A static member: after a crash the next process takes its place at once, rather than wait for the session to end.
-    push(&mut properties, "group.instance.id", &settings.instance);
+    properties
+}
+
+/// The member that shows this replica in its group, a dynamic one: another of the same name takes no place from it, and no
+/// assignment of an earlier life is handed back to it.
+pub(crate) fn presence(settings: &KafkaSettings) -> Properties {
+    let mut properties = Properties::new();
+    extend(&mut properties, &COMMON);
+    if !has(settings, "max.poll.interval.ms") {
+        extend(&mut properties, &PRESENCE);
+    }
+    extend(&mut properties, &PRESENCE_METADATA);
+    properties.extend(settings.properties.iter().cloned());
+    extend(&mut properties, &PRESENCE_OWNED);
+    push(&mut properties, "group.id", settings.group());
     properties
 }
 
 /// A reader outside of the group. It bears the group's id, since that is the one that it has a permission for, but never
 /// joins it and never commits.
 pub(crate) fn reader(settings: &KafkaSettings) -> Properties {
+    reader_of(settings, &settings.group())
+}
+
+/// The same with the name of another group, to see what that has committed.
+pub(crate) fn reader_of(settings: &KafkaSettings, group: &str) -> Properties {
     let mut properties = Properties::new();
     extend(&mut properties, &COMMON);
     properties.extend(settings.properties.iter().cloned());
@@ -105,7 +127,7 @@ pub(crate) fn reader(settings: &KafkaSettings) -> Properties {
         push(&mut properties, "fetch.max.bytes", FETCH.0);
     }
     push(&mut properties, "fetch.message.max.bytes", READER_FETCH);
-    push(&mut properties, "group.id", settings.group());
+    push(&mut properties, "group.id", group);
     properties
 }
 

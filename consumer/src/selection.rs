@@ -29,6 +29,14 @@ impl TopicSelection {
         !self.patterns.is_empty()
     }
 
+    /// The patterns that none of these topics matches.
+    pub(crate) fn unmatched<'a>(&self, topics: impl Iterator<Item = &'a str> + Clone) -> Vec<String> {
+        let matched = |pattern: &Regex| {
+            topics.clone().any(|topic| !topic.starts_with(INTERNAL) && pattern.is_match(topic))
+        };
+        self.patterns.iter().filter(|pattern| !matched(pattern)).map(ToString::to_string).collect()
+    }
+
     /// Whether a topic of that name is meant. A pattern never means an internal topic (`__…`); a name may.
     pub fn selects(&self, topic: &str) -> bool {
         self.names.iter().any(|name| name == topic)

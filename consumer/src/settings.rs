@@ -52,6 +52,9 @@ pub struct Args {
     /// How far back the tail is read into memory before the replica is ready
     #[arg(long, env = "TAILRACE_CACHE_WARMUP", default_value = "10m", value_name = "TIME")]
     pub cache_warmup: String,
+    /// Whether metrics tell lag by `topic` (all of its partitions, and the highest), or by `partition` as well
+    #[arg(long, env = "TAILRACE_LAG_METRICS", default_value = "topic", value_name = "BY")]
+    pub lag_metrics: String,
 }
 
 /// A setting that cannot be used.
@@ -79,7 +82,7 @@ pub struct KafkaSettings {
     pub event_type: EventTypeRule,
     /// The consumer group is `<group_prefix>-<instance>`.
     pub group_prefix: String,
-    /// What tells this replica from others; also its static membership (`group.instance.id`).
+    /// What tells this replica from others.
     pub instance: String,
     /// How far back the tail is read before readiness. Zero: only what comes from now on.
     pub warmup: Duration,
@@ -88,12 +91,20 @@ pub struct KafkaSettings {
     /// Bytes of memory that the bridge has for records. About as many are read at the start at the most, however far back
     /// `warmup` reaches; where they are few, fewer partitions of history are read at once.
     pub memory: usize,
+    /// Whether metrics tell lag by partition, too.
+    pub lag_by_partition: bool,
 }
 
 impl KafkaSettings {
     /// The id of the consumer group.
     pub fn group(&self) -> String {
         format!("{}-{}", self.group_prefix, self.instance)
+    }
+
+    /// The brokers to begin with, as they were given.
+    pub(crate) fn bootstrap(&self) -> &str {
+        let found = self.properties.iter().find(|(name, _)| name == "bootstrap.servers");
+        found.map_or("", |(_, value)| value)
     }
 }
 
@@ -124,12 +135,21 @@ impl Args {
             warmup: parsed::<Span>("TAILRACE_CACHE_WARMUP", &self.cache_warmup)?.get(),
             prefetch: DEFAULT_PREFETCH,
             memory: DEFAULT_MEMORY,
+            lag_by_partition: lag_by_partition(&self.lag_metrics)?,
         })
     }
 }
 
 const TENANT_RULES: &str = "none (a single tenant), header:NAME, key, key:SEP, json:/pointer, topic:{tenant}.orders, \
      fixed:NAME; comma-separated; TOPIC=RULE for one topic";
+
+fn lag_by_partition(value: &str) -> Result<bool, SettingsError> {
+    match value {
+        "topic" => Ok(false),
+        "partition" => Ok(true),
+        other => Err(refusal("TAILRACE_LAG_METRICS", other, "topic, partition")),
+    }
+}
 
 fn required<'a>(variable: &str, value: &'a Option<String>, accepted: &str) -> Result<&'a str, SettingsError> {
     match value.as_deref().map(str::trim) {
@@ -158,7 +178,7 @@ fn refusal(variable: &str, value: &str, accepted: impl fmt::Display) -> Settings
 }
 
 /// Properties that Tailrace sets itself, with what to use in their place.
-const OWNED: [(&str, &str); 14] = [
+const OWNED: [(&str, &str); 15] = [
     ("bootstrap.servers", "TAILRACE_KAFKA_BOOTSTRAP_SERVERS"),
     ("metadata.broker.list", "TAILRACE_KAFKA_BOOTSTRAP_SERVERS"),
     ("group.id", "TAILRACE_GROUP_PREFIX and TAILRACE_INSTANCE: the group id is <prefix>-<instance>"),
@@ -167,9 +187,16 @@ const OWNED: [(&str, &str); 14] = [
         "auto.offset.reset",
         "nothing: where reading goes on is never left to chance; from= of a stream chooses its start",
     ),
-    ("enable.auto.offset.store", "nothing: an offset is stored after its record is in memory"),
-    ("enable.auto.commit", "nothing: stored offsets are committed every second"),
-    ("auto.commit.enable", "nothing: stored offsets are committed every second"),
+    ("enable.auto.offset.store", "nothing: an offset is committed after its record is in memory"),
+    (
+        "enable.auto.commit",
+        "nothing: positions are committed every second, to be seen and never to go on from",
+    ),
+    (
+        "auto.commit.enable",
+        "nothing: positions are committed every second, to be seen and never to go on from",
+    ),
+    ("auto.commit.interval.ms", "nothing: positions are committed every second, where they have moved"),
     ("enable.partition.eof", "nothing: the ends of partitions are always needed"),
     ("group.protocol", "nothing: the classic protocol is used"),
     ("group.remote.assignor", "nothing: the classic protocol is used"),
@@ -271,7 +298,11 @@ fn refuse_owned(variable: &str, name: &str) -> Result<(), SettingsError> {
 
 fn invalid(variable: &str, name: &str, value: &str, message: &str) -> SettingsError {
     let shown = if is_secret(name) { "" } else { value };
-    refusal(variable, shown, hide(name, value, message))
+    let words = hide(name, value, message);
+    match Conf::accepted(name) {
+        Some(accepted) => refusal(variable, shown, format!("{accepted} (librdkafka: {words})")),
+        None => refusal(variable, shown, format!("a value of another kind (librdkafka: {words})")),
+    }
 }
 
 /// librdkafka repeats the value in its message.
@@ -346,6 +377,19 @@ mod tests {
         let error = refused("TAILRACE_KAFKA_SESSION_TIMEOUT_MS", "soon");
         assert_eq!(error.value, "soon");
         assert!(error.accepted.contains("session.timeout.ms"), "{error}");
+    }
+
+    #[test]
+    fn what_is_accepted_is_said() {
+        for (property, value, accepted) in [
+            ("SECURITY_PROTOCOL", "SSLX", "plaintext, ssl, sasl_plaintext, sasl_ssl"),
+            ("ISOLATION_LEVEL", "dirty", "read_uncommitted, read_committed"),
+            ("SESSION_TIMEOUT_MS", "0", "1 .. 3600000"),
+            ("SOCKET_KEEPALIVE_ENABLE", "perhaps", "true, false"),
+        ] {
+            let error = refused(&format!("{PREFIX}{property}"), value);
+            assert!(error.accepted.starts_with(accepted), "{error}");
+        }
     }
 
     #[test]

@@ -11,9 +11,10 @@ use parking_lot::Mutex;
 use tailrace_bridge::{HistoryError, HistoryRead, OffsetsAt, Segment, Source};
 use tokio::sync::oneshot;
 
+use crate::admin::Admin;
 use crate::history::Readers;
 use crate::native::{Client, Code, OffsetQuery};
-use crate::topics::Ask;
+use crate::watch::Ask;
 
 const ASK_TIMEOUT: Duration = Duration::from_secs(3);
 /// A refresh takes so long at the most; whoever waits for it goes on without.
@@ -21,7 +22,7 @@ const REFRESH: Duration = Duration::from_secs(1);
 
 pub(crate) struct KafkaSource {
     readers: Arc<Readers>,
-    admin: Arc<Client>,
+    admin: Arc<Admin>,
     committed: bool,
     asks: Mutex<Sender<Ask>>,
     /// Questions for offsets that are under way: whoever asks the same shares the answer. A thousand clients that begin at
@@ -36,7 +37,7 @@ type Answer = Shared<BoxFuture<'static, Result<Vec<u64>, HistoryError>>>;
 impl KafkaSource {
     pub(crate) fn new(
         readers: Arc<Readers>,
-        admin: Arc<Client>,
+        admin: Arc<Admin>,
         committed: bool,
         asks: Sender<Ask>,
     ) -> KafkaSource {
@@ -60,7 +61,7 @@ impl Source for KafkaSource {
         let key = question.clone();
         let answer = async move {
             let (topic, at) = key.clone();
-            let found = blocking(move || offsets_at(&admin, &topic, at, committed)).await;
+            let found = blocking(move || offsets_at(&admin.client(), &topic, at, committed)).await;
             under_way.lock().remove(&key);
             found
         };
@@ -98,7 +99,7 @@ fn offsets_at(admin: &Client, topic: &str, at: OffsetsAt, committed: bool) -> Re
     let described =
         admin.describe_topics(&[topic.to_owned()], ASK_TIMEOUT).map_err(|error| unavailable(&error))?;
     let count = match described.first().map(|topic| &topic.state) {
-        Some(Ok((_, count))) => *count,
+        Some(Ok(found)) => found.partitions,
         Some(Err(Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)) | None => return Err(HistoryError::Gone),
         Some(Err(code)) => return Err(HistoryError::Unavailable(crate::native::describe(*code))),
     };

@@ -1,41 +1,99 @@
 //! Where each partition's log begins and ends, polled: what replays may still read, and the tail's lag.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tailrace_bridge::{Bridge, Partition};
 
+use crate::admin::Admin;
 use crate::error::KafkaError;
+use crate::fleet;
+use crate::horizon::Horizon;
 use crate::metrics;
-use crate::native::{Client, OffsetQuery};
-use crate::status::Watch;
+use crate::native::OffsetQuery;
+use crate::settings::KafkaSettings;
+use crate::starts::now_millis;
+use crate::status::Findings;
+use crate::watchdog::Watchdog;
 
 const ASK_TIMEOUT: Duration = Duration::from_secs(3);
 /// Ends remembered per partition: at one in two seconds, lag is told to two minutes.
 const MAX_ENDS: usize = 64;
 
+/// The logs' beginnings are asked for once in so many looks: they only tell how far back a replay may go, and who asks for more
+/// is told by Kafka.
+const STARTS_EVERY: u32 = 5;
+/// How often other replicas are asked about where this one is stuck.
+const ASK_OTHERS: Duration = Duration::from_secs(10);
+
 pub(crate) struct Watermarks {
+    pub(crate) settings: Arc<KafkaSettings>,
+    pub(crate) asked_others: Option<Instant>,
+    /// How often the ends were asked for.
+    pub(crate) looks: u32,
     pub(crate) bridge: Bridge,
-    pub(crate) admin: Arc<Client>,
-    pub(crate) watch: Arc<Watch>,
+    pub(crate) admin: Arc<Admin>,
+    pub(crate) findings: Arc<Findings>,
+    pub(crate) watchdog: Watchdog,
+    pub(crate) horizon: Horizon,
     pub(crate) committed: bool,
+    /// Whether lag is told by partition, too.
+    pub(crate) by_partition: bool,
     pub(crate) ends: HashMap<(Arc<str>, u32), Ends>,
 }
 
 impl Watermarks {
     /// Asks once for all partitions.
     pub(crate) fn look(&mut self) {
-        let partitions: Vec<Arc<Partition>> =
-            self.bridge.topics().iter().flat_map(|topic| topic.partitions()).collect();
-        if let Err(error) = self.log_starts(&partitions).and_then(|()| self.lags(&partitions)) {
+        let topics = self.bridge.topics();
+        let topics = topics.iter().filter(|topic| !self.findings.is_leaderless(topic.name()));
+        let partitions: Vec<Arc<Partition>> = topics.flat_map(|topic| topic.partitions()).collect();
+        let starts =
+            if self.looks.is_multiple_of(STARTS_EVERY) { self.log_starts(&partitions) } else { Ok(()) };
+        self.looks += 1;
+        if let Err(error) = starts.and_then(|()| self.lags(&partitions)) {
             tracing::debug!(%error, "the ends of the logs are not known");
+            return;
+        }
+        if let Err(error) = self.horizon.look(&self.admin.client(), &partitions, ASK_TIMEOUT, now_millis()) {
+            tracing::debug!(%error, "the age of first records is not known");
+        }
+        self.look_for_others(&partitions);
+    }
+
+    /// Kafka answers and nothing comes, whatever was tried: whether that is so for this replica alone.
+    fn look_for_others(&mut self, partitions: &[Arc<Partition>]) {
+        let now = Instant::now();
+        let sum = partitions.iter().fold(0, |sum: u64, one| sum.wrapping_add(one.head().offset));
+        let blocked: HashSet<_> = self.watchdog.blocked(sum, now).into_iter().collect();
+        if blocked.is_empty() {
+            self.asked_others = None;
+            self.findings.set_blocked(None);
+            return;
+        }
+        if self.asked_others.is_some_and(|at| now.duration_since(at) < ASK_OTHERS) {
+            return;
+        }
+        self.asked_others = Some(now);
+        let is_blocked = |one: &&Arc<Partition>| blocked.contains(&(one.topic_name().clone(), one.index()));
+        let stuck: Vec<_> = partitions.iter().filter(is_blocked).cloned().collect();
+        match fleet::ahead(&self.settings, &self.admin.client(), &stuck) {
+            Ok(ahead) => self.findings.set_blocked(ahead.map(|group| {
+                format!("nothing can be read from Kafka here, though it answers, and another replica ({group}) reads on")
+            })),
+            // What is not known stays as it was.
+            Err(error) => tracing::debug!(%error, "it is not known whether another replica reads"),
         }
     }
 
     fn log_starts(&self, partitions: &[Arc<Partition>]) -> Result<(), KafkaError> {
-        let starts =
-            self.admin.list_offsets(&places(partitions), OffsetQuery::Earliest, false, ASK_TIMEOUT)?;
+        let starts = self.admin.client().list_offsets(
+            &places(partitions),
+            OffsetQuery::Earliest,
+            false,
+            ASK_TIMEOUT,
+        )?;
         for (partition, start) in partitions.iter().zip(starts) {
             if let Ok(Some(start)) = start {
                 partition.set_log_start(start);
@@ -45,28 +103,61 @@ impl Watermarks {
     }
 
     fn lags(&mut self, partitions: &[Arc<Partition>]) -> Result<(), KafkaError> {
-        let ends =
-            self.admin.list_offsets(&places(partitions), OffsetQuery::Latest, self.committed, ASK_TIMEOUT)?;
+        let ends = self.admin.client().list_offsets(
+            &places(partitions),
+            OffsetQuery::Latest,
+            self.committed,
+            ASK_TIMEOUT,
+        )?;
         let now = Instant::now();
         let mut worst: Option<(f64, String)> = None;
         let mut seen = HashMap::with_capacity(partitions.len());
+        let mut topics: BTreeMap<Arc<str>, Lag> = BTreeMap::new();
         for (partition, end) in partitions.iter().zip(ends) {
             let key = (partition.topic_name().clone(), partition.index());
             let mut known = self.ends.remove(&key).unwrap_or_default();
             let head = partition.head().offset;
-            if let Ok(Some(end)) = end {
+            let end = end.ok().flatten();
+            if let Some(end) = end {
                 known.note(end, now);
             }
-            let seconds = known.behind(head, now).as_secs_f64();
-            metrics::lag(&key.0, key.1, known.last().saturating_sub(head), seconds);
-            if worst.as_ref().is_none_or(|(most, _)| seconds > *most) {
+            let (records, seconds) =
+                (known.last().saturating_sub(head), known.behind(head, now).as_secs_f64());
+            let is_forbidden = topics.get(&key.0).map(|lag| lag.is_forbidden);
+            let is_forbidden = is_forbidden.unwrap_or_else(|| self.findings.is_forbidden(&key.0));
+            let lag = topics.entry(key.0.clone()).or_insert(Lag { is_forbidden, ..Lag::default() });
+            lag.add(records, seconds);
+            if self.by_partition {
+                metrics::partition_lag(&key.0, key.1, records, seconds);
+            }
+            if !is_forbidden && worst.as_ref().is_none_or(|(most, _)| seconds > *most) {
                 worst = Some((seconds, format!("{}[{}]", key.0, key.1)));
             }
+            self.watchdog.look(partition, end.filter(|_| !is_forbidden), now);
             seen.insert(key, known);
         }
+        topics.iter().for_each(|(topic, lag)| metrics::lag(topic, lag.records, lag.most, lag.seconds));
+        self.watchdog.keep(|key| seen.contains_key(key));
         self.ends = seen;
-        self.watch.set_lag(worst);
+        self.findings.set_lag(worst);
         Ok(())
+    }
+}
+
+/// Of one topic's partitions: all their lag, and the most of any.
+#[derive(Clone, Copy, Debug, Default)]
+struct Lag {
+    is_forbidden: bool,
+    records: u64,
+    most: u64,
+    seconds: f64,
+}
+
+impl Lag {
+    fn add(&mut self, records: u64, seconds: f64) {
+        self.records += records;
+        self.most = self.most.max(records);
+        self.seconds = self.seconds.max(seconds);
     }
 }
 

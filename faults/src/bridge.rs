@@ -60,10 +60,34 @@ impl Bridge {
         bridge
     }
 
+    /// Another process with the same settings, its ports apart: somebody's mistake.
+    pub fn twin(&self) -> Bridge {
+        let (port, admin) = (free_port(), free_port());
+        let log = tempfile::NamedTempFile::new().expect("a temporary file");
+        let env = self.env.clone();
+        let mut twin = Bridge { env, port, admin, process: None, log, descriptors: None, most: 0 };
+        twin.set("TAILRACE_LISTEN", &format!("127.0.0.1:{port}"));
+        twin.set("TAILRACE_ADMIN_LISTEN", &format!("127.0.0.1:{admin}"));
+        twin
+    }
+
     /// The name by which it has its consumer group.
     pub fn instance(&self) -> &str {
-        let found = self.env.iter().find(|(name, _)| name == "TAILRACE_INSTANCE");
+        self.setting("TAILRACE_INSTANCE")
+    }
+
+    /// A setting's value; empty where it has none.
+    pub fn setting(&self, which: &str) -> &str {
+        let found = self.env.iter().find(|(name, _)| name == which);
         found.map_or("", |(_, value)| value)
+    }
+
+    /// What `tailrace check` says of the same settings, and whether all would be served.
+    pub fn check(&self) -> (String, bool) {
+        let mut command = Command::new(binary());
+        command.arg("check").env_clear().envs(self.env.iter().map(|(name, value)| (name, value)));
+        let output = command.stdin(Stdio::null()).output().expect("the binary can be started");
+        (String::from_utf8_lossy(&output.stdout).into_owned(), output.status.success())
     }
 
     pub fn spawn(&mut self) {

@@ -23,6 +23,30 @@ use crate::proxy::Proxy;
 use crate::{eventually, free_port};
 
 const CLUSTER_ID: &str = "MkU3OEVBNTcwNTJENDM2Qg";
+/// Of a cluster that was wiped and set up again.
+const OTHER_CLUSTER_ID: &str = "NlY5T0ZDQjY4MTYzRTU0N0";
+
+/// Of a cluster with access control: who connects to the second listener has a name and a password, and may do only what is
+/// allowed; everybody else may do everything.
+const SECURED: [(&str, &str); 6] = [
+    ("listener.security.protocol.map", "PLAINTEXT:PLAINTEXT,PROXY:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT"),
+    ("listener.name.proxy.sasl.enabled.mechanisms", "PLAIN"),
+    (
+        "listener.name.proxy.plain.sasl.jaas.config",
+        "org.apache.kafka.common.security.plain.PlainLoginModule required user_tailrace=\"hunter2\";",
+    ),
+    ("authorizer.class.name", "org.apache.kafka.metadata.authorizer.StandardAuthorizer"),
+    ("super.users", "User:ANONYMOUS"),
+    ("allow.everyone.if.no.acl.found", "false"),
+];
+
+/// What a replica is told to connect to it.
+pub const CREDENTIALS: [(&str, &str); 4] = [
+    ("TAILRACE_KAFKA_SECURITY_PROTOCOL", "sasl_plaintext"),
+    ("TAILRACE_KAFKA_SASL_MECHANISM", "PLAIN"),
+    ("TAILRACE_KAFKA_SASL_USERNAME", "tailrace"),
+    ("TAILRACE_KAFKA_SASL_PASSWORD", "hunter2"),
+];
 
 /// From a broker's start to its first answer.
 const START: Duration = Duration::from_secs(90);
@@ -120,9 +144,9 @@ impl Broker {
         .await;
     }
 
-    fn format(&self) {
+    fn format(&self, cluster: &str) {
         let formatted = java(&self.log, "-Xmx256m")
-            .args(["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c"])
+            .args(["kafka.tools.StorageTool", "format", "-t", cluster, "-c"])
             .arg(&self.config)
             .status()
             .expect("java can be started");
@@ -160,7 +184,7 @@ impl Kafka {
             let config = folder.join("server.properties");
             fs::write(&config, text).expect("the configuration can be written");
             let mut broker = Broker { config, log: folder.join("kafka.log"), port, proxy, process: None };
-            broker.format();
+            broker.format(CLUSTER_ID);
             broker.spawn();
             brokers.push(broker);
         }
@@ -168,6 +192,57 @@ impl Kafka {
             broker.answers().await;
         }
         Kafka { directory, brokers }
+    }
+
+    /// One broker with access control: what a replica with [`CREDENTIALS`] may do has to be allowed, beside its own groups.
+    pub async fn secured() -> Kafka {
+        let kafka = Kafka::cluster(1, &SECURED).await;
+        kafka.allow(&["Read", "Delete"], &["--group", "tailrace-", "--resource-pattern-type", "prefixed"]);
+        kafka
+    }
+
+    /// Allows operations on a resource.
+    pub fn allow(&self, operations: &[&str], resource: &[&str]) {
+        self.acl("--add", operations, resource);
+    }
+
+    /// Takes that back.
+    pub fn disallow(&self, operations: &[&str], resource: &[&str]) {
+        self.acl("--remove", operations, resource);
+    }
+
+    fn acl(&self, how: &str, operations: &[&str], resource: &[&str]) {
+        let mut arguments = vec![how, "--force", "--allow-principal", "User:tailrace"];
+        operations.iter().for_each(|operation| arguments.extend(["--operation", operation]));
+        arguments.extend(resource);
+        self.tool("org.apache.kafka.tools.AclCommand", &arguments);
+    }
+
+    /// Ends all brokers, takes all that they have, and starts them again at their addresses, as the same cluster or another.
+    pub async fn wipe(&mut self, as_another: bool) {
+        for broker in &mut self.brokers {
+            broker.kill();
+        }
+        for broker in &mut self.brokers {
+            let data = broker.config.with_file_name("data");
+            fs::remove_dir_all(data).expect("a folder can be removed");
+            broker.format(if as_another { OTHER_CLUSTER_ID } else { CLUSTER_ID });
+            broker.spawn();
+        }
+        for broker in &self.brokers {
+            broker.answers().await;
+        }
+    }
+
+    /// Takes all that a broker (by number from 1), which is not running, has of the topics whose names begin so.
+    pub fn remove_logs(&self, broker: usize, topics: &str) -> std::io::Result<()> {
+        for entry in fs::read_dir(self.directory.path().join(format!("{broker}/data")))? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(&format!("{topics}-")) {
+                fs::remove_dir_all(entry.path())?;
+            }
+        }
+        Ok(())
     }
 
     pub fn broker(&mut self, index: usize) -> &mut Broker {
@@ -275,12 +350,18 @@ impl Kafka {
 
     /// Runs one of Kafka's own tools to its end.
     pub fn tool(&self, class: &str, arguments: &[&str]) {
+        let ended = self.try_tool(class, arguments);
+        let log = self.directory.path().join("tools.log");
+        assert!(ended, "{class}: {}", fs::read_to_string(&log).unwrap_or_default());
+    }
+
+    /// As [`Kafka::tool`], where a refusal is no failure: whether it did what it was told.
+    pub fn try_tool(&self, class: &str, arguments: &[&str]) -> bool {
         let log = self.directory.path().join("tools.log");
         let bootstrap = self.bootstrap();
         let mut command = java(&log, "-Xmx256m");
         command.args([class, "--bootstrap-server", &bootstrap]).args(arguments);
-        let ended = command.status().expect("java can be started");
-        assert!(ended.success(), "{class}: {}", fs::read_to_string(&log).unwrap_or_default());
+        command.status().expect("java can be started").success()
     }
 
     /// The offset after the last record of each partition.
@@ -328,6 +409,8 @@ fn server_properties(id: usize, ports: Ports, voters: &str, count: usize, folder
          listeners=PLAINTEXT://127.0.0.1:{port},PROXY://127.0.0.1:{behind},CONTROLLER://127.0.0.1:{controller}\n\
          advertised.listeners=PLAINTEXT://127.0.0.1:{port},PROXY://127.0.0.1:{proxy}\n\
          controller.listener.names=CONTROLLER\nlog.dirs={}\n\
+         broker.rack=rack-{id}\n\
+         replica.selector.class=org.apache.kafka.common.replica.RackAwareReplicaSelector\n\
          listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXY:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
          offsets.topic.replication.factor={count}\noffsets.topic.num.partitions=1\n\
          transaction.state.log.replication.factor={count}\ntransaction.state.log.min.isr={least}\n\

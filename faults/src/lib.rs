@@ -26,8 +26,11 @@ pub mod transactions;
 pub mod trial;
 pub mod writer;
 
+use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 /// A seed for this run: printed, and settable with TAILRACE_TEST_SEED so that a run can be repeated.
 pub fn seed() -> u64 {
@@ -39,10 +42,16 @@ pub fn seed() -> u64 {
     seed
 }
 
-/// A port that was free a moment ago.
+/// Ports that no system gives to a connection by itself: one of those could be taken while a broker is away from it.
+const PORTS: std::ops::Range<u16> = 10_000..32_000;
+
+/// A port that was free a moment ago, and that this process was not given before.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port can be bound");
-    listener.local_addr().expect("a bound socket has an address").port()
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let tries = std::iter::repeat_with(|| rand::random_range(PORTS)).take(1_000);
+    let mut fresh = tries.filter(|port| GIVEN.lock().insert(*port));
+    fresh.find(is_free).expect("a loopback port can be bound")
 }
 
 /// Waits until `check` gives something, or fails naming what was waited for.

@@ -11,7 +11,7 @@ const SWITCH: &str = "TAILRACE_SABOTAGE";
 const TRIES: [u32; 3] = [1, 3, 3];
 
 /// Each defect, and the faults that feel it first.
-const DEFECTS: [(&str, &[&str]); 12] = [
+const DEFECTS: [(&str, &[&str]); 14] = [
     ("head_before_frames", &["bridge-killed"]),
     ("id_without_view", &["bridge-killed"]),
     ("register_without_waiting", &["bridge-killed"]),
@@ -24,6 +24,8 @@ const DEFECTS: [(&str, &[&str]); 12] = [
     ("off_by_one", &["bridge-killed"]),
     ("silent_gap", &["deleted-away"]),
     ("blank_line_first", &["bridge-killed"]),
+    ("stale_assignment", &["partitions-live"]),
+    ("keep_client", &["cluster-wiped"]),
 ];
 
 /// Plays until each defect (of those named, if any are) is noticed. Gives how many were not.

@@ -15,9 +15,14 @@ use crate::bare::{Read, read_all};
 use crate::bridge::Bridge;
 use crate::client::{Got, Habit, Phase, Seen, Shared, client};
 use crate::judge::{Edge, Fact, Verdict, judge};
-use crate::kafka::Kafka;
+use crate::kafka::{CREDENTIALS, Kafka};
 use crate::ledger::{Fate, Found, Ledger, Truth, value};
 use crate::writer::{TENANTS, Target, Writer};
+
+/// How often deliveries are counted where none may be missing.
+const GLANCE: Duration = Duration::from_millis(50);
+/// Of the topic that is left alone.
+const CALM_PARTITIONS: u32 = 2;
 
 /// What a trial needs before its fault.
 #[derive(Clone, Debug)]
@@ -44,6 +49,8 @@ pub struct Stage {
     pub pattern: bool,
     /// Whether replicas come to the brokers by their proxies.
     pub is_proxied: bool,
+    /// Whether brokers have access control, and replicas may only read the topics of the trial.
+    pub is_secured: bool,
     /// Habits of clients by their number modulo this list's length.
     pub habits: Vec<Habit>,
 }
@@ -65,6 +72,7 @@ impl Default for Stage {
             disorder: 0,
             pattern: false,
             is_proxied: false,
+            is_secured: false,
             habits: vec![Habit::Cut, Habit::Cut, Habit::Cut, Habit::Steady],
         }
     }
@@ -128,7 +136,15 @@ impl Scene {
         let (topic, calm) = (trial.clone(), calm_of(&trial));
         let partitions = stage.partitions as i32;
         kafka.create_topic_on(&topic, partitions, &stage.topic_on, &stage.topic_config).await;
-        kafka.create_topic(&calm, 2, &[]).await;
+        kafka.create_topic(&calm, CALM_PARTITIONS as i32, &[]).await;
+        if stage.is_secured {
+            let prefixed = ["--topic", &topic, "--resource-pattern-type", "prefixed"];
+            let allow = || kafka.allow(&["Describe"], &prefixed);
+            tokio::task::block_in_place(allow);
+            for topic in [&topic, &calm] {
+                tokio::task::block_in_place(|| kafka.allow(&["Read"], &["--topic", topic]));
+            }
+        }
         let topics = if stage.pattern { format!("^{trial}.*") } else { format!("{topic},{calm}") };
         let mut bridges: Vec<Bridge> = (0..stage.replicas)
             .map(|which| bridge(&kafka, &topics, &format!("{trial}-{which}"), &stage))
@@ -143,7 +159,7 @@ impl Scene {
         });
         let targets = vec![
             Target { keys: stage.keys, disorder: stage.disorder, ..Target::new(&topic, stage.partitions) },
-            Target::new(&calm, 2),
+            Target::new(&calm, CALM_PARTITIONS),
         ];
         let writer = Writer::start(&config, ledger.clone(), targets, stage.rate, seed);
         let ports = Arc::new(RwLock::new(bridges.iter().map(|bridge| bridge.port).collect()));
@@ -269,8 +285,12 @@ impl Scene {
 
     /// How often the topic was replaced.
     pub fn generation(&self) -> u32 {
+        self.generation_of(&self.topic)
+    }
+
+    fn generation_of(&self, topic: &Arc<str>) -> u32 {
         let of_topic = |fact: &&Fact| {
-            fact.topic == self.topic && matches!(fact.code, "recreated" | "replaced" | "truncated")
+            fact.topic == *topic && matches!(fact.code, "recreated" | "replaced" | "truncated")
         };
         self.facts.iter().filter(of_topic).map(|fact| fact.generation + 1).max().unwrap_or(0)
     }
@@ -310,20 +330,67 @@ impl Scene {
 
     /// Deletes the topic and creates it again after a while; nothing is written to it meanwhile.
     pub async fn recreate(&mut self, after: Duration) {
-        let (topic, generation) = (self.topic.clone(), self.generation());
+        self.delete().await;
+        tokio::time::sleep(after).await;
         let code = if after.is_zero() { "recreated" } else { "replaced" };
+        self.create_again(self.stage.partitions, code).await;
+    }
+
+    /// Deletes the topic, to which nothing is written until it is created again.
+    pub async fn delete(&mut self) {
+        let topic = self.topic.clone();
         tokio::task::block_in_place(|| self.writer.pause(&topic));
         self.kafka.delete_topic(&topic).await;
-        tokio::time::sleep(after).await;
-        self.kafka.create_topic(&topic, self.stage.partitions as i32, &self.stage.topic_config).await;
-        for partition in 0..self.stage.partitions {
-            self.fact(code, partition, generation, Edge::At(0));
+    }
+
+    /// Creates the topic again, of which clients are to be told as `code` says.
+    pub async fn create_again(&mut self, partitions: u32, code: &'static str) {
+        let (topic, known) = (self.topic.clone(), self.stage.partitions);
+        self.kafka.create_topic(&topic, partitions as i32, &self.stage.topic_config).await;
+        self.begin_again(&topic, known, partitions, code);
+    }
+
+    /// Ends all brokers, takes all that they have, and sets the same topics up again.
+    pub async fn wipe(&mut self, as_another: bool) {
+        let own = (self.topic.clone(), self.stage.partitions);
+        let topics = [own, (calm_of(&self.topic).into(), CALM_PARTITIONS)];
+        for (topic, _) in &topics {
+            tokio::task::block_in_place(|| self.writer.pause(topic));
+        }
+        self.kafka.wipe(as_another).await;
+        for (topic, partitions) in topics {
+            self.kafka.create_topic(&topic, partitions as i32, &[]).await;
+            self.begin_again(&topic, partitions, partitions, "replaced");
+        }
+    }
+
+    /// Notes that a topic was replaced, and writes to the new one.
+    fn begin_again(&mut self, topic: &Arc<str>, known: u32, partitions: u32, code: &'static str) {
+        let generation = self.generation_of(topic);
+        for partition in 0..known {
+            let (topic, edge) = (topic.clone(), Edge::At(0));
+            self.facts.push(Fact { code, topic, partition, generation, edge });
         }
         tokio::task::block_in_place(|| self.writer.renew());
-        self.writer.change(&topic, |target| {
-            target.generation = generation + 1;
+        self.writer.change(topic, |target| {
+            (target.generation, target.partitions) = (generation + 1, partitions);
             target.is_active = true;
         });
+    }
+
+    /// The longest time without any delivery to anybody, of so much time from now on.
+    pub async fn longest_silence(&self, time: Duration) -> Duration {
+        let (began, mut longest) = (Instant::now(), Duration::ZERO);
+        let (mut known, mut since) = (self.delivered(), Instant::now());
+        while began.elapsed() < time {
+            tokio::time::sleep(GLANCE).await;
+            longest = longest.max(since.elapsed());
+            let delivered = self.delivered();
+            if delivered > known {
+                (known, since) = (delivered, Instant::now());
+            }
+        }
+        longest
     }
 
     /// Stops writing, waits for the clients, and judges each.
@@ -338,7 +405,7 @@ impl Scene {
         let found = tokio::task::block_in_place(found);
         let (truth, facts) = (Arc::new(ledger.close(&found)), Arc::new(facts));
         phase.send_replace(Phase::Finish(truth.clone(), facts.clone(), Instant::now()));
-        let returned = mark.filter(|mark| mark.is_of_new).and_then(|mark| first_taken(&truth, mark));
+        let returned = mark.filter(|mark| mark.is_of_new).and_then(|mark| first_taken(&topic, &truth, mark));
         let mark = mark.map(|mark| Mark { at: mark.at + returned.unwrap_or_default(), ..mark });
         let (mut verdict, mut recovery) = (Verdict::default(), Vec::new());
         let (mut connections, mut ended, mut cut_early) = (0, 0, 0);
@@ -353,7 +420,7 @@ impl Scene {
             connections += got.connections;
             ended += got.ended;
             cut_early += got.cut_early;
-            recovery.extend(mark.and_then(|mark| recovered(&got, &truth, mark)));
+            recovery.extend(mark.and_then(|mark| recovered(&got, &topic, &truth, mark)));
             verdict.add(judge(&got, &truth, &facts));
         }
         recovery.sort_unstable();
@@ -403,24 +470,27 @@ fn bridge(kafka: &Kafka, topics: &str, instance: &str, stage: &Stage) -> Bridge 
     let cache = format!("{}MiB", stage.cache_mib);
     let mut env = vec![("TAILRACE_CACHE_SIZE", cache.as_str())];
     env.extend(stage.env.iter().map(|(name, value)| (*name, value.as_str())));
-    let bootstrap = if stage.is_proxied { kafka.proxied_bootstrap() } else { kafka.bootstrap() };
+    if stage.is_secured {
+        env.extend(CREDENTIALS);
+    }
+    let bootstrap =
+        if stage.is_proxied || stage.is_secured { kafka.proxied_bootstrap() } else { kafka.bootstrap() };
     Bridge::new(&bootstrap, topics, instance, &env)
 }
 
 /// From the mark to the first record that Kafka took after it: a broker that answers may not take records yet, and the
 /// producer waits a moment before it tries again.
-fn first_taken(truth: &Truth, mark: Mark) -> Option<Duration> {
-    let taken = truth.entries.iter().filter_map(|entry| entry.at).filter(|at| *at >= mark.at);
+fn first_taken(topic: &Arc<str>, truth: &Truth, mark: Mark) -> Option<Duration> {
+    let of_topic = truth.entries.iter().filter(|entry| entry.topic == *topic);
+    let taken = of_topic.filter_map(|entry| entry.at).filter(|at| *at >= mark.at);
     taken.min().map(|at| at - mark.at)
 }
 
-/// From the mark to the client's first record that counts: a new one, or the first of a connection that began since. What
-/// was on its way before is neither.
-fn recovered(got: &Got, truth: &Truth, mark: Mark) -> Option<Duration> {
-    let is_new = |number: u64| {
-        let acknowledged = truth.entries.get(number as usize).and_then(|entry| entry.at);
-        acknowledged.is_some_and(|at| at >= mark.at)
-    };
+/// From the mark to the client's first record of the topic that counts: a new one, or the first of a connection that began
+/// since. What was on its way before is neither.
+fn recovered(got: &Got, topic: &Arc<str>, truth: &Truth, mark: Mark) -> Option<Duration> {
+    let of_topic = |number: u64| truth.entries.get(number as usize).filter(|entry| entry.topic == *topic);
+    let is_new = |number: u64| of_topic(number).and_then(|entry| entry.at).is_some_and(|at| at >= mark.at);
     let mut began = None;
     got.seen.iter().find_map(|seen| match seen {
         Seen::Began(at) => {
@@ -430,7 +500,7 @@ fn recovered(got: &Got, truth: &Truth, mark: Mark) -> Option<Duration> {
         Seen::Record { number, at, .. } if *at >= mark.at => {
             let counts = match mark.is_of_new {
                 true => is_new(*number),
-                false => began.is_some_and(|began| began >= mark.at),
+                false => of_topic(*number).is_some() && began.is_some_and(|began| began >= mark.at),
             };
             counts.then(|| *at - mark.at)
         }

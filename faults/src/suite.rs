@@ -21,19 +21,20 @@ pub struct Plan {
 
 /// Plays all, and again until there are enough deliveries. Prints a line for each.
 pub async fn run(faults: &[Fault], plan: &Plan) -> Vec<Row> {
-    let mut clusters: BTreeMap<usize, Kafka> = BTreeMap::new();
+    let mut clusters: BTreeMap<(usize, bool), Kafka> = BTreeMap::new();
     let (mut rows, mut deliveries, began) = (Vec::new(), 0, Instant::now());
     for round in 0.. {
         for (index, fault) in faults.iter().enumerate() {
-            let count = fault.stage.brokers;
-            let kafka = match clusters.remove(&count) {
-                Some(kafka) => kafka,
-                None => Kafka::cluster(count, &[]).await,
+            let kind = (fault.stage.brokers, fault.stage.is_secured);
+            let kafka = match (clusters.remove(&kind), kind) {
+                (Some(kafka), _) => kafka,
+                (None, (_, true)) => Kafka::secured().await,
+                (None, (count, false)) => Kafka::cluster(count, &[]).await,
             };
             let seed = plan.seed.wrapping_add(round * 1_000 + index as u64);
             progress(&format!("{:>4} s  {} …", began.elapsed().as_secs(), fault.name));
             let (row, kafka) = play(fault, kafka, seed, plan.scale).await;
-            clusters.insert(count, kafka);
+            clusters.insert(kind, kafka);
             deliveries += row.verdict.deliveries;
             tell(&row);
             rows.push(row);

@@ -79,7 +79,7 @@ fn config(kafka: &Kafka, topic: &str) -> ClientConfig {
 impl Writing {
     fn begin(config: &ClientConfig, ledger: Ledger, topic: Arc<str>, partitions: u32) -> Result<Writing> {
         let producer: ThreadedProducer<Book> =
-            config.create_with_context(Book(ledger.clone())).context("create a producer")?;
+            config.create_with_context(Book::new(ledger.clone())).context("create a producer")?;
         producer.init_transactions(WAIT).context("begin with transactions")?;
         Ok(Writing { producer, ledger, topic, partitions })
     }

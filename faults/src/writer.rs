@@ -10,6 +10,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
@@ -20,6 +21,10 @@ use crate::ledger::{Fate, Ledger, scaled_value, tenant_name};
 pub const TENANTS: u32 = 8;
 /// How often records are sent.
 const TICK: Duration = Duration::from_millis(10);
+/// Records that wait for so long without an answer to any are looked after.
+const SILENCE: Duration = Duration::from_secs(2);
+/// Within this time a broker answers that is well.
+const ANSWER: Duration = Duration::from_secs(1);
 /// The longest wait for acknowledgements.
 const FLUSH: Duration = Duration::from_secs(90);
 
@@ -70,7 +75,17 @@ struct State {
 
 /// Writes acknowledgements into the ledger.
 #[derive(Clone)]
-pub(crate) struct Book(pub(crate) Ledger);
+pub(crate) struct Book {
+    ledger: Ledger,
+    /// Acknowledgements and failures so far.
+    answers: Arc<AtomicU64>,
+}
+
+impl Book {
+    pub(crate) fn new(ledger: Ledger) -> Book {
+        Book { ledger, answers: Arc::default() }
+    }
+}
 
 impl ClientContext for Book {}
 
@@ -78,8 +93,9 @@ impl ProducerContext for Book {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, number: usize) {
+        self.answers.fetch_add(1, Ordering::Relaxed);
         if let Ok(message) = result {
-            self.0.acknowledge(number as u64, message.offset() as u64);
+            self.ledger.acknowledge(number as u64, message.offset() as u64);
         }
     }
 }
@@ -185,11 +201,11 @@ fn create(config: &ClientConfig, ledger: &Ledger) -> ThreadedProducer<Book> {
     config.config_map().iter().for_each(|(name, value)| {
         all.set(*name, *value);
     });
-    all.create_with_context(Book(ledger.clone())).expect("a producer")
+    all.create_with_context(Book::new(ledger.clone())).expect("a producer")
 }
 
 fn write(shared: &Shared, mut random: StdRng) {
-    let (mut due, mut last) = (0.0, Instant::now());
+    let (mut due, mut last, mut silence) = (0.0, Instant::now(), Silence::new());
     while !shared.is_stopped.load(Ordering::Relaxed) {
         std::thread::sleep(TICK);
         due += shared.rate.load(Ordering::Relaxed) as f64 * last.elapsed().as_secs_f64();
@@ -200,11 +216,52 @@ fn write(shared: &Shared, mut random: StdRng) {
             eprintln!("the writer begins anew: {why}");
             state.producer = create(&shared.config, &shared.ledger);
         }
+        if silence.is_long(&state.producer) && has_lost_all_brokers(&shared.config, &state.producer) {
+            // A producer that was told of no broker for a moment, by one that stood still, never looks for any again
+            // (librdkafka's issue 5301).
+            eprintln!("the writer begins anew: its producer has lost all brokers");
+            state.producer = create(&shared.config, &shared.ledger);
+        }
         while due >= 1.0 {
             due -= 1.0;
             state.send_one(&shared.ledger, &mut random);
         }
     }
+}
+
+/// Since when records wait and none is answered.
+struct Silence {
+    answers: u64,
+    since: Instant,
+}
+
+impl Silence {
+    fn new() -> Silence {
+        Silence { answers: 0, since: Instant::now() }
+    }
+
+    /// Once in a while as long as it lasts.
+    fn is_long(&mut self, producer: &ThreadedProducer<Book>) -> bool {
+        let answers = producer.context().answers.load(Ordering::Relaxed);
+        if answers != self.answers || producer.in_flight_count() == 0 {
+            *self = Silence { answers, since: Instant::now() };
+        }
+        let is_long = self.since.elapsed() >= SILENCE;
+        if is_long {
+            self.since = Instant::now();
+        }
+        is_long
+    }
+}
+
+/// Whether a new client is answered and the producer is not.
+fn has_lost_all_brokers(config: &ClientConfig, producer: &ThreadedProducer<Book>) -> bool {
+    let mut fresh = ClientConfig::new();
+    if let Some(servers) = config.get("bootstrap.servers") {
+        fresh.set("bootstrap.servers", servers).set("log_level", "0");
+    }
+    let Ok(fresh) = fresh.create::<BaseConsumer>() else { return false };
+    fresh.fetch_metadata(None, ANSWER).is_ok() && producer.client().fetch_metadata(None, ANSWER).is_err()
 }
 
 impl State {

@@ -33,13 +33,16 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     pub(crate) fn new() -> Metrics {
-        const OTHERS: [&str; 7] = [
+        const OTHERS: [&str; 10] = [
             "bad_parameter",
             "bad_tenant",
             "unauthenticated",
             "forbidden",
             "not_found",
             "unknown_topic",
+            "missing_topic",
+            "forbidden_topic",
+            "too_many_partitions",
             "internal",
         ];
         for reason in PassingCode::ALL.map(PassingCode::as_str).into_iter().chain(OTHERS) {

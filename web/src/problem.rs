@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, Response, StatusCode};
 use serde_json::{Map, Value, json};
+use tailrace_bridge::Unserved;
 
 use crate::trace::TraceId;
 
@@ -24,6 +25,10 @@ pub(crate) enum Problem {
     NotFound { detail: String },
     /// A topic that is not served to this tenant.
     UnknownTopic { topic: String },
+    /// A topic that is configured, and missing or forbidden in Kafka.
+    UnservedTopic { topic: String, why: Unserved },
+    /// Ids of so many partitions would not come back through a proxy.
+    TooManyPartitions { partitions: usize, size: usize, limit: usize },
     /// The route is there, for other methods.
     Method,
     /// It may well go through later.
@@ -91,6 +96,9 @@ impl Problem {
             Problem::Forbidden { .. } => "forbidden",
             Problem::NotFound { .. } => "not_found",
             Problem::UnknownTopic { .. } => "unknown_topic",
+            Problem::UnservedTopic { why: Unserved::Missing, .. } => "missing_topic",
+            Problem::UnservedTopic { why: Unserved::Forbidden, .. } => "forbidden_topic",
+            Problem::TooManyPartitions { .. } => "too_many_partitions",
             Problem::Method => "method_not_allowed",
             Problem::Passing(passing) => passing.code.as_str(),
         }
@@ -98,10 +106,16 @@ impl Problem {
 
     fn status(&self) -> StatusCode {
         match self {
-            Problem::Parameter { .. } | Problem::Tenant { .. } => StatusCode::BAD_REQUEST,
+            Problem::Parameter { .. } | Problem::Tenant { .. } | Problem::TooManyPartitions { .. } => {
+                StatusCode::BAD_REQUEST
+            }
             Problem::Unauthenticated { .. } => StatusCode::UNAUTHORIZED,
-            Problem::Forbidden { .. } => StatusCode::FORBIDDEN,
-            Problem::NotFound { .. } | Problem::UnknownTopic { .. } => StatusCode::NOT_FOUND,
+            Problem::Forbidden { .. } | Problem::UnservedTopic { why: Unserved::Forbidden, .. } => {
+                StatusCode::FORBIDDEN
+            }
+            Problem::NotFound { .. } | Problem::UnknownTopic { .. } | Problem::UnservedTopic { .. } => {
+                StatusCode::NOT_FOUND
+            }
             Problem::Method => StatusCode::METHOD_NOT_ALLOWED,
             Problem::Passing(passing) => passing.code.status(),
         }
@@ -115,6 +129,8 @@ impl Problem {
             Problem::Forbidden { .. } => "The token does not allow this",
             Problem::NotFound { .. } => "Nothing is here",
             Problem::UnknownTopic { .. } => "Unknown topic",
+            Problem::UnservedTopic { .. } => "The topic is not served now",
+            Problem::TooManyPartitions { .. } => "The ids of this stream would be too long",
             Problem::Method => "The method is not allowed here",
             Problem::Passing(passing) => match passing.code {
                 PassingCode::RateLimited => "Too many new streams",
@@ -135,6 +151,11 @@ impl Problem {
             | Problem::NotFound { detail }
             | Problem::Passing(Passing { detail, .. }) => detail.clone(),
             Problem::UnknownTopic { topic } => format!("there is no topic {topic:?} here"),
+            Problem::UnservedTopic { topic, why } => format!("the topic {topic:?} {why}"),
+            Problem::TooManyPartitions { partitions, size, limit } => format!(
+                "this stream has {partitions} partitions, and an id of all their positions takes {size} bytes; proxies \
+                 pass ids up to {limit} bytes (TAILRACE_MAX_ID_SIZE): name fewer topics by topic="
+            ),
             Problem::Method => "see the header Allow".to_owned(),
         }
     }
@@ -149,7 +170,7 @@ impl Problem {
                     document.insert("column".to_owned(), json!(column));
                 }
             }
-            Problem::UnknownTopic { topic } => {
+            Problem::UnknownTopic { topic } | Problem::UnservedTopic { topic, .. } => {
                 document.insert("parameter".to_owned(), json!("topic"));
                 document.insert("topic".to_owned(), json!(topic));
             }

@@ -60,6 +60,9 @@ impl From<Problem> for Stop {
     }
 }
 
+/// The most that one partition takes of an id: two varints of ten and five bytes and its share of the rest, in base64.
+const MAX_POSITION_TEXT: usize = 24;
+
 pub(crate) fn router(app: Arc<App>) -> Router {
     let origins = app.settings.origins.clone();
     let mut router = Router::new()
@@ -120,6 +123,9 @@ async fn begin(app: &Arc<App>, request: &Head, trace_id: TraceId) -> Result<Resp
     let address = peer.unwrap_or_else(|| std::net::Ipv4Addr::UNSPECIFIED.into());
     let passing = |passing| Stop::Passing { passing, last_event_id: last_event_id.clone() };
     check_phase(app).map_err(passing)?;
+    if last_event_id.is_none() {
+        check_id_size(app, &tenant, &query)?;
+    }
     let place = app.limits.enter(&tenant, address).map_err(passing)?;
     tracing::debug!(tenant = tenant.as_str(), %address, %trace_id, resumes = last_event_id.is_some(), "a stream begins");
     let subscription = subscribe(app, tenant, &query, last_event_id.clone()).await?;
@@ -217,6 +223,16 @@ fn check_phase(app: &App) -> Result<(), Passing> {
     Ok(())
 }
 
+/// A stream whose ids would never come back is not begun. One that comes back with an id has shown that they do.
+fn check_id_size(app: &App, tenant: &TenantId, query: &Query) -> Result<(), Problem> {
+    let limit = app.settings.max_id_size;
+    let (partitions, size) = app.bridge.id_size(tenant, &query.topics, limit / MAX_POSITION_TEXT);
+    if size > limit {
+        return Err(Problem::TooManyPartitions { partitions, size, limit });
+    }
+    Ok(())
+}
+
 async fn subscribe(
     app: &App,
     tenant: TenantId,
@@ -231,13 +247,19 @@ async fn subscribe(
         from: query.from.clone(),
         last_event_id: last_event_id.clone(),
     };
-    let unavailable = |detail: &str| Stop::Passing {
-        passing: Passing { code: PassingCode::Overloaded, detail: detail.to_owned(), after: RETRY_NOT_READY },
-        last_event_id,
+    let passing = |code, detail: &str| Stop::Passing {
+        passing: Passing { code, detail: detail.to_owned(), after: RETRY_NOT_READY },
+        last_event_id: last_event_id.clone(),
     };
+    let unavailable = |detail: &str| passing(PassingCode::Overloaded, detail);
     match tokio::time::timeout(SUBSCRIBE_TIMEOUT, app.bridge.subscribe(request)).await {
         Ok(Ok(subscription)) => Ok(subscription),
         Ok(Err(SubscribeError::UnknownTopic(topic))) => Err(Problem::UnknownTopic { topic }.into()),
+        // It may be there again in a moment: a page that once had it comes back by itself.
+        Ok(Err(error @ SubscribeError::Unserved { .. })) if last_event_id.is_some() => {
+            Err(passing(PassingCode::NotReady, &error.to_string()))
+        }
+        Ok(Err(SubscribeError::Unserved { topic, why })) => Err(Problem::UnservedTopic { topic, why }.into()),
         Ok(Err(SubscribeError::Unavailable(why))) => {
             tracing::warn!(%why, "a stream could not begin");
             Err(unavailable("Kafka could not be asked where to begin"))

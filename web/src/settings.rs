@@ -4,7 +4,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 use std::time::Duration;
 
-use tailrace_bridge::{Envelope, Rate, Span};
+use tailrace_bridge::{ByteSize, Envelope, Rate, Span};
 
 use crate::auth::{Auth, JwtRules};
 use crate::cors::Origins;
@@ -18,6 +18,9 @@ pub(crate) const HEARTBEAT_BOUNDS: (Duration, Duration) =
     (Duration::from_millis(100), Duration::from_secs(3600));
 /// A reconnect sooner than this is a busy loop.
 pub(crate) const RETRY_BOUNDS: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(3600));
+
+/// The shortest limit that one partition keeps, and what a request's headers may take.
+const ID_SIZE_BOUNDS: std::ops::RangeInclusive<usize> = 64..=16 << 10;
 
 /// The command line and environment of the web side.
 #[derive(Clone, clap::Args)]
@@ -144,6 +147,9 @@ pub struct Args {
         value_name = "RATE"
     )]
     connect_rate_per_address: String,
+    /// Longest event id of a new stream, with a unit: longer ones would not come back through a proxy as a header
+    #[arg(long = "max-id-size", env = "TAILRACE_MAX_ID_SIZE", default_value = "7KiB", value_name = "SIZE")]
+    max_id_size: String,
     /// Events that one stream gets, as in `100/s`; 0: no limit. A stream over it is read later, nothing is dropped
     #[arg(
         long = "stream-event-rate",
@@ -193,6 +199,7 @@ pub struct WebSettings {
     pub(crate) max_streams_per_address: usize,
     pub(crate) connect_rate_per_tenant: f64,
     pub(crate) connect_rate_per_address: f64,
+    pub(crate) max_id_size: usize,
     pub(crate) stream_event_rate: f64,
     pub(crate) stream_byte_rate: f64,
     pub(crate) unread: usize,
@@ -229,6 +236,7 @@ impl Args {
                 "TAILRACE_CONNECT_RATE_PER_ADDRESS",
                 &self.connect_rate_per_address,
             )?,
+            max_id_size: id_size(&self.max_id_size)?,
             stream_event_rate: rate("TAILRACE_STREAM_EVENT_RATE", &self.stream_event_rate)?,
             stream_byte_rate: rate("TAILRACE_STREAM_BYTE_RATE", &self.stream_byte_rate)?,
             unread: UNREAD,
@@ -345,6 +353,15 @@ fn span_within(
 
 fn count(variable: &'static str, value: &str) -> Result<usize, SettingError> {
     value.trim().parse().map_err(|_| wrong(variable, value, "a whole number; 0 is no limit"))
+}
+
+/// Up to what the server itself takes of a request's headers.
+fn id_size(value: &str) -> Result<usize, SettingError> {
+    let size = parse::<ByteSize>("TAILRACE_MAX_ID_SIZE", value)?.get();
+    match usize::try_from(size) {
+        Ok(size) if ID_SIZE_BOUNDS.contains(&size) => Ok(size),
+        _ => Err(wrong("TAILRACE_MAX_ID_SIZE", value, "a size from 64B to 16KiB")),
+    }
 }
 
 fn rate(variable: &'static str, value: &str) -> Result<f64, SettingError> {

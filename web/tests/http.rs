@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use jsonwebtoken::{EncodingKey, Header};
 use serde_json::{Value, json};
 use support::{Client, SECRET, Server, args};
-use tailrace_bridge::Status;
+use tailrace_bridge::{Start, Status, TopicId, Unserved};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -182,6 +182,13 @@ async fn a_token_that_is_not_valid_is_401_and_one_without_the_scope_403() {
         }
         token(claims)
     };
+    // Some issuers call the scopes otherwise.
+    let renamed = |name: &str, value: Value| {
+        let mut claims = base.clone();
+        drop(claims.as_object_mut().unwrap().remove("scope"));
+        claims[name] = value;
+        token(claims)
+    };
     let foreign =
         jsonwebtoken::encode(&Header::default(), &base, &EncodingKey::from_secret(b"another")).unwrap();
     let none_alg = format!("eyJhbGciOiJub25lIn0.{}.", with("iss", json!("us")).split('.').nth(1).unwrap());
@@ -200,6 +207,12 @@ async fn a_token_that_is_not_valid_is_401_and_one_without_the_scope_403() {
         ("rubbish".to_owned(), 401),
         (with("scope", json!("event:read:other")), 403),
         (with("scope", Value::Null), 403),
+        (with("scope", json!(["x event:read:acme"])), 200),
+        (with("scp", json!("event:read:other")), 200),
+        (renamed("scp", json!("x event:read:acme")), 200),
+        (renamed("scp", json!(["x", "event:read:acme"])), 200),
+        (renamed("scp", json!(["event:read:other"])), 403),
+        (renamed("scopes", json!("event:read:acme")), 403),
         (with("tenant_id", Value::Null), 403),
         (with("tenant_id", json!(["other", "acme"])), 200),
     ];
@@ -207,6 +220,40 @@ async fn a_token_that_is_not_valid_is_401_and_one_without_the_scope_403() {
         let client = server.get(EVENTS, &[("Authorization", &bearer(&token))]).await;
         assert_eq!(client.status, status, "{token}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_whose_ids_would_not_come_back_is_refused_at_once() {
+    let server = Server::open(&["--max-id-size", "256B"]).await;
+    let starts = vec![Start { offset: 1 << 30, epoch: 3, log_start: 0 }; 100];
+    server.bridge.add_topic("wide", TopicId([8; 16]), &starts);
+    let mut client = server.get(EVENTS, &[]).await;
+    let problem = client.json().await;
+    assert_eq!((client.status, problem["code"].as_str()), (400, Some("too_many_partitions")));
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(
+        detail.contains("101 partitions") && detail.contains("256 bytes") && detail.contains("topic="),
+        "{detail}"
+    );
+    assert_eq!(server.get("/t/acme/events?topic=orders", &[]).await.status, 200);
+    // Whoever comes with an id has shown that it comes through; partitions may have been added since.
+    assert_eq!(server.get(EVENTS, &[("Last-Event-ID", "an-id")]).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_not_served_says_why_and_who_comes_back_waits() {
+    let server = Server::open(&[]).await;
+    let unserved = [("secret".to_owned(), Unserved::Forbidden), ("later".to_owned(), Unserved::Missing)];
+    server.bridge.set_unserved(unserved.into());
+    for (topic, status, code) in [("secret", 403, "forbidden_topic"), ("later", 404, "missing_topic")] {
+        let path = format!("/t/acme/events?topic={topic}");
+        let mut client = server.get(&path, &[]).await;
+        assert_eq!((client.status, client.json().await["code"].as_str()), (status, Some(code)));
+        let mut client = server.get(&path, &[("Last-Event-ID", "an-id")]).await;
+        assert_eq!(client.status, 200);
+        assert_eq!(client.next_is("tailrace.error").await.json()["code"], "not_ready");
+    }
+    assert_eq!(server.get(EVENTS, &[]).await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

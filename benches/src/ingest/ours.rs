@@ -11,6 +11,8 @@ use super::{Meter, Reader, Rule};
 
 /// The cache of the server by default, less the prefetch and what slow clients may hold, each a sixteenth of it.
 const MEMORY: usize = 224 << 20;
+/// So many records fill it three times.
+const FULL: u64 = 3_000_000;
 pub(super) const PREFETCH: usize = 16 << 20;
 /// How often it is looked how far it has come.
 const LOOK: Duration = Duration::from_millis(2);
@@ -21,7 +23,7 @@ pub(super) fn run(reader: &Reader) -> Result<()> {
     let settings = settings(reader)?;
     let rules = Arc::clone(&settings.rules);
     let kafka = Kafka::new(settings).context("make the consumer")?;
-    let config = BridgeConfig { memory: MEMORY, rules, linger: Duration::ZERO };
+    let config = BridgeConfig { memory: memory(reader), rules, linger: Duration::ZERO };
     let bridge = Bridge::new(config, kafka.source());
     let _running = kafka.start(bridge.clone());
     let (mut meter, mut partitions, mut base) = (Meter::new(reader), Vec::new(), None);
@@ -39,6 +41,12 @@ pub(super) fn run(reader: &Reader) -> Result<()> {
         }
         std::thread::sleep(LOOK);
     }
+}
+
+/// Less of it for fewer records: what is measured begins when it is full, since growing costs more than replacing.
+fn memory(reader: &Reader) -> usize {
+    let records = reader.records.unwrap_or(FULL).min(FULL);
+    (MEMORY as u64 * records / FULL) as usize
 }
 
 fn settings(reader: &Reader) -> Result<KafkaSettings> {
@@ -59,5 +67,6 @@ fn settings(reader: &Reader) -> Result<KafkaSettings> {
         warmup: if reader.records.is_some() { LONG_AGO } else { Duration::ZERO },
         prefetch: PREFETCH,
         memory: usize::MAX,
+        lag_by_partition: false,
     })
 }

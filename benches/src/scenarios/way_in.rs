@@ -37,7 +37,7 @@ impl Scenario for WayIn {
     }
 
     fn run(&self, stage: &Stage) -> Result<Report> {
-        let (records, repeats) = (stage.pick(3_000_000, 600_000), stage.pick(5, 1));
+        let (records, repeats) = (stage.pick(3_000_000, 900_000), stage.pick(5, 2));
         let topic = stage.topic(12)?;
         stage.say(format!("{records} records"));
         let triples =

@@ -20,8 +20,26 @@ const CLUSTER_ID_TIMEOUT_MS: i32 = 1000;
 pub(crate) struct Described {
     pub(crate) name: String,
     /// `Ok` for a topic that is there and may be seen.
-    pub(crate) state: Result<(TopicId, usize), Code>,
+    pub(crate) state: Result<Found, Code>,
 }
+
+/// A topic that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) id: TopicId,
+    pub(crate) partitions: usize,
+    /// Whether these credentials may read it (KIP-430). A broker that does not say so is taken to allow it.
+    pub(crate) is_readable: bool,
+    /// Whether every partition has a leader. Of one without, no offset is to be had, nor of any other in the same request.
+    pub(crate) has_leaders: bool,
+}
+
+/// librdkafka looks each partition of an answer up by going through all of them: of thousands at once, that is most of what a
+/// process at rest would do.
+const LISTED_AT_ONCE: usize = 400;
+
+/// What was asked of one partition's log: none where nothing is there.
+type Listed<T> = Result<Option<T>, Code>;
 
 /// Which offset of a partition to look up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,7 +167,9 @@ impl Client {
         let answer =
             self.ask("describe topics", Op::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, timeout, |options, queue| {
                 set_broker(options, broker);
-                // SAFETY: all four are valid.
+                // SAFETY: all four are valid; an error object of the option is null for this operation.
+                unsafe { sys::rd_kafka_AdminOptions_set_include_authorized_operations(options, 1) };
+                // SAFETY: as above.
                 unsafe { sys::rd_kafka_DescribeTopics(self.rk(), collection, options, queue) };
             });
         // SAFETY: made above; the request has its own copy.
@@ -171,9 +191,19 @@ impl Client {
         at: OffsetQuery,
         committed: bool,
         timeout: Duration,
-    ) -> Result<Vec<Result<Option<u64>, Code>>, KafkaError> {
+    ) -> Result<Vec<Listed<u64>>, KafkaError> {
         let positions = self.list_positions(partitions, at, committed, timeout)?;
         Ok(positions.into_iter().map(|found| found.map(|at| at.map(|at| at.offset))).collect())
+    }
+
+    /// When the first record of each partition was written, in milliseconds since the Unix epoch; none of an empty one.
+    pub(crate) fn first_times(
+        &self,
+        partitions: &[(&str, i32)],
+        timeout: Duration,
+    ) -> Result<Vec<Listed<i64>>, KafkaError> {
+        let listed = self.list(partitions, OffsetQuery::Time(0), false, timeout)?;
+        Ok(listed.into_iter().map(|found| found.map(|at| at.map(|(_, time)| time))).collect())
     }
 
     /// As [`Client::list_offsets`], each with the leader epoch that belongs to it: that of an end is the current leader's.
@@ -183,10 +213,33 @@ impl Client {
         at: OffsetQuery,
         committed: bool,
         timeout: Duration,
-    ) -> Result<Vec<Result<Option<Position>, Code>>, KafkaError> {
-        if partitions.is_empty() {
-            return Ok(Vec::new());
+    ) -> Result<Vec<Listed<Position>>, KafkaError> {
+        let listed = self.list(partitions, at, committed, timeout)?;
+        Ok(listed.into_iter().map(|found| found.map(|at| at.map(|(position, _)| position))).collect())
+    }
+
+    /// Positions, each with the timestamp that the broker found it by; without a meaning where it was not found so.
+    fn list(
+        &self,
+        partitions: &[(&str, i32)],
+        at: OffsetQuery,
+        committed: bool,
+        timeout: Duration,
+    ) -> Result<Vec<Listed<(Position, i64)>>, KafkaError> {
+        let mut all = Vec::with_capacity(partitions.len());
+        for some in partitions.chunks(LISTED_AT_ONCE) {
+            all.extend(self.list_some(some, at, committed, timeout)?);
         }
+        Ok(all)
+    }
+
+    fn list_some(
+        &self,
+        partitions: &[(&str, i32)],
+        at: OffsetQuery,
+        committed: bool,
+        timeout: Duration,
+    ) -> Result<Vec<Listed<(Position, i64)>>, KafkaError> {
         let spec = match at {
             OffsetQuery::Earliest => sys::rd_kafka_OffsetSpec_t::RD_KAFKA_OFFSET_SPEC_EARLIEST as i64,
             OffsetQuery::Latest => sys::rd_kafka_OffsetSpec_t::RD_KAFKA_OFFSET_SPEC_LATEST as i64,
@@ -218,7 +271,9 @@ impl Client {
                 let offset = match entry.err {
                     Code::RD_KAFKA_RESP_ERR_NO_ERROR => {
                         let epoch = sys::rd_kafka_topic_partition_get_leader_epoch(entry);
-                        Ok(u64::try_from(entry.offset).ok().map(|offset| Position { offset, epoch }))
+                        let time = sys::rd_kafka_ListOffsetsResultInfo_timestamp(*infos.add(index));
+                        let offset = u64::try_from(entry.offset).ok();
+                        Ok(offset.map(|offset| (Position { offset, epoch }, time)))
                     }
                     code => Err(code),
                 };
@@ -269,6 +324,26 @@ impl Client {
             Ok((0..members)
                 .map(|i| member(sys::rd_kafka_ConsumerGroupDescription_member(group, i)))
                 .collect())
+        }
+    }
+
+    /// The names of all consumer groups that may be seen.
+    pub(crate) fn group_names(&self, timeout: Duration) -> Result<Vec<String>, KafkaError> {
+        if self.is_mock() {
+            return Ok(Vec::new());
+        }
+        let op = Op::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPS;
+        let answer = self.ask("list the groups", op, timeout, |options, queue| {
+            // SAFETY: all are valid.
+            unsafe { sys::rd_kafka_ListConsumerGroups(self.rk(), options, queue) };
+        })?;
+        let mut count = 0;
+        // SAFETY: the result and all that it gives live as long as the event.
+        unsafe {
+            let result = sys::rd_kafka_event_ListConsumerGroups_result(answer.0);
+            let groups = sys::rd_kafka_ListConsumerGroups_result_valid(result, &mut count);
+            let name = |index| super::text(sys::rd_kafka_ConsumerGroupListing_group_id(*groups.add(index)));
+            Ok((0..count).map(name).collect())
         }
     }
 
@@ -376,8 +451,27 @@ unsafe fn described(topic: *const sys::rd_kafka_TopicDescription_t) -> Described
             return Described { name, state: Err(code) };
         }
         let mut partitions = 0;
-        sys::rd_kafka_TopicDescription_partitions(topic, &mut partitions);
-        Described { name, state: Ok((topic_id(sys::rd_kafka_TopicDescription_topic_id(topic)), partitions)) }
+        let infos = sys::rd_kafka_TopicDescription_partitions(topic, &mut partitions);
+        let leader = |index| sys::rd_kafka_TopicPartitionInfo_leader(*infos.add(index));
+        let has_leaders = (0..partitions).all(|index| !leader(index).is_null());
+        let id = topic_id(sys::rd_kafka_TopicDescription_topic_id(topic));
+        Described { name, state: Ok(Found { id, partitions, is_readable: is_readable(topic), has_leaders }) }
+    }
+}
+
+/// # Safety
+/// `topic` is valid.
+unsafe fn is_readable(topic: *const sys::rd_kafka_TopicDescription_t) -> bool {
+    let mut count = 0;
+    // SAFETY: by this function's own contract; the array lives as long as the topic.
+    unsafe {
+        let allowed = sys::rd_kafka_TopicDescription_authorized_operations(topic, &mut count);
+        let operations = (0..count).map(|index| *allowed.add(index));
+        allowed.is_null()
+            || operations.into_iter().any(|operation| {
+                operation == sys::rd_kafka_AclOperation_t::RD_KAFKA_ACL_OPERATION_READ
+                    || operation == sys::rd_kafka_AclOperation_t::RD_KAFKA_ACL_OPERATION_ALL
+            })
     }
 }
 

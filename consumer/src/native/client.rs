@@ -1,7 +1,9 @@
-//! One librdkafka client: a member of the group, a reader outside of it, or one that only asks.
+//! One librdkafka client: one that reads what is assigned to it, a member of a group that reads nothing, or one that only
+//! asks.
 
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::ptr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -15,32 +17,22 @@ use crate::error::KafkaError;
 const CONFIRM: Duration = Duration::from_secs(5);
 const CONFIRM_AGAIN: Duration = Duration::from_millis(5);
 
-/// What happened to the membership.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rebalance {
-    /// These partitions are this member's now.
-    Assigned,
-    /// These partitions are not its any more.
-    Revoked,
-}
-
-/// Called on the thread that polls, so it must not block.
-pub(crate) type OnRebalance = Box<dyn Fn(&Client, Rebalance, &List) + Send + Sync>;
-
 /// What a client is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// It has a `group.id`; the queue of its records is polled.
-    Consumer(Option<OnRebalance>),
+    /// It has a `group.id` and reads what is assigned to it; the queue of its records is polled.
+    Consumer,
+    /// It is a member of its group, and reads nothing of what the group assigns to it.
+    Member,
     /// It only asks the cluster.
     Admin,
 }
 
 /// What callbacks can reach through librdkafka's opaque pointer.
 struct Context {
-    on_rebalance: Option<OnRebalance>,
     last_error: Mutex<Option<String>>,
-    /// The client itself, for the rebalance callback, which only runs inside of a poll of that client.
-    client: Mutex<*const Client>,
+    /// Partitions that the group has assigned to this member.
+    assigned: AtomicUsize,
 }
 
 /// A client handle. Every method may be called from any thread.
@@ -68,29 +60,25 @@ impl Client {
                 SetError::Invalid(message) => KafkaError::Config(message),
             })?;
         }
-        let (on_rebalance, consumer) = match role {
-            Role::Consumer(on_rebalance) => (on_rebalance, true),
-            Role::Admin => (None, false),
-        };
-        let context =
-            Box::new(Context { on_rebalance, last_error: Mutex::new(None), client: Mutex::new(ptr::null()) });
+        let context = Box::new(Context { last_error: Mutex::new(None), assigned: AtomicUsize::new(0) });
         // SAFETY: the conf is valid; the context is boxed, so it does not move, and outlives the handle.
         unsafe {
             sys::rd_kafka_conf_set_opaque(conf.ptr(), (&raw const *context).cast_mut().cast());
             sys::rd_kafka_conf_set_log_cb(conf.ptr(), Some(on_log));
             sys::rd_kafka_conf_set_error_cb(conf.ptr(), Some(on_error));
-            if context.on_rebalance.is_some() {
-                sys::rd_kafka_conf_set_rebalance_cb(conf.ptr(), Some(on_rebalance_event));
+            if role == Role::Member {
+                sys::rd_kafka_conf_set_rebalance_cb(conf.ptr(), Some(on_rebalance));
             }
         }
         let rk = new_handle(conf)?;
         // SAFETY: the handle is valid; the queue is destroyed before it.
         let queue = unsafe {
-            if consumer {
-                sys::rd_kafka_poll_set_consumer(rk);
-                sys::rd_kafka_queue_get_consumer(rk)
-            } else {
-                sys::rd_kafka_queue_get_main(rk)
+            match role {
+                Role::Consumer | Role::Member => {
+                    sys::rd_kafka_poll_set_consumer(rk);
+                    sys::rd_kafka_queue_get_consumer(rk)
+                }
+                Role::Admin => sys::rd_kafka_queue_get_main(rk),
             }
         };
         Ok(Client { rk, queue, context })
@@ -103,7 +91,6 @@ impl Client {
     /// Waits for a message, then takes what else is there, up to `cap` in all, in order per partition.
     /// Callbacks run in here, and only in here.
     pub(crate) fn poll(&self, timeout: Duration, cap: usize, out: &mut Vec<Message>) {
-        *self.context.client.lock() = self;
         // SAFETY: the handle is valid; a message is owned by who takes it.
         let first = unsafe { Message::from_ptr(sys::rd_kafka_consumer_poll(self.rk, millis(timeout))) };
         let Some(first) = first else { return };
@@ -204,23 +191,52 @@ impl Client {
         }
     }
 
-    /// Notes how far partitions have been taken; committed in the background.
-    pub(crate) fn store_offsets(&self, list: &List) -> Result<(), KafkaError> {
+    /// Whether some broker answers within this time.
+    pub(crate) fn reaches_a_broker(&self, timeout: Duration) -> bool {
+        let mut found = ptr::null();
+        // SAFETY: the handle is valid; no topic is named; what is found is destroyed, once.
+        unsafe {
+            let code = sys::rd_kafka_metadata(self.rk, 0, ptr::null_mut(), &mut found, millis(timeout));
+            if !found.is_null() {
+                sys::rd_kafka_metadata_destroy(found);
+            }
+            code == Code::RD_KAFKA_RESP_ERR_NO_ERROR
+        }
+    }
+
+    /// Fills in the offsets that this client's group has committed; negative where there is none.
+    pub(crate) fn committed(&self, list: &List, timeout: Duration) -> Result<(), KafkaError> {
         // SAFETY: handle and list are valid.
-        check("store offsets", unsafe { sys::rd_kafka_offsets_store(self.rk, list.ptr()) })
+        check("ask for committed offsets", unsafe {
+            sys::rd_kafka_committed(self.rk, list.ptr(), millis(timeout))
+        })
     }
 
-    /// Commits what is stored, waits for the answer.
-    pub(crate) fn commit(&self) -> Result<(), KafkaError> {
-        // SAFETY: a null list stands for what is stored.
-        check("commit", unsafe { sys::rd_kafka_commit(self.rk, ptr::null(), 0) })
+    /// How many partitions the group has assigned to this member, which reads none of them.
+    pub(crate) fn assigned(&self) -> usize {
+        self.context.assigned.load(Ordering::Relaxed)
     }
 
-    /// Leaves the group (a static member only stops: its place stays until the session ends). Blocks.
-    pub(crate) fn close(&self) {
-        *self.context.client.lock() = self;
-        // SAFETY: the handle is valid; rebalance callbacks run in here.
-        unsafe { sys::rd_kafka_consumer_close(self.rk) };
+    /// Leaves the group. False where that took longer than `timeout`.
+    pub(crate) fn close_within(&self, timeout: Duration) -> bool {
+        // SAFETY: handle and queue are valid; what closing brings is served from the queue, below.
+        let error = unsafe {
+            check_error("leave the group", sys::rd_kafka_consumer_close_queue(self.rk, self.queue))
+        };
+        if error.is_err() {
+            return false;
+        }
+        let until = Instant::now() + timeout;
+        let mut rest = Vec::new();
+        // SAFETY: the handle is valid.
+        while unsafe { sys::rd_kafka_consumer_closed(self.rk) } == 0 {
+            if Instant::now() >= until {
+                return false;
+            }
+            self.poll(CONFIRM_AGAIN, 64, &mut rest);
+            rest.clear();
+        }
+        true
     }
 }
 
@@ -314,25 +330,41 @@ unsafe extern "C" fn on_error(
     }
 }
 
-unsafe extern "C" fn on_rebalance_event(
-    _: *mut sys::rd_kafka_t,
+/// Takes note of what the group assigns and revokes, as it must for the group to go on, and reads nothing of it.
+unsafe extern "C" fn on_rebalance(
+    rk: *mut sys::rd_kafka_t,
     code: Code,
     partitions: *mut sys::rd_kafka_topic_partition_list_t,
     opaque: *mut c_void,
 ) {
-    // SAFETY: the opaque pointer is the client's context. The callback runs in a poll or close of that client, which
-    // has noted itself and is borrowed for as long.
-    let (context, client) = unsafe {
-        let context = &*opaque.cast::<Context>();
-        let client = *context.client.lock();
-        (context, client.as_ref())
+    let nothing = List::new(0);
+    // SAFETY: handle and lists are valid; the opaque pointer is the client's context.
+    let error = unsafe {
+        let assigned = &(*opaque.cast::<Context>()).assigned;
+        let count = usize::try_from((*partitions).cnt).unwrap_or(0);
+        let is_cooperative = super::text(sys::rd_kafka_rebalance_protocol(rk)) == "COOPERATIVE";
+        match (is_cooperative, code) {
+            (true, Code::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) => {
+                assigned.fetch_add(count, Ordering::Relaxed);
+                check_error("assign", sys::rd_kafka_incremental_assign(rk, nothing.ptr()))
+            }
+            (true, _) => {
+                let left = assigned.load(Ordering::Relaxed).saturating_sub(count);
+                assigned.store(left, Ordering::Relaxed);
+                check_error("unassign", sys::rd_kafka_incremental_unassign(rk, nothing.ptr()))
+            }
+            (false, Code::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) => {
+                assigned.store(count, Ordering::Relaxed);
+                check("assign", sys::rd_kafka_assign(rk, nothing.ptr()))
+            }
+            (false, _) => {
+                assigned.store(0, Ordering::Relaxed);
+                check("unassign", sys::rd_kafka_assign(rk, ptr::null()))
+            }
+        }
     };
-    let (Some(client), Some(on_rebalance)) = (client, &context.on_rebalance) else { return };
-    // SAFETY: the list is librdkafka's for the time of the call.
-    let list = unsafe { List::borrowed(partitions) };
-    match code {
-        Code::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => on_rebalance(client, Rebalance::Assigned, &list),
-        _ => on_rebalance(client, Rebalance::Revoked, &list),
+    if let Err(error) = error {
+        tracing::debug!(%error, "the group's assignment was not acknowledged");
     }
 }
 

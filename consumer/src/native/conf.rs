@@ -65,6 +65,15 @@ impl Conf {
         }
     }
 
+    /// What a property accepts, as librdkafka's own table has it: its words, or its bounds. None where that says nothing.
+    pub(crate) fn accepted(name: &str) -> Option<String> {
+        let line = table();
+        let mut columns = line.lines().map(|line| line.split(" | "));
+        let mut found =
+            columns.find(|columns| columns.clone().next().is_some_and(|first| first.trim() == name))?;
+        found.nth(2).map(|range| range.trim().to_owned()).filter(|range| !range.is_empty())
+    }
+
     pub(super) fn ptr(&self) -> *mut sys::rd_kafka_conf_t {
         self.0
     }
@@ -72,6 +81,23 @@ impl Conf {
     /// Gives the configuration away: `rd_kafka_new` owns it once it succeeds.
     pub(super) fn into_ptr(self) -> *mut sys::rd_kafka_conf_t {
         std::mem::ManuallyDrop::new(self).0
+    }
+}
+
+/// librdkafka's table of properties: name, whose it is, what it accepts, its default, and more, a line each.
+fn table() -> String {
+    let (mut text, mut size) = (std::ptr::null_mut(), 0);
+    // SAFETY: the stream is closed before its text is read, which is ours to free then.
+    unsafe {
+        let stream = libc::open_memstream(&mut text, &mut size);
+        if stream.is_null() {
+            return String::new();
+        }
+        sys::rd_kafka_conf_properties_show(stream);
+        libc::fclose(stream);
+        let table = super::text(text);
+        libc::free(text.cast());
+        table
     }
 }
 

@@ -12,7 +12,6 @@ use super::Code;
 #[derive(Debug)]
 pub(crate) struct List {
     ptr: *mut sys::rd_kafka_topic_partition_list_t,
-    owned: bool,
 }
 
 /// One entry of a [`List`].
@@ -28,15 +27,7 @@ impl List {
     pub(crate) fn new(capacity: usize) -> List {
         let capacity = i32::try_from(capacity).unwrap_or(0);
         // SAFETY: no preconditions.
-        List { ptr: unsafe { sys::rd_kafka_topic_partition_list_new(capacity) }, owned: true }
-    }
-
-    /// A list that somebody else owns.
-    ///
-    /// # Safety
-    /// `ptr` is a valid list for as long as the value lives.
-    pub(super) unsafe fn borrowed(ptr: *mut sys::rd_kafka_topic_partition_list_t) -> List {
-        List { ptr, owned: false }
+        List { ptr: unsafe { sys::rd_kafka_topic_partition_list_new(capacity) } }
     }
 
     /// Adds a partition with a raw offset, which may be one of librdkafka's logical ones.
@@ -85,9 +76,7 @@ impl List {
 
 impl Drop for List {
     fn drop(&mut self) {
-        if self.owned {
-            // SAFETY: owned by this value alone.
-            unsafe { sys::rd_kafka_topic_partition_list_destroy(self.ptr) };
-        }
+        // SAFETY: owned by this value alone.
+        unsafe { sys::rd_kafka_topic_partition_list_destroy(self.ptr) };
     }
 }

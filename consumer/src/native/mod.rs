@@ -6,13 +6,15 @@
 
 mod admin;
 mod client;
+mod commits;
 mod conf;
 mod list;
 mod message;
 mod mock;
 
-pub(crate) use admin::{Described, OffsetQuery};
-pub(crate) use client::{Client, Rebalance, Role};
+pub(crate) use admin::{Described, Found, OffsetQuery};
+pub(crate) use client::{Client, Role};
+pub(crate) use commits::Commits;
 pub(crate) use conf::{Conf, SetError};
 pub(crate) use list::List;
 pub(crate) use message::Message;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
 
+use super::log::{more_partitions, one_more_topic};
 use crate::clock::Clock;
 use crate::eventually;
 use crate::scene::{Scene, Stage};
@@ -15,8 +16,8 @@ use crate::trial::Fault;
 const WARM_TAIL: usize = 64 << 20;
 
 const HOUR: i64 = 3_600;
-/// The shortest time after which a broker takes a member of a group for gone.
-const GROUP_PATIENCE: Duration = Duration::from_secs(6);
+/// Longer than anything in the program waits.
+const LONGER: Duration = Duration::from_secs(6);
 
 pub(super) fn faults() -> Vec<Fault> {
     let two = || Stage { replicas: 2, ..Stage::default() };
@@ -24,6 +25,25 @@ pub(super) fn faults() -> Vec<Fault> {
         Fault::new("bridge-killed", "the bridge: SIGKILL, and started again", |scene| {
             Box::pin(killed(scene))
         })
+        .recovers_within(Duration::from_secs(3)),
+        Fault::new(
+            "killed-more",
+            "the bridge: SIGKILL; before it starts again 12 partitions become 24, and a topic appears",
+            |scene| Box::pin(more_while_dead(scene)),
+        )
+        .on(Stage { pattern: true, ..Stage::default() })
+        .recovers_within(Duration::from_secs(3)),
+        Fault::new(
+            "killed-recreated",
+            "the bridge: SIGKILL; before it starts again the topic is created again, with 24 partitions",
+            |scene| Box::pin(recreated_while_dead(scene)),
+        )
+        .recovers_within(Duration::from_secs(3)),
+        Fault::new(
+            "killed-topics",
+            "the bridge: SIGKILL, SIGTERM, and started again with one topic more each time",
+            |scene| Box::pin(other_topics(scene)),
+        )
         .recovers_within(Duration::from_secs(3)),
         Fault::new("bridge-terminated", "the bridge: SIGTERM, and started again", |scene| {
             Box::pin(terminated(scene))
@@ -66,6 +86,43 @@ pub(super) fn faults() -> Vec<Fault> {
 async fn killed(scene: &mut Scene) -> Result<()> {
     for _ in 0..2 {
         scene.bridges[0].kill();
+        scene.mark(false);
+        scene.bridges[0].start().await;
+        scene.breathe().await;
+    }
+    Ok(())
+}
+
+async fn more_while_dead(scene: &mut Scene) -> Result<()> {
+    scene.bridges[0].kill();
+    more_partitions(scene).await;
+    one_more_topic(scene, "new").await;
+    scene.mark(false);
+    scene.bridges[0].start().await;
+    scene.breathe().await;
+    Ok(())
+}
+
+async fn recreated_while_dead(scene: &mut Scene) -> Result<()> {
+    scene.bridges[0].kill();
+    scene.delete().await;
+    scene.create_again(24, "recreated").await;
+    scene.mark(false);
+    scene.bridges[0].start().await;
+    scene.breathe().await;
+    Ok(())
+}
+
+/// The topics are in the setting by their names.
+async fn other_topics(scene: &mut Scene) -> Result<()> {
+    for (name, is_killed) in [("second", true), ("third", false)] {
+        match is_killed {
+            true => scene.bridges[0].kill(),
+            false => drop(scene.bridges[0].terminate().await),
+        }
+        let name = one_more_topic(scene, name).await;
+        let topics = format!("{},{name}", scene.bridges[0].setting("TAILRACE_TOPICS"));
+        scene.bridges[0].set("TAILRACE_TOPICS", &topics);
         scene.mark(false);
         scene.bridges[0].start().await;
         scene.breathe().await;
@@ -163,16 +220,13 @@ async fn clock_moved(scene: &mut Scene) -> Result<()> {
     clock.move_to(HOUR)?;
     scene.breathe().await;
     a_quarter_of_an_hour(scene, HOUR).await?;
-    // Two hours back: waits that end at a moment of this clock are two hours longer. Longer than the group waits for a member.
+    // Two hours back: waits that end at a moment of this clock are two hours longer.
     clock.move_to(-HOUR)?;
     scene.mark(true);
-    scene.wait(GROUP_PATIENCE + scene.breath).await;
+    scene.wait(LONGER + scene.breath).await;
     a_quarter_of_an_hour(scene, -HOUR).await?;
     clock.move_to(0)?;
     scene.breathe().await;
-    if scene.bridges[0].log().contains("partitions revoked partitions=14 ") {
-        scene.problem("the group took its member for gone");
-    }
     // One that starts with a wrong clock.
     clock.move_to(-HOUR)?;
     scene.bridges[0].kill();

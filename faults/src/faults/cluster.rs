@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use rdkafka::metadata::MetadataPartition;
 use serde_json::json;
 
@@ -12,6 +12,8 @@ use crate::trial::Fault;
 /// From the moment when all partitions have leaders again to the first record that was taken since. Kafka's own part of it,
 /// and the producer's, take up to three seconds.
 const RECOVERY: Duration = Duration::from_secs(5);
+/// What a delivery takes on a loaded machine.
+const AT_ONCE: Duration = Duration::from_secs(1);
 /// Where Kafka keeps the consumer groups.
 const OFFSETS: &str = "__consumer_offsets";
 
@@ -58,7 +60,112 @@ pub(super) fn faults() -> Vec<Fault> {
         .on(Stage { topic_on: vec![1, 2], ..three() })
         .keeps_streams()
         .recovers_within(RECOVERY),
+        Fault::new(
+            "coordinator-gone",
+            "of three brokers, the only one with the consumer groups: away for five minutes",
+            |scene| Box::pin(coordinator_gone(scene)),
+        )
+        .long()
+        .on(Stage { topic_on: vec![1, 2], ..three() })
+        .keeps_streams()
+        .recovers_within(AT_ONCE),
+        Fault::new(
+            "recreated-rolled",
+            "of three brokers one starts again; the topic is deleted and created meanwhile",
+            |scene| Box::pin(recreated_while_one_restarts(scene)),
+        )
+        .long()
+        .on(three())
+        .keeps_streams()
+        .recovers_within(RECOVERY),
+        Fault::new(
+            "cluster-wiped-three",
+            "three brokers: all their data gone, and set up again as another cluster",
+            |scene| Box::pin(wiped(scene)),
+        )
+        .long()
+        .on(three())
+        .keeps_streams()
+        .recovers_within(RECOVERY),
+        Fault::new(
+            "racks",
+            "three racks, reading from one's own: its broker is killed, and comes back without its logs",
+            |scene| Box::pin(racks(scene)),
+        )
+        .long()
+        .on(Stage { env: vec![("TAILRACE_KAFKA_CLIENT_RACK", "rack-2".to_owned())], ..three() })
+        .keeps_streams()
+        .recovers_within(RECOVERY),
     ]
+}
+
+/// The groups move to the third broker alone, where the topic is not, and that broker dies.
+async fn coordinator_gone(scene: &mut Scene) -> Result<()> {
+    let only = |at: &MetadataPartition| at.replicas() == [3] && at.leader() == 3;
+    reassign(scene, OFFSETS, 1, &[3])?;
+    scene.kafka.leaders(OFFSETS, "the groups have moved", only).await;
+    scene.kafka.broker(2).kill();
+    let topic = scene.topic.clone();
+    let calm = scene.another_topic("calm");
+    for topic in [&*topic, &calm] {
+        scene.kafka.leaders(topic, "others lead", |at| matches!(at.leader(), 1 | 2)).await;
+    }
+    scene.mark(true);
+    let longest = scene.longest_silence(Duration::from_secs(300)).await;
+    scene.kafka.broker(2).spawn();
+    scene.kafka.broker(2).answers().await;
+    reassign(scene, OFFSETS, 1, &[1, 2, 3])?;
+    scene.kafka.leaders(OFFSETS, "all replicas are in sync", |at| at.isr().len() == 3).await;
+    scene.breathe().await;
+    ensure!(longest < AT_ONCE * 2, "nothing was delivered for {longest:?}");
+    Ok(())
+}
+
+/// A topic cannot be made on a broker that is not there, so it is deleted while the broker is away, and made right after.
+async fn recreated_while_one_restarts(scene: &mut Scene) -> Result<()> {
+    tokio::task::block_in_place(|| scene.kafka.broker(0).stop());
+    scene.delete().await;
+    scene.kafka.broker(0).spawn();
+    scene.kafka.broker(0).answers().await;
+    scene.create_again(scene.stage.partitions, "replaced").await;
+    scene.mark(true);
+    scene.breathe().await;
+    scene.breathe().await;
+    Ok(())
+}
+
+/// A client goes by the highest leader epoch that it knows, and a new cluster begins with the lowest: so not before leaders
+/// were elected anew.
+async fn wiped(scene: &mut Scene) -> Result<()> {
+    tokio::task::block_in_place(|| scene.kafka.broker(0).stop());
+    scene.kafka.broker(0).spawn();
+    in_sync(scene).await;
+    scene.breathe().await;
+    scene.wipe(true).await;
+    scene.mark(true);
+    scene.breathe().await;
+    scene.breathe().await;
+    Ok(())
+}
+
+/// A follower that is back may know less than was read already: its word is no gap.
+async fn racks(scene: &mut Scene) -> Result<()> {
+    let topic = scene.topic.clone();
+    for is_emptied in [false, true] {
+        scene.kafka.broker(1).kill();
+        if is_emptied {
+            scene.kafka.remove_logs(2, &topic)?;
+        } else {
+            scene.breathe().await;
+        }
+        scene.kafka.broker(1).spawn();
+        scene.kafka.broker(1).answers().await;
+        scene.mark(true);
+        scene.breathe().await;
+        in_sync(scene).await;
+        scene.breathe().await;
+    }
+    Ok(())
 }
 
 fn three() -> Stage {
@@ -127,19 +234,25 @@ async fn preferred_leaders(scene: &mut Scene) -> Result<()> {
     Ok(())
 }
 
+/// Moves all partitions of a topic to these brokers.
+fn reassign(scene: &Scene, topic: &str, partitions: u32, brokers: &[i32]) -> Result<()> {
+    let partitions: Vec<_> = (0..partitions)
+        .map(|partition| json!({ "topic": topic, "partition": partition, "replicas": brokers }))
+        .collect();
+    let file = scene.kafka.directory().join("reassignment.json");
+    std::fs::write(&file, json!({ "version": 1, "partitions": partitions }).to_string())?;
+    let file = file.to_string_lossy();
+    let arguments = ["--reassignment-json-file", &*file, "--execute"];
+    let tool = "org.apache.kafka.tools.reassign.ReassignPartitionsCommand";
+    tokio::task::block_in_place(|| scene.kafka.tool(tool, &arguments));
+    Ok(())
+}
+
 /// The topic moves from two brokers to others, its leader among them, and back.
 async fn reassigned(scene: &mut Scene) -> Result<()> {
     let topic = scene.topic.clone();
     for brokers in [[3, 1], [2, 3], [1, 2]] {
-        let partitions: Vec<_> = (0..scene.stage.partitions)
-            .map(|partition| json!({ "topic": &*topic, "partition": partition, "replicas": brokers }))
-            .collect();
-        let file = scene.kafka.directory().join("reassignment.json");
-        std::fs::write(&file, json!({ "version": 1, "partitions": partitions }).to_string())?;
-        let file = file.to_string_lossy();
-        let arguments = ["--reassignment-json-file", &*file, "--execute"];
-        let tool = "org.apache.kafka.tools.reassign.ReassignPartitionsCommand";
-        tokio::task::block_in_place(|| scene.kafka.tool(tool, &arguments));
+        reassign(scene, &topic, scene.stage.partitions, &brokers)?;
         let is_there = |at: &MetadataPartition| at.replicas() == brokers && brokers.contains(&at.leader());
         scene.kafka.leaders(&topic, "the topic has moved", is_there).await;
         scene.mark(true);

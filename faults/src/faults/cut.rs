@@ -172,13 +172,7 @@ async fn lead_and_overtake_while_away(scene: &mut Scene) -> Result<()> {
 /// The replica that comes to lead has lost all that it had of the topic.
 async fn cut_to_nothing(scene: &mut Scene) -> Result<()> {
     cut(scene).await?;
-    let data = scene.kafka.directory().join("2/data");
-    for entry in std::fs::read_dir(data)? {
-        let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with(&format!("{}-", scene.topic)) {
-            std::fs::remove_dir_all(entry.path())?;
-        }
-    }
+    scene.kafka.remove_logs(2, &scene.topic)?;
     lead_uncleanly(scene).await?;
     overtake(scene).await;
     heal(scene).await;

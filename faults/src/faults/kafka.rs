@@ -6,10 +6,16 @@ use anyhow::{Result, ensure};
 use rustix::process::Signal;
 
 use super::BROKER_RECOVERY;
-use crate::proxy::Weather;
+use crate::bridge::{Bridge, get};
+use crate::eventually;
+use crate::proxy::{FETCH, GROUPS, Weather};
 use crate::scene::{Scene, Stage};
 use crate::trial::Fault;
 
+/// From the moment when Kafka can serve a topic again to its first record.
+const RECREATED: Duration = Duration::from_secs(5);
+/// What a delivery takes on a loaded machine.
+const AT_ONCE: Duration = Duration::from_secs(1);
 /// A connection that is dead without a word is given up after fifteen seconds without an answer.
 const SILENCE: Duration = Duration::from_secs(18);
 
@@ -62,7 +68,149 @@ pub(super) fn faults() -> Vec<Fault> {
         .long()
         .keeps_streams()
         .recovers_within(SILENCE),
+        Fault::new(
+            "fetches-mute",
+            "one of two replicas gets answers to everything but fetches, for 45 s: its readiness turns red, the other's does not",
+            |scene| Box::pin(fetches_mute(scene)),
+        )
+        .on(Stage { is_proxied: true, replicas: 2, ..Stage::default() })
+        .long()
+        .recovers_within(SILENCE),
+        Fault::new(
+            "recreated-unseen",
+            "the only broker starts again, and the topic is another when the bridge comes to it",
+            |scene| Box::pin(recreated_unseen(scene)),
+        )
+        .on(proxied())
+        .keeps_streams()
+        .recovers_within(RECREATED),
+        Fault::new(
+            "cluster-wiped",
+            "the only broker: all its data gone, twice, and set up again as the same cluster and as another",
+            |scene| Box::pin(wiped(scene)),
+        )
+        .keeps_streams()
+        .recovers_within(RECREATED),
+        Fault::new(
+            "brokers-hidden",
+            "for 3 s answers about the cluster name no broker, as after a standstill of the only one",
+            |scene| Box::pin(hidden(scene)),
+        )
+        .on(proxied())
+        .keeps_streams()
+        .recovers_within(RECREATED),
+        Fault::new("groups-mute", "nothing that concerns consumer groups is answered for 60 s", |scene| {
+            Box::pin(groups_mute(scene))
+        })
+        .on(proxied())
+        .long()
+        .keeps_streams()
+        .recovers_within(AT_ONCE),
+        Fault::new(
+            "topic-forbidden",
+            "the right to read a topic: taken for 10 s, and given back",
+            |scene| Box::pin(forbidden(scene)),
+        )
+        .on(Stage { is_secured: true, ..Stage::default() })
+        .keeps_streams()
+        .recovers_within(RECREATED),
     ]
+}
+
+/// It is made again while the way to the broker is shut: the bridge sees a broker that comes back, with another topic id.
+async fn recreated_unseen(scene: &mut Scene) -> Result<()> {
+    scene.kafka.broker(0).proxy().set(Weather { is_shut: true, ..Weather::default() });
+    scene.kafka.broker(0).kill();
+    scene.kafka.broker(0).spawn();
+    scene.kafka.broker(0).answers().await;
+    scene.recreate(Duration::ZERO).await;
+    scene.kafka.broker(0).proxy().set(Weather::default());
+    scene.mark(true);
+    scene.breathe().await;
+    scene.breathe().await;
+    Ok(())
+}
+
+/// A client goes by the highest leader epoch that it knows, and a new cluster begins with the lowest: so not before leaders
+/// were elected anew.
+async fn wiped(scene: &mut Scene) -> Result<()> {
+    tokio::task::block_in_place(|| scene.kafka.broker(0).stop());
+    scene.kafka.broker(0).spawn();
+    scene.kafka.broker(0).answers().await;
+    scene.breathe().await;
+    for as_another in [false, true] {
+        scene.wipe(as_another).await;
+        scene.mark(true);
+        scene.breathe().await;
+        scene.breathe().await;
+    }
+    Ok(())
+}
+
+/// Clients that go by such an answer let go of the only broker that they know (librdkafka's issue 5301), and must come back.
+/// They ask soon after a connection has broken.
+async fn hidden(scene: &mut Scene) -> Result<()> {
+    scene.kafka.broker(0).proxy().set(Weather {
+        hides_brokers: true,
+        reset_within: Some(2_000),
+        ..Weather::default()
+    });
+    scene.wait(Duration::from_secs(3)).await;
+    scene.kafka.broker(0).proxy().set(Weather::default());
+    scene.mark(true);
+    for _ in 0..3 {
+        scene.breathe().await;
+    }
+    Ok(())
+}
+
+async fn groups_mute(scene: &mut Scene) -> Result<()> {
+    scene.kafka.broker(0).proxy().set(Weather { mutes: GROUPS, ..Weather::default() });
+    scene.mark(true);
+    let longest = scene.longest_silence(Duration::from_secs(60)).await;
+    scene.kafka.broker(0).proxy().set(Weather::default());
+    ensure!(longest < AT_ONCE, "nothing was delivered for {longest:?}");
+    scene.breathe().await;
+    Ok(())
+}
+
+/// The other topic goes on meanwhile, and nothing of this one is lost.
+async fn forbidden(scene: &mut Scene) -> Result<()> {
+    let topic = scene.topic.clone();
+    let read = ["--topic", &*topic];
+    tokio::task::block_in_place(|| scene.kafka.disallow(&["Read"], &read));
+    let longest = scene.longest_silence(Duration::from_secs(10)).await;
+    ensure!(longest < AT_ONCE * 2, "nothing of the other topic was delivered for {longest:?}");
+    tokio::task::block_in_place(|| scene.kafka.allow(&["Read"], &read));
+    scene.mark(true);
+    scene.breathe().await;
+    scene.breathe().await;
+    Ok(())
+}
+
+/// The other replica comes to Kafka by another way, and shows in its group that it reads.
+async fn fetches_mute(scene: &mut Scene) -> Result<()> {
+    let bootstrap = scene.kafka.bootstrap();
+    scene.bridges[1].terminate().await;
+    scene.bridges[1].set("TAILRACE_KAFKA_BOOTSTRAP_SERVERS", &bootstrap);
+    scene.bridges[1].start().await;
+    let weather = Weather { mutes: FETCH, ..Weather::default() };
+    scene.kafka.broker(0).proxy().set(weather);
+    let status = async |replica: &Bridge| get(replica.admin, "/readyz").await.map(|(status, _)| status);
+    eventually("the replica that cannot read is not ready", Duration::from_secs(60), async || {
+        (status(&scene.bridges[0]).await? == 503).then_some(())
+    })
+    .await;
+    ensure!(status(&scene.bridges[1]).await == Some(200), "the other replica is not ready either");
+    scene.kafka.broker(0).proxy().set(Weather::default());
+    scene.mark(true);
+    scene.wait(SILENCE).await;
+    eventually("it is ready again", Duration::from_secs(20), async || {
+        (status(&scene.bridges[0]).await? == 200).then_some(())
+    })
+    .await;
+    scene.breathe().await;
+    Ok(())
 }
 
 async fn killed(scene: &mut Scene, seconds: u64) -> Result<()> {

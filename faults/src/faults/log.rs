@@ -196,7 +196,7 @@ async fn gone_for_a_while(scene: &mut Scene) -> Result<()> {
     Ok(())
 }
 
-async fn more_partitions(scene: &mut Scene) {
+pub(super) async fn more_partitions(scene: &mut Scene) {
     let topic = scene.topic.clone();
     scene.kafka.add_partitions(&topic, 24).await;
     tokio::task::block_in_place(|| scene.writer.renew());
@@ -220,12 +220,18 @@ async fn partitions_while_connected(scene: &mut Scene) -> Result<()> {
     Ok(())
 }
 
+/// One that is written to at once. Gives its name.
+pub(super) async fn one_more_topic(scene: &mut Scene, name: &str) -> String {
+    let name = scene.another_topic(name);
+    scene.kafka.create_topic(&name, 4, &[]).await;
+    scene.writer.add(Target::new(&name, 4));
+    name
+}
+
 /// A replica that is stopped learns nothing; when it goes on, clients bring it ids of a topic that it does not know.
 async fn topic_appears(scene: &mut Scene) -> Result<()> {
     scene.bridges[1].signal(Signal::STOP);
-    let name = scene.another_topic("new");
-    scene.kafka.create_topic(&name, 4, &[]).await;
-    scene.writer.add(Target::new(&name, 4));
+    one_more_topic(scene, "new").await;
     scene.wait(Duration::from_secs(10)).await;
     scene.bridges[1].signal(Signal::CONT);
     scene.breathe().await;

@@ -1,0 +1,97 @@
+//! The client that asks the cluster, and the next one where it gets no answers any more.
+//!
+//! A client of librdkafka can lose the cluster for good: where an answer names no broker, as that of a broker which has fenced
+//! itself for a moment does, it lets go of all brokers that it knew and begins with no other (its issue 5301). Nor does it look
+//! where the bootstrap names lead now while brokers that it knew are merely silent.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::error::KafkaError;
+use crate::native::{Client, Role};
+use crate::properties;
+use crate::settings::KafkaSettings;
+
+/// A client that gets no answer for so long is given up; each time for twice as long, up to the second.
+const PATIENCE: (Duration, Duration) = (Duration::from_secs(4), Duration::from_secs(32));
+
+pub(crate) struct Admin {
+    settings: Arc<KafkaSettings>,
+    client: RwLock<Arc<Client>>,
+    silence: Mutex<Option<Silence>>,
+}
+
+/// Questions that have failed since.
+#[derive(Clone, Copy, Debug)]
+struct Silence {
+    /// When the first failed, or the client was made.
+    since: Instant,
+    patience: Duration,
+}
+
+impl Silence {
+    /// Whether the client is to be given up.
+    fn is_over(&mut self, now: Instant) -> bool {
+        if now.saturating_duration_since(self.since) < self.patience {
+            return false;
+        }
+        (self.since, self.patience) = (now, (self.patience * 2).min(PATIENCE.1));
+        true
+    }
+}
+
+impl Admin {
+    /// # Errors
+    /// Properties that make no client.
+    pub(crate) fn new(settings: Arc<KafkaSettings>) -> Result<Admin, KafkaError> {
+        let client = RwLock::new(Arc::new(make(&settings)?));
+        Ok(Admin { settings, client, silence: Mutex::new(None) })
+    }
+
+    /// To ask one question; the next may be another's to answer.
+    pub(crate) fn client(&self) -> Arc<Client> {
+        self.client.read().clone()
+    }
+
+    /// Kafka has answered. True where it had not before.
+    pub(crate) fn answered(&self) -> bool {
+        self.silence.lock().take().is_some()
+    }
+
+    /// A question failed. Makes a new client where that has been so for long.
+    pub(crate) fn failed(&self, now: Instant) {
+        let mut silence = self.silence.lock();
+        let silence = silence.get_or_insert(Silence { since: now, patience: PATIENCE.0 });
+        if !silence.is_over(now) {
+            return;
+        }
+        match make(&self.settings) {
+            Ok(new) => {
+                tracing::debug!("Kafka is asked by a new client");
+                let old = std::mem::replace(&mut *self.client.write(), Arc::new(new));
+                // To close one that reaches nobody may take long.
+                std::thread::spawn(move || drop(old));
+            }
+            Err(error) => tracing::warn!(%error, "there is no new client to ask Kafka by"),
+        }
+    }
+}
+
+fn make(settings: &KafkaSettings) -> Result<Client, KafkaError> {
+    Client::new(&properties::admin(settings), Role::Admin)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_given_up_ever_less_often() {
+        let start = Instant::now();
+        let mut silence = Silence { since: start, patience: PATIENCE.0 };
+        let given_up = (0..140).filter(|second| silence.is_over(start + Duration::from_secs(*second)));
+        assert_eq!(given_up.collect::<Vec<_>>(), [4, 12, 28, 60, 92, 124]);
+    }
+}
