@@ -3,8 +3,9 @@
 //! A condition is `<field><operator><value>`.
 //! - Fields: `key`, `type`, `header.NAME`, `value.path.to.it` or `value/json/pointer` (for names with dots), and `value`, the
 //!   whole of a value that is a single string, number or boolean. A record without an event type has `message`, as in SSE.
-//! - Operators: `=`, `!=`, `^=` (begins with), `<`, `<=`, `>`, `>=`. After the first three, commas separate alternatives;
-//!   a comma that belongs to the value is written `\,`, and a backslash before a comma `\\`.
+//! - Operators: `=`, `!=`, `^=` (begins with), `<`, `<=`, `>`, `>=`. After the first three, commas separate alternatives.
+//!   In values, commas, operators, quotes and spaces at an edge are written with a backslash before them, and so is a backslash
+//!   before one of those.
 //! - `17` is the number and the string. Order is by number where both sides are numbers, else by the bytes of their text.
 //! - A field that is lacking, null, an object or an array meets no condition but `!=`, which it does meet. Where the field
 //!   cannot be known, since the value is not JSON or the text not UTF-8, no condition is met, `!=` neither.
@@ -16,6 +17,7 @@ use std::fmt;
 use std::hash::BuildHasher;
 
 use crate::json::{Found, Pointer, is_json};
+use crate::operand::alternatives;
 use crate::record::RecordRef;
 
 /// What one filter may hold: it is evaluated for each record.
@@ -206,11 +208,13 @@ fn parse_condition(text: &str) -> Result<Condition, Flaw> {
         ));
     }
     let at = find_operator(text);
-    let field = parse_field(&text[..at.unwrap_or(text.len())])?;
+    let field = &text[..at.unwrap_or(text.len())];
+    check_edges(field)?;
+    let field = parse_field(field)?;
     let Some(at) = at else {
         return Err(Flaw::new(text.len(), format_args!("no operator; accepted: {ACCEPTED_OPERATORS}")));
     };
-    Ok(Condition { text: text.to_owned(), field, test: parse_test(&text[at..]) })
+    Ok(Condition { text: text.to_owned(), field, test: parse_test(text, at)? })
 }
 
 /// The first operator. `!` and `^` are ones only before `=`.
@@ -218,6 +222,16 @@ fn find_operator(text: &str) -> Option<usize> {
     let at = text.find(['=', '<', '>'])?;
     let longer = text.as_bytes()[at] == b'=' && at > 0 && matches!(text.as_bytes()[at - 1], b'!' | b'^');
     Some(if longer { at - 1 } else { at })
+}
+
+/// A name with space around it is one that nothing has.
+fn check_edges(field: &str) -> Result<(), Flaw> {
+    let (begin, end) = (field.trim_start(), field.trim_end());
+    match (begin.len() < field.len(), end.len() < field.len()) {
+        (true, _) => Err(Flaw::new(0, "a space before the field")),
+        (false, true) => Err(Flaw::new(end.len(), "a space between the field and its operator")),
+        (false, false) => Ok(()),
+    }
 }
 
 fn parse_field(text: &str) -> Result<Field, Flaw> {
@@ -251,6 +265,15 @@ fn parse_path(path: &str, start: usize) -> Result<Field, Flaw> {
                 "an empty step; for names that are empty or have dots, use value/json/pointer",
             ));
         }
+        if let (Some(bracket), true) = (step.find('['), step.ends_with(']')) {
+            let meant = path.replace('[', ".").replace(']', "").replace(['"', '\''], "");
+            return Err(Flaw::new(
+                at + bracket,
+                format_args!(
+                    "steps have dots before them, not brackets around them: value.{meant}; a name with brackets is reached by value/json/pointer"
+                ),
+            ));
+        }
         at += step.len() + 1;
     }
     check_steps(path.split('.').count())?;
@@ -269,45 +292,39 @@ fn check_steps(count: usize) -> Result<(), Flaw> {
     }
 }
 
-/// Reads the operator, with which the text begins, and its operand: any text is one.
-fn parse_test(text: &str) -> Test {
-    let after = |operator: &str| text.strip_prefix(operator);
-    let order = |wanted, operand: &str| Test::Order { wanted, operand: operand.to_owned() };
-    if let Some(operand) = after("!=") {
-        Test::None(alternatives(operand))
-    } else if let Some(operand) = after("^=") {
-        Test::Begins(alternatives(operand))
-    } else if let Some(operand) = after("<=") {
-        order(Wanted::LessOrEqual, operand)
-    } else if let Some(operand) = after(">=") {
-        order(Wanted::GreaterOrEqual, operand)
-    } else if let Some(operand) = after("<") {
-        order(Wanted::Less, operand)
-    } else if let Some(operand) = after(">") {
-        order(Wanted::Greater, operand)
-    } else {
-        Test::Any(alternatives(after("=").unwrap_or(text)))
-    }
-}
+/// How a test is made of its alternatives.
+type MakeTest = fn(Vec<String>) -> Test;
 
-/// Splits at commas; `\,` is a comma, `\\` a backslash, and any other backslash stands for itself.
-fn alternatives(text: &str) -> Vec<String> {
-    let mut all = vec![String::new()];
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        let c = match c {
-            ',' => {
-                all.push(String::new());
-                continue;
-            }
-            '\\' => chars.next_if(|next| matches!(next, ',' | '\\')).unwrap_or('\\'),
-            other => other,
-        };
-        if let Some(last) = all.last_mut() {
-            last.push(c);
-        }
+/// The operators, those first that begin like another one.
+const OPERATORS: [(&str, MakeTest); 7] = [
+    ("!=", Test::None),
+    ("^=", Test::Begins),
+    ("<=", |operand| Test::order(Wanted::LessOrEqual, operand)),
+    (">=", |operand| Test::order(Wanted::GreaterOrEqual, operand)),
+    ("<", |operand| Test::order(Wanted::Less, operand)),
+    (">", |operand| Test::order(Wanted::Greater, operand)),
+    ("=", Test::Any),
+];
+
+/// Reads the operator at this byte, and its operand.
+fn parse_test(text: &str, at: usize) -> Result<Test, Flaw> {
+    let known = OPERATORS.iter().find(|(operator, _)| text[at..].starts_with(operator));
+    let (operator, make) = known.unwrap_or(&OPERATORS[OPERATORS.len() - 1]);
+    let start = (at + operator.len()).min(text.len());
+    let operand = &text[start..];
+    let values = alternatives(operand).map_err(|fault| Flaw::new(start + fault.at, fault.message))?;
+    let is_of_one = operator.starts_with(['<', '>']);
+    if is_of_one && values.len() > 1 {
+        let comma = start + values[0].len();
+        return Err(Flaw::new(
+            comma,
+            format_args!("{operator} takes one value; a comma that belongs to it is written \\,"),
+        ));
     }
-    all
+    if is_of_one && operand.is_empty() {
+        return Err(Flaw::new(start, format_args!("a value is needed after {operator}")));
+    }
+    Ok(make(values))
 }
 
 impl Condition {
@@ -358,6 +375,10 @@ fn text(bytes: Option<&[u8]>) -> Content<'_> {
 }
 
 impl Test {
+    fn order(wanted: Wanted, operand: Vec<String>) -> Test {
+        Test::Order { wanted, operand: operand.into_iter().next().unwrap_or_default() }
+    }
+
     fn holds(&self, text: &str) -> bool {
         match self {
             Test::Any(all) => all.iter().any(|one| equal(text, one)),
@@ -519,8 +540,8 @@ mod tests {
             "header.empty",
         ] {
             assert!(holds(&format!("{field}!=17")), "{field}");
-            for operator in ["=", "<", "<=", ">", ">=", "^="] {
-                assert!(!holds(&format!("{field}{operator}")), "{field}{operator}");
+            for condition in ["=", "<0", "<=z", ">0", ">=0", "^="] {
+                assert!(!holds(&format!("{field}{condition}")), "{field}{condition}");
             }
         }
         let bare = Sample { key: None, value: None, event_type: None, headers: &[] };
@@ -578,6 +599,18 @@ mod tests {
             ("value.=1", 7, "empty step"),
             ("value.é..b=1", 9, "empty step"),
             ("value.a.=1", 9, "empty step"),
+            ("value.total==100", 13, "an operator within a value"),
+            ("value.total=>100", 13, "an operator within a value"),
+            ("value.total > 100", 12, "a space between the field"),
+            (" value.total>100", 1, "a space before the field"),
+            ("value.total> 100", 13, "a space at the edge"),
+            ("value.items[0].id=3", 12, "value.items.0.id"),
+            ("value.items['x']=3", 12, "value.items.x"),
+            ("value.total>100 and value.state=paid", 32, "a where= each"),
+            ("value.total>100 and", 17, "each is a where= of its own"),
+            ("value.state=\"paid\"", 13, "without quotes"),
+            ("value.total>1,000", 14, "takes one value"),
+            ("value.total<=", 14, "a value is needed"),
         ] {
             let error = Filter::parse(&[], &[], &strings(&["key=1", text])).unwrap_err();
             assert_eq!((error.parameter, error.index, error.column), ("where", 1, column), "{text}: {error}");

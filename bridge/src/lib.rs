@@ -48,6 +48,7 @@ mod history;
 mod json;
 mod lookaside;
 mod metrics;
+mod operand;
 mod packed;
 mod partition_log;
 mod position;

@@ -44,9 +44,15 @@ impl FromStr for From {
             return parse_back(back)
                 .ok_or_else(|| format!("{text:?} is neither a time nor a number; {ACCEPTED}"))?;
         }
-        // An id begins with its version, which is no digit for the next thirteen versions or so.
+        // An id begins with its version, in base64: for a hundred versions that is a capital.
         if begins_with_digit(text) {
-            return parse_time(text).ok_or_else(|| format!("{text:?} is not a time of RFC 3339; {ACCEPTED}"));
+            return parse_time(text).ok_or_else(|| match parse_back(text) {
+                Some(Ok(_)) => format!("{text:?} wants a minus to lie in the past: -{text}; {ACCEPTED}"),
+                _ => format!("{text:?} is not a time of RFC 3339, with its zone; {ACCEPTED}"),
+            });
+        }
+        if !text.starts_with(|c: char| c.is_ascii_uppercase()) {
+            return Err(format!("{text:?} is no place to begin at; {ACCEPTED}"));
         }
         text.parse().map(From::Id).map_err(|why| format!("{why}; {ACCEPTED}"))
     }
@@ -131,6 +137,16 @@ mod tests {
             "+5",
         ] {
             assert!(bad.parse::<From>().unwrap_err().contains(ACCEPTED), "{bad}");
+        }
+        for (bad, says) in [
+            ("15m", "-15m"),
+            ("100", "-100"),
+            ("yesterday", "no place to begin at"),
+            ("2026-01-31T12:00:00", "with its zone"),
+            ("AQAAAAAAAAAAAAAA", "the id"),
+        ] {
+            let why = bad.parse::<From>().unwrap_err();
+            assert!(why.contains(says), "{bad}: {why}");
         }
     }
 

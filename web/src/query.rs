@@ -100,6 +100,10 @@ impl Raw {
             if topic.is_empty() {
                 return Err(at("topic", index, "the name of a topic is needed"));
             }
+            if topic.contains(',') {
+                let each = topic.split(',').map(|one| format!("topic={}", one.trim())).collect::<Vec<_>>();
+                return Err(at("topic", index, format!("one topic each: {}", each.join("&"))));
+            }
             if !topics.iter().any(|known| known == topic) {
                 topics.push(topic.to_owned());
             }
@@ -185,10 +189,39 @@ fn reserved(name: &'static str, value: &str) -> Problem {
     Problem::parameter(name, format!("{value:?} is reserved for a later version"))
 }
 
+/// What a name is likely to mean that is no slip of the finger.
+const OTHER_NAMES: [(&str, &str); 17] = [
+    ("filter", "where"),
+    ("query", "where"),
+    ("q", "where"),
+    ("since", "from"),
+    ("start", "from"),
+    ("begin", "from"),
+    ("offset", "from"),
+    ("after", "from"),
+    ("id", "last_event_id"),
+    ("lasteventid", "last_event_id"),
+    ("last-event-id", "last_event_id"),
+    ("event", "type"),
+    ("event_type", "type"),
+    ("channel", "topic"),
+    ("token", "access_token"),
+    ("jwt", "access_token"),
+    ("format", "envelope"),
+];
+
 fn unknown(name: &str) -> Problem {
-    let nearest =
-        NAMES.into_iter().min_by_key(|known| strsim::damerau_levenshtein(known, name)).unwrap_or("topic");
-    Problem::parameter(name, format!("there is no such parameter; the nearest is {nearest:?}"))
+    let lower = name.to_lowercase();
+    let meant = OTHER_NAMES.iter().find(|(other, _)| *other == lower).map(|(_, known)| *known);
+    let distance = |known: &&str| strsim::damerau_levenshtein(known, &lower);
+    // Of a name that shares less than half of its letters with any, none is the nearest.
+    let nearest = NAMES.into_iter().min_by_key(distance).filter(|known| distance(known) * 2 <= known.len());
+    let detail = match meant.or(nearest) {
+        Some(known) => format!("there is no such parameter; the nearest is {known:?}"),
+        None if lower == "tenant" => "the tenant is in the path: /t/{tenant}/events".to_owned(),
+        None => format!("there is no such parameter; accepted: {}", NAMES.join(", ")),
+    };
+    Problem::parameter(name, detail)
 }
 
 #[cfg(test)]
@@ -213,10 +246,28 @@ mod tests {
 
     #[test]
     fn the_nearest_name_is_the_one_that_was_meant() {
-        for (typo, meant) in
-            [("topics", "topic"), ("lastEventId", "last_event_id"), ("form", "from"), ("wehre", "where")]
-        {
+        for (typo, meant) in [
+            ("topics", "topic"),
+            ("lastEventId", "last_event_id"),
+            ("form", "from"),
+            ("wehre", "where"),
+            ("filter", "where"),
+            ("since", "from"),
+            ("Event", "type"),
+        ] {
             assert!(detail(&format!("{typo}=1")).contains(&format!("{meant:?}")), "{typo}");
+        }
+        assert!(detail("colour=1").contains("accepted: topic, type,"));
+        assert!(detail("tenant=acme").contains("/t/{tenant}/events"));
+    }
+
+    #[test]
+    fn several_topics_in_one_value_are_taken_apart_for_who_wrote_them() {
+        match Raw::split("topic=a&topic=orders,%20logs").unwrap().topics() {
+            Err(Problem::Parameter { index: 1, detail, .. }) => {
+                assert!(detail.contains("topic=orders&topic=logs"), "{detail}")
+            }
+            other => panic!("{other:?}"),
         }
     }
 
