@@ -9,6 +9,7 @@ use tailrace_bridge::{ByteSize, Span};
 use tailrace_consumer::{KafkaSettings, SettingsError};
 use tailrace_web::WebSettings;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::cli::{self, ProcessArgs, Settings};
 use crate::log::Format;
@@ -71,6 +72,7 @@ pub(crate) fn plan(settings: &Settings, environment: &Environment) -> Result<Pla
 /// As [`plan`], but deaf to variables that are nobody's business: the demo takes flags only.
 pub(crate) fn assemble(settings: &Settings, environment: &Environment) -> Result<Plan, Refusal> {
     let process = process(&settings.process)?;
+    refuse_empty(settings)?;
     let mut web = settings.web.settings().map_err(|e| Refusal::value(e.variable, &e.value, e.accepted))?;
     web.set_unread(process.unread());
     let instance = instance(web.listen().port());
@@ -84,6 +86,18 @@ pub(crate) fn assemble(settings: &Settings, environment: &Environment) -> Result
     Ok(Plan { kafka, web, process })
 }
 
+/// Who has set nothing yet is told all of it at once.
+fn refuse_empty(settings: &Settings) -> Result<(), Refusal> {
+    let missing = [settings.kafka.missing(), settings.web.missing()].concat();
+    match missing[..] {
+        [] | [_] => Ok(()),
+        _ => Err(Refusal(format!(
+            "not set: {}. `tailrace demo` shows all of it without Kafka and without settings; `tailrace --help` names the rest",
+            missing.join("; ")
+        ))),
+    }
+}
+
 fn process(args: &ProcessArgs) -> Result<Process, Refusal> {
     let cache = read::<ByteSize>("TAILRACE_CACHE_SIZE", &args.cache_size)?.get();
     if cache < MIN_CACHE {
@@ -93,7 +107,7 @@ fn process(args: &ProcessArgs) -> Result<Process, Refusal> {
     if linger > MAX_LINGER {
         return Err(Refusal::value("TAILRACE_LINGER", &args.linger, "a time of at most 1s"));
     }
-    if EnvFilter::try_new(&args.log).is_err() {
+    if !is_log_filter(&args.log) {
         let accepted = "error, warn, info, debug, trace, off, or directives such as info,tailrace_web=debug";
         return Err(Refusal::value("TAILRACE_LOG", &args.log, accepted));
     }
@@ -104,6 +118,13 @@ fn process(args: &ProcessArgs) -> Result<Process, Refusal> {
     };
     let cache = usize::try_from(cache).unwrap_or(usize::MAX);
     Ok(Process { cache, linger, log: args.log.clone(), log_format })
+}
+
+/// A word alone would be the name of a target, of which there is no line: most likely it is meant for a level.
+fn is_log_filter(text: &str) -> bool {
+    let is_level = |directive: &str| directive.trim().parse::<LevelFilter>().is_ok();
+    let is_directive = |directive: &str| directive.contains(['=', '[', ']']) || is_level(directive);
+    EnvFilter::try_new(text).is_ok() && text.split(',').all(is_directive)
 }
 
 fn read<T: FromStr<Err: fmt::Display>>(variable: &str, value: &str) -> Result<T, Refusal> {

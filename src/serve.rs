@@ -32,8 +32,10 @@ pub(crate) struct Server {
 pub(crate) async fn run(plan: Plan) -> anyhow::Result<()> {
     let signals = Signals::catch()?;
     let summary = Summary::of(&plan);
+    let doubts = plan.web.doubts();
     let server = Server::start(plan).await?;
     summary.log(&server);
+    doubts.iter().for_each(|doubt| tracing::warn!("{doubt}"));
     let kafka = server.run_until(signals.first()).await;
     // The consumer group is left and deleted.
     kafka.stop().await;

@@ -46,6 +46,9 @@ fn a_wrong_value_exits_64_and_names_variable_value_and_what_is_accepted() {
         ("TAILRACE_MAX_STREAMS", "-1", "a whole number"),
         ("TAILRACE_CONNECT_RATE_PER_TENANT", "fast", "/s"),
         ("TAILRACE_LOG_FORMAT", "xml", "text, json"),
+        ("TAILRACE_LOG", "verbose", "error, warn, info, debug, trace"),
+        ("TAILRACE_KAFKA_BOOTSTRAP_SERVERS", "kafka://b:9092", "broker-1:9092,broker-2:9092"),
+        ("TAILRACE_KAFKA_SECURITY_PROTOCOL", "TLS", "sasl_ssl"),
         ("TAILRACE_KAFKA_SESSION_TIMEOUT_MS", "abc", "session.timeout.ms"),
     ] {
         let said = refused(&[(variable, value)]);

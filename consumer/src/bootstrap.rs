@@ -5,6 +5,30 @@ use std::net::ToSocketAddrs;
 
 /// Kafka's own.
 const PORT: u16 = 9092;
+/// Protocols that librdkafka takes before a host.
+const PROTOCOLS: [&str; 4] = ["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"];
+
+pub(crate) const ACCEPTED: &str = "hosts with their ports, comma-separated: broker-1:9092,broker-2:9092 (encryption by TAILRACE_KAFKA_SECURITY_PROTOCOL)";
+
+/// Whether this is a list of hosts that librdkafka would take in the same way.
+pub(crate) fn is_list(servers: &str) -> bool {
+    let is_host = |host: &str| !host.is_empty() && !host.contains(['/', '@', ' ', '?', '=', ';']);
+    let mut count = 0;
+    let all = servers.split(',').map(str::trim).filter(|server| !server.is_empty()).all(|server| {
+        count += 1;
+        let (protocol, rest) =
+            server.split_once("://").map_or((None, server), |(name, rest)| (Some(name), rest));
+        let is_known = protocol.is_none_or(|name| PROTOCOLS.contains(&name.to_ascii_lowercase().as_str()));
+        let has_port = match rest.rsplit_once(':') {
+            Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
+                port.parse::<u16>().is_ok_and(|port| port > 0)
+            }
+            _ => true,
+        };
+        is_known && has_port && names(server).all(|(host, _)| is_host(host))
+    });
+    all && count > 0
+}
 
 /// Says which of the names have no address. May take as long as the system's resolver does.
 pub(crate) fn say_unknown_names(servers: &str) {
@@ -51,6 +75,27 @@ mod tests {
             all,
             [("a", 1), ("b.c", 9094), ("d", PORT), ("::1", 19092), ("::1", PORT), ("fe80::1", PORT)]
         );
+    }
+
+    #[test]
+    fn what_is_no_list_of_hosts_is_refused() {
+        for good in ["a", "a:1", "a:9092, b:9092", "SASL_SSL://b.c:9094", "[::1]:19092", "::1", "a:1,"] {
+            assert!(is_list(good), "{good}");
+        }
+        for bad in [
+            "kafka://b:9092",
+            "http://b",
+            "a:port",
+            "a:0",
+            "a:99999",
+            "a:9092/topic",
+            ":9092",
+            ",",
+            "a b",
+            "u@h:1",
+        ] {
+            assert!(!is_list(bad), "{bad}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `tailrace check`: what would be served with these settings, and what is in the way.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,8 @@ pub struct CheckReport {
     pub group_problem: Option<String>,
     /// Names that are configured and not there.
     pub missing: Vec<String>,
+    /// Patterns that no topic matches.
+    pub unmatched: Vec<String>,
     /// Topics that are there, by name.
     pub topics: Vec<TopicReport>,
 }
@@ -71,7 +74,7 @@ impl CheckReport {
         let routed = |topic: &TopicReport| topic.samples.iter().all(|sample| sample.tenant.is_ok());
         let fine =
             |topic: &TopicReport| topic.state() == "served" && topic.problems.is_empty() && routed(topic);
-        self.missing.is_empty() && self.topics.iter().all(fine)
+        self.missing.is_empty() && self.unmatched.is_empty() && self.topics.iter().all(fine)
     }
 }
 
@@ -119,6 +122,8 @@ impl Check {
             self.admin.describe_topics(&names, ASK_TIMEOUT).map_err(|error| self.explain(error))?;
         let missing =
             described.iter().filter(|topic| is_missing(topic)).map(|topic| topic.name.clone()).collect();
+        let names = described.iter().filter(|topic| !is_missing(topic)).map(|topic| topic.name.as_str());
+        let unmatched = self.settings.topics.unmatched(names);
         let present = described.iter().filter(|topic| !is_missing(topic));
         let topics = present.map(|topic| self.topic(topic)).collect();
         let group = self.settings.group();
@@ -128,7 +133,7 @@ impl Check {
             }
             _ => None,
         };
-        Ok(CheckReport { group, group_problem, missing, topics })
+        Ok(CheckReport { group, group_problem, missing, unmatched, topics })
     }
 
     /// A request that timed out hides why no broker was reached.
@@ -269,11 +274,10 @@ impl fmt::Display for CheckReport {
         for name in &self.missing {
             writeln!(f, "\n{name}\n  missing: it is served once it exists")?;
         }
-        self.topics.iter().try_for_each(|topic| write!(f, "\n{topic}"))?;
-        if self.topics.is_empty() && self.missing.is_empty() {
-            writeln!(f, "\nno topic matches")?;
+        for pattern in &self.unmatched {
+            writeln!(f, "\n{pattern}\n  no topic matches: one that appears is served")?;
         }
-        Ok(())
+        self.topics.iter().try_for_each(|topic| write!(f, "\n{topic}"))
     }
 }
 
@@ -302,21 +306,29 @@ impl fmt::Display for TopicReport {
         if self.samples.is_empty() && self.forbidden.is_none() {
             writeln!(f, "  no records to look at")?;
         }
-        self.samples.iter().try_for_each(|sample| writeln!(f, "  {sample}"))
+        // Twenty lines that say the same say less than one.
+        let mut outcomes: BTreeMap<String, Vec<&PartitionSample>> = BTreeMap::new();
+        self.samples.iter().for_each(|sample| outcomes.entry(sample.outcome()).or_default().push(sample));
+        for (outcome, samples) in &outcomes {
+            let (count, all, first) = (samples.len(), self.samples.len(), samples[0]);
+            writeln!(
+                f,
+                "  {count} of {all} records: {outcome} (such as [{}]@{})",
+                first.partition, first.offset
+            )?;
+        }
+        Ok(())
     }
 }
 
-impl fmt::Display for PartitionSample {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "[{}]@{}: ", self.partition, self.offset)?;
-        match &self.tenant {
-            Ok(tenant) => write!(f, "tenant {tenant}")?,
-            Err(why) => return write!(f, "goes to nobody: {why}"),
-        }
-        match &self.event_type {
-            Ok(Some(event_type)) => write!(f, ", type {event_type}"),
-            Ok(None) => Ok(()),
-            Err(why) => write!(f, ", type not used: {why}"),
+impl PartitionSample {
+    /// What becomes of the record, in words.
+    fn outcome(&self) -> String {
+        match (&self.tenant, &self.event_type) {
+            (Err(why), _) => format!("to nobody, {why}"),
+            (Ok(tenant), Ok(Some(event_type))) => format!("tenant {tenant}, type {event_type}"),
+            (Ok(tenant), Ok(None)) => format!("tenant {tenant}"),
+            (Ok(tenant), Err(why)) => format!("tenant {tenant}, type not used: {why}"),
         }
     }
 }
@@ -359,16 +371,21 @@ mod tests {
             retention: Ok(Vec::new()),
             forbidden: None,
             problems: Vec::new(),
-            samples: vec![sample],
+            samples: vec![sample.clone(), PartitionSample { offset: 1043, ..sample }],
         };
         let report = CheckReport {
             group: "g".to_owned(),
             group_problem: None,
             missing: Vec::new(),
+            unmatched: Vec::new(),
             topics: vec![topic],
         };
         assert!(!report.is_good());
         assert!(report.to_string().contains("orders\n  unroutable\n"), "{report}");
-        assert!(report.to_string().contains("[3]@1042: goes to nobody: no header \"tenant\""));
+        let text = report.to_string();
+        assert!(
+            text.contains("2 of 2 records: to nobody, no header \"tenant\" (such as [3]@1042)"),
+            "{text}"
+        );
     }
 }

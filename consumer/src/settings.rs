@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tailrace_bridge::{EventTypeRule, Span, TenantRules};
 
+use crate::bootstrap;
 use crate::native::{Conf, SetError};
 use crate::selection::{self, TopicSelection};
 
@@ -109,6 +110,17 @@ impl KafkaSettings {
 }
 
 impl Args {
+    /// What nothing works without, and is not set: variables, each with an example.
+    pub fn missing(&self) -> Vec<&'static str> {
+        let all = [
+            (&self.kafka_bootstrap_servers, "TAILRACE_KAFKA_BOOTSTRAP_SERVERS (localhost:9092)"),
+            (&self.topics, "TAILRACE_TOPICS (orders,^metrics-.*)"),
+            (&self.tenant_from, "TAILRACE_TENANT_FROM (header:tenant; none for a single tenant)"),
+        ];
+        let is_set = |value: &Option<String>| value.as_deref().is_some_and(|value| !value.trim().is_empty());
+        all.into_iter().filter(|(value, _)| !is_set(value)).map(|(_, words)| words).collect()
+    }
+
     /// Checks everything. `environment` holds the variables that begin with `TAILRACE_KAFKA_`; `instance` is taken where
     /// none is set.
     ///
@@ -119,7 +131,10 @@ impl Args {
         environment: impl IntoIterator<Item = (String, String)>,
         instance: &str,
     ) -> Result<KafkaSettings, SettingsError> {
-        let servers = required(BOOTSTRAP, &self.kafka_bootstrap_servers, "host:port,host:port")?;
+        let servers = required(BOOTSTRAP, &self.kafka_bootstrap_servers, bootstrap::ACCEPTED)?;
+        if !bootstrap::is_list(servers) {
+            return Err(refusal(BOOTSTRAP, servers, bootstrap::ACCEPTED));
+        }
         let topics = required("TAILRACE_TOPICS", &self.topics, selection::ACCEPTED)?;
         let rules = required("TAILRACE_TENANT_FROM", &self.tenant_from, TENANT_RULES)?;
         let mut properties = vec![("bootstrap.servers".to_owned(), servers.to_owned())];
@@ -314,7 +329,26 @@ pub(crate) fn is_secret(name: &str) -> bool {
     SECRET.iter().any(|word| name.contains(word))
 }
 
+/// What a name is likely to mean that is of another client.
+const OTHER_NAMES: [(&str, &str); 12] = [
+    ("brokers", "BOOTSTRAP_SERVERS"),
+    ("broker", "BOOTSTRAP_SERVERS"),
+    ("bootstrap", "BOOTSTRAP_SERVERS"),
+    ("bootstrap.server", "BOOTSTRAP_SERVERS"),
+    ("servers", "BOOTSTRAP_SERVERS"),
+    ("hosts", "BOOTSTRAP_SERVERS"),
+    ("url", "BOOTSTRAP_SERVERS"),
+    ("username", "SASL_USERNAME"),
+    ("user", "SASL_USERNAME"),
+    ("password", "SASL_PASSWORD"),
+    ("ca", "SSL_CA_LOCATION"),
+    ("tls", "SECURITY_PROTOCOL"),
+];
+
 fn unknown(variable: &str, name: &str) -> SettingsError {
+    if let Some((_, meant)) = OTHER_NAMES.iter().find(|(other, _)| *other == name) {
+        return refusal(variable, "", format!("a property of librdkafka; what is meant is {PREFIX}{meant}"));
+    }
     let names = Conf::names();
     // Where a name begins says more than how long it is.
     let similarity = |known: &&String| strsim::jaro_winkler(known, name);

@@ -66,6 +66,9 @@ fn a_bad_value_names_the_variable_the_value_and_what_is_accepted() {
         ("--linger", "TAILRACE_LINGER", "5", "ms"),
         ("--linger", "TAILRACE_LINGER", "1h", "at most 1s"),
         ("--log", "TAILRACE_LOG", "info,=x=y", "debug"),
+        ("--log", "TAILRACE_LOG", "verbose", "debug"),
+        ("--log", "TAILRACE_LOG", "info,verbose", "debug"),
+        ("--admin-listen", "TAILRACE_ADMIN_LISTEN", "127.0.0.1:8080", "of its own"),
         ("--log-format", "TAILRACE_LOG_FORMAT", "xml", "text, json"),
         ("--heartbeat", "TAILRACE_HEARTBEAT", "soon", "s"),
         ("--listen", "TAILRACE_LISTEN", "here", "8080"),
@@ -74,6 +77,32 @@ fn a_bad_value_names_the_variable_the_value_and_what_is_accepted() {
         assert!(text.starts_with(&format!("{variable}={value} is not accepted")), "{text}");
         assert!(text.contains(accepted), "{text}");
     }
+}
+
+#[test]
+fn who_has_set_nothing_is_told_everything_at_once() {
+    let text = refusal(&[], &[]);
+    for needed in
+        ["BOOTSTRAP_SERVERS", "TAILRACE_TOPICS", "TENANT_FROM", "TAILRACE_AUTH=none", "tailrace demo"]
+    {
+        assert!(text.contains(needed), "{needed}: {text}");
+    }
+}
+
+#[test]
+fn what_may_not_be_meant_is_doubted() {
+    let secret = "0123456789abcdef0123456789abcdef";
+    let doubts = |more: &[&str], variables: &[(&str, &str)]| planned(more, variables).web.doubts().join("|");
+    assert_eq!(doubts(&["--listen", "127.0.0.1:1"], &[]), "");
+    assert!(doubts(&["--listen", "0.0.0.0:1"], &[]).contains("every tenant"));
+    let idle = doubts(&["--listen", "127.0.0.1:1", "--jwt-secret", secret], &[]);
+    assert!(idle.contains("no token is asked for") && !idle.contains(secret), "{idle}");
+}
+
+#[test]
+fn names_of_other_clients_lead_to_ours() {
+    let text = refusal(&LEAST, &[("TAILRACE_KAFKA_BROKERS", "b:9092")]);
+    assert!(text.contains("TAILRACE_KAFKA_BOOTSTRAP_SERVERS"), "{text}");
 }
 
 #[test]

@@ -186,6 +186,8 @@ pub struct WebSettings {
     pub(crate) listen: SocketAddr,
     pub(crate) admin_listen: SocketAddr,
     pub(crate) auth: Auth,
+    /// Whether a key is set that nobody asks for.
+    pub(crate) has_idle_key: bool,
     pub(crate) origins: Origins,
     pub(crate) console: bool,
     pub(crate) envelope: Envelope,
@@ -212,9 +214,16 @@ impl Args {
     /// The first value that cannot be used.
     pub fn settings(&self) -> Result<WebSettings, SettingError> {
         let auth = self.auth()?;
+        let listen = address("TAILRACE_LISTEN", &self.listen)?;
+        let admin_listen = address("TAILRACE_ADMIN_LISTEN", &self.admin_listen)?;
+        if overlap(listen, admin_listen) {
+            let accepted = format!("an address of its own; {listen} is TAILRACE_LISTEN");
+            return Err(wrong("TAILRACE_ADMIN_LISTEN", &self.admin_listen, &accepted));
+        }
         Ok(WebSettings {
-            listen: address("TAILRACE_LISTEN", &self.listen)?,
-            admin_listen: address("TAILRACE_ADMIN_LISTEN", &self.admin_listen)?,
+            listen,
+            admin_listen,
+            has_idle_key: matches!(auth, Auth::None) && self.has_secret(),
             console: self.console(&auth)?,
             auth,
             origins: parse("TAILRACE_CORS_ORIGINS", &self.cors_origins)?,
@@ -241,6 +250,19 @@ impl Args {
             stream_byte_rate: rate("TAILRACE_STREAM_BYTE_RATE", &self.stream_byte_rate)?,
             unread: UNREAD,
         })
+    }
+
+    /// What nothing works without, and is not set: variables, with an example.
+    pub fn missing(&self) -> Vec<&'static str> {
+        let is_missing = self.auth == "jwt" && !self.has_secret();
+        is_missing
+            .then_some("TAILRACE_JWT_SECRET (32 bytes or more), or TAILRACE_AUTH=none")
+            .into_iter()
+            .collect()
+    }
+
+    fn has_secret(&self) -> bool {
+        self.jwt_secret.as_deref().is_some_and(|secret| !secret.is_empty())
     }
 
     fn auth(&self) -> Result<Auth, SettingError> {
@@ -292,6 +314,23 @@ impl WebSettings {
     /// Lets clients that do not take what they are given hold so many bytes together, in place of 32 MiB.
     pub fn set_unread(&mut self, bytes: usize) {
         self.unread = bytes;
+    }
+
+    /// What an operator may not have meant, each in a sentence.
+    pub fn doubts(&self) -> Vec<String> {
+        let mut doubts = Vec::new();
+        if self.is_open() && !self.listen.ip().is_loopback() {
+            doubts.push(format!(
+                "TAILRACE_AUTH=none: whoever reaches {} may read every tenant; authentication must be before it",
+                self.listen
+            ));
+        }
+        if self.has_idle_key {
+            doubts.push(
+                "TAILRACE_JWT_SECRET is set, and no token is asked for: TAILRACE_AUTH is none".to_owned(),
+            );
+        }
+        doubts
     }
 
     /// Where streams will be served; port 0 is one of the system's choice.
@@ -349,6 +388,12 @@ fn span_within(
         return Err(wrong(variable, value, format!("a time from {low:?} to {high:?}")));
     }
     Ok(span)
+}
+
+/// Whether one of two listeners would find its port taken by the other.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let (a, b) = (one.ip(), other.ip());
+    one.port() == other.port() && one.port() != 0 && (a == b || a.is_unspecified() || b.is_unspecified())
 }
 
 fn count(variable: &'static str, value: &str) -> Result<usize, SettingError> {
