@@ -50,6 +50,33 @@ async fn the_console_loses_and_repeats_nothing_across_five_cuts() {
     assert_eq!(shown, expected);
 }
 
+/// Rows that the console keeps.
+const ROWS: usize = 200;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_console_shows_each_event_once_with_every_field_filled() {
+    let kafka = Kafka::start().await;
+    kafka.create_topic("orders", PARTITIONS as i32, &[]).await;
+    let types = [("TAILRACE_EVENT_TYPE_FROM", "header:tenant")];
+    let mut bridge = Bridge::new(&kafka.bootstrap(), "orders", "fields", &types);
+    bridge.start().await;
+    let mut script = Script::start("fields.mjs", bridge.port);
+
+    assert_eq!(script.line().await, "live");
+    let writer = Writer::start(&kafka, "orders");
+    assert_eq!(script.line().await, "on");
+    let sent: usize = writer.stop().iter().map(Vec::len).sum();
+    let shown: serde_json::Value = serde_json::from_str(&script.line().await).expect("a line of JSON");
+    script.end().await;
+
+    println!("{sent} records sent; the console shows {shown}");
+    let expected = json!({
+        "events": sent, "lost": 0, "repeated": 0, "drawn": sent.min(ROWS), "heldStill": true, "refusal": "Refused",
+        "complaints": [],
+    });
+    assert_eq!(shown, expected);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plain_event_source_survives_a_restart_of_the_bridge() {
     let kafka = Kafka::start().await;

@@ -1,4 +1,5 @@
-//! SIGTERM under 200 streams: each gets `tailrace.drain` and a clean end, readiness is red at once, and the exit is 0.
+//! SIGTERM under 200 streams: each gets `tailrace.drain` and a clean end, readiness is red at once, and the exit is 0; and with Kafka
+//! away, in time.
 
 mod support;
 
@@ -61,5 +62,33 @@ async fn a_drain_ends_every_stream_cleanly_and_exits_with_0() {
         let last = events.last().expect("a drain says so");
         assert_eq!(last.name, "tailrace.drain", "{events:?}");
         assert!(!id.is_empty());
+    }
+}
+
+/// With no stream left there is nothing to wait for but Kafka, and that has two seconds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_comes_in_time_whatever_kafka_does() {
+    let mut kafka = Kafka::start().await;
+    kafka.create_topic("orders", 2, &[]).await;
+    for what in ["is gone", "stands still", "was wiped"] {
+        let mut bridge = Bridge::new(&kafka.bootstrap(), "orders", "late", &[]);
+        bridge.start().await;
+        match what {
+            "is gone" => kafka.broker(0).kill(),
+            "stands still" => kafka.broker(0).signal(Signal::STOP),
+            _ => kafka.wipe(true).await,
+        }
+        // Long enough for a request to be under way.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let started = Instant::now();
+        let exit = bridge.terminate().await;
+        let took = started.elapsed();
+        assert!(exit.success() && took < Duration::from_secs(4), "Kafka {what}: {exit} after {took:?}");
+        match what {
+            "is gone" => kafka.broker(0).spawn(),
+            "stands still" => kafka.broker(0).signal(Signal::CONT),
+            _ => {}
+        }
+        kafka.broker(0).answers().await;
     }
 }

@@ -76,7 +76,8 @@ export class Tailrace {
    *        `refused` and `closed` are final.
    */
   constructor(url, options = {}) {
-    this.#url = new URL(url, document.baseURI);
+    // A worker has no document; its script's address is its base.
+    this.#url = new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href);
     this.#options = options;
     this.#heartbeat = options.heartbeat ?? HEARTBEAT_MS;
     this.#lastEventId = options.lastEventId ?? "";

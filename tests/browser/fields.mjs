@@ -1,0 +1,45 @@
+// Starts the console with every field filled, pauses it for a while, and has a filter refused that means nothing.
+// Prints "live" and waits for events, prints "on" once it goes on after the pause and waits for silence, prints a line of JSON.
+
+import { setTimeout as sleep } from "node:timers/promises";
+import { openConsole } from "./page.mjs";
+
+/** Events that must come before, and during, the pause. */
+const AT_LEAST = 20;
+/** The stream is silent once no event came for this long, in milliseconds; the page draws its counters every 250. */
+const SILENCE_MS = 1500;
+
+const { browser, page, complaints } = await openConsole();
+const shown = async (id) => Number(await page.locator(`#${id}`).textContent());
+const rows = () => page.locator("#list > li").count();
+const eventsReach = (count) =>
+  page.waitForFunction((count) => Number(document.getElementById("events").textContent) >= count, count);
+
+await page.fill("#tenant", "acme");
+await page.fill("#topics", "orders");
+await page.fill("#type", "acme");
+await page.fill("#where", "header.tenant=acme");
+await page.click("#start");
+await page.locator("#state[data-state=live]").waitFor();
+console.log("live");
+await eventsReach(AT_LEAST);
+
+await page.click("#pause");
+const held = await rows();
+await eventsReach((await shown("events")) + AT_LEAST);
+const heldStill = (await rows()) === held;
+await page.click("#pause");
+console.log("on");
+
+for (let before = -1, now; (now = await shown("events")) !== before; before = now) await sleep(SILENCE_MS);
+const [events, lost, repeated] = await Promise.all(["events", "lost", "repeated"].map(shown));
+const drawn = await rows();
+
+// A refusal is an error in the browser's own eyes, too.
+const before = [...complaints];
+await page.fill("#where", "value.total==1");
+await page.click("#start");
+await page.locator("#state[data-state=refused]").waitFor();
+const refusal = await page.locator("#empty strong").textContent();
+await browser.close();
+console.log(JSON.stringify({ events, lost, repeated, drawn, heldStill, refusal, complaints: before }));
