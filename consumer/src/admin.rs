@@ -14,8 +14,9 @@ use crate::native::{Client, Role};
 use crate::properties;
 use crate::settings::KafkaSettings;
 
-/// A client that gets no answer for so long is given up; each time for twice as long, up to the second.
-const PATIENCE: (Duration, Duration) = (Duration::from_secs(4), Duration::from_secs(32));
+/// A client that gets no answer for so long is given up; each time for twice as long, up to the second. The first is less than
+/// a question waits for its answer: one that is not answered is enough.
+const PATIENCE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(32));
 
 pub(crate) struct Admin {
     settings: Arc<KafkaSettings>,
@@ -26,7 +27,7 @@ pub(crate) struct Admin {
 /// Questions that have failed since.
 #[derive(Clone, Copy, Debug)]
 struct Silence {
-    /// When the first failed, or the client was made.
+    /// When the first was asked, or the client was made.
     since: Instant,
     patience: Duration,
 }
@@ -60,10 +61,10 @@ impl Admin {
         self.silence.lock().take().is_some()
     }
 
-    /// A question failed. Makes a new client where that has been so for long.
-    pub(crate) fn failed(&self, now: Instant) {
+    /// A question failed that was asked at this time. Makes a new client where that has been so for long.
+    pub(crate) fn failed(&self, asked: Instant, now: Instant) {
         let mut silence = self.silence.lock();
-        let silence = silence.get_or_insert(Silence { since: now, patience: PATIENCE.0 });
+        let silence = silence.get_or_insert(Silence { since: asked, patience: PATIENCE.0 });
         if !silence.is_over(now) {
             return;
         }
@@ -92,6 +93,6 @@ mod tests {
         let start = Instant::now();
         let mut silence = Silence { since: start, patience: PATIENCE.0 };
         let given_up = (0..140).filter(|second| silence.is_over(start + Duration::from_secs(*second)));
-        assert_eq!(given_up.collect::<Vec<_>>(), [4, 12, 28, 60, 92, 124]);
+        assert_eq!(given_up.collect::<Vec<_>>(), [2, 6, 14, 30, 62, 94, 126]);
     }
 }

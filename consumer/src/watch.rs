@@ -144,7 +144,7 @@ impl TopicWatch {
     }
 
     fn poll(&mut self) {
-        let client = self.admin.client();
+        let (client, asked) = (self.admin.client(), Instant::now());
         client.serve();
         match self.describe(&client) {
             Ok(described) => {
@@ -163,7 +163,7 @@ impl TopicWatch {
             Err(error) => {
                 let text = client.last_error().unwrap_or_else(|| error.to_string());
                 self.findings.failed(text);
-                self.admin.failed(Instant::now());
+                self.admin.failed(asked, Instant::now());
             }
         }
     }

@@ -14,7 +14,7 @@ use crate::metrics;
 /// A partition that has news and does not move for so long is stuck.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Before that, the client is asked whether it has lost all brokers.
-const PROBE_AFTER: Duration = Duration::from_secs(3);
+const PROBE_AFTER: Duration = Duration::from_secs(1);
 /// Tries follow each other after this time, each after twice the time of the one before, and at most this.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 

@@ -191,7 +191,8 @@ impl Client {
         }
     }
 
-    /// Whether some broker answers within this time.
+    /// Whether there is a connection to some broker within this time. One that is connected and answers late, behind what it was
+    /// asked before, is reached.
     pub(crate) fn reaches_a_broker(&self, timeout: Duration) -> bool {
         let mut found = ptr::null();
         // SAFETY: the handle is valid; no topic is named; what is found is destroyed, once.
@@ -200,7 +201,7 @@ impl Client {
             if !found.is_null() {
                 sys::rd_kafka_metadata_destroy(found);
             }
-            code == Code::RD_KAFKA_RESP_ERR_NO_ERROR
+            code != Code::RD_KAFKA_RESP_ERR__TRANSPORT
         }
     }
 

@@ -14,6 +14,8 @@ use crate::trial::Fault;
 
 /// From the moment when Kafka can serve a topic again to its first record.
 const RECREATED: Duration = Duration::from_secs(5);
+/// A client that has lost all brokers is known by a question that is not answered in three seconds; then there is a new one.
+const LOST: Duration = Duration::from_secs(8);
 /// What a delivery takes on a loaded machine.
 const AT_ONCE: Duration = Duration::from_secs(1);
 /// A connection that is dead without a word is given up after fifteen seconds without an answer.
@@ -98,7 +100,7 @@ pub(super) fn faults() -> Vec<Fault> {
         )
         .on(proxied())
         .keeps_streams()
-        .recovers_within(RECREATED),
+        .recovers_within(LOST),
         Fault::new("groups-mute", "nothing that concerns consumer groups is answered for 60 s", |scene| {
             Box::pin(groups_mute(scene))
         })
