@@ -21,6 +21,7 @@ use crate::reconcile::{Change, Pending, Topics, reconcile, strangers};
 use crate::record::NewRecord;
 use crate::rings::Rings;
 use crate::sabotage::{Sabotage, broken, widen};
+use crate::seen::SeenTenants;
 use crate::start::From;
 use crate::subscription::{Beginning, Subscription};
 use crate::sync::Mutex;
@@ -112,6 +113,7 @@ pub(crate) struct Inner {
     rules: Arc<TenantRules>,
     health: Health,
     tails: Arc<Tails>,
+    seen: SeenTenants,
     /// Topics and views come and go under this one lock. It is never taken with an ingest lock held.
     structure: Mutex<Structure>,
 }
@@ -154,6 +156,7 @@ impl Bridge {
             rules: config.rules,
             health: Health::new(),
             tails,
+            seen: SeenTenants::default(),
             structure: Mutex::default(),
         };
         let bridge = Bridge { inner: Arc::new(inner) };
@@ -286,6 +289,7 @@ impl Bridge {
             widen(&[Sabotage::HeadBeforeFrames]);
         }
         let open = |room| self.inner.tails.budget.next_segment(room);
+        records.iter().for_each(|record| self.inner.seen.note(&record.tenant));
         let (runs, growth) = partition.log.write().append(records, end, segment_size, open);
         let mut rest = records;
         let mut framed = Vec::new();
@@ -303,6 +307,11 @@ impl Bridge {
         self.inner.tails.budget.charge(growth);
         self.inner.tails.evict();
         self.inner.history.give_way();
+    }
+
+    /// Whether a record of the tenant has been appended since the core began. It may say so of a few that have none.
+    pub fn has_seen(&self, tenant: &TenantId) -> bool {
+        self.inner.seen.has(tenant)
     }
 
     /// The partition ends at `to` for now: the head moves over what holds no records.

@@ -19,6 +19,7 @@ use std::hash::BuildHasher;
 use crate::json::{Found, Pointer, is_json};
 use crate::operand::alternatives;
 use crate::record::RecordRef;
+use crate::tenant::is_reserved;
 
 /// What one filter may hold: it is evaluated for each record.
 const MAX_TYPES: usize = 100;
@@ -135,6 +136,7 @@ impl Filter {
         check_count("type", types.len(), MAX_TYPES)?;
         check_count("key", keys.len(), MAX_KEYS)?;
         check_count("where", wheres.len(), MAX_WHERES)?;
+        types.iter().enumerate().try_for_each(|(index, name)| check_type(index, name))?;
         let mut conditions = Vec::new();
         for (index, text) in wheres.iter().enumerate() {
             let at_fault = |flaw: Flaw| flaw.in_parameter("where", index, text);
@@ -183,6 +185,18 @@ fn check_count(parameter: &'static str, count: usize, most: usize) -> Result<(),
     Err(FilterError { parameter, index: most, column: 1, message })
 }
 
+/// A type that no record has would be a stream without events.
+fn check_type(index: usize, name: &str) -> Result<(), FilterError> {
+    let message = match name {
+        "" => format!("the name of a type is needed; records without a type have {NO_TYPE}"),
+        _ if is_reserved(name) && name != NO_TYPE => format!(
+            "no record has the type {name:?}, which is reserved; control events (tailrace.…) come to every stream"
+        ),
+        _ => return Ok(()),
+    };
+    Err(FilterError { parameter: "type", index, column: 1, message })
+}
+
 /// What is wrong at a byte of a condition.
 struct Flaw {
     at: usize,
@@ -214,6 +228,7 @@ fn parse_condition(text: &str) -> Result<Condition, Flaw> {
     let Some(at) = at else {
         return Err(Flaw::new(text.len(), format_args!("no operator; accepted: {ACCEPTED_OPERATORS}")));
     };
+    check_operator(text, at)?;
     Ok(Condition { text: text.to_owned(), field, test: parse_test(text, at)? })
 }
 
@@ -222,6 +237,18 @@ fn find_operator(text: &str) -> Option<usize> {
     let at = text.find(['=', '<', '>'])?;
     let longer = text.as_bytes()[at] == b'=' && at > 0 && matches!(text.as_bytes()[at - 1], b'!' | b'^');
     Some(if longer { at - 1 } else { at })
+}
+
+/// Operators of other languages: one that is not known would be taken for a part of the field.
+fn check_operator(text: &str, at: usize) -> Result<(), Flaw> {
+    const OTHERS: [char; 6] = ['*', '$', '~', '|', ':', '%'];
+    match text[..at].chars().next_back() {
+        Some(sign) if OTHERS.contains(&sign) && text[at..].starts_with('=') => Err(Flaw::new(
+            at - sign.len_utf8(),
+            format_args!("{sign}= is not an operator; accepted: {ACCEPTED_OPERATORS}"),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// A name with space around it is one that nothing has.

@@ -59,6 +59,7 @@ mod replay;
 mod ring;
 mod rings;
 mod sabotage;
+mod seen;
 mod segment;
 mod start;
 mod subscription;

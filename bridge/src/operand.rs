@@ -4,7 +4,7 @@
 //! refused, and an escape is there for who wants just that.
 
 /// Characters that stand for themselves after a backslash. Any other backslash stands for itself.
-const ESCAPABLE: [char; 8] = [',', '\\', '=', '<', '>', ' ', '"', '\''];
+const ESCAPABLE: [char; 9] = [',', '\\', '=', '<', '>', ' ', '"', '\'', '~'];
 /// In place of an escaped character, where a text is looked through for what is not escaped.
 const HIDDEN: char = '\0';
 /// Words that join conditions in other languages.
@@ -19,6 +19,7 @@ pub(crate) struct Fault {
 
 const OPERATOR: &str = "an operator within a value: one where= holds one condition, further ones are a where= each; \
                         in a value it is written \\=, \\< or \\>";
+const MATCH: &str = "=~ is not an operator; ^= is begins with; a value that begins with ~ is written \\~";
 const SPACE: &str = "a space at the edge of a value: there is none around an operator or a comma; one that belongs to the value \
                      is written as a backslash and a space";
 const JOINER: &str = "conditions are not joined by words: each is a where= of its own, and all of them hold";
@@ -86,6 +87,7 @@ pub(crate) fn alternatives(text: &str) -> Result<Vec<String>, Fault> {
                 one = Alternative::new(at + 1);
             }
             ('=' | '<' | '>', None) => return Err(Fault { at, message: OPERATOR }),
+            ('~', None) if at == 0 => return Err(Fault { at, message: MATCH }),
             (c, None) => {
                 one.value.push(c);
                 one.plain.push(c);
@@ -109,7 +111,7 @@ mod tests {
         assert_eq!(split(r"a\,b,c\\,\d"), ["a,b", r"c\", r"\d"]);
         assert_eq!(split(r"abc\=\=,\<b\>,\ x y\ "), ["abc==", "<b>", " x y "]);
         assert_eq!(split(r#"\"x\",rock and roll,it's,5""#), [r#""x""#, "rock and roll", "it's", "5\""]);
-        assert_eq!(split(r"salt\ and"), ["salt and"]);
+        assert_eq!(split(r"salt\ and,~b,c~,\~"), ["salt and", "~b", "c~", "~"]);
     }
 
     #[test]
@@ -118,6 +120,7 @@ mod tests {
             ("=100", 0, OPERATOR),
             ("100 and value.state=paid", 19, OPERATOR),
             ("a>b", 1, OPERATOR),
+            ("~^a.*", 0, MATCH),
             (" 100", 0, SPACE),
             ("100 ", 3, SPACE),
             ("paid, shipped", 5, SPACE),

@@ -41,18 +41,19 @@ impl FromStr for From {
             _ => {}
         }
         if let Some(back) = text.strip_prefix('-') {
-            return parse_back(back)
-                .ok_or_else(|| format!("{text:?} is neither a time nor a number; {ACCEPTED}"))?;
+            return parse_back(back).ok_or_else(|| {
+                format!("{text:?} is neither a length of time nor a number of records; {ACCEPTED}")
+            })?;
         }
         // An id begins with its version, in base64: for a hundred versions that is a capital.
         if begins_with_digit(text) {
             return parse_time(text).ok_or_else(|| match parse_back(text) {
                 Some(Ok(_)) => format!("{text:?} wants a minus to lie in the past: -{text}; {ACCEPTED}"),
-                _ => format!("{text:?} is not a time of RFC 3339, with its zone; {ACCEPTED}"),
+                _ => format!("{text:?} is not a time of RFC 3339: date, time of day and zone; {ACCEPTED}"),
             });
         }
         if !text.starts_with(|c: char| c.is_ascii_uppercase()) {
-            return Err(format!("{text:?} is no place to begin at; {ACCEPTED}"));
+            return Err(format!("{text:?} is not a place to begin at; {ACCEPTED}"));
         }
         text.parse().map(From::Id).map_err(|why| format!("{why}; {ACCEPTED}"))
     }
@@ -141,8 +142,8 @@ mod tests {
         for (bad, says) in [
             ("15m", "-15m"),
             ("100", "-100"),
-            ("yesterday", "no place to begin at"),
-            ("2026-01-31T12:00:00", "with its zone"),
+            ("yesterday", "not a place to begin at"),
+            ("2026-01-31T12:00:00", "time of day and zone"),
             ("AQAAAAAAAAAAAAAA", "the id"),
         ] {
             let why = bad.parse::<From>().unwrap_err();

@@ -22,6 +22,7 @@ use crate::replay::{Chunk, Context, Replay, Replayed};
 use crate::ring::{Step, Taken};
 use crate::sabotage::{Sabotage, broken};
 use crate::sync::atomic::Ordering;
+use crate::tenant::TenantId;
 use crate::view::{Live, Snapshot, gap_frame};
 
 /// Rounds of one call without a frame before the caller gets a chance to do something else.
@@ -258,6 +259,11 @@ impl Subscription {
     /// serves all subscriptions of the same [`Subscription::view`].
     pub fn listen(&self, bell: Arc<dyn Bell>, number: u32) -> Ear {
         Ear::new(self.hold.view.clone(), bell, number)
+    }
+
+    /// Whose records they are.
+    pub fn tenant(&self) -> &TenantId {
+        self.hold.view.tenant()
     }
 
     /// Distinguishes the view that this subscription reads from all others that are open.

@@ -517,12 +517,17 @@ impl EventTypeRule {
     }
 }
 
+/// Whether the name means something already: to SSE, or as a control event.
+pub(crate) fn is_reserved(event_type: &str) -> bool {
+    event_type.starts_with("tailrace.") || matches!(event_type, "message" | "open" | "error")
+}
+
 /// An event type that can go on the wire: one line, and no name that means something already.
 fn check_event_type(text: &str) -> Result<(), &'static str> {
     if text.contains(['\r', '\n']) {
         return Err("line_end");
     }
-    if text.starts_with("tailrace.") || matches!(text, "message" | "open" | "error") {
+    if is_reserved(text) {
         return Err("reserved");
     }
     if text.len() > MAX_EVENT_TYPE { Err("too_long") } else { Ok(()) }

@@ -53,6 +53,7 @@ impl Bridge {
             ("TAILRACE_DRAIN_DELAY".to_owned(), "0s".to_owned()),
             ("TAILRACE_DRAIN_TIMEOUT".to_owned(), "5s".to_owned()),
             ("TAILRACE_RETRY".to_owned(), "50ms".to_owned()),
+            ("TAILRACE_DRAIN_RETRY".to_owned(), "50ms".to_owned()),
         ];
         let log = tempfile::NamedTempFile::new().expect("a temporary file");
         let mut bridge = Bridge { env: all, port, admin, process: None, log, descriptors: None, most: 0 };

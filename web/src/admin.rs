@@ -4,7 +4,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderValue, Response, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, Uri};
 use axum::routing::get;
 use metrics::gauge;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -24,8 +24,16 @@ pub(crate) fn router(bridge: Bridge, prometheus: PrometheusHandle) -> Router {
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .method_not_allowed_fallback(route::wrong_method)
-        .fallback(route::unknown)
+        .fallback(unknown)
         .with_state(Admin { bridge, prometheus })
+}
+
+async fn unknown(uri: Uri, headers: HeaderMap) -> Response<Body> {
+    route::no_route(
+        &uri,
+        &headers,
+        "this is the address for operators, with /healthz, /readyz and /metrics; streams are at TAILRACE_LISTEN",
+    )
 }
 
 async fn healthz() -> Response<Body> {

@@ -47,6 +47,47 @@ struct Reading {
     timer: Pin<Box<Sleep>>,
 }
 
+/// The smallest DATA frame, in bytes. Receivers built on Rust's h2 count smaller ones against the whole connection until they
+/// are read (RUSTSEC-2026-0258), and hang up after a hundred: a heartbeat of each of its streams is enough.
+const SMALLEST_FRAME: usize = 256;
+/// The most that a DATA frame takes where the peer has not said more (RFC 9113, section 6.5.2), in bytes.
+const LARGEST_FRAME: usize = 16_384;
+
+/// What goes out next: no frame of it is small.
+fn next_frame(out: &mut VecDeque<Bytes>) -> Option<Bytes> {
+    let mut next = out.pop_front()?;
+    if next.len() < SMALLEST_FRAME {
+        next = gathered(next, out);
+    }
+    // What is left of a large piece would be a small frame.
+    let left = next.len() % LARGEST_FRAME;
+    if next.len() > LARGEST_FRAME && (1..SMALLEST_FRAME).contains(&left) {
+        out.push_front(next.split_off(next.len() - SMALLEST_FRAME));
+    }
+    Some(next)
+}
+
+/// A small piece with those after it, behind a comment that fills it up where they are too few.
+fn gathered(first: Bytes, out: &mut VecDeque<Bytes>) -> Bytes {
+    let mut all = Vec::from(first);
+    while all.len() < SMALLEST_FRAME
+        && let Some(more) = out.pop_front()
+    {
+        all.extend_from_slice(&more);
+    }
+    if all.len() < SMALLEST_FRAME {
+        all = [padding(SMALLEST_FRAME - all.len()), all].concat();
+    }
+    all.into()
+}
+
+/// A comment of at least so many bytes, as the first line of a block: behind the last block there would be one more.
+fn padding(size: usize) -> Vec<u8> {
+    const LEAST: usize = b": \n".len();
+    let spaces = size.max(LEAST) - b":\n".len();
+    format!(":{}\n", " ".repeat(spaces)).into_bytes()
+}
+
 /// The body that carries the stream.
 pub(crate) fn body(stream: Stream, news: News) -> Body {
     let timer = Box::pin(tokio::time::sleep_until(stream.due().instant()));
@@ -59,11 +100,17 @@ pub(crate) fn body(stream: Stream, news: News) -> Body {
 impl Reading {
     /// The next bytes for the socket; `None` after the last block.
     async fn next(&mut self) -> Option<Bytes> {
-        loop {
-            if let Some(bytes) = self.out.pop_front() {
-                self.news.metrics.bytes.increment(bytes.len() as u64);
-                return Some(bytes);
-            }
+        while !self.gather() {
+            self.wait().await;
+        }
+        let bytes = next_frame(&mut self.out)?;
+        self.news.metrics.bytes.increment(bytes.len() as u64);
+        Some(bytes)
+    }
+
+    /// Takes what there is, until it fills a frame. Whether there is something to write, or an end.
+    fn gather(&mut self) -> bool {
+        while self.out.iter().map(Bytes::len).sum::<usize>() < SMALLEST_FRAME {
             match self.stream.turn(&self.news.world(), &mut Lookaside::default()) {
                 Said::Block(block) => self.out.push_back(block),
                 Said::Frames(frames, records) => {
@@ -71,10 +118,11 @@ impl Reading {
                     self.out.extend(frames);
                 }
                 // Nobody else looks aside here.
-                Said::Nothing | Said::Repeated => self.wait().await,
-                Said::Ended => return None,
+                Said::Nothing | Said::Repeated => return !self.out.is_empty(),
+                Said::Ended => return true,
             }
         }
+        true
     }
 
     /// Waits for news, for a change, or for the next deadline.
@@ -98,5 +146,50 @@ impl Reading {
 impl Drop for Reading {
     fn drop(&mut self) {
         self.stream.closed(End::Client, &self.news.world());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All that comes of these pieces, and the sizes of its DATA frames.
+    fn framed(pieces: &[usize]) -> (usize, Vec<usize>) {
+        let mut out: VecDeque<Bytes> = pieces.iter().map(|size| Bytes::from(vec![b'x'; *size])).collect();
+        let (mut bytes, mut frames) = (0, Vec::new());
+        while let Some(next) = next_frame(&mut out) {
+            bytes += next.iter().filter(|byte| **byte == b'x').count();
+            frames.extend(next.chunks(LARGEST_FRAME).map(<[u8]>::len));
+        }
+        (bytes, frames)
+    }
+
+    #[test]
+    fn no_frame_is_small_and_nothing_is_lost() {
+        let large = LARGEST_FRAME;
+        for pieces in [
+            &[3][..],
+            &[255],
+            &[256],
+            &[100, 100, 100],
+            &[100, large],
+            &[large + 1],
+            &[2 * large + 255, 1],
+            &[large, 1],
+            &[large - 1, 3, 200, large + 7],
+        ] {
+            let (bytes, frames) = framed(pieces);
+            assert_eq!(bytes, pieces.iter().sum::<usize>());
+            assert!(frames.iter().all(|size| *size >= SMALLEST_FRAME), "{pieces:?}: {frames:?}");
+        }
+    }
+
+    #[test]
+    fn what_fills_up_is_a_comment_in_the_first_block() {
+        let mut out = VecDeque::from([Bytes::from("event: a\nid: b\n\n")]);
+        let text = String::from_utf8(next_frame(&mut out).unwrap().to_vec()).unwrap();
+        assert_eq!(text.len(), SMALLEST_FRAME);
+        assert_eq!(text.trim_start_matches([':', ' ']), "\nevent: a\nid: b\n\n");
+        assert_eq!(padding(1), b": \n");
     }
 }

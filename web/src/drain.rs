@@ -23,8 +23,8 @@ const LOOK: Duration = Duration::from_millis(20);
 pub(crate) enum Phase {
     /// Streams are taken; also in the delay before the first close.
     Open,
-    /// Streams are ended at a random moment from `since` to `since + spread`.
-    Closing { since: Instant, spread: Duration },
+    /// Streams are ended at a random moment from `since` to `since + spread`, and are to come back after `retry`.
+    Closing { since: Instant, spread: Duration, retry: Duration },
 }
 
 /// The sender's half; streams watch the other.
@@ -46,9 +46,9 @@ impl Drain {
     }
 
     /// Ends all streams and waits for it, no longer than the timeout. Whether all are gone.
-    pub(crate) async fn close(&self, limits: &Arc<Limits>, timeout: Duration) -> bool {
+    pub(crate) async fn close(&self, limits: &Arc<Limits>, timeout: Duration, retry: Duration) -> bool {
         let since = Instant::now();
-        self.phase.send_replace(Phase::Closing { since, spread: spread(limits.streams(), timeout) });
+        self.phase.send_replace(Phase::Closing { since, spread: spread(limits.streams(), timeout), retry });
         while limits.streams() > 0 {
             if since.elapsed() >= timeout {
                 return false;

@@ -5,6 +5,7 @@
 //! What cannot be served is a `problem` document, or a `refusal` within the stream where a browser would
 //! otherwise give up for good. Nothing here knows Kafka.
 
+mod access;
 mod admin;
 mod auth;
 mod body;
@@ -18,6 +19,7 @@ mod pace;
 mod problem;
 mod query;
 mod refusal;
+mod request_line;
 mod route;
 mod server;
 mod settings;

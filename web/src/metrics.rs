@@ -33,7 +33,8 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     pub(crate) fn new() -> Metrics {
-        const OTHERS: [&str; 10] = [
+        const OTHERS: [&str; 11] = [
+            "bad_request",
             "bad_parameter",
             "bad_tenant",
             "unauthenticated",

@@ -24,13 +24,15 @@ pub(crate) enum Problem {
     /// No such route, or nothing there for this server.
     NotFound { detail: String },
     /// A topic that is not served to this tenant.
-    UnknownTopic { topic: String },
+    UnknownTopic { topic: String, nearest: Option<String> },
     /// A topic that is configured, and missing or forbidden in Kafka.
     UnservedTopic { topic: String, why: Unserved },
     /// Ids of so many partitions would not come back through a proxy.
     TooManyPartitions { partitions: usize, size: usize, limit: usize },
-    /// The route is there, for other methods.
-    Method,
+    /// The route is there, for other methods than this one.
+    Method { method: String },
+    /// The request's first line has what may not stand there as it is.
+    RequestLine { detail: String },
     /// It may well go through later.
     Passing(Passing),
 }
@@ -99,16 +101,18 @@ impl Problem {
             Problem::UnservedTopic { why: Unserved::Missing, .. } => "missing_topic",
             Problem::UnservedTopic { why: Unserved::Forbidden, .. } => "forbidden_topic",
             Problem::TooManyPartitions { .. } => "too_many_partitions",
-            Problem::Method => "method_not_allowed",
+            Problem::Method { .. } => "method_not_allowed",
+            Problem::RequestLine { .. } => "bad_request",
             Problem::Passing(passing) => passing.code.as_str(),
         }
     }
 
     fn status(&self) -> StatusCode {
         match self {
-            Problem::Parameter { .. } | Problem::Tenant { .. } | Problem::TooManyPartitions { .. } => {
-                StatusCode::BAD_REQUEST
-            }
+            Problem::Parameter { .. }
+            | Problem::Tenant { .. }
+            | Problem::TooManyPartitions { .. }
+            | Problem::RequestLine { .. } => StatusCode::BAD_REQUEST,
             Problem::Unauthenticated { .. } => StatusCode::UNAUTHORIZED,
             Problem::Forbidden { .. } | Problem::UnservedTopic { why: Unserved::Forbidden, .. } => {
                 StatusCode::FORBIDDEN
@@ -116,7 +120,7 @@ impl Problem {
             Problem::NotFound { .. } | Problem::UnknownTopic { .. } | Problem::UnservedTopic { .. } => {
                 StatusCode::NOT_FOUND
             }
-            Problem::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Problem::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Problem::Passing(passing) => passing.code.status(),
         }
     }
@@ -131,7 +135,8 @@ impl Problem {
             Problem::UnknownTopic { .. } => "Unknown topic",
             Problem::UnservedTopic { .. } => "The topic is not served now",
             Problem::TooManyPartitions { .. } => "The ids of this stream would be too long",
-            Problem::Method => "The method is not allowed here",
+            Problem::Method { .. } => "The method is not allowed here",
+            Problem::RequestLine { .. } => "The request cannot be read",
             Problem::Passing(passing) => match passing.code {
                 PassingCode::RateLimited => "Too many new streams",
                 PassingCode::TooManyStreams => "Too many open streams",
@@ -142,21 +147,29 @@ impl Problem {
         }
     }
 
-    fn detail(&self) -> String {
+    pub(crate) fn detail(&self) -> String {
         match self {
             Problem::Parameter { detail, .. }
             | Problem::Tenant { detail }
             | Problem::Unauthenticated { detail }
             | Problem::Forbidden { detail }
             | Problem::NotFound { detail }
+            | Problem::RequestLine { detail }
             | Problem::Passing(Passing { detail, .. }) => detail.clone(),
-            Problem::UnknownTopic { topic } => format!("there is no topic {topic:?} here"),
+            Problem::UnknownTopic { topic, nearest: None } => format!("there is no topic {topic:?} here"),
+            Problem::UnknownTopic { topic, nearest: Some(nearest) } => {
+                format!("there is no topic {topic:?} here; the nearest is {nearest:?}")
+            }
             Problem::UnservedTopic { topic, why } => format!("the topic {topic:?} {why}"),
             Problem::TooManyPartitions { partitions, size, limit } => format!(
                 "this stream has {partitions} partitions, and an id of all their positions takes {size} bytes; proxies \
                  pass ids up to {limit} bytes (TAILRACE_MAX_ID_SIZE): name fewer topics by topic="
             ),
-            Problem::Method => "see the header Allow".to_owned(),
+            Problem::Method { method } => {
+                format!(
+                    "{method} is not taken here: streams and pages are read with GET, or HEAD for their headers"
+                )
+            }
         }
     }
 
@@ -170,7 +183,7 @@ impl Problem {
                     document.insert("column".to_owned(), json!(column));
                 }
             }
-            Problem::UnknownTopic { topic } | Problem::UnservedTopic { topic, .. } => {
+            Problem::UnknownTopic { topic, .. } | Problem::UnservedTopic { topic, .. } => {
                 document.insert("parameter".to_owned(), json!("topic"));
                 document.insert("topic".to_owned(), json!(topic));
             }

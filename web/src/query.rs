@@ -1,6 +1,6 @@
 //! The parameters of a stream. Every fault names its parameter; an unknown one gets the nearest known name.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use percent_encoding::percent_decode_str;
 use tailrace_bridge::{Envelope, Filter, From, Span};
@@ -25,6 +25,8 @@ const NAMES: [&str; 10] = [
 const MAX_VALUES: usize = 256;
 /// A client may not ask for more than one heartbeat a second, unless that is the server's own pace.
 const FASTEST_HEARTBEAT: Duration = Duration::from_secs(1);
+/// A client's clock may go ahead of the server's by so much: what it calls now is now.
+const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
 /// The parameters as they came, split by name.
 #[derive(Default)]
@@ -126,7 +128,11 @@ impl Raw {
         match self.one("from")? {
             None => Ok(From::Latest),
             Some("snapshot") => Err(reserved("from", "snapshot")),
-            Some(text) => text.parse().map_err(|error: String| Problem::parameter("from", error)),
+            Some(text) => {
+                let from = text.parse().map_err(|error: String| Problem::parameter("from", error))?;
+                check_past(&from, text)?;
+                Ok(from)
+            }
         }
     }
 
@@ -160,6 +166,21 @@ impl Raw {
     }
 }
 
+/// A stream that begins in the future would give what comes before it, or nothing and look frozen.
+fn check_past(from: &From, text: &str) -> Result<(), Problem> {
+    let From::Time(millis) = *from else { return Ok(()) };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let ahead = Duration::from_millis(millis.unsigned_abs()).saturating_sub(now);
+    if ahead <= CLOCK_SKEW {
+        return Ok(());
+    }
+    let detail = format!(
+        "{text:?} lies {} s ahead of the server's clock; a stream begins in the past, or now: latest",
+        ahead.as_secs()
+    );
+    Err(Problem::parameter("from", detail))
+}
+
 fn bounded(
     name: &'static str,
     index: usize,
@@ -169,7 +190,8 @@ fn bounded(
     let span: Span = text.parse().map_err(|error: String| at(name, index, error))?;
     match span.get() {
         span if span < low || span > high => {
-            Err(at(name, index, format!("a time from {low:?} to {high:?} is taken")))
+            let (low, high) = (Span::new(low), Span::new(high));
+            Err(at(name, index, format!("{text:?} is out of bounds; accepted: {low} to {high}")))
         }
         span => Ok(span),
     }

@@ -11,7 +11,7 @@ use serde_json::json;
 use tailrace_bridge::Control;
 
 use crate::problem::{Passing, Problem};
-use crate::stream::{jittered, stream_headers};
+use crate::stream::{not_before, stream_headers};
 use crate::trace::TraceId;
 
 /// The answer for a condition that passes; `last_event_id` makes the difference.
@@ -28,7 +28,7 @@ pub(crate) fn response(
 }
 
 fn in_stream(passing: &Passing, id: &str, retry: Duration, trace_id: TraceId) -> Response<Body> {
-    let retry_ms = jittered(retry.max(passing.after)).as_millis() as u64;
+    let retry_ms = not_before(retry.max(passing.after)).as_millis() as u64;
     let block = Control {
         event: "tailrace.error",
         data: json!({

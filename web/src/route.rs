@@ -1,5 +1,6 @@
 //! The routes, and the way from a request to its stream: tenant, token, parameters, readiness, room, subscription.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use axum::routing::get;
 use percent_encoding::percent_decode_str;
 use tailrace_bridge::{Bridge, SubscribeError, SubscribeRequest, Subscription, TenantId, TenantRules};
 
+use crate::access::{self, Account};
 use crate::auth::Caller;
 use crate::drain::Drain;
 use crate::limits::{Limits, Place};
@@ -29,8 +31,6 @@ use crate::{console, cors, refusal};
 const ONLY_TENANT: &str = "default";
 /// When somebody asks again whether the server is ready: a tail is warm in about a second, and to say no costs little.
 const RETRY_NOT_READY: Duration = Duration::from_secs(1);
-/// When a newcomer tries again, by then at another replica.
-const RETRY_DRAINING: Duration = Duration::from_secs(1);
 /// Starting a stream may ask Kafka; past this something is wrong there.
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -79,14 +79,25 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-pub(crate) async fn unknown(uri: Uri, headers: HeaderMap) -> Response<Body> {
-    let detail =
-        format!("there is no route {:?}; streams are at /t/{{tenant}}/events and /events", uri.path());
-    Problem::NotFound { detail }.response(trace_id(&headers))
+async fn unknown(uri: Uri, headers: HeaderMap) -> Response<Body> {
+    let others = match uri.path() {
+        "/healthz" | "/readyz" | "/metrics" => "it is at the address for operators, TAILRACE_ADMIN_LISTEN",
+        "/" => {
+            "the console is served with TAILRACE_CONSOLE=on; streams are at /t/{tenant}/events and /events"
+        }
+        _ => "streams are at /t/{tenant}/events and /events",
+    };
+    no_route(&uri, &headers, others)
 }
 
-pub(crate) async fn wrong_method(headers: HeaderMap) -> Response<Body> {
-    Problem::Method.response(trace_id(&headers))
+/// `others`: what there is instead.
+pub(crate) fn no_route(uri: &Uri, headers: &HeaderMap, others: &str) -> Response<Body> {
+    let detail = format!("there is no route {:?}; {others}", uri.path());
+    Problem::NotFound { detail }.response(trace_id(headers))
+}
+
+pub(crate) async fn wrong_method(method: Method, headers: HeaderMap) -> Response<Body> {
+    Problem::Method { method: method.to_string() }.response(trace_id(&headers))
 }
 
 async fn events(State(app): State<Arc<App>>, request: Request) -> Response<Body> {
@@ -97,13 +108,17 @@ async fn events(State(app): State<Arc<App>>, request: Request) -> Response<Body>
         Ok(response) => return response,
         Err(stop) => stop,
     };
+    let refused = |code, detail: &str| {
+        app.metrics.refused(code);
+        access::refused(code, detail, request.uri.path(), address(&request), trace_id);
+    };
     match stop {
         Stop::Problem(problem) => {
-            app.metrics.refused(problem.code());
+            refused(problem.code(), &problem.detail());
             problem.response(trace_id)
         }
         Stop::Passing { passing, last_event_id } => {
-            app.metrics.refused(passing.code.as_str());
+            refused(passing.code.as_str(), &passing.detail);
             refusal::response(passing, last_event_id.as_deref(), app.settings.retry, trace_id)
         }
     }
@@ -119,8 +134,7 @@ async fn begin(app: &Arc<App>, request: &Head, trace_id: TraceId) -> Result<Resp
     if request.method == Method::HEAD {
         return Ok(headers_only());
     }
-    let peer = request.extensions.get::<Peer>().map(|peer| peer.0.ip());
-    let address = peer.unwrap_or_else(|| std::net::Ipv4Addr::UNSPECIFIED.into());
+    let address = address(request);
     let passing = |passing| Stop::Passing { passing, last_event_id: last_event_id.clone() };
     check_phase(app).map_err(passing)?;
     if last_event_id.is_none() {
@@ -128,9 +142,18 @@ async fn begin(app: &Arc<App>, request: &Head, trace_id: TraceId) -> Result<Resp
     }
     let place = app.limits.enter(&tenant, address).map_err(passing)?;
     tracing::debug!(tenant = tenant.as_str(), %address, %trace_id, resumes = last_event_id.is_some(), "a stream begins");
+    // With a token its name is right; whoever comes back has been told.
+    let is_unseen = app.settings.is_open() && last_event_id.is_none() && !app.bridge.has_seen(&tenant);
     let subscription = subscribe(app, tenant, &query, last_event_id.clone()).await?;
     app.metrics.accepted.increment(1);
-    Ok(opened(Stream::new(parts(app, &caller, &query, subscription, place, trace_id))))
+    let account = Account::open(trace_id, address);
+    let parts = parts(app, &caller, &query, subscription, place, trace_id);
+    Ok(opened(Stream::new(Parts { is_unseen, account, ..parts })))
+}
+
+fn address(request: &Head) -> IpAddr {
+    let peer = request.extensions.get::<Peer>().map(|peer| peer.0.ip());
+    peer.unwrap_or_else(|| std::net::Ipv4Addr::UNSPECIFIED.into())
 }
 
 /// The head of a stream's response. Its body is made by the server, which knows the ways out.
@@ -165,6 +188,8 @@ fn parts(
         token_remaining: caller.remaining(),
         max_age: settings.max_age,
         trace_id,
+        is_unseen: false,
+        account: None,
     }
 }
 
@@ -214,7 +239,7 @@ fn last_event_id(headers: &HeaderMap, raw: &Raw) -> Result<Option<String>, Probl
 fn check_phase(app: &App) -> Result<(), Passing> {
     if app.drain.is_closing() {
         let detail = "this server is about to stop: another one will take the stream".to_owned();
-        return Err(Passing { code: PassingCode::Draining, detail, after: RETRY_DRAINING });
+        return Err(Passing { code: PassingCode::Draining, detail, after: app.settings.drain_retry });
     }
     if !app.bridge.health().is_warm() {
         let detail = "the server is still warming up".to_owned();
@@ -240,7 +265,7 @@ async fn subscribe(
     last_event_id: Option<String>,
 ) -> Result<Subscription, Stop> {
     let request = SubscribeRequest {
-        tenant,
+        tenant: tenant.clone(),
         topics: query.topics.clone(),
         filter: query.filter.clone(),
         envelope: query.envelope,
@@ -254,7 +279,10 @@ async fn subscribe(
     let unavailable = |detail: &str| passing(PassingCode::Overloaded, detail);
     match tokio::time::timeout(SUBSCRIBE_TIMEOUT, app.bridge.subscribe(request)).await {
         Ok(Ok(subscription)) => Ok(subscription),
-        Ok(Err(SubscribeError::UnknownTopic(topic))) => Err(Problem::UnknownTopic { topic }.into()),
+        Ok(Err(SubscribeError::UnknownTopic(topic))) => {
+            let nearest = nearest_topic(app, &tenant, &topic);
+            Err(Problem::UnknownTopic { topic, nearest }.into())
+        }
         // It may be there again in a moment: a page that once had it comes back by itself.
         Ok(Err(error @ SubscribeError::Unserved { .. })) if last_event_id.is_some() => {
             Err(passing(PassingCode::NotReady, &error.to_string()))
@@ -266,4 +294,20 @@ async fn subscribe(
         }
         Err(_) => Err(unavailable("Kafka did not say in time where to begin")),
     }
+}
+
+/// Topics that an unknown name is held against: whoever guesses names pays little for each.
+const MAX_COMPARED: usize = 500;
+
+/// The topic that was likely meant, of those that the tenant can have records in: more than half of its letters are right.
+fn nearest_topic(app: &App, tenant: &TenantId, name: &str) -> Option<String> {
+    let name = name.to_lowercase();
+    let is_near = |known: &str, distance: usize| distance * 2 <= known.len();
+    let topics = app.bridge.topics();
+    let known = topics.iter().map(|topic| &**topic.name());
+    let known = known.filter(|known| is_near(known, known.len().abs_diff(name.len())));
+    let known = known.filter(|known| app.rules.can_yield(known, tenant)).take(MAX_COMPARED);
+    let measured = known.map(|known| (strsim::damerau_levenshtein(&known.to_lowercase(), &name), known));
+    let (distance, nearest) = measured.min()?;
+    is_near(nearest, distance).then(|| nearest.to_owned())
 }

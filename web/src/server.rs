@@ -31,9 +31,12 @@ use tokio::time::Instant;
 use tower::ServiceExt;
 
 use crate::body::{self, News};
+use crate::problem::Problem;
+use crate::request_line;
 use crate::socket::{ClientSocket, Unsent};
 use crate::stream::Stream;
 use crate::writer::Writers;
+use crate::{access, trace};
 
 /// A request's headers must be there in this time; an idle connection is closed after it.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -371,10 +374,26 @@ impl Connection {
         }
         match tokio::time::timeout(HEADER_TIMEOUT, speaks_http2(&socket)).await {
             Ok(Ok(true)) => self.serve_http2(socket).await,
-            Ok(Ok(false)) => self.serve_http1(socket).await,
+            Ok(Ok(false)) => match request_line::flaw(&socket) {
+                None => self.serve_http1(socket).await,
+                Some(detail) => self.refuse(socket, detail).await,
+            },
             // It said nothing, or has gone.
             Ok(Err(_)) | Err(_) => {}
         }
+    }
+
+    /// A request that hyper would not read.
+    async fn refuse(self, socket: TcpStream, detail: String) {
+        let trace_id = trace::fresh();
+        let problem = Problem::RequestLine { detail };
+        if let Some(ways) = &self.ways {
+            ways.news.metrics.refused(problem.code());
+        }
+        access::refused(problem.code(), &problem.detail(), "", self.peer.ip(), trace_id);
+        let answered = request_line::answer(socket, problem.response(trace_id));
+        // Who does not take it loses it.
+        let _ = tokio::time::timeout(FLUSH_TIMEOUT, answered).await;
     }
 
     async fn serve_http2(mut self, socket: TcpStream) {

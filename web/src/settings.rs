@@ -99,6 +99,9 @@ pub struct Args {
         value_name = "TIME"
     )]
     drain_timeout: String,
+    /// Least time after which a client comes back that a stopping server has closed, with a unit (10ms to 1h); up to half of it is added for each. As long as a restart takes, or short where another replica answers meanwhile
+    #[arg(long = "drain-retry", env = "TAILRACE_DRAIN_RETRY", default_value = "5s", value_name = "TIME")]
+    drain_retry: String,
     /// Age at which a stream is closed and comes back, with a unit; 0s: none
     #[arg(
         long = "max-connection-age",
@@ -195,6 +198,7 @@ pub struct WebSettings {
     pub(crate) retry: Duration,
     pub(crate) drain_delay: Duration,
     pub(crate) drain_timeout: Duration,
+    pub(crate) drain_retry: Duration,
     pub(crate) max_age: Option<Duration>,
     pub(crate) max_streams: usize,
     pub(crate) max_streams_per_tenant: usize,
@@ -232,6 +236,7 @@ impl Args {
             retry: span_within("TAILRACE_RETRY", &self.retry, RETRY_BOUNDS)?,
             drain_delay: span("TAILRACE_DRAIN_DELAY", &self.drain_delay)?,
             drain_timeout: span("TAILRACE_DRAIN_TIMEOUT", &self.drain_timeout)?,
+            drain_retry: span_within("TAILRACE_DRAIN_RETRY", &self.drain_retry, RETRY_BOUNDS)?,
             max_age: Some(span("TAILRACE_MAX_CONNECTION_AGE", &self.max_connection_age)?)
                 .filter(|age| !age.is_zero()),
             max_streams: count("TAILRACE_MAX_STREAMS", &self.max_streams)?,

@@ -14,6 +14,7 @@ use rand::Rng;
 use serde_json::json;
 use tailrace_bridge::{Budget, Control, Lookaside, Next, Status, Subscription};
 
+use crate::access::Account;
 use crate::drain::Phase;
 use crate::limits::Place;
 use crate::metrics::Metrics;
@@ -82,6 +83,10 @@ pub(crate) struct Parts {
     /// The age limit; `None`: none.
     pub(crate) max_age: Option<Duration>,
     pub(crate) trace_id: TraceId,
+    /// Whether no record of the tenant has ever been seen: its name may be wrong.
+    pub(crate) is_unseen: bool,
+    /// What the line at its end says; `None`: it gets none.
+    pub(crate) account: Option<Account>,
 }
 
 /// How things stand, for all streams.
@@ -122,8 +127,7 @@ enum State {
 pub(crate) struct Stream {
     pub(crate) subscription: Subscription,
     place: Place,
-    /// None where there is no limit.
-    pace: Option<Box<Paced>>,
+    extras: Option<Box<Extras>>,
     /// The soonest deadline that ends the stream.
     end: Option<Box<Ending>>,
     /// When the next heartbeat is due, unless something is said before it.
@@ -135,7 +139,15 @@ pub(crate) struct Stream {
     told: Status,
     /// Whether the moment of its end was drawn since the process began to stop.
     drains: bool,
+    /// Whether the client is still to be told that its tenant is not known.
+    is_unseen: bool,
     state: State,
+}
+
+/// What few streams have.
+struct Extras {
+    paced: Option<Box<Paced>>,
+    account: Option<Account>,
 }
 
 /// A stream with a rate of its own.
@@ -143,6 +155,22 @@ struct Paced {
     pace: Pace,
     /// Set where the rate has been used up.
     until: Option<Moment>,
+}
+
+impl Extras {
+    fn of(pace: Option<Pace>, account: Option<Account>) -> Option<Box<Extras>> {
+        let paced = pace.map(|pace| Box::new(Paced { pace, until: None }));
+        (paced.is_some() || account.is_some()).then(|| Box::new(Extras { paced, account }))
+    }
+
+    fn note_read(&mut self, records: usize, bytes: usize) {
+        if let Some(paced) = &mut self.paced {
+            paced.pace.charge(records, bytes);
+        }
+        if let Some(account) = &mut self.account {
+            account.add(records);
+        }
+    }
 }
 
 /// The end that a stream will come to.
@@ -164,6 +192,11 @@ pub(crate) fn jittered(time: Duration) -> Duration {
     time.mul_f64(rand::rng().random_range(0.5..1.5))
 }
 
+/// From it to one and a half of it: whoever comes sooner finds what it found before.
+pub(crate) fn not_before(time: Duration) -> Duration {
+    time.mul_f64(rand::rng().random_range(1.0..1.5))
+}
+
 impl Stream {
     pub(crate) fn new(parts: Parts) -> Stream {
         let now = Moment::now();
@@ -176,7 +209,7 @@ impl Stream {
         let mut stream = Stream {
             subscription: parts.subscription,
             place: parts.place,
-            pace: parts.pace.map(|pace| Box::new(Paced { pace, until: None })),
+            extras: Extras::of(parts.pace, parts.account),
             end: [aged, expired].into_iter().flatten().min_by_key(|(left, _)| *left).map(ending),
             beat: now,
             heartbeat_ms: millis(parts.heartbeat),
@@ -184,6 +217,7 @@ impl Stream {
             heartbeat_event: parts.heartbeat_event,
             told: Status::Ok,
             drains: false,
+            is_unseen: parts.is_unseen,
             state: State::Priming,
         };
         stream.set_beat(now);
@@ -206,6 +240,9 @@ impl Stream {
             self.told = world.status;
             return Said::Block(self.say_status(world));
         }
+        if std::mem::take(&mut self.is_unseen) {
+            return Said::Block(self.say_unseen(world));
+        }
         if world.now >= self.beat {
             return Said::Block(self.beat(world.now));
         }
@@ -217,7 +254,7 @@ impl Stream {
 
     /// When to look again, whether or not there is news; later than now after a [`Stream::turn`] that gave nothing.
     pub(crate) fn due(&self) -> Moment {
-        let paced = self.pace.as_ref().and_then(|paced| paced.until);
+        let paced = self.paced().and_then(|paced| paced.until);
         let deadlines = [paced, self.end.as_ref().map(|end| end.at)];
         deadlines.into_iter().flatten().fold(self.beat, Moment::min)
     }
@@ -227,9 +264,13 @@ impl Stream {
         self.end.as_ref().map(|end| end.at)
     }
 
+    fn paced(&self) -> Option<&Paced> {
+        self.extras.as_ref()?.paced.as_deref()
+    }
+
     /// Whether news of the subscription is of no use before [`Stream::due`].
     pub(crate) fn waits_for_its_pace(&self) -> bool {
-        self.pace.as_ref().is_some_and(|paced| paced.until.is_some())
+        self.paced().is_some_and(|paced| paced.until.is_some())
     }
 
     /// Stands for the tenant among those that have streams.
@@ -246,7 +287,14 @@ impl Stream {
     pub(crate) fn closed(&self, end: End, world: &World<'_>) {
         if self.state != State::Ended {
             let cut = end == End::Client && matches!(world.phase, Phase::Closing { .. });
-            world.metrics.closed(if cut { End::Cut } else { end }.reason());
+            self.count_end(if cut { End::Cut } else { end }, world);
+        }
+    }
+
+    fn count_end(&self, end: End, world: &World<'_>) {
+        world.metrics.closed(end.reason());
+        if let Some(account) = self.extras.as_ref().and_then(|extras| extras.account.as_ref()) {
+            account.close(self.subscription.tenant(), end, world.now);
         }
     }
 
@@ -258,7 +306,7 @@ impl Stream {
     }
 
     fn is_paced(&mut self, world: &World<'_>) -> bool {
-        let Some(paced) = &mut self.pace else { return false };
+        let Some(paced) = self.extras.as_mut().and_then(|extras| extras.paced.as_mut()) else { return false };
         if paced.until.is_some_and(|until| until > world.now) {
             return true;
         }
@@ -272,7 +320,7 @@ impl Stream {
 
     /// Takes what the subscription has.
     fn read(&mut self, world: &World<'_>, lookaside: &mut Lookaside) -> Said {
-        let budget = self.pace.as_ref().map_or(UNPACED, |paced| paced.pace.budget());
+        let budget = self.paced().map_or(UNPACED, |paced| paced.pace.budget());
         if self.subscription.repeat(budget, lookaside) {
             self.note_read(world, lookaside.records(), lookaside.bytes());
             return Said::Repeated;
@@ -288,8 +336,8 @@ impl Stream {
     }
 
     fn note_read(&mut self, world: &World<'_>, records: usize, bytes: usize) {
-        if let Some(paced) = &mut self.pace {
-            paced.pace.charge(records, bytes);
+        if let Some(extras) = &mut self.extras {
+            extras.note_read(records, bytes);
         }
         self.spoke(world.now);
     }
@@ -331,9 +379,20 @@ impl Stream {
         Control { event: "tailrace.status", data, id: None, retry_ms: None }.encode()
     }
 
+    /// With the code `ok`, as nothing is wrong with the stream.
+    fn say_unseen(&mut self, world: &World<'_>) -> Bytes {
+        self.spoke(world.now);
+        let message = format!(
+            "no record of the tenant {:?} has come since this server started: is the name right?",
+            self.subscription.tenant().as_str()
+        );
+        let data = json!({ "code": Status::Ok.as_str(), "message": message });
+        Control { event: "tailrace.status", data, id: None, retry_ms: None }.encode()
+    }
+
     /// Once the process closes its streams, this one has a moment of its own in the window.
     fn watch_drain(&mut self, world: &World<'_>) {
-        let Phase::Closing { since, spread } = world.phase else { return };
+        let Phase::Closing { since, spread, .. } = world.phase else { return };
         if !std::mem::replace(&mut self.drains, true) {
             let at = Moment::of(since + spread.mul_f64(rand::rng().random_range(0.0..1.0)));
             if self.end.as_ref().is_none_or(|end| at < end.at) {
@@ -343,8 +402,12 @@ impl Stream {
     }
 
     fn finish(&mut self, world: &World<'_>) -> Bytes {
-        let retry_ms = jittered(self.retry()).as_millis() as u64;
         let (why, trace_id) = self.end.as_ref().map_or((End::Drain, None), |end| (end.why, end.trace_id));
+        let retry = match world.phase {
+            Phase::Closing { retry, .. } => not_before(retry.max(self.retry())),
+            Phase::Open => jittered(self.retry()),
+        };
+        let retry_ms = retry.as_millis() as u64;
         let (event, data) = match why {
             End::TokenExpired => (
                 "tailrace.error",
@@ -358,7 +421,7 @@ impl Stream {
             _ => ("tailrace.drain", json!({ "code": "draining", "retry_ms": retry_ms })),
         };
         let id = Some(self.subscription.id());
-        world.metrics.closed(why.reason());
+        self.count_end(why, world);
         self.state = State::Ended;
         Control { event, data, id, retry_ms: Some(retry_ms) }.encode()
     }

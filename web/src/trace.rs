@@ -27,7 +27,8 @@ fn incoming(headers: &HeaderMap) -> Option<TraceId> {
     Some(TraceId(id))
 }
 
-fn fresh() -> TraceId {
+/// One for a request that brings none.
+pub(crate) fn fresh() -> TraceId {
     let mut bytes = [0; 16];
     rand::rng().fill_bytes(&mut bytes);
     TraceId(u128::from_be_bytes(bytes))

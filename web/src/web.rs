@@ -113,7 +113,7 @@ async fn drain(app: &App) {
     app.bridge.health().set_draining();
     tracing::info!(streams = app.limits.streams(), delay = ?settings.drain_delay, "draining");
     tokio::time::sleep(settings.drain_delay).await;
-    if !app.drain.close(&app.limits, settings.drain_timeout).await {
+    if !app.drain.close(&app.limits, settings.drain_timeout, settings.drain_retry).await {
         tracing::warn!(
             streams = app.limits.streams(),
             "streams are cut: they did not end within the drain timeout"

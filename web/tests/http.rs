@@ -355,6 +355,7 @@ async fn a_page_of_an_allowed_origin_may_read_and_another_may_not() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_heartbeat_is_a_comment_an_id_or_an_event() {
     let mut server = Server::open(&["--heartbeat", "150ms"]).await;
+    server.append("acme", "before");
     let mut quiet = server.get(EVENTS, &[]).await;
     let mut scripted = server.get(&format!("{EVENTS}?heartbeat=event"), &[]).await;
     let first = quiet.next().await.unwrap().id.unwrap();
@@ -379,7 +380,8 @@ async fn a_heartbeat_is_a_comment_an_id_or_an_event() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_of_status_reaches_every_stream_and_newcomers_are_told() {
-    let server = Server::open(&[]).await;
+    let mut server = Server::open(&[]).await;
+    server.append("acme", "before");
     let mut client = server.get(EVENTS, &[]).await;
     client.next().await.unwrap();
     server.bridge.health().set_status(Status::KafkaUnavailable);
@@ -389,6 +391,27 @@ async fn a_change_of_status_reaches_every_stream_and_newcomers_are_told() {
     assert_eq!(late.next_is("tailrace.status").await.json()["code"], "kafka_unavailable");
     server.bridge.health().set_status(Status::Ok);
     assert_eq!(client.next_is("tailrace.status").await.json()["code"], "ok");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_for_a_tenant_that_nobody_writes_is_told_so() {
+    let mut server = Server::open(&[]).await;
+    let mut typo = server.get("/t/acmee/events", &[]).await;
+    let status = typo.next_is("tailrace.status").await.json();
+    assert_eq!(status["code"], "ok", "nothing is wrong with the stream");
+    assert!(status["message"].as_str().unwrap().contains("\"acmee\""), "{status}");
+    server.append("acme", "one");
+    let mut known = server.get("/t/acme/events?from=-1", &[]).await;
+    let mut back = server.get("/t/other/events", &[("Last-Event-ID", "abc")]).await;
+    server.append("acme", "two");
+    server.append("other", "two");
+    for client in [&mut known, &mut back] {
+        let mut block = client.next().await.unwrap();
+        while block.data.as_deref() != Some("two") {
+            assert!(!block.is("tailrace.status"), "{block:?}");
+            block = client.next().await.unwrap();
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -600,7 +623,8 @@ async fn http_2_with_prior_knowledge_streams_and_has_no_connection_header() {
             appended = true;
         }
     }
-    assert!(text.starts_with("retry: ") || text.starts_with("id: "), "{text}");
+    let first = text.trim_start_matches([':', ' ', '\n']);
+    assert!(first.starts_with("retry: ") || first.starts_with("id: "), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -673,4 +697,28 @@ fn without_a_key_nothing_starts_and_a_short_secret_is_not_repeated() {
     let error = args(&["--jwt-secret", "short"]).settings().err().unwrap();
     assert!(!error.to_string().contains("short\""), "{error}");
     assert!(args(&["--auth", "none"]).settings().is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_nobody_escaped_is_answered_with_its_escape() {
+    let server = Server::open(&[]).await;
+    let mut raw = server.get(&format!("{EVENTS}?where=value.total>100"), &[]).await;
+    assert_eq!((raw.status, raw.headers["content-type"].as_str()), (400, "application/problem+json"));
+    let problem = raw.json().await;
+    assert_eq!(problem["code"], "bad_request");
+    assert!(problem["detail"].as_str().unwrap().contains("write %3E"), "{problem}");
+    assert_eq!(server.get(&format!("{EVENTS}?where=value.total%3E100"), &[]).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_method_and_a_wrong_port_are_told_what_is_there() {
+    let server = Server::open(&[]).await;
+    let mut post = Client::request(server.address, "POST", EVENTS, &[("Content-Length", "0")]).await;
+    assert_eq!((post.status, post.headers["allow"].as_str()), (405, "GET,HEAD"));
+    let detail = post.json().await["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains("POST") && detail.contains("GET"), "{detail}");
+    let mut admin = Client::request(server.admin, "GET", EVENTS, &[]).await;
+    assert_eq!(admin.status, 404);
+    let detail = admin.json().await["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains("/readyz") && detail.contains("TAILRACE_LISTEN"), "{detail}");
 }

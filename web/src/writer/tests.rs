@@ -132,6 +132,8 @@ impl Lab {
             token_remaining: None,
             max_age: None,
             trace_id: trace_id(&axum::http::HeaderMap::new()),
+            is_unseen: false,
+            account: None,
         });
         let seat = Arc::clone(&self.seats).try_acquire_owned().unwrap().into();
         let socket = mio::net::TcpStream::from_std(socket);

@@ -290,6 +290,8 @@ pub(crate) fn parse(text: &str) -> Block {
         let (field, value) = line.split_once(':').unwrap_or((line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value).to_owned();
         match field {
+            // What fills up a small frame of HTTP/2 is no heartbeat.
+            "" if line.len() > 1 && line[1..].bytes().all(|byte| byte == b' ') => {}
             "" if !line.is_empty() => block.comments += 1,
             "" => {}
             "event" => block.event = Some(value),

@@ -26,6 +26,8 @@ fn last_word(blocks: &[Block], reader: &Reader) -> String {
     assert!(last.is("tailrace.drain"), "{last:?}");
     assert_eq!(last.json()["code"], "draining");
     assert_eq!(last.json()["retry_ms"].as_u64(), last.retry);
+    // By then a restart is over; up to a half more is for each its own.
+    assert!((5_000..7_500).contains(&last.retry.unwrap()), "{last:?}");
     last.id.clone().expect("an id to come back with")
 }
 

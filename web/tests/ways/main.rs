@@ -11,6 +11,7 @@ mod pacing;
 mod partial;
 mod pipelined;
 mod slow;
+mod small_frames;
 mod way;
 mod writer;
 

@@ -1,0 +1,122 @@
+//! A look at a connection's first line before it is parsed: what hyper cannot read it answers with an empty 400, and the
+//! likeliest such line is one with a `>` that nobody escaped.
+
+use std::io;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, Response, Uri};
+use http_body_util::BodyExt as _;
+use rustix::net::{RecvFlags, recv};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
+use tokio::net::TcpStream;
+
+/// How much of the line is looked at, in bytes; the rest of a longer one is hyper's alone to judge.
+const LOOKED_AT: usize = 4096;
+/// How much of what the client sent is read before the connection is closed, in bytes: a socket that is closed with
+/// something unread is reset, and the client may lose the answer.
+const READ_AT_MOST: usize = 64 * 1024;
+
+/// What is wrong with the address of the request that has come, where hyper would refuse it. Takes nothing from the socket,
+/// which has something to read.
+pub(crate) fn flaw(socket: &TcpStream) -> Option<String> {
+    // On this stack alone: the connection keeps nothing of it.
+    let mut line = [0; LOOKED_AT];
+    let peek = || Ok(recv(socket, &mut line, RecvFlags::PEEK)?.0);
+    let length: usize = socket.try_io(Interest::READABLE, peek).ok()?;
+    flaw_of(&line[..length])
+}
+
+fn flaw_of(begin: &[u8]) -> Option<String> {
+    let line = begin.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
+    let mut parts = line.splitn(3, |byte| *byte == b' ');
+    let (_method, target, rest) = (parts.next()?, parts.next()?, parts.next());
+    if let Some(byte) = target.iter().find(|byte| !may_stand(**byte)) {
+        return Some(unescaped(char::from(*byte), *byte));
+    }
+    match rest {
+        Some(version) if !version.starts_with(b"H") => Some(unescaped(' ', b' ')),
+        _ => None,
+    }
+}
+
+/// Whether hyper takes the byte in a query; it takes less in a path, where nobody writes filters.
+fn may_stand(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte >= 0x80 || Uri::try_from(&[b'/', b'?', byte][..]).is_ok()
+}
+
+fn unescaped(character: char, byte: u8) -> String {
+    format!(
+        "the address has {character:?} as it is, which HTTP does not allow: write %{byte:02X} \
+         (curl does it with -G --data-urlencode 'where=value.total>100')"
+    )
+}
+
+/// Writes the answer and closes.
+pub(crate) async fn answer(mut socket: TcpStream, response: Response<Body>) -> io::Result<()> {
+    let (head, body) = response.into_parts();
+    // It is text that is there already.
+    let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+    let reason = head.status.canonical_reason().unwrap_or_default();
+    let mut out = format!("HTTP/1.1 {} {reason}\r\n", head.status.as_str()).into_bytes();
+    put_headers(&mut out, &head.headers);
+    out.extend_from_slice(format!("content-length: {}\r\nconnection: close\r\n\r\n", body.len()).as_bytes());
+    out.extend_from_slice(&body);
+    socket.write_all(&out).await?;
+    socket.shutdown().await?;
+    let mut unread = [0; 1024];
+    let mut read = 0;
+    while read < READ_AT_MOST {
+        match socket.read(&mut unread).await? {
+            0 => break,
+            more => read += more,
+        }
+    }
+    Ok(())
+}
+
+fn put_headers(out: &mut Vec<u8>, headers: &HeaderMap) {
+    for (name, value) in headers {
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            out.extend_from_slice(part);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flaw(line: &str) -> Option<String> {
+        flaw_of(line.as_bytes())
+    }
+
+    #[test]
+    fn what_is_not_escaped_is_named_with_its_escape() {
+        for (line, character, escape) in [
+            ("GET /events?where=value.total>100 HTTP/1.1\r\nHost: a\r\n", "'>'", "%3E"),
+            ("GET /events?where=value.total<100 HTTP/1.1\r\n", "'<'", "%3C"),
+            ("GET /events?where=value.state=\"a\" HTTP/1.1\r\n", "'\"'", "%22"),
+            ("GET /events?where=value.total > HTTP/1.1\r\n", "' '", "%20"),
+        ] {
+            let flaw = flaw(line).unwrap_or_else(|| panic!("{line} was taken"));
+            assert!(flaw.contains(character) && flaw.contains(escape), "{line}: {flaw}");
+        }
+    }
+
+    #[test]
+    fn what_hyper_reads_or_refuses_for_another_reason_is_left_to_it() {
+        for line in [
+            "GET /t/acme/events?where=value.total%3E100&from=-15m HTTP/1.1\r\nx: <>\r\n\r\n",
+            "GET /events?where=header.a^=b|c{d} HTTP/1.1\r\n",
+            "GET /events?key=grün HTTP/1.1\r\n",
+            "OPTIONS * HTTP/1.1\r\n",
+            "GET http://host/events HTTP/1.0\r\n",
+            "GET /events",
+            "GET",
+            "",
+            "\r\n",
+        ] {
+            assert_eq!(flaw(line), None, "{line}");
+        }
+    }
+}
