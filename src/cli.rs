@@ -13,9 +13,11 @@ A flag wins over a variable, a variable over a file.
 
 Exit codes: 0 stopped as asked, 1 failed, 64 a setting is wrong.";
 
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("GIT_COMMIT"), ")");
+
 /// Kafka topics as per-tenant Server-Sent Event streams; reconnect and lose nothing, repeat nothing.
 #[derive(Parser)]
-#[command(name = "tailrace", version, after_help = AFTER_HELP)]
+#[command(name = "tailrace", version = VERSION, after_help = AFTER_HELP)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]

@@ -16,8 +16,9 @@ pub(crate) fn install() -> anyhow::Result<PrometheusHandle> {
 }
 
 fn describe() {
-    describe_gauge!("tailrace_build_info", "1; the label is the version that runs");
-    gauge!("tailrace_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    describe_gauge!("tailrace_build_info", "1; the labels say which build runs");
+    gauge!("tailrace_build_info", "version" => env!("CARGO_PKG_VERSION"), "commit" => env!("GIT_COMMIT"))
+        .set(1.0);
     tailrace_bridge::describe_metrics();
     tailrace_consumer::describe_metrics();
     tailrace_web::describe_metrics();
@@ -81,7 +82,10 @@ mod tests {
         let table = page.split("## Metrics").nth(1).and_then(|rest| rest.split("\n## ").next());
         let rows = table.unwrap_or_default().lines().filter(|line| line.starts_with("| `"));
         let names = rows.flat_map(|row| row.split(" | ").next().unwrap_or_default().split('`'));
-        names.filter(|name| name.starts_with("tailrace_")).map(str::to_owned).collect()
+        names
+            .filter(|name| ["tailrace_", "process_"].iter().any(|begin| name.starts_with(begin)))
+            .map(str::to_owned)
+            .collect()
     }
 
     #[test]

@@ -114,6 +114,7 @@ impl Summary {
             auth = self.auth,
             group = self.group,
             version = env!("CARGO_PKG_VERSION"),
+            commit = env!("GIT_COMMIT"),
             "serving"
         );
     }

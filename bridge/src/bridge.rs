@@ -143,6 +143,7 @@ impl Bridge {
     /// A core without topics. `source` answers for what only Kafka has.
     pub fn new(config: BridgeConfig, source: Arc<dyn Source>) -> Bridge {
         let budget = Budget::new(config.memory);
+        metrics::set_gauge("tailrace_memory_limit_bytes", config.memory as f64);
         let shared = Shared {
             linger: config.linger,
             runtime: tokio::runtime::Handle::try_current().ok(),

@@ -23,6 +23,7 @@ pub fn describe_metrics() {
     describe_gauge!("tailrace_history_reads_running", "Reads of history under way");
     describe_gauge!("tailrace_views", "Views that at least one stream reads");
     describe_gauge!("tailrace_log_memory_bytes", "Memory of the tail of all partition logs");
+    describe_gauge!("tailrace_memory_limit_bytes", "What tail, history and frames may take together");
     describe_gauge!("tailrace_history_memory_bytes", "Memory of stretches of history");
     describe_gauge!("tailrace_ring_memory_bytes", "Memory of the frames that views keep");
     describe_gauge!(

@@ -9,6 +9,7 @@ use std::time::Duration;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use hashbrown::HashTable;
+use metrics::gauge;
 use parking_lot::Mutex;
 use slab::Slab;
 use tailrace_bridge::TenantId;
@@ -58,6 +59,8 @@ pub(crate) struct Place {
 
 impl Limits {
     pub(crate) fn new(settings: &WebSettings, metrics: Arc<Metrics>) -> Limits {
+        let limit = if settings.max_streams == 0 { f64::INFINITY } else { settings.max_streams as f64 };
+        gauge!("tailrace_streams_limit").set(limit);
         Limits {
             max_streams: unlimited(settings.max_streams),
             max_per_tenant: unlimited(settings.max_streams_per_tenant),

@@ -9,6 +9,8 @@ use crate::stream::End;
 pub fn describe_metrics() {
     describe_gauge!("tailrace_ready", "Whether /readyz is green: 1 or 0");
     describe_gauge!("tailrace_streams", "Open streams");
+    describe_gauge!("tailrace_streams_limit", "Open streams that there may be in all; +Inf: no limit");
+    metrics_process::Collector::default().describe();
     describe_counter!("tailrace_streams_accepted_total", "Streams begun");
     describe_counter!("tailrace_streams_refused_total", "Streams not begun, by reason");
     describe_counter!("tailrace_streams_closed_total", "Streams ended, by reason");
