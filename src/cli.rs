@@ -36,7 +36,13 @@ pub(crate) enum Command {
     /// Explain an event id
     Id(id::Args),
     /// Say what would be served with these settings, and why not
-    Check(Box<Settings>),
+    Check {
+        #[command(flatten)]
+        settings: Box<Settings>,
+        /// As JSON, for programs
+        #[arg(long)]
+        json: bool,
+    },
     /// Print the reference of all settings
     #[command(hide = true)]
     Configuration {

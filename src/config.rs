@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use tailrace_bridge::{ByteSize, Span};
-use tailrace_consumer::{KafkaSettings, SettingsError};
+use tailrace_consumer::{KafkaError, KafkaSettings, SettingsError};
 use tailrace_web::WebSettings;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
@@ -124,7 +124,7 @@ fn process(args: &ProcessArgs) -> Result<Process, Refusal> {
 fn is_log_filter(text: &str) -> bool {
     let is_level = |directive: &str| directive.trim().parse::<LevelFilter>().is_ok();
     let is_directive = |directive: &str| directive.contains(['=', '[', ']']) || is_level(directive);
-    EnvFilter::try_new(text).is_ok() && text.split(',').all(is_directive)
+    !text.trim().is_empty() && EnvFilter::try_new(text).is_ok() && text.split(',').all(is_directive)
 }
 
 fn read<T: FromStr<Err: fmt::Display>>(variable: &str, value: &str) -> Result<T, Refusal> {
@@ -154,7 +154,9 @@ impl Environment {
 
     /// The variables that may be librdkafka's properties.
     fn kafka(&self) -> Result<Vec<(String, String)>, Refusal> {
-        let passed = self.0.iter().filter(|(name, _)| name.starts_with(KAFKA_PREFIX) && !is_injected(name));
+        let is_property =
+            |(name, value): &&(String, OsString)| name.starts_with(KAFKA_PREFIX) && !is_injected(name, value);
+        let passed = self.0.iter().filter(is_property);
         passed.map(|(name, value)| Ok((name.clone(), utf8(name, value)?))).collect()
     }
 
@@ -170,9 +172,9 @@ impl Environment {
     /// A variable that nobody reads is most likely one that somebody misspelt.
     fn refuse_unknown(&self) -> Result<(), Refusal> {
         let known = known_variables();
-        let names = self.0.iter().map(|(name, _)| name.as_str());
-        match names.filter(|name| !known.iter().any(|k| k == name)).find(|name| !is_foreign(name)) {
-            Some(name) => Err(Refusal::unknown(name, &known)),
+        let mut unknown = self.0.iter().filter(|(name, _)| !known.contains(name));
+        match unknown.find(|(name, value)| !is_foreign(name, value)) {
+            Some((name, _)) => Err(Refusal::unknown(name, &known)),
             None => Ok(()),
         }
     }
@@ -232,19 +234,32 @@ fn known_variables() -> Vec<String> {
 }
 
 /// Not for this check: the consumer's, or nobody's.
-fn is_foreign(name: &str) -> bool {
-    name.starts_with(KAFKA_PREFIX) || is_injected(name)
+fn is_foreign(name: &str, value: &OsString) -> bool {
+    name.starts_with(KAFKA_PREFIX) || is_injected(name, value)
 }
 
 /// Kubernetes describes every service of a namespace in every pod's variables, so a service named `tailrace…` as well.
-fn is_injected(name: &str) -> bool {
+fn is_injected(name: &str, value: &OsString) -> bool {
     let mut words = name.split('_').rev().skip_while(|word| ["ADDR", "PORT", "PROTO"].contains(word));
     let protocol = words.next().is_some_and(|word| ["TCP", "UDP", "SCTP"].contains(&word));
     let number =
         words.next().is_some_and(|word| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit()));
+    // Kubernetes gives an address there; a bare number is a user's.
+    let is_port = name.ends_with("_PORT") && value.to_string_lossy().contains("://");
     let numbered = protocol && number && words.next() == Some("PORT");
-    name.ends_with("_SERVICE_HOST") || name.contains("_SERVICE_PORT") || name.ends_with("_PORT") || numbered
+    name.ends_with("_SERVICE_HOST") || name.contains("_SERVICE_PORT") || is_port || numbered
 }
+
+/// What a name is likely to mean that is no slip of the finger.
+const OTHER_NAMES: [(&str, &str); 7] = [
+    ("TAILRACE_BROKERS", "TAILRACE_KAFKA_BOOTSTRAP_SERVERS"),
+    ("TAILRACE_BROKER", "TAILRACE_KAFKA_BOOTSTRAP_SERVERS"),
+    ("TAILRACE_KAFKA", "TAILRACE_KAFKA_BOOTSTRAP_SERVERS"),
+    ("TAILRACE_PORT", "TAILRACE_LISTEN"),
+    ("TAILRACE_HOST", "TAILRACE_LISTEN"),
+    ("TAILRACE_TENANT", "TAILRACE_TENANT_FROM"),
+    ("TAILRACE_GROUP", "TAILRACE_GROUP_PREFIX"),
+];
 
 /// A setting that cannot be used, in words for whoever has to change it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -264,7 +279,17 @@ impl Refusal {
         })
     }
 
+    /// Properties that do not make a client, in librdkafka's words.
+    pub(crate) fn kafka(error: &KafkaError) -> Refusal {
+        Refusal(format!("{error} (TAILRACE_KAFKA_…)"))
+    }
+
     fn unknown(name: &str, known: &[String]) -> Refusal {
+        if let Some((_, meant)) = OTHER_NAMES.iter().find(|(other, _)| *other == name) {
+            return Refusal(format!(
+                "{name} is no setting of Tailrace; what is meant is {meant} (all: tailrace --help)"
+            ));
+        }
         let distance = |candidate: &&String| strsim::damerau_levenshtein(name, candidate);
         let nearest = known.iter().min_by_key(distance).map_or(PREFIX, String::as_str);
         Refusal(format!("{name} is no setting of Tailrace; the nearest is {nearest} (all: tailrace --help)"))

@@ -44,10 +44,10 @@ fn run(command: Command, environment: &Environment) -> anyhow::Result<()> {
         Command::Serve(settings) => serve(&settings, environment),
         Command::Demo(_) => in_runtime(demo::run()),
         Command::Id(args) => id::run(&args),
-        Command::Check(settings) => {
+        Command::Check { settings, json } => {
             let plan = config::plan(&settings, environment)?;
             log::start(&plan.process)?;
-            in_runtime(check::run(plan))
+            in_runtime(check::run(plan, json))
         }
         Command::Configuration { markdown } => docs::print(markdown),
     }

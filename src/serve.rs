@@ -11,7 +11,7 @@ use tailrace_web::Web;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
-use crate::config::Plan;
+use crate::config::{Plan, Refusal};
 use crate::signals::Signals;
 use crate::{memory, recorder};
 
@@ -49,7 +49,7 @@ impl Server {
         let prometheus = recorder::install()?;
         let rules = plan.kafka.rules.clone();
         let memory = plan.process.records();
-        let kafka = Kafka::new(plan.kafka).context("set up the Kafka consumer")?;
+        let kafka = Kafka::new(plan.kafka).map_err(|error| Refusal::kafka(&error))?;
         let config = BridgeConfig { memory, rules: rules.clone(), linger: plan.process.linger };
         let bridge = Bridge::new(config, kafka.source());
         let web = Web::bind(plan.web, bridge.clone(), rules, prometheus.clone()).await.context("listen")?;

@@ -267,3 +267,45 @@ async fn an_id_that_leads_nowhere_is_a_gap_and_never_a_4xx() {
     // The good one has lost nothing by all this.
     assert_eq!(named(&resumed(good, "").await, "").len(), 10);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rule_that_finds_no_tenant_is_answered_with_the_one_that_was_meant_and_what_is_refused_is_logged() {
+    let kafka = Kafka::start().await;
+    kafka.create_topic("orders", 2, &[]).await;
+    let producer = kafka.producer();
+    (0..6).for_each(|n| producer.send("orders", n % 2, "acme", b"{\"state\":\"paid\"}"));
+    producer.flush();
+    let rule = [("TAILRACE_TENANT_FROM", "header:org")];
+    let mut bridge = Bridge::new(&kafka.bootstrap(), "orders", "meant", &rule);
+    let (said, is_good) = tokio::task::block_in_place(|| bridge.check(&["--json"]));
+    let report: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    let outcome = &report["topics"][0]["outcomes"][0];
+    assert!(!is_good && report["good"] == false, "{said}");
+    assert_eq!((&outcome["records"], &outcome["hint"]), (&6.into(), &"header:tenant".into()), "{said}");
+
+    bridge.start().await;
+    let trace_id = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let trace = format!("traceparent: 00-{trace_id}-00f067aa0ba902b7-01\r\nconnection: close\r\n\r\n");
+    let ask = format!("GET /t/acme/events?topic=logs&access_token=hidden HTTP/1.1\r\nhost: a\r\n{trace}");
+    let answer = support::bridge::exchange(bridge.port, ask.as_bytes()).await.expect("an answer");
+    assert!(answer.contains(trace_id) && answer.contains("unknown_topic"), "{answer}");
+    let log = bridge.log();
+    let line = log.lines().find(|line| line.contains(trace_id)).unwrap_or_else(|| panic!("{log}"));
+    for part in ["refused", "unknown_topic", "/t/acme/events", "address=127.0.0.1"] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    assert!(!log.contains("hidden"), "a token is never logged: {log}");
+    let mut source = Source::new(bridge.port, "/t/acme/events", IdBuffer::Empty);
+    let mut connection = source.connect(bridge.port).await.expect("the bridge answers");
+    let (events, _) = source.read(&mut connection, usize::MAX, QUIET).await;
+    assert!(named(&events, "tailrace.status")[0].contains("acme"), "nobody writes this tenant: {events:?}");
+    drop(connection);
+    let ended = support::eventually("the end is logged", Duration::from_secs(5), async || {
+        let log = bridge.log();
+        log.lines().find(|line| line.contains("stream ended")).map(str::to_owned)
+    })
+    .await;
+    for part in ["acme", "client", "records=0", "seconds=", "trace_id="] {
+        assert!(ended.contains(part), "{part}: {ended}");
+    }
+}

@@ -168,7 +168,7 @@ async fn a_forbidden_topic_keeps_no_other_from_being_served() {
     assert!(bridge.log().contains("not served"), "{}", bridge.log());
     let (status, problem) = get(bridge.port, "/t/acme/events?topic=secret").await.expect("an answer");
     assert!(status == 403 && problem.contains("forbidden_topic"), "{status} {problem}");
-    let (checked, is_good) = tokio::task::block_in_place(|| bridge.check());
+    let (checked, is_good) = tokio::task::block_in_place(|| bridge.check(&[]));
     assert!(!is_good && checked.contains("\nsecret\n  forbidden: "), "{checked}");
     assert!(checked.contains("\norders\n  served\n"), "{checked}");
     let (mut source, mut connection) = open(&bridge, "/t/acme/events?from=earliest").await;

@@ -268,7 +268,7 @@ impl FromStr for TenantRules {
         }
         let has_none = rules.iter().any(|(_, rule)| matches!(rule, Rule::None(_)));
         if has_none && (rules.len() > 1 || rules[0].0.is_some()) {
-            return Err("none stands alone; for one topic or as the last rule say fixed:NAME".to_owned());
+            return Err("none is for all records; accepted: none alone, or fixed:NAME for one topic or as the last rule".to_owned());
         }
         Ok(TenantRules { rules })
     }
@@ -732,7 +732,7 @@ mod tests {
             assert!(why.contains("accepted: none, header:NAME"), "{bad}: {why}");
         }
         for bad in ["none,key", "orders=none"] {
-            assert!(bad.parse::<TenantRules>().unwrap_err().contains("none stands alone"));
+            assert!(bad.parse::<TenantRules>().unwrap_err().contains("none alone"));
         }
     }
 

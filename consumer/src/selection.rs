@@ -85,7 +85,8 @@ fn check_name(name: &str) -> Result<(), String> {
     let legal = name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
     if !legal || name.len() > MAX_NAME || name == "." || name == ".." {
         return Err(format!(
-            "{name:?} cannot be a topic's name: up to {MAX_NAME} letters, digits, '.', '_' and '-' (a pattern begins with ^)"
+            "{name:?} cannot be a topic's name; accepted: up to {MAX_NAME} letters, digits, '.', '_' and '-'; commas between names; \
+             a pattern begins with ^"
         ));
     }
     Ok(())

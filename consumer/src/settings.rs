@@ -273,13 +273,27 @@ fn property(
 ) -> Result<(String, String), SettingsError> {
     refuse_owned(variable, &name)?;
     match Conf::new().set(&name, &value) {
-        Ok(()) => Ok((name, value)),
+        Ok(()) => check_file(variable, &name, &value).map(|()| (name, value)),
         Err(SetError::Invalid(message)) => Err(invalid(variable, &name, &value, &message)),
         Err(SetError::Unknown) => match rest.strip_suffix(FILE_SUFFIX) {
             Some(stem) => from_file(variable, property_name(stem), &value),
             None => Err(unknown(variable, &name)),
         },
     }
+}
+
+/// librdkafka reads certificates and keys only when a client is made, and does not say whose they are.
+fn check_file(variable: &str, name: &str, value: &str) -> Result<(), SettingsError> {
+    if !(name.starts_with("ssl.") && name.ends_with(".location")) || value == "probe" {
+        return Ok(());
+    }
+    // A folder of certificates is taken, too.
+    match std::fs::metadata(value) {
+        Ok(found) if found.is_dir() => Ok(()),
+        Ok(_) => std::fs::File::open(value).map(drop),
+        Err(error) => Err(error),
+    }
+    .map_err(|error| refusal(variable, value, format!("a file that can be read ({error})")))
 }
 
 fn property_name(rest: &str) -> String {
@@ -345,6 +359,9 @@ const OTHER_NAMES: [(&str, &str); 12] = [
     ("tls", "SECURITY_PROTOCOL"),
 ];
 
+/// How alike two names are of which one was likely meant.
+const LIKELY: f64 = 0.8;
+
 fn unknown(variable: &str, name: &str) -> SettingsError {
     if let Some((_, meant)) = OTHER_NAMES.iter().find(|(other, _)| *other == name) {
         return refusal(variable, "", format!("a property of librdkafka; what is meant is {PREFIX}{meant}"));
@@ -352,11 +369,12 @@ fn unknown(variable: &str, name: &str) -> SettingsError {
     let names = Conf::names();
     // Where a name begins says more than how long it is.
     let similarity = |known: &&String| strsim::jaro_winkler(known, name);
-    let nearest = names.iter().max_by(|a, b| similarity(a).total_cmp(&similarity(b)));
+    let nearest = names.iter().filter(|known| similarity(known) > LIKELY);
+    let nearest = nearest.max_by(|a, b| similarity(a).total_cmp(&similarity(b)));
     let nearest = nearest.map_or_else(String::new, |known| {
-        format!(" the nearest is {PREFIX}{}", known.to_ascii_uppercase().replace('.', "_"))
+        format!("; the nearest is {PREFIX}{}", known.to_ascii_uppercase().replace('.', "_"))
     });
-    refusal(variable, "", format!("a property of librdkafka; it has no {name},{nearest}"))
+    refusal(variable, "", format!("a property of librdkafka; it has no {name}{nearest}"))
 }
 
 #[cfg(test)]

@@ -84,9 +84,9 @@ impl Bridge {
     }
 
     /// What `tailrace check` says of the same settings, and whether all would be served.
-    pub fn check(&self) -> (String, bool) {
+    pub fn check(&self, flags: &[&str]) -> (String, bool) {
         let mut command = Command::new(binary());
-        command.arg("check").env_clear().envs(self.env.iter().map(|(name, value)| (name, value)));
+        command.arg("check").args(flags).env_clear().envs(self.env.iter().map(|(name, value)| (name, value)));
         let output = command.stdin(Stdio::null()).output().expect("the binary can be started");
         (String::from_utf8_lossy(&output.stdout).into_owned(), output.status.success())
     }

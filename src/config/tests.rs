@@ -130,8 +130,10 @@ fn what_kubernetes_injects_is_nobody_s_mistake() {
             ("OTHER_PROGRAM", "x"),
         ],
     );
-    assert!(!is_injected("TAILRACE_PORT_TCP"));
-    assert!(!is_injected("TAILRACE_PORTS"));
+    let number = OsString::from("80");
+    assert!(!is_injected("TAILRACE_PORT_TCP", &number));
+    assert!(!is_injected("TAILRACE_PORTS", &number));
+    assert!(!is_injected("TAILRACE_PORT", &number), "a number is a user's");
 }
 
 #[test]

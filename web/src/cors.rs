@@ -44,7 +44,8 @@ impl Origin {
     fn parse(text: &str) -> Result<Origin, String> {
         let accepted = || {
             format!(
-                "a comma-separated list of origins such as https://app.example.com, http://localhost:* or *; {text:?} is none"
+                "{text:?} is not an origin, which is a scheme, a host and perhaps a port; accepted: a comma-separated list such as \
+                 https://app.example.com, http://localhost:* or *"
             )
         };
         if text == "*" {

@@ -390,7 +390,8 @@ fn span_within(
 ) -> Result<Duration, SettingError> {
     let span = span(variable, value)?;
     if span < low || span > high {
-        return Err(wrong(variable, value, format!("a time from {low:?} to {high:?}")));
+        let (low, high) = (Span::new(low), Span::new(high));
+        return Err(wrong(variable, value, format!("a time from {low} to {high}")));
     }
     Ok(span)
 }

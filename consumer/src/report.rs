@@ -1,0 +1,275 @@
+//! What `tailrace check` finds, as text and as JSON.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use tailrace_bridge::TopicId;
+
+/// What would be served.
+#[derive(Clone, Debug)]
+pub struct CheckReport {
+    /// The consumer group that would show the replica.
+    pub group: String,
+    /// Why the group cannot be joined or looked at; none where nothing is wrong. Nothing is kept from being served by it.
+    pub group_problem: Option<String>,
+    /// Names that are configured and not there.
+    pub missing: Vec<String>,
+    /// Patterns that no topic matches.
+    pub unmatched: Vec<String>,
+    /// Topics that are there, by name.
+    pub topics: Vec<TopicReport>,
+}
+
+/// What is known of one topic.
+#[derive(Clone, Debug)]
+pub struct TopicReport {
+    /// Its name.
+    pub name: String,
+    /// Its Kafka topic id; zero where the broker has none.
+    pub id: TopicId,
+    /// How many partitions it has.
+    pub partitions: usize,
+    /// Its retention, as names and values of Kafka's settings; or why it is not known.
+    pub retention: Result<Vec<(String, String)>, String>,
+    /// Why it may not be read; none where it may.
+    pub forbidden: Option<&'static str>,
+    /// What else is in the way of serving it, such as partitions without a leader.
+    pub problems: Vec<String>,
+    /// Some of its newest records.
+    pub samples: Vec<RecordSample>,
+}
+
+/// What the rules make of one record.
+#[derive(Clone, Debug)]
+pub struct RecordSample {
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: u64,
+    /// Whose it is, or why it would go to nobody.
+    pub tenant: Result<String, String>,
+    /// Where there is no tenant: the rule that was likely meant.
+    pub hint: Option<String>,
+    /// Its SSE event type; or why the one that was found would not be used.
+    pub event_type: Result<Option<String>, String>,
+}
+
+/// What becomes of records that come to the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Outcome {
+    records: usize,
+    what: String,
+    tenant: Option<String>,
+    event_type: Option<String>,
+    /// The rule that was likely meant.
+    hint: Option<String>,
+    /// The place of the first of them.
+    partition: i32,
+    offset: u64,
+}
+
+impl Outcome {
+    fn of(sample: &RecordSample) -> Outcome {
+        Outcome {
+            records: 0,
+            what: sample.outcome(),
+            tenant: sample.tenant.as_ref().ok().cloned(),
+            event_type: sample.event_type.clone().ok().flatten(),
+            hint: sample.hint.clone(),
+            partition: sample.partition,
+            offset: sample.offset,
+        }
+    }
+}
+
+impl CheckReport {
+    /// The same as the text, for programs; `good` is [`CheckReport::is_good`]. Names are those of the text.
+    pub fn as_json(&self) -> Value {
+        json!({
+            "good": self.is_good(),
+            "group": self.group,
+            "group_problem": self.group_problem,
+            "missing": self.missing,
+            "unmatched": self.unmatched,
+            "topics": self.topics.iter().map(TopicReport::as_json).collect::<Vec<_>>(),
+        })
+    }
+
+    /// Whether everything that is configured would be served.
+    pub fn is_good(&self) -> bool {
+        let routed = |topic: &TopicReport| topic.samples.iter().all(|sample| sample.tenant.is_ok());
+        let fine =
+            |topic: &TopicReport| topic.state() == "served" && topic.problems.is_empty() && routed(topic);
+        self.missing.is_empty() && self.unmatched.is_empty() && self.topics.iter().all(fine)
+    }
+}
+
+impl TopicReport {
+    /// Twenty lines that say the same say less than one.
+    fn outcomes(&self) -> Vec<Outcome> {
+        let mut outcomes: BTreeMap<String, Outcome> = BTreeMap::new();
+        for sample in &self.samples {
+            outcomes.entry(sample.outcome()).or_insert_with(|| Outcome::of(sample)).records += 1;
+        }
+        outcomes.into_values().collect()
+    }
+
+    fn as_json(&self) -> Value {
+        let retention = self.retention.as_ref().ok().map(|entries| entries.iter().cloned().collect());
+        json!({
+            "name": self.name,
+            "state": self.state(),
+            "forbidden": self.forbidden,
+            "id": (!self.id.is_zero()).then(|| self.id.to_string()),
+            "partitions": self.partitions,
+            "retention": retention as Option<BTreeMap<String, String>>,
+            "retention_problem": self.retention.as_ref().err(),
+            "problems": self.problems,
+            "records": self.samples.len(),
+            "outcomes": self.outcomes(),
+        })
+    }
+
+    /// What it would be: `served`, `forbidden`, or `unroutable` where none of the records that were looked at has a tenant.
+    pub fn state(&self) -> &'static str {
+        let is_lost = |sample: &RecordSample| sample.tenant.is_err();
+        match self.forbidden {
+            Some(_) => "forbidden",
+            None if !self.samples.is_empty() && self.samples.iter().all(is_lost) => "unroutable",
+            None => "served",
+        }
+    }
+}
+
+impl fmt::Display for CheckReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "consumer group  {}", self.group)?;
+        if let Some(problem) = &self.group_problem {
+            writeln!(f, "  it will not show this replica: {problem}; that keeps nothing from being served")?;
+        }
+        for name in &self.missing {
+            writeln!(f, "\n{name}\n  missing: it is served once it exists")?;
+        }
+        for pattern in &self.unmatched {
+            writeln!(f, "\n{pattern}\n  no topic matches: one that appears is served")?;
+        }
+        self.topics.iter().try_for_each(|topic| write!(f, "\n{topic}"))
+    }
+}
+
+impl fmt::Display for TopicReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let why = self.forbidden.map(|why| format!(": {why}")).unwrap_or_default();
+        writeln!(f, "{}\n  {}{why}", self.name, self.state())?;
+        for problem in &self.problems {
+            writeln!(f, "  problem: {problem}")?;
+        }
+        if self.partitions == 0 {
+            return Ok(());
+        }
+        let id = if self.id.is_zero() { "none".to_owned() } else { self.id.to_string() };
+        writeln!(f, "  partitions {}, topic id {id}", self.partitions)?;
+        match &self.retention {
+            Ok(entries) => {
+                let entries: Vec<String> =
+                    entries.iter().map(|(name, value)| retention(name, value)).collect();
+                writeln!(f, "  {}", entries.join(", "))?;
+            }
+            Err(error) => {
+                writeln!(f, "  retention not known: {error} (needed: DescribeConfigs on the topic)")?
+            }
+        }
+        if self.samples.is_empty() && self.forbidden.is_none() {
+            writeln!(f, "  no records to look at")?;
+        }
+        for outcome in self.outcomes() {
+            let (count, all) = (outcome.records, self.samples.len());
+            let (what, partition, offset) = (&outcome.what, outcome.partition, outcome.offset);
+            writeln!(f, "  {count} of {all} records: {what} (such as [{partition}]@{offset})")?;
+            if let Some(hint) = &outcome.hint {
+                writeln!(f, "    did you mean {hint}?")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl RecordSample {
+    /// What becomes of the record, in words.
+    fn outcome(&self) -> String {
+        match (&self.tenant, &self.event_type) {
+            (Err(why), _) => format!("to nobody, {why}"),
+            (Ok(tenant), Ok(Some(event_type))) => format!("tenant {tenant}, type {event_type}"),
+            (Ok(tenant), Ok(None)) => format!("tenant {tenant}"),
+            (Ok(tenant), Err(why)) => format!("tenant {tenant}, type not used: {why}"),
+        }
+    }
+}
+
+/// Milliseconds as days or hours, since nobody reads 604800000.
+fn retention(name: &str, value: &str) -> String {
+    const HOUR: u64 = 3_600_000;
+    match (name, value.parse::<u64>()) {
+        (_, Err(_)) if value == "-1" => format!("{name} without limit"),
+        ("retention.ms", Ok(millis)) if millis >= 48 * HOUR => {
+            format!("{name} {value} ({} days)", millis / (24 * HOUR))
+        }
+        ("retention.ms", Ok(millis)) if millis >= HOUR => format!("{name} {value} ({} hours)", millis / HOUR),
+        _ => format!("{name} {value}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retention_is_readable() {
+        assert_eq!(retention("retention.ms", "604800000"), "retention.ms 604800000 (7 days)");
+        assert_eq!(retention("retention.bytes", "-1"), "retention.bytes without limit");
+    }
+
+    #[test]
+    fn a_record_of_nobody_makes_the_report_bad_and_is_said() {
+        let sample = RecordSample {
+            partition: 3,
+            offset: 1042,
+            tenant: Err("no header \"tenant\"".to_owned()),
+            event_type: Ok(None),
+            hint: Some("header:org".to_owned()),
+        };
+        let topic = TopicReport {
+            name: "orders".to_owned(),
+            id: TopicId::ZERO,
+            partitions: 4,
+            retention: Ok(Vec::new()),
+            forbidden: None,
+            problems: Vec::new(),
+            samples: vec![sample.clone(), RecordSample { offset: 1043, ..sample }],
+        };
+        let report = CheckReport {
+            group: "g".to_owned(),
+            group_problem: None,
+            missing: Vec::new(),
+            unmatched: Vec::new(),
+            topics: vec![topic],
+        };
+        assert!(!report.is_good());
+        assert!(report.to_string().contains("orders\n  unroutable\n"), "{report}");
+        let text = report.to_string();
+        assert!(
+            text.contains("2 of 2 records: to nobody, no header \"tenant\" (such as [3]@1042)"),
+            "{text}"
+        );
+        assert!(text.contains("\n    did you mean header:org?\n"), "{text}");
+        let json = report.as_json();
+        assert_eq!((&json["good"], &json["topics"][0]["state"]), (&json!(false), &json!("unroutable")));
+        let outcome = json!({
+            "records": 2, "what": "to nobody, no header \"tenant\"", "tenant": null, "event_type": null,
+            "hint": "header:org", "partition": 3, "offset": 1042,
+        });
+        assert_eq!(json["topics"][0]["outcomes"], json!([outcome]));
+    }
+}
