@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use tailrace_bridge::{Bridge, Envelope, Filter, From, SubscribeRequest, TenantId};
+use tailrace_consumer::demo::{self, TENANTS};
 
 use crate::config::{self, Environment};
 use crate::serve::Server;
@@ -28,7 +29,7 @@ const DEFAULTS: [(&str, &str); 11] = [
     ("drain-timeout", "2s"),
 ];
 /// The tenant of the lines to try.
-const TENANT: &str = "acme";
+const TENANT: &str = TENANTS[0];
 /// How far back the id of the third line is: it gives this many records at once, then what comes.
 const RESUME_BEFORE: u32 = 5;
 /// An embedded broker answers within a second or two.
@@ -46,13 +47,14 @@ pub(crate) fn command(command: clap::Command) -> clap::Command {
 /// Runs until a signal.
 pub(crate) async fn run() -> anyhow::Result<()> {
     let signals = Signals::catch()?;
-    let broker = tailrace_consumer::demo::start().await.context("start the embedded broker")?;
+    let broker = demo::start().await.context("start the embedded broker")?;
     let settings = cli::parse_demo(&[
         ("listen", free(default("listen"))),
         ("admin-listen", free(default("admin-listen"))),
         ("kafka-bootstrap-servers", broker.bootstrap_servers().to_owned()),
     ])?;
-    let plan = config::assemble(&settings, &Environment::of([]))?;
+    let mut plan = config::assemble(&settings, &Environment::of([]))?;
+    plan.web.suggest_tenants(&TENANTS);
     log::start(&plan.process)?;
     let server = Server::start(plan).await?;
     let greeting = greet(server.bridge.clone(), server.address(), server.admin_address());

@@ -1,16 +1,24 @@
-//! The console page and the client module, part of the binary.
+//! The console page and the client module, part of the binary, and the names that the page suggests.
+
+use std::sync::Arc;
 
 use axum::body::Body;
+use axum::extract::State;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderValue, Response};
+use serde_json::json;
+
+use crate::route::App;
 
 const PAGE: &str = include_str!("../assets/console.html");
 const MODULE: &str = include_str!("../assets/tailrace.js");
 /// The page asks nobody but its own server, and nobody may frame it.
 const POLICY: &str = "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; \
                       img-src 'self' data:; font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// Topics that one answer lists. Nobody chooses from a longer list, and anybody may ask for it, as often as they like.
+const MAX_TOPICS: usize = 1000;
 
 pub(crate) async fn page() -> Response<Body> {
     let mut response = asset(PAGE, "text/html; charset=utf-8");
@@ -21,6 +29,23 @@ pub(crate) async fn page() -> Response<Body> {
 
 pub(crate) async fn module() -> Response<Body> {
     asset(MODULE, "text/javascript; charset=utf-8")
+}
+
+/// The topics that are served, and the tenants that the program names. Where tokens are asked for, neither: the page and its
+/// names are for anybody.
+pub(crate) async fn names(State(app): State<Arc<App>>) -> Response<Body> {
+    let (mut topics, mut tenants) = (Vec::new(), &[][..]);
+    if app.settings.is_open() {
+        topics = app.bridge.topics();
+        tenants = &app.settings.suggested_tenants;
+    }
+    let topics: Vec<&str> = topics.iter().take(MAX_TOPICS).map(|topic| &**topic.name()).collect();
+    let mut response = Response::new(Body::from(json!({ "topics": topics, "tenants": tenants }).to_string()));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
 }
 
 fn asset(text: &'static str, kind: &'static str) -> Response<Body> {

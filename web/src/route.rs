@@ -70,7 +70,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/t/{tenant}/events", get(events))
         .route("/tailrace.js", get(console::module));
     if app.settings.console {
-        router = router.route("/", get(console::page));
+        router = router.route("/", get(console::page)).route("/console.json", get(console::names));
     }
     router
         .method_not_allowed_fallback(wrong_method)

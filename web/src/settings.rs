@@ -193,6 +193,8 @@ pub struct WebSettings {
     pub(crate) has_idle_key: bool,
     pub(crate) origins: Origins,
     pub(crate) console: bool,
+    /// Tenants that the console offers.
+    pub(crate) suggested_tenants: Vec<String>,
     pub(crate) envelope: Envelope,
     pub(crate) heartbeat: Duration,
     pub(crate) retry: Duration,
@@ -229,6 +231,7 @@ impl Args {
             admin_listen,
             has_idle_key: matches!(auth, Auth::None) && self.has_secret(),
             console: self.console(&auth)?,
+            suggested_tenants: Vec::new(),
             auth,
             origins: parse("TAILRACE_CORS_ORIGINS", &self.cors_origins)?,
             envelope: parse("TAILRACE_ENVELOPE", &self.envelope)?,
@@ -319,6 +322,11 @@ impl WebSettings {
     /// Lets clients that do not take what they are given hold so many bytes together, in place of 32 MiB.
     pub fn set_unread(&mut self, bytes: usize) {
         self.unread = bytes;
+    }
+
+    /// Lets the console offer these tenants, unless tokens are asked for. A server does not know its tenants by itself.
+    pub fn suggest_tenants(&mut self, tenants: &[&str]) {
+        self.suggested_tenants = tenants.iter().map(|&tenant| tenant.to_owned()).collect();
     }
 
     /// What an operator may not have meant, each in a sentence.

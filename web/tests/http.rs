@@ -640,6 +640,21 @@ async fn the_console_is_there_only_where_anybody_may_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_console_s_names_are_told_only_where_anybody_may_read() {
+    let open = Server::open(&[]).await;
+    let mut names = open.get("/console.json", &[]).await;
+    assert_eq!(names.status, 200);
+    assert_eq!(names.headers["content-type"], "application/json");
+    assert_eq!(names.headers["cache-control"], "no-store");
+    assert_eq!(names.json().await, json!({"topics": ["orders"], "tenants": []}));
+    let mut names = jwt(&["--console", "on"]).await.get("/console.json", &[]).await;
+    assert_eq!(names.status, 200);
+    assert_eq!(names.json().await, json!({"topics": [], "tenants": []}));
+    assert_eq!(jwt(&[]).await.get("/console.json", &[]).await.status, 404);
+    assert_eq!(Server::open(&["--console", "off"]).await.get("/console.json", &[]).await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn operators_see_readiness_with_its_reasons_and_the_metrics() {
     let server = Server::cold("header:tenant", &["--auth", "none"]).await;
     assert_eq!(Client::request(server.admin, "GET", "/healthz", &[]).await.status, 200);

@@ -10,6 +10,7 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 use tokio::task::JoinHandle;
 
+pub use stories::TENANTS;
 use stories::{Event, Stories};
 
 use crate::error::KafkaError;

@@ -6,7 +6,8 @@ use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::json;
 
-const TENANTS: [&str; 3] = ["acme", "globex", "initech"];
+/// Whose stories they are.
+pub const TENANTS: [&str; 3] = ["acme", "globex", "initech"];
 /// Orders under way per tenant; the oldest goes on first when there are more.
 const MAX_ORDERS: usize = 24;
 /// Chances per tenant and step, in a thousand: about five events a second and tenant in all.

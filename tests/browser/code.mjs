@@ -1,0 +1,44 @@
+// The code that the console gives for one's own page, put into a page.
+
+/** Until events or a request must have come, in milliseconds. */
+const WAIT_MS = 5_000;
+/** Until it is clear that no more come than should. */
+const MORE_MS = 300;
+
+/** The address that the code opens. */
+export function addressIn(code) {
+  const text = /"(?:\\.|[^"\\])*"/.exec(code)?.[0] ?? '""';
+  return new URL(JSON.parse(text), "http://somewhere");
+}
+
+/** Runs the code in a page of the same server, and gives what it writes to the console: `{ type, record }` each. */
+export async function runCode(browser, server, code, count, token = "") {
+  const page = await browser.newPage();
+  const heard = [];
+  page.on("dialog", (dialog) => dialog.accept(token));
+  page.on("console", async (message) => {
+    if (message.type() !== "log") return; // the browser's own words, of an icon that is not there
+    const [type, record] = await Promise.all(message.args().map((argument) => argument.jsonValue()));
+    heard.push({ type, record });
+  });
+  // A page of that server without a script of its own.
+  await page.goto(new URL("/tailrace.js", server).href);
+  await page.addScriptTag({ content: code });
+  for (let waited = 0; heard.length < count && waited < WAIT_MS; waited += MORE_MS) await page.waitForTimeout(MORE_MS);
+  await page.waitForTimeout(MORE_MS);
+  await page.close();
+  return heard;
+}
+
+/** Whether the code, within the HTML of a page, asks for just what the fields say. */
+export async function sendsWhatItSays(browser, code, { tenant, topics, types, where }) {
+  const page = await browser.newPage();
+  const asked = page.waitForRequest(/\/events/, { timeout: WAIT_MS }).catch(() => undefined);
+  await page.setContent(`<script>${code}</script>`);
+  const request = await asked;
+  await page.close();
+  if (!request) return false;
+  const { pathname, searchParams } = new URL(request.url());
+  const isSame = (name, values) => searchParams.getAll(name).join("\n") === values.join("\n");
+  return decodeURIComponent(pathname) === `/t/${tenant}/events` && isSame("topic", topics) && isSame("type", types) && isSame("where", where);
+}

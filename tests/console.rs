@@ -1,0 +1,200 @@
+//! The console in a real browser: every field and every button at three widths, a server that asks for tokens, and the demo
+//! as the documentation tells it.
+
+mod support;
+
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use support::bridge::{Bridge, binary};
+use support::kafka::Kafka;
+use support::script::Script;
+use support::{free_port, signal};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+
+const PARTITIONS: u64 = 8;
+/// Between two records: about 300 a second, of which the console is to get a quarter.
+const PAUSE: Duration = Duration::from_millis(3);
+/// As tests/browser/widths.mjs uses the console.
+const WIDTHS: [u64; 3] = [1400, 1200, 390];
+const CUTS: u64 = 2;
+/// tests/browser/token.mjs signs with the same.
+const SECRET: &str = "a secret that is long enough for HS256";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_field_and_every_button_does_what_it_says_at_every_width() {
+    let kafka = Kafka::start().await;
+    let records = Records::default();
+    for topic in &records.topics {
+        kafka.create_topic(topic, PARTITIONS as i32, &[]).await;
+    }
+    let types = [("TAILRACE_EVENT_TYPE_FROM", "json:/kind")];
+    let mut bridge = Bridge::new(&kafka.bootstrap(), &records.topics.join(","), "widths", &types);
+    bridge.start().await;
+    let mut script = Script::start("widths.mjs", bridge.port);
+
+    for width in WIDTHS {
+        assert_eq!(script.line().await, "live");
+        let writer = Writer::start(&kafka, records.clone());
+        assert_eq!(script.line().await, "done");
+        let wanted = writer.stop();
+        let shown = json_line(&mut script).await;
+        println!("{width} pixels: {wanted} records are meant for it");
+        let expected = json!({
+            "width": width, "events": wanted, "verified": wanted, "lost": 0, "repeated": 0, "cuts": CUTS,
+            "complaints": [],
+        });
+        assert_eq!(shown, expected);
+    }
+    script.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_tokens_are_asked_for_the_console_learns_names_from_the_streams_alone() {
+    let demo = Demo::start(&["--auth", "jwt", "--jwt-secret", SECRET, "--console", "on"]).await;
+    let mut script = Script::start("token.mjs", demo.port);
+    let seen = json_line(&mut script).await;
+    script.end().await;
+    demo.stop().await;
+    let expected = json!({
+        "asks": true, "offered": 0, "topics": ["orders", "?", "?", "?"], "heard": ["orders"], "hidden": true,
+        "complaints": [],
+    });
+    assert_eq!(seen, expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_demo_is_as_the_documentation_tells() {
+    let demo = Demo::start(&[]).await;
+    let mut script = Script::start("demo.mjs", demo.port);
+    let seen = json_line(&mut script).await;
+    script.end().await;
+    demo.stop().await;
+    let topics = ["logs", "metrics", "notifications", "orders"];
+    let expected = json!({
+        "tenants": ["acme", "globex", "initech"], "offered": topics, "topics": topics,
+        "lost": "0", "repeated": "0", "cuts": "3", "complaints": [],
+    });
+    assert_eq!(seen, expected);
+}
+
+async fn json_line(script: &mut Script) -> Value {
+    serde_json::from_str(&script.line().await).expect("a line of JSON")
+}
+
+/// `tailrace demo` as a process.
+struct Demo {
+    process: Child,
+    port: u16,
+}
+
+impl Demo {
+    async fn start(flags: &[&str]) -> Demo {
+        let (port, admin) = (free_port(), free_port());
+        let address = |port| format!("127.0.0.1:{port}");
+        let process = Command::new(binary())
+            .args(["demo", "--listen", &address(port), "--admin-listen", &address(admin)])
+            .args(flags)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the binary can be started");
+        while TcpStream::connect(address(port)).await.is_err() {
+            tokio::time::sleep(PAUSE).await;
+        }
+        Demo { process, port }
+    }
+
+    async fn stop(mut self) {
+        signal(self.process.id().expect("it runs"), rustix::process::Signal::TERM);
+        assert!(self.process.wait().await.expect("a child can be waited for").success());
+    }
+}
+
+/// What is written, with names as long as they may be: of these records the console is to get a part.
+#[derive(Clone)]
+struct Records {
+    topics: [String; 3],
+    tenants: [String; 2],
+}
+
+impl Default for Records {
+    fn default() -> Records {
+        let long = format!("long-{}", "y".repeat(244));
+        Records {
+            topics: ["orders".to_owned(), long, "noise".to_owned()],
+            tenants: [format!("acme-{}", "x".repeat(123)), "globex".to_owned()],
+        }
+    }
+}
+
+/// A record by its number: each of its properties changes with another prime, so that all combinations come.
+struct Record<'a> {
+    topic: &'a str,
+    partition: i32,
+    tenant: &'a str,
+    kind: &'static str,
+    total: u64,
+}
+
+impl Records {
+    fn record(&self, number: u64) -> Record<'_> {
+        const KINDS: [&str; 3] = ["order.paid", "order.created", "order.lost"];
+        Record {
+            topic: &self.topics[(number / 7 % 5 % 3) as usize],
+            partition: (number % PARTITIONS) as i32,
+            tenant: &self.tenants[usize::from(number.is_multiple_of(5))],
+            kind: KINDS[(number / 11 % 3) as usize],
+            total: number % 19,
+        }
+    }
+
+    /// Whether the form of tests/browser/widths.mjs asks for it.
+    fn is_wanted(&self, record: &Record<'_>) -> bool {
+        record.topic != self.topics[2]
+            && record.tenant == self.tenants[0]
+            && record.kind != "order.lost"
+            && record.total >= 10
+    }
+}
+
+/// Writes records until it is stopped.
+struct Writer {
+    stopped: Arc<AtomicBool>,
+    thread: JoinHandle<usize>,
+}
+
+impl Writer {
+    fn start(kafka: &Kafka, records: Records) -> Writer {
+        let stopped = Arc::new(AtomicBool::new(false));
+        let (producer, stop) = (kafka.producer(), Arc::clone(&stopped));
+        let thread = std::thread::spawn(move || {
+            let mut wanted = 0;
+            for number in 1u64.. {
+                if stop.load(Ordering::Acquire) {
+                    break;
+                }
+                let record = records.record(number);
+                let value = json!({"kind": record.kind, "total": record.total, "text": "some words of it"});
+                producer.send(record.topic, record.partition, record.tenant, value.to_string().as_bytes());
+                wanted += usize::from(records.is_wanted(&record));
+                std::thread::sleep(PAUSE);
+            }
+            producer.flush();
+            wanted
+        });
+        Writer { stopped, thread }
+    }
+
+    /// Gives how many records the console is to have got, once Kafka has them all.
+    fn stop(self) -> usize {
+        self.stopped.store(true, Ordering::Release);
+        self.thread.join().expect("the producer's thread ends well")
+    }
+}
