@@ -24,6 +24,21 @@ pub fn describe_metrics() {
     Metrics::new();
 }
 
+/// Reasons for which no stream is begun, beside those that pass.
+const REFUSALS: [&str; 11] = [
+    "bad_request",
+    "bad_parameter",
+    "bad_tenant",
+    "unauthenticated",
+    "forbidden",
+    "not_found",
+    "unknown_topic",
+    "missing_topic",
+    "forbidden_topic",
+    "too_many_partitions",
+    "internal",
+];
+
 /// Handles that were looked up once.
 pub(crate) struct Metrics {
     pub(crate) streams: Gauge,
@@ -35,20 +50,7 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     pub(crate) fn new() -> Metrics {
-        const OTHERS: [&str; 11] = [
-            "bad_request",
-            "bad_parameter",
-            "bad_tenant",
-            "unauthenticated",
-            "forbidden",
-            "not_found",
-            "unknown_topic",
-            "missing_topic",
-            "forbidden_topic",
-            "too_many_partitions",
-            "internal",
-        ];
-        for reason in PassingCode::ALL.map(PassingCode::as_str).into_iter().chain(OTHERS) {
+        for reason in PassingCode::ALL.map(PassingCode::as_str).into_iter().chain(REFUSALS) {
             counter!("tailrace_streams_refused_total", "reason" => reason).increment(0);
         }
         for end in End::ALL {
@@ -75,5 +77,27 @@ impl Metrics {
 
     pub(crate) fn closed(&self, reason: &'static str) {
         counter!("tailrace_streams_closed_total", "reason" => reason).increment(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_documentation_has_every_code_of_a_refusal() {
+        let page = include_str!("../../docs/protocol.md");
+        let table = page.split("### Answers that are no stream").nth(1).unwrap();
+        let table = table.split("\n### ").next().unwrap();
+        let rows = table.lines().filter(|line| line.starts_with("| ") && line.as_bytes()[2].is_ascii_digit());
+        let cells = rows.filter_map(|row| row.split('|').nth(2));
+        let documented: BTreeSet<&str> = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+        let passing = PassingCode::ALL.map(PassingCode::as_str);
+        let known = passing.into_iter().chain(REFUSALS).chain(["method_not_allowed"]);
+        // What goes wrong in the server itself is told within a stream.
+        let known: BTreeSet<&str> = known.filter(|code| *code != "internal").collect();
+        assert_eq!(documented, known);
     }
 }

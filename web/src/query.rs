@@ -15,10 +15,10 @@ const NAMES: [&str; 10] = [
     "key",
     "where",
     "from",
+    "last_event_id",
     "envelope",
     "heartbeat",
     "retry",
-    "last_event_id",
     "access_token",
 ];
 /// So many values of one repeatable parameter; each is kept for as long as the stream.
@@ -291,6 +291,14 @@ mod tests {
             }
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn the_documentation_has_every_parameter_and_no_other() {
+        let page = include_str!("../../docs/protocol.md");
+        let table = page.split("### Parameters").nth(1).and_then(|rest| rest.split("\n### ").next()).unwrap();
+        let documented = table.lines().filter_map(|line| line.strip_prefix("| `")?.split("=`").next());
+        assert_eq!(documented.collect::<Vec<_>>(), NAMES);
     }
 
     #[test]
