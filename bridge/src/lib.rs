@@ -1,9 +1,20 @@
 //! The core of Tailrace: how records of Kafka partitions become resumable SSE streams. No I/O happens here.
 //!
-//! The files follow the data:
+//! The folders stand in one direction; each knows only those before it (`tests/rooms.rs`):
 //!
-//! `record` → `partition_log` (in `segment`s, under one `budget`) → `view` (a vector V and a `ring` of frames) →
-//! `subscription` (first replaying: `beginning`, `reconcile`, `replay`, `history`; then live) → `frame`.
+//! | folder | |
+//! | --- | --- |
+//! | `base` | locks, numbers, units, metrics, deliberate defects |
+//! | `position` | offsets, positions, event ids, gaps, where a stream begins |
+//! | `record` | a decoded record, whose it is, and whether a filter matches it |
+//! | `sse` | a record as bytes of an event stream |
+//! | `log` | what of a partition is in memory, under one budget |
+//! | `history` | what only Kafka still has, and the port to it |
+//! | `live` | what all subscriptions of one kind share: a view (a vector V and a ring of frames), and whom it wakes |
+//! | `core` | the catalog of topics, the way of a batch, and a hold on a view |
+//! | `read` | one client: where it begins, how it catches up, how it follows |
+//!
+//! `bridge.rs` is the front.
 //!
 //! Ingest calls [`Bridge::append`]; a stream calls [`Bridge::subscribe`] and then [`Subscription::next`] whenever its socket
 //! takes more:
@@ -31,66 +42,41 @@
 //! # }
 //! ```
 
-mod beginning;
+mod base;
 mod bridge;
-mod budget;
-mod catalog;
-mod cold;
-mod coverage;
-mod ears;
-mod envelope;
-mod event_id;
-mod filter;
-mod frame;
-mod gap;
-mod health;
+mod core;
 mod history;
-mod json;
-mod lookaside;
-mod metrics;
-mod operand;
-mod packed;
-mod partition_log;
+mod live;
+mod log;
 mod position;
-mod readers;
-mod reconcile;
+mod read;
 mod record;
-mod replay;
-mod ring;
-mod rings;
-mod sabotage;
-mod seen;
-mod segment;
-mod start;
-mod subscription;
-mod sync;
-mod tails;
-mod tenant;
-mod units;
-mod view;
-mod view_index;
-mod views;
+mod sse;
 
-pub use bridge::{Bridge, BridgeConfig, SubscribeError, SubscribeRequest, Unserved};
-pub use catalog::{Partition, Start, Topic};
-pub use ears::{Bell, Ear};
-pub use envelope::Envelope;
-pub use event_id::{EventId, EventIdError, RunningId};
-pub use filter::{Filter, FilterError};
-pub use frame::Control;
-pub use gap::{Gap, GapCode};
-pub use health::{Health, Readiness, Status};
-pub use history::{HistoryError, HistoryRead, OffsetsAt, Source};
-pub use lookaside::Lookaside;
-pub use metrics::describe_metrics;
-pub use position::{Fingerprint, Part, Position, TopicId, Vector};
-pub use record::{Headers, NewRecord, RawRecord, RecordRef, put_header};
+pub use crate::core::Unserved;
+pub use crate::core::health::{Health, Readiness, Status};
 #[cfg(feature = "sabotage")]
-pub use sabotage::sabotage;
+pub use base::sabotage::sabotage;
 #[doc(hidden)]
-pub use sabotage::{Sabotage, broken};
-pub use segment::{Segment, SegmentBuilder};
-pub use start::From;
-pub use subscription::{Budget, Next, Subscription, Wanted};
-pub use tenant::{EventTypeRule, TenantId, TenantNames, TenantRules, Unroutable};
-pub use units::{ByteSize, Rate, Span};
+pub use base::sabotage::{Sabotage, broken};
+pub use base::units::{ByteSize, Rate, Span};
+pub use bridge::{Bridge, BridgeConfig, describe_metrics};
+pub use history::source::{HistoryError, HistoryRead, OffsetsAt, Source};
+pub use live::ears::{Bell, Ear};
+pub use log::partition::{Partition, Start};
+pub use log::segment::{Segment, SegmentBuilder};
+pub use log::topic::Topic;
+pub use position::event_id::{EventId, EventIdError, RunningId};
+pub use position::gap::{Gap, GapCode};
+pub use position::start::From;
+pub use position::{Fingerprint, Part, Position, TopicId, Vector};
+pub use read::repeat::Lookaside;
+pub use read::request::{SubscribeError, SubscribeRequest};
+pub use read::subscription::{Budget, Next, Subscription, Wanted};
+pub use record::event_type::EventTypeRule;
+pub use record::filter::{Filter, FilterError};
+pub use record::routing::{TenantRules, Unroutable};
+pub use record::tenant::{TenantId, TenantNames};
+pub use record::{Headers, NewRecord, RawRecord, RecordRef, put_header};
+pub use sse::envelope::Envelope;
+pub use sse::frame::Control;

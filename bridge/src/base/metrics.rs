@@ -1,0 +1,95 @@
+//! Every metric of the core. Handles are looked up once where they are needed for each event; the recorder is there before
+//! the first event is.
+
+use std::sync::LazyLock;
+
+use metrics::{
+    Counter, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
+
+/// Registers the core's metrics with their help texts; `gap_reasons` are the labels of gaps.
+pub(crate) fn describe(gap_reasons: impl IntoIterator<Item = &'static str>) {
+    describe_counter!(
+        "tailrace_gaps_total",
+        "Gaps announced, by reason; a gap that a whole view gets counts once"
+    );
+    describe_counter!(
+        "tailrace_resumes_total",
+        "Resumed streams that reached live, by where their past came from"
+    );
+    describe_counter!("tailrace_replay_records_read_total", "Records looked at by replays");
+    describe_counter!("tailrace_frames_encoded_total", "Records encoded as frames, once per view");
+    describe_gauge!("tailrace_replays_running", "Streams that are replaying");
+    describe_gauge!("tailrace_replays_waiting", "Reads of history that wait for their turn");
+    describe_gauge!("tailrace_history_reads_running", "Reads of history under way");
+    describe_gauge!("tailrace_views", "Views that at least one stream reads");
+    describe_gauge!("tailrace_log_memory_bytes", "Memory of the tail of all partition logs");
+    describe_gauge!("tailrace_memory_limit_bytes", "What tail, history and frames may take together");
+    describe_gauge!("tailrace_history_memory_bytes", "Memory of stretches of history");
+    describe_gauge!("tailrace_ring_memory_bytes", "Memory of the frames that views keep");
+    describe_gauge!(
+        "tailrace_tail_span_seconds",
+        "Time between the oldest and the newest record in memory, by topic"
+    );
+    describe_histogram!(
+        "tailrace_delivery_latency_seconds",
+        "From a record's Kafka timestamp to its stream's socket, live records only, the newest of each write"
+    );
+    for reason in gap_reasons {
+        counter!("tailrace_gaps_total", "reason" => reason).absolute(0);
+    }
+    for source in ["memory", "history"] {
+        counter!("tailrace_resumes_total", "source" => source).absolute(0);
+    }
+    counter!("tailrace_replay_records_read_total").absolute(0);
+    counter!("tailrace_frames_encoded_total").absolute(0);
+    gauge!("tailrace_replays_running").set(0.0);
+}
+
+pub(crate) fn count_gap(reason: &'static str) {
+    counter!("tailrace_gaps_total", "reason" => reason).increment(1);
+}
+
+pub(crate) fn count_replay_records(records: u64) {
+    static READ: LazyLock<Counter> = LazyLock::new(|| counter!("tailrace_replay_records_read_total"));
+    if records > 0 {
+        READ.increment(records);
+    }
+}
+
+pub(crate) fn count_resume(used_history: bool) {
+    let source = if used_history { "history" } else { "memory" };
+    counter!("tailrace_resumes_total", "source" => source).increment(1);
+}
+
+pub(crate) fn count_encoded(frames: u64) {
+    static ENCODED: LazyLock<Counter> = LazyLock::new(|| counter!("tailrace_frames_encoded_total"));
+    ENCODED.increment(frames);
+}
+
+pub(crate) fn replaying(change: f64) {
+    gauge!("tailrace_replays_running").increment(change);
+}
+
+/// Notes how long a live record took from its Kafka timestamp (milliseconds since the Unix epoch) until now, to so many
+/// streams.
+pub(crate) fn delivered(timestamp: i64, streams: usize) {
+    static LATENCY: LazyLock<Histogram> = LazyLock::new(|| histogram!("tailrace_delivery_latency_seconds"));
+    if timestamp >= 0 && streams > 0 {
+        let seconds = (unix_millis() - timestamp).max(0) as f64 / 1000.0;
+        LATENCY.record_many(seconds, streams);
+    }
+}
+
+pub(crate) fn unix_millis() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |since| since.as_millis() as i64)
+}
+
+pub(crate) fn set_gauge(name: &'static str, value: f64) {
+    gauge!(name).set(value);
+}
+
+pub(crate) fn set_topic_gauge(name: &'static str, topic: &str, value: f64) {
+    gauge!(name, "topic" => topic.to_owned()).set(value);
+}

@@ -1,0 +1,8 @@
+//! What every room may use: [`sync`] (locks and atomics, also the model checker's), [`varint`], [`units`] of settings,
+//! [`metrics`], and [`sabotage`], the deliberate defects that tests must catch.
+
+pub(crate) mod metrics;
+pub(crate) mod sabotage;
+pub(crate) mod sync;
+pub(crate) mod units;
+pub(crate) mod varint;

@@ -1,0 +1,134 @@
+//! The way of a batch: into the log, into the views of its tenants, then the head.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::base::sabotage::{Sabotage, broken, widen};
+use crate::core::Inner;
+use crate::live::view::View;
+use crate::log::partition::Partition;
+use crate::log::segment::Segment;
+use crate::position::Position;
+use crate::position::gap::{Gap, GapCode};
+use crate::record::NewRecord;
+use crate::record::tenant::TenantId;
+
+impl Inner {
+    /// Appends a batch of one partition: `records` in offset order, those of no tenant left out, and `end`, the next offset
+    /// after the whole batch with the leader epoch of its last record. Records below the head are dropped, unless they lie
+    /// where there was a hole: then the log was cut back to that, and views get the gap first.
+    ///
+    /// The order is what makes joins exact: log, then views, then the head.
+    pub(crate) fn append(&self, partition: &Partition, records: &[NewRecord<'_>], end: Position) {
+        let ingest = loop {
+            let ingest = partition.ingest.lock();
+            let cut = partition.head_and_hole().cut_in_hole(records, end).filter(|_| !ingest.retired);
+            let Some(cut) = cut else { break ingest };
+            drop(ingest);
+            self.jump(partition, GapCode::Truncated, cut);
+        };
+        let head = partition.head();
+        let take_below = broken(Sabotage::TakeBelowHead);
+        if ingest.retired || (end.offset <= head.offset && !take_below) {
+            return;
+        }
+        let new = records.partition_point(|record| record.offset < head.offset);
+        let records = if take_below { records } else { &records[new..] };
+        let segment_size = self.tails.segment_size();
+        if broken(Sabotage::HeadBeforeFrames) {
+            partition.set_head(end);
+            widen(&[Sabotage::HeadBeforeFrames]);
+        }
+        let open = |room| self.tails.budget.next_segment(room);
+        records.iter().for_each(|record| self.seen.note(&record.tenant));
+        let (runs, growth) = partition.log.write().append(records, end, segment_size, open);
+        let mut rest = records;
+        let mut framed = Vec::new();
+        for (segment, run) in &runs {
+            let (these, others) = rest.split_at(run.len());
+            rest = others;
+            self.frame_run(partition, segment, run.start, these, &mut framed);
+        }
+        widen(&[Sabotage::IdWithoutView, Sabotage::RegisterWithoutWaiting]);
+        partition.set_head(end);
+        framed.iter().for_each(|view| view.announce());
+        // Before the next batch: a run that is still held would make it begin a new segment.
+        drop(runs);
+        drop(ingest);
+        self.tails.budget.charge(growth);
+        self.tails.evict();
+        self.history.give_way();
+    }
+
+    /// The partition ends at `to` for now: the head moves over what holds no records.
+    pub(crate) fn advance(&self, partition: &Partition, to: u64) {
+        let ingest = partition.ingest.lock();
+        let head = partition.head();
+        if ingest.retired || to <= head.offset {
+            return;
+        }
+        let end = Position { offset: to, ..head };
+        partition.log.write().move_end(end);
+        partition.set_head_in_hole(end);
+    }
+
+    /// Reading goes on at `to`: offsets before it were passed by retention, or the log was cut back to it. Views get the gap.
+    pub(crate) fn jump(&self, partition: &Partition, code: GapCode, to: Position) {
+        let ingest = partition.ingest.lock();
+        if ingest.retired {
+            return;
+        }
+        let gap = Gap::of_partition(code, partition.topic_name(), partition.index(), 0, to.offset);
+        let views = self.fan_out.of(partition.topic_key());
+        let tell = || views.all().iter().for_each(|view| view.gap(partition, &gap, to));
+        // An id must not pass the gap before it is announced: a head that rises comes after the views, one that falls before.
+        let rises = to.offset > partition.head().offset;
+        // Before the cut is counted: who asks after it must not find what was read of the log before.
+        self.history.forget(partition);
+        if rises {
+            tell();
+        } else {
+            partition.count_truncation();
+            partition.set_head(to);
+        }
+        let freed = partition.log.write().reset(to);
+        if rises {
+            partition.set_head(to);
+            partition.set_log_start(to.offset);
+        } else {
+            tell();
+        }
+        drop(ingest);
+        self.tails.budget.charge(-(freed as isize));
+    }
+
+    /// Frames one run of appended records into the views of their tenants; `framed` gets those that match any.
+    fn frame_run(
+        &self,
+        partition: &Partition,
+        segment: &Segment,
+        first: u32,
+        records: &[NewRecord<'_>],
+        framed: &mut Vec<Arc<View>>,
+    ) {
+        let views = self.fan_out.of(partition.topic_key());
+        if views.is_empty() {
+            return;
+        }
+        let mut by_tenant: HashMap<&TenantId, Vec<u32>> = HashMap::new();
+        for (index, record) in (first..).zip(records) {
+            by_tenant.entry(&record.tenant).or_default().push(index);
+        }
+        for (tenant, indexes) in by_tenant {
+            let numbered = indexes.iter().map(|&index| (index, segment.record(index)));
+            let concerned = views.concerned(tenant, numbered);
+            let mut frame = |view: Arc<View>, indexes: &[u32]| {
+                if view.frame(partition, indexes.iter().map(|&index| segment.record(index))) {
+                    framed.push(view);
+                }
+            };
+            concerned.all.into_iter().for_each(|view| frame(view, &indexes));
+            concerned.some.into_iter().for_each(|(view, some)| frame(view, &some));
+        }
+    }
+}

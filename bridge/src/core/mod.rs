@@ -1,0 +1,209 @@
+//! The catalog of topics and of the views that read them: what comes and goes under one lock, and a hold on a view.
+//!
+//! Order of locks, first to last: `structure`, a partition's `ingest`, a view's `state`.
+
+mod append;
+pub(crate) mod health;
+mod seen;
+mod topics;
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::base::metrics;
+use crate::base::sync::Mutex;
+use crate::base::sync::atomic::Ordering;
+use crate::core::health::Health;
+use crate::core::seen::SeenTenants;
+use crate::history::History;
+use crate::history::source::Source;
+use crate::live::fan_out::FanOut;
+use crate::live::rings::Rings;
+use crate::live::view::{Shared, View, ViewKey};
+use crate::live::views::Views;
+use crate::log::budget::Budget;
+use crate::log::coverage::{Coverage, Coverages};
+use crate::log::tails::Tails;
+use crate::log::topic::Topic;
+use crate::record::routing::TenantRules;
+use crate::record::tenant::TenantId;
+
+/// Why a topic that is configured is not served. Either may pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unserved {
+    /// Kafka has no such topic (yet).
+    Missing,
+    /// Kafka does not allow this process to read it.
+    Forbidden,
+}
+
+impl std::fmt::Display for Unserved {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Unserved::Missing => "does not exist in Kafka now; it is served once it does",
+            Unserved::Forbidden => {
+                "may not be read with this server's Kafka credentials; it is served once it may"
+            }
+        })
+    }
+}
+
+/// What the clones of a bridge share.
+pub(crate) struct Inner {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) history: Arc<History>,
+    pub(crate) rules: Arc<TenantRules>,
+    pub(crate) health: Health,
+    pub(crate) tails: Arc<Tails>,
+    fan_out: FanOut,
+    seen: SeenTenants,
+    /// Topics and views come and go under this one lock.
+    pub(crate) structure: Mutex<Structure>,
+}
+
+#[derive(Default)]
+pub(crate) struct Structure {
+    pub(crate) topics: BTreeMap<Arc<str>, Arc<Topic>>,
+    views: Views,
+    coverages: Coverages,
+    /// Topics that are configured and not served, by name. One that was served before stays among the topics, too.
+    pub(crate) unserved: BTreeMap<String, Unserved>,
+}
+
+/// A reader's hold on a view: the last one that lets go retires it.
+pub(crate) struct Hold {
+    pub(crate) inner: Arc<Inner>,
+    pub(crate) view: Arc<View>,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.inner.release(&self.view);
+    }
+}
+
+impl Inner {
+    /// A core without topics. `memory`: bytes for everything that grows with traffic.
+    pub(crate) fn new(
+        memory: usize,
+        rules: Arc<TenantRules>,
+        shared: Shared,
+        source: Arc<dyn Source>,
+    ) -> Inner {
+        let budget = Budget::new(memory);
+        metrics::set_gauge("tailrace_memory_limit_bytes", memory as f64);
+        let rings = Rings::new(budget.rings(), budget.rings_used().clone());
+        let tails = Tails::new(budget);
+        Inner {
+            shared: Arc::new(Shared { rings, ..shared }),
+            history: History::new(source, tails.clone()),
+            rules,
+            health: Health::new(),
+            tails,
+            fan_out: FanOut::default(),
+            seen: SeenTenants::default(),
+            structure: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn covers(&self, key: &ViewKey, topic: &str) -> bool {
+        key.names(topic) && self.rules.can_yield(topic, &key.tenant)
+    }
+
+    /// Whether a record of the tenant has been appended since the core began. It may say so of a few that have none.
+    pub(crate) fn has_seen(&self, tenant: &TenantId) -> bool {
+        self.seen.has(tenant)
+    }
+
+    /// The list of topics is as fresh as now.
+    pub(crate) fn topics_refreshed(&self) {
+        let minutes = metrics::unix_millis() / 60_000;
+        self.shared.minutes.store(minutes as u32, Ordering::Relaxed);
+    }
+
+    /// Bytes of the budget that are used.
+    pub(crate) fn memory(&self) -> usize {
+        self.tails.budget.tail_used() + self.history.memory() + self.shared.rings.used()
+    }
+
+    /// Drops frames that everybody had time to take, lets reads of history go on, and sets gauges.
+    pub(crate) fn tick(&self) {
+        self.shared.rings.drop_old(Instant::now());
+        self.history.give_way();
+        self.history.dispatch();
+        self.set_gauges();
+    }
+
+    /// The view of this key, registered with all its partitions, and a hold on it.
+    pub(crate) fn hold(self: &Arc<Self>, key: ViewKey) -> Hold {
+        let mut structure = self.structure.lock();
+        if let Some(view) = structure.views.get(&key) {
+            view.enter();
+            return Hold { inner: self.clone(), view: view.clone() };
+        }
+        let Structure { topics, views, coverages, .. } = &mut *structure;
+        let covered = topics.values().filter(|topic| self.covers(&key, topic.name()));
+        let covered: Vec<Arc<Topic>> = covered.cloned().collect();
+        let coverage =
+            coverages.of(covered.iter().map(|topic| (topic.clone(), topic.partitions())).collect());
+        let view = View::new(key, self.shared.clone(), coverages.of(Vec::new()));
+        view.enter();
+        self.attach(&view, coverage, &covered);
+        views.insert(view.clone());
+        Hold { inner: self.clone(), view }
+    }
+
+    fn release(&self, view: &Arc<View>) {
+        let mut structure = self.structure.lock();
+        if view.leave() > 0 {
+            return;
+        }
+        structure.views.remove(view);
+        view.coverage().topics().iter().for_each(|(topic, _)| self.fan_out.of(topic.key()).remove(view));
+    }
+
+    /// Makes a view read the topics `new`, all that its coverage lacks. Batches that are framed from now on find the view, but
+    /// only partitions that are registered count, each from its head on.
+    fn attach(&self, view: &Arc<View>, coverage: Arc<Coverage>, new: &[Arc<Topic>]) {
+        view.expect(coverage);
+        for topic in new {
+            self.fan_out.of(topic.key()).insert(view);
+            topic.partitions().iter().for_each(|partition| view.register(partition));
+        }
+        view.settle();
+    }
+
+    fn list_partitions(&self, structure: &Structure) {
+        let all: Vec<_> = structure.topics.values().flat_map(|topic| topic.partitions()).collect();
+        let keys: HashSet<u64> = all.iter().map(|partition| partition.key()).collect();
+        self.tails.set_partitions(all);
+        self.history.retain(&keys);
+        let topics: HashSet<u64> = structure.topics.values().map(|topic| topic.key()).collect();
+        self.fan_out.retain(|key| topics.contains(&key));
+    }
+
+    fn set_gauges(&self) {
+        let history = self.history.load();
+        metrics::set_gauge("tailrace_replays_waiting", history.waiting as f64);
+        metrics::set_gauge("tailrace_history_reads_running", history.running as f64);
+        metrics::set_gauge("tailrace_history_memory_bytes", history.bytes as f64);
+        metrics::set_gauge("tailrace_log_memory_bytes", self.tails.budget.tail_used() as f64);
+        metrics::set_gauge("tailrace_ring_memory_bytes", self.shared.rings.used() as f64);
+        let structure = self.structure.lock();
+        metrics::set_gauge("tailrace_views", structure.views.len() as f64);
+        let topics: Vec<Arc<Topic>> = structure.topics.values().cloned().collect();
+        drop(structure);
+        for topic in topics {
+            set_topic_gauges(&topic);
+        }
+    }
+}
+
+/// How far back the memory of a topic reaches.
+fn set_topic_gauges(topic: &Topic) {
+    let partitions = topic.partitions();
+    let spans = partitions.iter().filter_map(|partition| partition.time_span());
+    let span = spans.map(|(oldest, newest)| newest - oldest).max().unwrap_or(0);
+    metrics::set_topic_gauge("tailrace_tail_span_seconds", topic.name(), span as f64 / 1000.0);
+}

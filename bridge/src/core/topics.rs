@@ -1,0 +1,96 @@
+//! Topics come, grow, are created again, and go: views and clients are told in one step.
+
+use std::slice;
+use std::sync::Arc;
+
+use crate::base::sabotage::{Sabotage, broken};
+use crate::core::{Inner, Structure};
+use crate::log::partition::{Partition, Start};
+use crate::log::topic::Topic;
+use crate::position::TopicId;
+use crate::position::gap::{Gap, GapCode};
+
+impl Inner {
+    /// A topic that was not known so far, with a start for each of its partitions.
+    pub(crate) fn add_topic(&self, name: &str, id: TopicId, starts: &[Start]) {
+        let mut structure = self.structure.lock();
+        let Structure { topics, views, coverages, .. } = &mut *structure;
+        let topic = Topic::new(name, id, starts);
+        topics.insert(topic.name().clone(), topic.clone());
+        for view in views.iter() {
+            if self.covers(view.key(), name) {
+                let listed = Some((topic.clone(), topic.partitions()));
+                self.attach(view, coverages.with(&view.coverage(), name, listed), slice::from_ref(&topic));
+            }
+        }
+        self.list_partitions(&structure);
+    }
+
+    /// Partitions that a known topic got since, after those that are known.
+    pub(crate) fn grow_topic(&self, name: &str, more: &[Start]) {
+        let mut structure = self.structure.lock();
+        let Structure { topics, coverages, .. } = &mut *structure;
+        let Some(topic) = topics.get(name) else { return };
+        let more = topic.prepare(more);
+        let all = [topic.partitions(), more.clone()].concat();
+        for view in self.fan_out.of(topic.key()).all() {
+            view.expect(coverages.with(&view.coverage(), name, Some((topic.clone(), all.clone()))));
+            more.iter().for_each(|partition| view.register(partition));
+            view.settle();
+        }
+        topic.publish(more);
+        self.list_partitions(&structure);
+    }
+
+    /// The topic was deleted and created again: its logs are purged, every view is told, reading begins anew.
+    pub(crate) fn recreate_topic(&self, name: &str, id: TopicId, starts: &[Start]) {
+        if broken(Sabotage::KeepRecreated) {
+            return;
+        }
+        let new = Topic::new(name, id, starts);
+        self.replace_topic(name, Some(new));
+    }
+
+    /// The topic was deleted.
+    pub(crate) fn remove_topic(&self, name: &str) {
+        self.replace_topic(name, None);
+    }
+
+    fn replace_topic(&self, name: &str, new: Option<Arc<Topic>>) {
+        let mut structure = self.structure.lock();
+        let old = match &new {
+            Some(topic) => structure.topics.insert(topic.name().clone(), topic.clone()),
+            None => structure.topics.remove(name),
+        };
+        let Some(old) = old else { return };
+        let gaps: Vec<Gap> = old.partitions().iter().map(|gone| gap_of_gone(gone, new.as_ref())).collect();
+        for partition in old.partitions() {
+            partition.ingest.lock().retired = true;
+        }
+        for view in self.fan_out.of(old.key()).all() {
+            if let Some(topic) = &new {
+                self.fan_out.of(topic.key()).insert(&view);
+            }
+            let listed = new.as_ref().map(|topic| (topic.clone(), topic.partitions()));
+            let coverage = structure.coverages.with(&view.coverage(), name, listed);
+            view.replace_topic(&old, new.as_ref(), coverage, &gaps);
+        }
+        for partition in old.partitions() {
+            let freed = partition.log.write().reset(partition.head());
+            self.tails.budget.charge(-(freed as isize));
+        }
+        self.list_partitions(&structure);
+    }
+}
+
+fn gap_of_gone(partition: &Partition, new: Option<&Arc<Topic>>) -> Gap {
+    let successor = new.and_then(|topic| topic.partitions().get(partition.index() as usize).cloned());
+    Gap {
+        code: if successor.is_some() { GapCode::Recreated } else { GapCode::Deleted },
+        topic: Some(partition.topic_name().clone()),
+        partition: Some(partition.index()),
+        from: None,
+        to: None,
+        next: successor.map(|partition| partition.origin().offset),
+    }
+}

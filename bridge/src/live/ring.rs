@@ -1,0 +1,168 @@
+//! The newest frames of a view, encoded once, for all its live subscriptions.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::base::sabotage::{Sabotage, broken};
+use crate::position::{Fingerprint, Position, Vector};
+
+/// Bytes in one page. A slow reader pins whole pages, so they are small; a larger frame gets a page of its own.
+pub(crate) const PAGE: usize = 32 * 1024;
+
+/// Bytes of frames that one view may keep.
+pub(crate) const MAX_RING: usize = 1024 * 1024;
+
+/// Frames that every live reader had this long to take may go.
+pub(crate) const MAX_AGE: Duration = Duration::from_secs(10);
+
+/// What a frame did to the position of whoever has read it.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    /// A record: one partition moved on.
+    Record { topic: Fingerprint, partition: u32, position: Position },
+    /// A gap: the positions are these now.
+    Gap(Arc<Vector>),
+}
+
+/// A frame's end in its page, and its step.
+#[derive(Clone, Debug)]
+pub(crate) struct Mark {
+    pub(crate) end: u32,
+    pub(crate) step: Step,
+    /// The record's timestamp in milliseconds, for the latency histogram; -1 for a control frame.
+    pub(crate) timestamp: i64,
+}
+
+/// Encoded frames side by side.
+#[derive(Debug)]
+struct Page {
+    first: u64,
+    bytes: Bytes,
+    marks: Box<[Mark]>,
+    pushed: Instant,
+}
+
+/// Pages of frames, numbered from 0 since the view began.
+#[derive(Debug, Default)]
+pub(crate) struct Ring {
+    pages: VecDeque<Page>,
+    next: u64,
+    size: usize,
+}
+
+/// What a reader took: slices of pages that end at a frame's end.
+#[derive(Debug, Default)]
+pub(crate) struct Taken {
+    pub(crate) slices: Vec<Bytes>,
+    pub(crate) marks: Vec<Mark>,
+}
+
+impl Ring {
+    /// The number that the next frame will get.
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// The number of the oldest frame that is still here.
+    pub(crate) fn first(&self) -> u64 {
+        self.pages.front().map_or(self.next, |page| page.first)
+    }
+
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+
+    pub(crate) fn push(&mut self, bytes: Bytes, marks: Box<[Mark]>) {
+        let page = Page { first: self.next, bytes, marks, pushed: Instant::now() };
+        // Most views of very many have few pages.
+        self.pages.reserve_exact(usize::from(self.pages.is_empty()));
+        self.next += page.marks.len() as u64;
+        self.size += page.size();
+        self.pages.push_back(page);
+    }
+
+    /// Drops the oldest pages until at most `cap` bytes are left.
+    pub(crate) fn trim_to(&mut self, cap: usize) {
+        while self.size > cap {
+            self.drop_front();
+        }
+    }
+
+    /// Drops the pages that are older than [`MAX_AGE`].
+    pub(crate) fn trim_old(&mut self, now: Instant) {
+        while self.pages.front().is_some_and(|page| now.duration_since(page.pushed) > MAX_AGE) {
+            self.drop_front();
+        }
+    }
+
+    /// Takes all pages out, for them to be dropped where no lock is held. The numbers go on.
+    pub(crate) fn take_all(&mut self) -> Ring {
+        std::mem::replace(self, Ring { next: self.next, ..Ring::default() })
+    }
+
+    fn drop_front(&mut self) {
+        if let Some(page) = self.pages.pop_front() {
+            self.size -= page.size();
+        }
+        if self.pages.is_empty() {
+            // Very many views may have been busy once.
+            self.pages = VecDeque::new();
+        }
+    }
+
+    /// Takes frames from number `cursor` on, at most `records` of them and about `bytes` bytes, but at least one.
+    /// `None`: the cursor fell out of the ring.
+    pub(crate) fn take(&self, cursor: u64, records: usize, bytes: usize) -> Option<Taken> {
+        if cursor < self.first() {
+            return None;
+        }
+        let mut taken = Taken::default();
+        let mut left = Left { records, bytes };
+        let start = self.pages.partition_point(|page| page.first + page.marks.len() as u64 <= cursor);
+        for page in self.pages.range(start..) {
+            let skip = cursor.saturating_sub(page.first) as usize;
+            page.take(skip, &mut left, &mut taken);
+            if left.records == 0 || left.bytes == 0 {
+                break;
+            }
+        }
+        Some(taken)
+    }
+}
+
+struct Left {
+    records: usize,
+    bytes: usize,
+}
+
+impl Page {
+    fn size(&self) -> usize {
+        self.bytes.len() + self.marks.len() * size_of::<Mark>() + size_of::<Page>()
+    }
+
+    fn take(&self, skip: usize, left: &mut Left, taken: &mut Taken) {
+        let from = if skip == 0 { 0 } else { self.marks[skip - 1].end as usize };
+        let mut to = from;
+        for mark in &self.marks[skip..] {
+            let end = mark.end as usize;
+            let too_much = !taken.marks.is_empty() && end - to > left.bytes;
+            if left.records == 0 || too_much {
+                left.bytes = 0;
+                break;
+            }
+            left.bytes = left.bytes.saturating_sub(end - to);
+            left.records -= 1;
+            to = end;
+            taken.marks.push(mark.clone());
+        }
+        if broken(Sabotage::LeaveMidFrame) && to < self.bytes.len() && to > from {
+            to -= 1;
+        }
+        if to > from {
+            taken.slices.push(self.bytes.slice(from..to));
+        }
+    }
+}

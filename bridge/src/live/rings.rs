@@ -1,0 +1,192 @@
+//! The memory of all views' frames together, and which views have any: a view without costs nothing.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use crate::base::sync::Mutex;
+use crate::base::sync::atomic::{AtomicUsize, Ordering};
+use crate::live::ring::MAX_AGE;
+use crate::live::view::View;
+
+/// A view with frames is looked at this often: they go at the latest so long after their time.
+const VISIT: Duration = Duration::from_secs(MAX_AGE.as_secs() / 2);
+
+/// Room for views that is kept.
+const SPARE: usize = 1024;
+
+/// All rings of a bridge.
+#[derive(Debug, Default)]
+pub(crate) struct Rings {
+    /// Bytes that all of them may hold.
+    limit: usize,
+    used: Arc<AtomicUsize>,
+    /// Rings that are not empty.
+    count: AtomicUsize,
+    /// Views that have frames, or had some a moment ago, each once, with the time of the next visit; the soonest first.
+    filled: Mutex<VecDeque<(Instant, Weak<View>)>>,
+}
+
+impl Rings {
+    /// All together may hold `limit` bytes; what they hold is counted in `used`.
+    pub(crate) fn new(limit: usize, used: Arc<AtomicUsize>) -> Rings {
+        Rings { limit, used, ..Rings::default() }
+    }
+
+    /// Bytes in all rings.
+    pub(crate) fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Notes that one ring had `before` bytes and has `after`.
+    pub(crate) fn note(&self, before: usize, after: usize) {
+        match after.checked_sub(before) {
+            Some(more) => self.used.fetch_add(more, Ordering::Relaxed),
+            None => self.used.fetch_sub(before - after, Ordering::Relaxed),
+        };
+        match (before, after) {
+            (0, 1..) => drop(self.count.fetch_add(1, Ordering::Relaxed)),
+            (1.., 0) => drop(self.count.fetch_sub(1, Ordering::Relaxed)),
+            _ => {}
+        }
+    }
+
+    /// A view has its first frames.
+    pub(crate) fn add(&self, view: Weak<View>) {
+        self.filled.lock().push_back((Instant::now() + VISIT, view));
+    }
+
+    /// Where all together are over the limit, leaves none more than an equal share. To be called without a view's lock.
+    pub(crate) fn shed(&self) {
+        if self.used() <= self.limit {
+            return;
+        }
+        let share = self.limit / self.count.load(Ordering::Relaxed).max(1);
+        let views = self.filled.lock().len();
+        for _ in 0..views {
+            self.visit_next(|_| true, |view| view.trim(None, share));
+            if self.used() <= self.limit {
+                return;
+            }
+        }
+    }
+
+    /// Drops frames that everybody had time to take.
+    pub(crate) fn drop_old(&self, now: Instant) {
+        while self.visit_next(|due| due <= now, |view| view.trim(Some(now), usize::MAX)) {}
+        // Very many may have been busy once.
+        self.filled.lock().shrink_to(SPARE);
+    }
+
+    /// Visits the first view, if `is_due`; `trim` says whether it still has frames. False: there was none.
+    fn visit_next(&self, is_due: impl Fn(Instant) -> bool, trim: impl FnOnce(&Arc<View>) -> bool) -> bool {
+        let mut filled = self.filled.lock();
+        if !filled.front().is_some_and(|(due, _)| is_due(*due)) {
+            return false;
+        }
+        let Some((_, view)) = filled.pop_front() else { return false };
+        drop(filled);
+        if let Some(view) = view.upgrade()
+            && trim(&view)
+        {
+            self.add(Arc::downgrade(&view));
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use futures::FutureExt;
+    use futures::future::BoxFuture;
+
+    use super::*;
+    use crate::*;
+
+    struct Nothing;
+
+    impl Source for Nothing {
+        fn read(&self, _: HistoryRead) -> BoxFuture<'static, Result<Segment, HistoryError>> {
+            async { Err(HistoryError::Gone) }.boxed()
+        }
+
+        fn offsets_at(&self, _: &str, _: OffsetsAt) -> BoxFuture<'static, Result<Vec<u64>, HistoryError>> {
+            async { Err(HistoryError::Gone) }.boxed()
+        }
+
+        fn refresh(&self) -> BoxFuture<'static, ()> {
+            async {}.boxed()
+        }
+    }
+
+    fn acme() -> TenantId {
+        TenantId::new("acme").unwrap()
+    }
+
+    fn subscribe(bridge: &Bridge) -> Subscription {
+        let request = SubscribeRequest {
+            tenant: acme(),
+            topics: Vec::new(),
+            filter: Filter::default(),
+            envelope: Envelope::None,
+            from: From::Latest,
+            last_event_id: None,
+        };
+        bridge.subscribe(request).now_or_never().unwrap().unwrap()
+    }
+
+    fn append(bridge: &Bridge, offset: u64) {
+        let record = NewRecord {
+            offset,
+            epoch: 0,
+            timestamp: 0,
+            key: None,
+            value: Some(b"a value"),
+            headers: Headers::default(),
+            tenant: acme(),
+            event_type: None,
+        };
+        let partition = bridge.topic("orders").unwrap().partitions()[0].clone();
+        bridge.append(&partition, &[record], Position { offset: offset + 1, epoch: 0 });
+    }
+
+    /// Takes all that there is; how many records.
+    fn read(subscription: &mut Subscription) -> usize {
+        let mut all = 0;
+        while let Next::Frames { records, .. } = subscription.next(Budget { records: 1, bytes: 1 << 20 }) {
+            all += records;
+        }
+        all
+    }
+
+    #[test]
+    fn frames_stay_for_who_has_not_taken_them_and_go_when_everybody_has() {
+        let config = BridgeConfig {
+            memory: 8 << 20,
+            rules: Arc::new("header:tenant".parse().unwrap()),
+            linger: Duration::ZERO,
+        };
+        let bridge = Bridge::new(config, Arc::new(Nothing));
+        bridge.add_topic("orders", TopicId([7; 16]), &[Start { offset: 0, epoch: 0, log_start: 0 }]);
+        let used = || bridge.rings_used();
+        let (mut one, mut other) = (subscribe(&bridge), subscribe(&bridge));
+        append(&bridge, 0);
+        append(&bridge, 1);
+        assert_eq!((read(&mut one), used() > 0), (2, true));
+        assert_eq!((read(&mut other), used()), (2, 0));
+        // The last one that lags leaves.
+        append(&bridge, 2);
+        assert_eq!((read(&mut one), used() > 0), (1, true));
+        drop(other);
+        assert_eq!(used(), 0);
+        // The first one leaves, that has them: they are still there for the other.
+        let mut other = subscribe(&bridge);
+        append(&bridge, 3);
+        assert_eq!(read(&mut one), 1);
+        drop(one);
+        assert!(used() > 0);
+        assert_eq!((read(&mut other), used()), (1, 0));
+    }
+}

@@ -1,0 +1,362 @@
+//! The in-memory copy of a stretch of one partition, in segments: Kafka is the disk, this is the page cache.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::log::packed::{Held, Packed};
+use crate::log::segment::{Room, Segment, Spare};
+use crate::position::Position;
+use crate::record::NewRecord;
+
+/// Epoch starts remembered per partition. A leader changes seldom; older ones are asked from Kafka.
+const MAX_EPOCHS: usize = 256;
+
+/// Segments of rising, adjoining offsets. The last one is appended to as long as no reader holds it.
+#[derive(Debug)]
+pub(crate) struct PartitionLog {
+    /// What lies before `segments`, packed, where that was worth it.
+    older: VecDeque<Older>,
+    segments: VecDeque<Stored>,
+    end: Position,
+    epochs: VecDeque<(u64, i32)>,
+}
+
+#[derive(Debug)]
+struct Stored {
+    segment: Arc<Segment>,
+    /// What the budget was charged with for it.
+    charged: usize,
+    /// When it was begun, in the order of all partitions: the lowest goes first.
+    born: u64,
+}
+
+#[derive(Debug)]
+struct Older {
+    held: Held,
+    charged: usize,
+    born: u64,
+}
+
+/// What a reader finds at an offset.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// The segment that covers the offset.
+    Held(Held),
+    /// It lies before what memory holds: history.
+    Before,
+    /// Nothing was appended there yet.
+    AtEnd,
+}
+
+/// A run of records that one append added: the segment and the indexes in it.
+pub(crate) type Run = (Arc<Segment>, Range<u32>);
+
+impl PartitionLog {
+    pub(crate) fn new(start: Position) -> PartitionLog {
+        PartitionLog {
+            older: VecDeque::new(),
+            segments: VecDeque::new(),
+            end: start,
+            epochs: VecDeque::new(),
+        }
+    }
+
+    /// The next offset after everything appended.
+    pub(crate) fn end(&self) -> Position {
+        self.end
+    }
+
+    /// The lowest offset in memory; the end where there is nothing.
+    pub(crate) fn oldest(&self) -> u64 {
+        let older = self.older.front().map(|older| older.held.base());
+        older.or_else(|| Some(self.segments.front()?.segment.base())).unwrap_or(self.end.offset)
+    }
+
+    /// Appends records in offset order, then moves the end to `end`. Gives the runs that were added, and by how many bytes
+    /// memory grew. `open` is asked for each segment that is begun: its place in the order of all, and memory that has the
+    /// room, if there is some.
+    pub(crate) fn append(
+        &mut self,
+        records: &[NewRecord<'_>],
+        end: Position,
+        segment_size: usize,
+        mut open: impl FnMut(Room) -> (u64, Spare),
+    ) -> (Vec<Run>, isize) {
+        let mut runs: Vec<Run> = Vec::new();
+        let mut growth = 0;
+        let mut rest = records;
+        while !rest.is_empty() {
+            let (taken, run, grown) = self.append_to_one(rest, segment_size, &mut open);
+            rest = &rest[taken..];
+            growth += grown;
+            runs.push(run);
+        }
+        self.move_end(end);
+        (runs, growth)
+    }
+
+    /// Fills the last segment, or a new one, with as many records as go in (at least one).
+    fn append_to_one(
+        &mut self,
+        records: &[NewRecord<'_>],
+        segment_size: usize,
+        open: &mut impl FnMut(Room) -> (u64, Spare),
+    ) -> (usize, Run, isize) {
+        let mut growth = self.open_segment(segment_size, open);
+        for record in records {
+            self.note_epoch(record.offset, record.epoch);
+        }
+        let stored = self.segments.back_mut().expect("a segment was just opened");
+        let segment = Arc::get_mut(&mut stored.segment).expect("an open segment is not shared");
+        let first = segment.len() as u32;
+        let mut taken = 0;
+        for record in records {
+            if taken > 0 && segment.used() >= segment_size {
+                break;
+            }
+            segment.push(record);
+            taken += 1;
+        }
+        let size = segment.size();
+        growth += size as isize - stored.charged as isize;
+        stored.charged = size;
+        self.end = segment.end();
+        let run = first..first + taken as u32;
+        (taken, (stored.segment.clone(), run), growth)
+    }
+
+    /// Makes the last segment one that can be written: a full one, or one that a reader holds, is left as it is. One that
+    /// follows a full one gets as much memory at once, since it will be full, too.
+    fn open_segment(&mut self, segment_size: usize, open: &mut impl FnMut(Room) -> (u64, Spare)) -> isize {
+        let (mut growth, mut room) = (0, Room::default());
+        if let Some(stored) = self.segments.back_mut() {
+            let is_full = stored.segment.used() >= segment_size;
+            if is_full {
+                room = stored.segment.room();
+            }
+            match Arc::get_mut(&mut stored.segment) {
+                Some(_) if !is_full => return 0,
+                Some(segment) => {
+                    segment.seal();
+                    let size = segment.size();
+                    growth = size as isize - stored.charged as isize;
+                    stored.charged = size;
+                }
+                None => {}
+            }
+        }
+        let (born, spare) = open(room);
+        let segment = Arc::new(Segment::with_room(self.end, room, spare));
+        self.segments.push_back(Stored { segment, charged: 0, born });
+        growth
+    }
+
+    fn note_epoch(&mut self, offset: u64, epoch: i32) {
+        if epoch >= 0 && self.epochs.back().is_none_or(|&(_, last)| last < epoch) {
+            self.epochs.push_back((offset, epoch));
+            if self.epochs.len() > MAX_EPOCHS {
+                self.epochs.pop_front();
+            }
+        }
+    }
+
+    /// Moves the end over offsets that hold no record of a tenant.
+    pub(crate) fn move_end(&mut self, end: Position) {
+        if end.offset < self.end.offset {
+            return;
+        }
+        if end.offset > 0 {
+            self.note_epoch(end.offset - 1, end.epoch);
+        }
+        if let Some(stored) = self.segments.back_mut() {
+            match Arc::get_mut(&mut stored.segment) {
+                Some(segment) => segment.close(end),
+                None => {
+                    // A reader holds it: the stretch of no records gets a segment of its own.
+                    let born = stored.born;
+                    let mut segment = Segment::new(self.end);
+                    segment.close(end);
+                    if end.offset > self.end.offset {
+                        self.segments.push_back(Stored { segment: Arc::new(segment), charged: 0, born });
+                    }
+                }
+            }
+        }
+        self.end = end;
+    }
+
+    /// The leader epoch of the last record below the offset, where it is known.
+    pub(crate) fn epoch_below(&self, offset: u64) -> Option<i32> {
+        let after = self.epochs.partition_point(|&(start, _)| start < offset);
+        (offset <= self.end.offset && after > 0).then(|| self.epochs[after - 1].1)
+    }
+
+    /// The leader epoch of the first record at or after the offset, where it is known to begin there.
+    pub(crate) fn epoch_from(&self, offset: u64) -> Option<i32> {
+        let after = self.epochs.partition_point(|&(start, _)| start < offset);
+        self.epochs.get(after).filter(|&&(start, _)| start == offset).map(|&(_, epoch)| epoch)
+    }
+
+    /// The leader epoch of the newest record; -1 where none is known.
+    pub(crate) fn newest_epoch(&self) -> i32 {
+        self.epochs.back().map_or(-1, |&(_, epoch)| epoch)
+    }
+
+    pub(crate) fn find(&self, offset: u64) -> Found {
+        if offset >= self.end.offset {
+            return Found::AtEnd;
+        }
+        if offset < self.oldest() {
+            return Found::Before;
+        }
+        let after = self.segments.partition_point(|stored| stored.segment.base() <= offset);
+        Found::Held(match after.checked_sub(1) {
+            Some(at) => Held::Open(self.segments[at].segment.clone()),
+            None => {
+                let after = self.older.partition_point(|older| older.held.base() <= offset);
+                self.older[after - 1].held.clone()
+            }
+        })
+    }
+
+    /// All segments, newest first.
+    pub(crate) fn newest_first(&self) -> Vec<Held> {
+        let open = self.segments.iter().rev().map(|stored| Held::Open(stored.segment.clone()));
+        open.chain(self.older.iter().rev().map(|older| older.held.clone())).collect()
+    }
+
+    /// The birth of the oldest segment.
+    pub(crate) fn front_born(&self) -> Option<u64> {
+        let older = self.older.front().map(|older| older.born);
+        older.or_else(|| Some(self.segments.front()?.born))
+    }
+
+    /// Gives the oldest segment, and the bytes that were charged for it.
+    pub(crate) fn evict_front(&mut self) -> Option<(Held, usize)> {
+        if let Some(older) = self.older.pop_front() {
+            return Some((older.held, older.charged));
+        }
+        self.segments.pop_front().map(|stored| (Held::Open(stored.segment), stored.charged))
+    }
+
+    /// The oldest segment that nobody tried to pack, and its birth. The last one is still written.
+    pub(crate) fn oldest_open(&self) -> Option<(u64, Arc<Segment>)> {
+        let stored = self.segments.front().filter(|_| self.segments.len() > 1)?;
+        Some((stored.born, stored.segment.clone()))
+    }
+
+    /// Puts what was made of the oldest open segment in its place (`None`: it stays as it is), unless that has gone
+    /// meanwhile. Gives by how many bytes memory grew.
+    pub(crate) fn pack(&mut self, segment: &Arc<Segment>, packed: Option<Arc<Packed>>) -> isize {
+        if !self.segments.front().is_some_and(|stored| Arc::ptr_eq(&stored.segment, segment)) {
+            return 0;
+        }
+        let Some(Stored { segment, charged, born }) = self.segments.pop_front() else { return 0 };
+        let (held, now) = match packed {
+            Some(packed) => (Held::Packed(packed.clone()), packed.size()),
+            None => (Held::Open(segment), charged),
+        };
+        self.older.push_back(Older { held, charged: now, born });
+        now as isize - charged as isize
+    }
+
+    /// Forgets everything: the next offset is `start`. Gives the bytes that were charged.
+    pub(crate) fn reset(&mut self, start: Position) -> usize {
+        let older: usize = self.older.drain(..).map(|older| older.charged).sum();
+        let freed: usize = self.segments.drain(..).map(|stored| stored.charged).sum();
+        self.epochs.retain(|&(offset, _)| offset < start.offset);
+        self.end = start;
+        older + freed
+    }
+
+    /// The time between the oldest and the newest record in memory, and the oldest one's timestamp, in milliseconds.
+    pub(crate) fn time_span(&self) -> Option<(i64, i64)> {
+        let older = || self.older.iter().filter_map(|older| older.held.time_span());
+        let open = || self.segments.iter().filter_map(|stored| stored.segment.time_span());
+        let oldest = older().chain(open()).next()?.0;
+        let newest = open().next_back().or_else(|| older().next_back())?.1;
+        Some((oldest, newest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::budget::Budget;
+    use crate::record::Headers;
+    use crate::record::tenant::TenantId;
+
+    const SEGMENT: usize = 16 * 1024;
+
+    fn append(log: &mut PartitionLog, budget: &Budget, records: u64) {
+        let tenant = TenantId::new("acme").unwrap();
+        for _ in 0..records {
+            let offset = log.end().offset;
+            let record = NewRecord {
+                offset,
+                epoch: 1,
+                timestamp: offset as i64,
+                key: None,
+                value: Some(&[b'x'; 200]),
+                headers: Headers::default(),
+                tenant: tenant.clone(),
+                event_type: None,
+            };
+            let end = Position { offset: offset + 1, epoch: 1 };
+            let (_, growth) = log.append(&[record], end, SEGMENT, |room| budget.next_segment(room));
+            budget.charge(growth);
+        }
+    }
+
+    fn evict(log: &mut PartitionLog) -> (Arc<Segment>, usize) {
+        match log.evict_front() {
+            Some((Held::Open(segment), charged)) => (segment, charged),
+            other => panic!("{other:?} is not an open segment"),
+        }
+    }
+
+    fn memory(log: &PartitionLog) -> usize {
+        log.segments.iter().map(|stored| stored.segment.size()).sum()
+    }
+
+    #[test]
+    fn a_segment_after_a_full_one_lies_in_the_memory_of_the_evicted_one() {
+        let (mut log, budget) = (PartitionLog::new(Position { offset: 0, epoch: -1 }), Budget::new(1 << 20));
+        append(&mut log, &budget, 1000);
+        let (evicted, freed) = evict(&mut log);
+        let (records, at) = (evicted.len(), evicted.record(0).value.unwrap().as_ptr());
+        assert_eq!(freed, evicted.size());
+        budget.evicted(evicted);
+        let segments = log.segments.len();
+        while log.segments.len() == segments {
+            append(&mut log, &budget, 1);
+        }
+        let newest = &log.segments.back().unwrap().segment;
+        assert_eq!(newest.record(0).value.unwrap().as_ptr(), at);
+        append(&mut log, &budget, records as u64 - 1);
+        let newest = &log.segments.back().unwrap().segment;
+        assert_eq!((newest.len(), newest.record(0).value.unwrap().as_ptr()), (records, at));
+        assert_eq!(newest.record(records as u32 - 1).value, Some(&[b'x'; 200][..]));
+    }
+
+    #[test]
+    fn the_budget_is_charged_with_memory_that_is_not_used_yet() {
+        let (mut log, budget) = (PartitionLog::new(Position { offset: 0, epoch: -1 }), Budget::new(1 << 20));
+        for _ in 0..300 {
+            append(&mut log, &budget, 1);
+            assert_eq!(budget.tail_used(), memory(&log));
+        }
+    }
+
+    #[test]
+    fn memory_that_a_reader_holds_is_not_written_again() {
+        let (mut log, budget) = (PartitionLog::new(Position { offset: 0, epoch: -1 }), Budget::new(1 << 20));
+        append(&mut log, &budget, 200);
+        let (held, _) = evict(&mut log);
+        budget.evicted(held.clone());
+        append(&mut log, &budget, 200);
+        let offsets: Vec<u64> = (0..held.len() as u32).map(|index| held.record(index).offset).collect();
+        assert_eq!(offsets, (0..held.len() as u64).collect::<Vec<_>>());
+    }
+}

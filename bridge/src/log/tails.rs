@@ -1,0 +1,72 @@
+//! The tails of all partitions together: they keep within their share, and are packed where history wants room.
+
+use std::sync::Arc;
+
+use crate::base::sync::{Mutex, RwLock};
+use crate::log::budget::Budget;
+use crate::log::packed::{Held, Packed};
+use crate::log::partition::Partition;
+use crate::log::segment::Segment;
+
+#[derive(Debug)]
+pub(crate) struct Tails {
+    pub(crate) budget: Budget,
+    /// All partitions, for the search of the oldest segment.
+    partitions: RwLock<Arc<[Arc<Partition>]>>,
+    /// Held by whoever packs: one after the other.
+    packing: Mutex<()>,
+}
+
+impl Tails {
+    pub(crate) fn new(budget: Budget) -> Arc<Tails> {
+        let partitions = RwLock::new(Arc::from([]));
+        Arc::new(Tails { budget, partitions, packing: Mutex::new(()) })
+    }
+
+    /// These are all partitions from now on.
+    pub(crate) fn set_partitions(&self, all: Vec<Arc<Partition>>) {
+        *self.partitions.write() = all.into();
+    }
+
+    /// Bytes of a segment.
+    pub(crate) fn segment_size(&self) -> usize {
+        self.budget.segment(self.partitions.read().len())
+    }
+
+    /// Drops the oldest segments of all until the tail is within its share.
+    pub(crate) fn evict(&self) {
+        if !self.budget.is_over() {
+            return;
+        }
+        let Some(_only_one) = self.budget.evicting.try_lock() else { return };
+        let partitions = self.partitions.read().clone();
+        while self.budget.is_over() {
+            let born = partitions.iter().filter_map(|p| Some((p.log.read().front_born()?, p)));
+            let Some((_, oldest)) = born.min_by_key(|(born, _)| *born) else { return };
+            let Some((segment, freed)) = oldest.log.write().evict_front() else { return };
+            self.budget.charge(-(freed as isize));
+            if let Held::Open(segment) = segment {
+                self.budget.evicted(segment);
+            }
+        }
+    }
+
+    /// Packs a segment of history, when nobody else packs: what each needs to work in would add up.
+    pub(crate) fn packed(&self, segment: &Arc<Segment>) -> Option<Arc<Packed>> {
+        let _one_by_one = self.packing.lock();
+        Packed::of(segment).map(Arc::new)
+    }
+
+    /// Packs the oldest segment of all that is open and complete. False: there is none. Takes milliseconds, with no lock that
+    /// a batch waits for.
+    pub(crate) fn pack_oldest(&self) -> bool {
+        let _one_by_one = self.packing.lock();
+        let partitions = self.partitions.read().clone();
+        let open = partitions.iter().filter_map(|p| p.log.read().oldest_open().map(|open| (open, p)));
+        let Some(((_, segment), partition)) = open.min_by_key(|((born, _), _)| *born) else { return false };
+        let packed = Packed::of(&segment).map(Arc::new);
+        let growth = partition.log.write().pack(&segment, packed);
+        self.budget.charge(growth);
+        true
+    }
+}

@@ -1,0 +1,88 @@
+//! The topics that this replica knows.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64 as Counter;
+
+use crate::base::sync::RwLock;
+use crate::base::sync::atomic::{AtomicU64, Ordering};
+use crate::log::partition::{Partition, Start};
+use crate::position::{Fingerprint, TopicId};
+
+/// Not one of the model checker's: it decides nothing.
+static NEXT_KEY: Counter = Counter::new(1);
+
+/// Some topics, by name, each with some of its partitions from 0 on.
+pub(crate) type Topics = [TopicPartitions];
+
+/// One of them.
+pub(crate) type TopicPartitions = (Arc<Topic>, Vec<Arc<Partition>>);
+
+/// One incarnation of a topic: created again under the same name, it is another `Topic`.
+#[derive(Debug)]
+pub struct Topic {
+    name: Arc<str>,
+    id: TopicId,
+    /// Distinguishes it from every other topic of this process's life, other incarnations included.
+    key: u64,
+    fingerprint: Fingerprint,
+    partitions: RwLock<Vec<Arc<Partition>>>,
+    /// How often a head has moved.
+    moves: Arc<AtomicU64>,
+}
+
+impl Topic {
+    pub(crate) fn new(name: &str, id: TopicId, starts: &[Start]) -> Arc<Topic> {
+        let topic = Topic {
+            name: name.into(),
+            id,
+            key: NEXT_KEY.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
+            fingerprint: Fingerprint::new(name, id),
+            partitions: RwLock::new(Vec::new()),
+            moves: Arc::default(),
+        };
+        topic.publish(topic.prepare(starts));
+        Arc::new(topic)
+    }
+
+    /// The topic's name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Its Kafka topic id (KIP-516); zero where the broker has none.
+    pub fn id(&self) -> TopicId {
+        self.id
+    }
+
+    /// Its partitions, in their order.
+    pub fn partitions(&self) -> Vec<Arc<Partition>> {
+        self.partitions.read().clone()
+    }
+
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    /// How often the heads of its partitions have moved.
+    pub(crate) fn moves(&self) -> u64 {
+        self.moves.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn key(&self) -> u64 {
+        self.key
+    }
+
+    /// Partitions to come after those that are there. Nobody sees them before [`Topic::publish`].
+    pub(crate) fn prepare(&self, starts: &[Start]) -> Vec<Arc<Partition>> {
+        let first = self.partitions.read().len() as u32;
+        (first..)
+            .zip(starts)
+            .map(|(index, start)| Arc::new(Partition::new(self, self.moves.clone(), index, *start)))
+            .collect()
+    }
+
+    /// Adds partitions after those that are there. Views must know them already: a batch may come at once.
+    pub(crate) fn publish(&self, more: Vec<Arc<Partition>>) {
+        self.partitions.write().extend(more);
+    }
+}

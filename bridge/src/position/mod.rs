@@ -1,0 +1,215 @@
+//! What reading goes on from: for each partition the next offset, with the topic id and the leader epoch that make it mean
+//! something.
+
+pub(crate) mod event_id;
+pub(crate) mod gap;
+pub(crate) mod start;
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use twox_hash::XxHash64;
+
+/// A seed of its own changes every fingerprint; it is fixed for good, since ids outlive processes.
+const SEED: u64 = 0;
+
+/// Kafka's id of a topic (KIP-516): another one after the topic was deleted and created again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TopicId(pub [u8; 16]);
+
+impl TopicId {
+    /// The id of every topic where the broker has no topic ids.
+    pub const ZERO: TopicId = TopicId([0; 16]);
+
+    /// Whether the broker has no id for the topic.
+    pub fn is_zero(self) -> bool {
+        self == TopicId::ZERO
+    }
+}
+
+/// As Kafka's own tools print it: base64url without padding.
+impl fmt::Display for TopicId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
+    }
+}
+
+/// The next offset to deliver of one partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Position {
+    /// The next offset to deliver; `u64::MAX` is not known.
+    pub offset: u64,
+    /// The leader epoch of the last record below the offset that a consumer is given; -1 is not known. What else may lie in
+    /// between, as the marks of transactions do, can be of a later one.
+    pub epoch: i32,
+}
+
+impl Position {
+    /// Nothing is known of the partition; treated as if the id lacked it.
+    pub const UNKNOWN: Position = Position { offset: u64::MAX, epoch: -1 };
+
+    /// Whether there is an offset.
+    pub fn is_known(&self) -> bool {
+        self.offset != u64::MAX
+    }
+}
+
+/// Names a topic, and its incarnation, in six bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Fingerprint {
+    /// Three bytes of the hash of the topic's name.
+    pub name: [u8; 3],
+    /// Three bytes of the hash of the topic's id; zero where the broker has no ids, and then it matches any.
+    pub id: [u8; 3],
+}
+
+impl Fingerprint {
+    /// The fingerprint of a topic.
+    pub fn new(topic: &str, id: TopicId) -> Fingerprint {
+        Fingerprint { name: hash(topic.as_bytes()), id: id_bytes(id) }
+    }
+
+    /// Whether both name the same incarnation of the same topic, as far as both know.
+    pub fn matches(self, other: Fingerprint) -> bool {
+        const ANY: [u8; 3] = [0; 3];
+        self.name == other.name && (self.id == other.id || self.id == ANY || other.id == ANY)
+    }
+}
+
+fn hash(bytes: &[u8]) -> [u8; 3] {
+    let [a, b, c, ..] = XxHash64::oneshot(SEED, bytes).to_be_bytes();
+    [a, b, c]
+}
+
+fn id_bytes(id: TopicId) -> [u8; 3] {
+    if id.is_zero() {
+        return [0; 3];
+    }
+    // Zero means that there is no id, so no id may hash to it.
+    match hash(&id.0) {
+        [0, 0, 0] => [0, 0, 1],
+        bytes => bytes,
+    }
+}
+
+/// The positions in one incarnation of a topic.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Part {
+    /// Which topic.
+    pub fingerprint: Fingerprint,
+    /// One for each partition, from 0 on.
+    pub positions: Vec<Position>,
+}
+
+/// The positions of all partitions of a subscription.
+///
+/// A topic may stand in two parts, of two incarnations, while its being created again is announced partition by partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Vector {
+    /// One for each topic, in any order.
+    pub parts: Vec<Part>,
+}
+
+impl Vector {
+    /// The index of the part of exactly this incarnation.
+    pub(crate) fn part_of(&self, fingerprint: Fingerprint) -> Option<usize> {
+        self.parts.iter().position(|part| part.fingerprint == fingerprint)
+    }
+
+    /// Whether both stand at the same offsets in all partitions, whatever the order of their parts. What is not known is
+    /// the same as what is lacking.
+    pub(crate) fn meets(&self, other: &Vector) -> bool {
+        self.is_within(other) && other.is_within(self)
+    }
+
+    /// Whether this is ahead of `heads` anywhere, and whether it is behind anywhere. Both have the same parts in the same
+    /// order; where this has fewer positions, it is neither.
+    pub(crate) fn compare(&self, heads: &Vector) -> (bool, bool) {
+        let (mut ahead, mut behind) = (false, false);
+        for (ours, theirs) in self.parts.iter().zip(&heads.parts) {
+            for (known, head) in ours.positions.iter().zip(&theirs.positions) {
+                ahead |= known.offset > head.offset;
+                behind |= known.offset < head.offset;
+            }
+        }
+        (ahead, behind)
+    }
+
+    /// Moves to `heads` wherever this is behind. What is not known stays so.
+    pub(crate) fn rise_to(&mut self, heads: &Vector) {
+        for (ours, theirs) in self.parts.iter_mut().zip(&heads.parts) {
+            for (known, head) in ours.positions.iter_mut().zip(&theirs.positions) {
+                if known.offset < head.offset {
+                    *known = *head;
+                }
+            }
+        }
+    }
+
+    /// Whether `other` stands at the same offset wherever this has one.
+    fn is_within(&self, other: &Vector) -> bool {
+        self.parts.iter().all(|part| {
+            let theirs = other.part_of(part.fingerprint).map_or(&[][..], |at| &other.parts[at].positions);
+            let same = |(index, position): (usize, &Position)| {
+                !position.is_known() || theirs.get(index).is_some_and(|their| their.offset == position.offset)
+            };
+            part.positions.iter().enumerate().all(same)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(offset: u64) -> Position {
+        Position { offset, epoch: 0 }
+    }
+
+    fn part(name: &str, offsets: &[u64]) -> Part {
+        let fingerprint = Fingerprint::new(name, TopicId([7; 16]));
+        Part { fingerprint, positions: offsets.iter().copied().map(at).collect() }
+    }
+
+    #[test]
+    fn topic_ids_print_as_in_kafkas_tools() {
+        assert_eq!(TopicId::ZERO.to_string(), "AAAAAAAAAAAAAAAAAAAAAA");
+        assert_eq!(TopicId([0xff; 16]).to_string(), "_____________________w");
+    }
+
+    #[test]
+    fn fingerprints_never_change_between_releases() {
+        let id = TopicId(*b"0123456789abcdef");
+        let fingerprint = Fingerprint::new("orders", id);
+        assert_eq!(fingerprint.name, hash(b"orders"));
+        assert_eq!(XxHash64::oneshot(0, b""), 0xef46_db37_51d8_e999);
+        assert_eq!(Fingerprint::new("", TopicId::ZERO).name, [0xef, 0x46, 0xdb]);
+    }
+
+    #[test]
+    fn an_unknown_topic_id_matches_any_and_others_match_themselves() {
+        let none = Fingerprint::new("orders", TopicId::ZERO);
+        let one = Fingerprint::new("orders", TopicId([1; 16]));
+        let two = Fingerprint::new("orders", TopicId([2; 16]));
+        assert!(none.matches(one) && one.matches(none) && one.matches(one));
+        assert!(!one.matches(two));
+        assert!(!none.matches(Fingerprint::new("refunds", TopicId::ZERO)));
+    }
+
+    #[test]
+    fn vectors_meet_where_all_offsets_are_the_same() {
+        let ours = Vector { parts: vec![part("a", &[1, 2]), part("b", &[3])] };
+        let theirs = Vector { parts: vec![part("b", &[3]), part("a", &[1, 2, u64::MAX])] };
+        assert!(ours.meets(&theirs) && theirs.meets(&ours));
+        for other in [
+            vec![part("a", &[1, 2])],
+            vec![part("a", &[1, 3]), part("b", &[3])],
+            vec![part("a", &[1, 2, 9]), part("b", &[3])],
+            vec![part("a", &[1, 2]), part("b", &[3]), part("c", &[0])],
+        ] {
+            let other = Vector { parts: other };
+            assert!(!ours.meets(&other) && !other.meets(&ours));
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! From a request to a subscription: which topics, which view, and from where.
+
+use std::sync::Arc;
+
+use crate::base::metrics;
+use crate::base::sabotage::{Sabotage, broken};
+use crate::core::{Hold, Inner};
+use crate::history::source::{HistoryError, OffsetsAt};
+use crate::live::view::ViewKey;
+use crate::log::topic::Topics;
+use crate::position::Part;
+use crate::position::Vector;
+use crate::position::event_id::EventId;
+use crate::position::gap::Gap;
+use crate::position::start::From;
+use crate::read::beginning::{LastRecords, SinceId, at_offsets, lookup};
+use crate::read::reconcile::{Change, Pending, reconcile, strangers};
+use crate::read::request::{SubscribeError, SubscribeRequest};
+use crate::read::subscription::{Beginning, Subscription};
+
+/// The longest id of a client that is repeated to it; a request's headers may take 16 KiB.
+const MAX_ID_TEXT: usize = 16 * 1024;
+
+/// Begins a subscription. Cancel-safe.
+pub(crate) async fn subscribe(
+    inner: &Arc<Inner>,
+    request: SubscribeRequest,
+) -> Result<Subscription, SubscribeError> {
+    check_topics(inner, &request)?;
+    let came_with = request.last_event_id.filter(|text| !text.is_empty());
+    let parsed = came_with.as_deref().map(str::parse::<EventId>);
+    let from = match (&parsed, request.from) {
+        (Some(Ok(id)), _) => From::Id(id.clone()),
+        (_, from) => from,
+    };
+    if let From::Id(id) = &from {
+        see_parts_of(inner, id).await;
+    }
+    let topics = sorted(request.topics);
+    let hold = inner.hold(ViewKey::new(request.tenant, topics, request.filter, request.envelope));
+    let unknown = matches!(parsed, Some(Err(_)));
+    let came_with = came_with.map(|text| printable(text, unknown));
+    begin(hold, from, came_with, unknown).await
+}
+
+/// Whoever comes back may go on with what a topic has in memory though Kafka does not allow to read it any more.
+fn check_topics(inner: &Inner, request: &SubscribeRequest) -> Result<(), SubscribeError> {
+    let structure = inner.structure.lock();
+    let comes_back = request.last_event_id.as_ref().is_some_and(|id| !id.is_empty());
+    for name in &request.topics {
+        if !inner.rules.can_yield(name, &request.tenant) {
+            return Err(SubscribeError::UnknownTopic(name.clone()));
+        }
+        let is_known = structure.topics.contains_key(name.as_str());
+        match structure.unserved.get(name) {
+            Some(_) if is_known && comes_back => {}
+            Some(why) => return Err(SubscribeError::Unserved { topic: name.clone(), why: *why }),
+            None if is_known => {}
+            None => return Err(SubscribeError::UnknownTopic(name.clone())),
+        }
+    }
+    Ok(())
+}
+
+/// Refreshes the list of topics if the id speaks of some that are not known here.
+async fn see_parts_of(inner: &Inner, id: &EventId) {
+    let all_seen = {
+        let structure = inner.structure.lock();
+        id.vector.parts.iter().all(|part| {
+            structure.topics.values().any(|topic| {
+                part.fingerprint.matches(topic.fingerprint())
+                    && part.positions.len() <= topic.partitions().len()
+            })
+        })
+    };
+    if !all_seen {
+        inner.history.source().refresh().await;
+    }
+}
+
+async fn begin(
+    hold: Hold,
+    from: From,
+    came_with: Option<String>,
+    unknown: bool,
+) -> Result<Subscription, SubscribeError> {
+    let (shape, topics) = hold.view.topics();
+    let history = hold.inner.history.clone();
+    let resumed = came_with.is_some() && !unknown;
+    let mut beginning = Beginning {
+        vector: Vector::default(),
+        carried: Vec::new(),
+        pending: Vec::new(),
+        came_with,
+        resumed,
+        topics,
+        shape,
+    };
+    if unknown {
+        beginning.pending.push(Pending { gap: Gap::unknown_id(), change: Change::Nothing });
+    }
+    let topics: &Topics = &beginning.topics.clone();
+    let unavailable = |error: HistoryError| SubscribeError::Unavailable(error.to_string());
+    let at = |at| lookup(&history, topics, at);
+    beginning.vector = match from {
+        From::Latest => return Ok(Subscription::latest(hold, beginning)),
+        From::Earliest => at_offsets(topics, &at(OffsetsAt::Earliest).await.map_err(unavailable)?),
+        From::Time(millis) => at_offsets(topics, &at(OffsetsAt::Time(millis)).await.map_err(unavailable)?),
+        From::Ago(ago) => {
+            let millis = metrics::unix_millis() - ago.as_millis() as i64;
+            at_offsets(topics, &at(OffsetsAt::Time(millis)).await.map_err(unavailable)?)
+        }
+        From::Last(count) => {
+            let key = hold.view.key();
+            let (tenant, filter) = (&key.tenant, key.filter());
+            let last = LastRecords { history: &history, tenant, filter, count: count as usize };
+            last.find(topics, &hold.view.snapshot().vector).await
+        }
+        From::Id(id) => return resume(hold, id, beginning).await,
+    };
+    Ok(Subscription::replaying(hold, beginning))
+}
+
+/// Goes on at an id: holds it against the topics as they are now.
+async fn resume(hold: Hold, id: EventId, mut beginning: Beginning) -> Result<Subscription, SubscribeError> {
+    let topics = beginning.topics.clone();
+    let mut vector = id.vector;
+    if broken(Sabotage::OffByOne) {
+        let positions = vector.parts.iter_mut().flat_map(|part| &mut part.positions);
+        positions.filter(|position| position.is_known()).for_each(|position| position.offset += 1);
+    }
+    let since = SinceId::of(&hold.inner.history, &vector, id.minutes, &topics)
+        .await
+        .map_err(|error| SubscribeError::Unavailable(error.to_string()))?;
+    beginning.pending.extend(reconcile(&mut vector, &mut beginning.carried, &topics, &since));
+    let unseen = strangers(&mut vector, &topics);
+    if !hold.view.key().names_topics() {
+        beginning.carried.extend(unseen.into_iter().filter(|part| !is_seen(&hold.inner, part)));
+    }
+    beginning.vector = vector;
+    Ok(Subscription::replaying(hold, beginning))
+}
+
+/// Whether the part is of a topic that is known here, though it may not be one of the subscription's.
+fn is_seen(inner: &Inner, part: &Part) -> bool {
+    let structure = inner.structure.lock();
+    structure.topics.values().any(|topic| topic.fingerprint().name == part.fingerprint.name)
+}
+
+fn sorted(mut names: Vec<String>) -> Vec<String> {
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// The client's id as it may be repeated: an unreadable one only if it is harmless text.
+fn printable(text: String, unknown: bool) -> String {
+    let harmless = text.len() <= MAX_ID_TEXT && text.bytes().all(|byte| (0x20..0x7f).contains(&byte));
+    if !unknown || harmless { text } else { "unknown".to_owned() }
+}

@@ -1,0 +1,240 @@
+//! Where a subscription begins: at an id, at a time, at the first record, at the last so many, or now.
+
+use std::collections::{BinaryHeap, HashMap};
+use std::sync::Arc;
+
+use crate::history::History;
+use crate::history::source::{HistoryError, OffsetsAt};
+use crate::log::partition::Partition;
+use crate::log::partition_log::Found;
+use crate::log::segment::Segment;
+use crate::log::topic::Topic;
+use crate::log::topic::Topics;
+use crate::position::{Part, Position, Vector};
+use crate::read::reconcile::{Beginnings, first_record};
+use crate::record::filter::Filter;
+use crate::record::tenant::TenantId;
+
+/// A topic that an id lacks was not in the list when the id was made, give or take clocks that differ by so much.
+const CLOCKS_DIFFER_MILLIS: i64 = 2 * 60 * 1000;
+/// How many offsets before what memory holds `from=-N` looks at, per partition.
+pub(crate) const LAST_HISTORY: u64 = 10_000;
+
+/// The offsets of topics, by the topic's name, for each of its partitions.
+type Offsets = HashMap<Arc<str>, Vec<u64>>;
+
+/// For a resume: what is lacking begins at the id's time, a partition added since at its first record.
+pub(crate) struct SinceId {
+    lacking: Offsets,
+}
+
+impl SinceId {
+    /// Looks up the topics that have partitions without a known position.
+    pub(crate) async fn of(
+        history: &History,
+        vector: &Vector,
+        minutes: u32,
+        topics: &Topics,
+    ) -> Result<SinceId, HistoryError> {
+        let since = i64::from(minutes) * 60_000 - CLOCKS_DIFFER_MILLIS;
+        let mut lacking = Offsets::new();
+        for (topic, partitions) in topics {
+            if !all_known(vector, topic, partitions) {
+                let offsets = offsets_since(history, topic, partitions, since).await?;
+                lacking.insert(topic.name().clone(), offsets);
+            }
+        }
+        Ok(SinceId { lacking })
+    }
+}
+
+impl Beginnings for SinceId {
+    fn of_lacking(&self, partition: &Partition) -> Position {
+        let offsets = self.lacking.get(partition.topic_name());
+        match offsets.and_then(|offsets| offsets.get(partition.index() as usize)) {
+            Some(&offset) => Position { offset, epoch: -1 },
+            None => first_record(partition),
+        }
+    }
+
+    fn of_added(&self, partition: &Partition) -> Position {
+        first_record(partition)
+    }
+}
+
+fn all_known(vector: &Vector, topic: &Topic, partitions: &[Arc<Partition>]) -> bool {
+    let of_name = |part: &&Part| part.fingerprint.name == topic.fingerprint().name;
+    let known = |index: usize| {
+        vector
+            .parts
+            .iter()
+            .filter(of_name)
+            .any(|part| part.positions.get(index).is_some_and(Position::is_known))
+    };
+    (0..partitions.len()).all(known)
+}
+
+/// The first offset of each partition with at least this timestamp: from memory where memory reaches back so far.
+pub(crate) async fn offsets_since(
+    history: &History,
+    topic: &Topic,
+    partitions: &[Arc<Partition>],
+    millis: i64,
+) -> Result<Vec<u64>, HistoryError> {
+    let in_memory: Option<Vec<u64>> =
+        partitions.iter().map(|partition| offset_in_memory(history, partition, millis)).collect();
+    match in_memory {
+        Some(offsets) => Ok(offsets),
+        None => history.source().offsets_at(topic.name(), OffsetsAt::Time(millis)).await,
+    }
+}
+
+fn offset_in_memory(history: &History, partition: &Partition, millis: i64) -> Option<u64> {
+    let log = partition.log.read();
+    let (oldest, _) = log.time_span().unwrap_or((i64::MAX, i64::MAX));
+    if oldest > millis && log.oldest() > partition.log_start() {
+        return None;
+    }
+    let (segments, end) = (log.newest_first(), log.end().offset);
+    drop(log);
+    let Some(held) = segments.iter().rev().find(|held| held.newest() >= millis) else { return Some(end) };
+    history.opened_anyway(partition, held)?.first_since(millis)
+}
+
+/// A vector with these offsets.
+pub(crate) fn at_offsets(topics: &Topics, offsets: &Offsets) -> Vector {
+    let part = |(topic, partitions): &(Arc<Topic>, Vec<Arc<Partition>>)| {
+        let given = offsets.get(topic.name());
+        let position = |partition: &Arc<Partition>| {
+            let offset = given.and_then(|offsets| offsets.get(partition.index() as usize)).copied();
+            Position { offset: offset.unwrap_or_else(|| partition.log_start()), epoch: -1 }
+        };
+        Part { fingerprint: topic.fingerprint(), positions: partitions.iter().map(position).collect() }
+    };
+    Vector { parts: topics.iter().map(part).collect() }
+}
+
+/// The offsets of all topics at a point.
+pub(crate) async fn lookup(
+    history: &History,
+    topics: &Topics,
+    at: OffsetsAt,
+) -> Result<Offsets, HistoryError> {
+    let mut all = Offsets::new();
+    for (topic, partitions) in topics {
+        let offsets = match at {
+            OffsetsAt::Time(millis) => offsets_since(history, topic, partitions, millis).await?,
+            _ => history.source().offsets_at(topic.name(), at).await?,
+        };
+        all.insert(topic.name().clone(), offsets);
+    }
+    Ok(all)
+}
+
+/// The search for the last so many matching records.
+pub(crate) struct LastRecords<'a> {
+    pub(crate) history: &'a Arc<History>,
+    pub(crate) tenant: &'a TenantId,
+    pub(crate) filter: &'a Filter,
+    pub(crate) count: usize,
+}
+
+/// Matches of one partition, newest last: timestamp and offset.
+type Matches = Vec<(i64, u64)>;
+
+impl LastRecords<'_> {
+    /// The vector from which a replay gives the last `count` matching records before `end`: those in memory, and, where
+    /// they are too few, those in the [`LAST_HISTORY`] offsets before it.
+    pub(crate) async fn find(&self, topics: &Topics, end: &Vector) -> Vector {
+        let mut vector = end.clone();
+        let mut lanes = Vec::new();
+        for (topic, partitions) in topics {
+            let Some(part) = end.part_of(topic.fingerprint()) else { continue };
+            for partition in partitions {
+                let until = end.parts[part].positions[partition.index() as usize].offset;
+                lanes.push((part, partition.clone(), self.in_memory(partition, until)));
+            }
+        }
+        if lanes.iter().map(|(_, _, matches)| matches.len()).sum::<usize>() < self.count {
+            for (_, partition, matches) in &mut lanes {
+                let mut older = self.in_history(partition).await;
+                older.append(matches);
+                *matches = older;
+            }
+        }
+        for _ in 0..self.count {
+            let newest = lanes.iter_mut().filter(|(_, _, matches)| !matches.is_empty());
+            let Some((part, partition, matches)) =
+                newest.max_by_key(|(_, _, matches)| matches.last().map(|found| found.0))
+            else {
+                break;
+            };
+            let Some((_, offset)) = matches.pop() else { break };
+            vector.parts[*part].positions[partition.index() as usize] = Position { offset, epoch: -1 };
+        }
+        vector
+    }
+
+    fn in_memory(&self, partition: &Partition, until: u64) -> Matches {
+        let segments = partition.log.read().newest_first();
+        let mut newest: Matches = Vec::new();
+        for held in segments {
+            if newest.len() == self.count {
+                break;
+            }
+            let Some(segment) = self.history.opened_anyway(partition, &held) else { continue };
+            for &(timestamp, offset) in self.of_segment(&segment, 0, until).iter().rev() {
+                if newest.len() == self.count {
+                    break;
+                }
+                newest.push((timestamp, offset));
+            }
+        }
+        newest.reverse();
+        newest
+    }
+
+    fn of_segment(&self, segment: &Segment, from: u64, until: u64) -> Matches {
+        let records = segment.of_tenant(self.tenant, from).iter().map(|&index| segment.record(index));
+        let matching = records.filter(|record| record.offset < until && self.filter.matches(record));
+        matching.map(|record| (record.timestamp, record.offset)).collect()
+    }
+
+    /// Reads a bounded stretch before memory. What Kafka cannot give now is left out: the search is best effort.
+    async fn in_history(&self, partition: &Arc<Partition>) -> Matches {
+        let oldest = partition.oldest();
+        let mut at = oldest.saturating_sub(LAST_HISTORY).max(partition.log_start());
+        let mut matches = BinaryHeap::new();
+        while at < oldest {
+            let Some(segment) = self.segment_at(partition, at, oldest).await else { break };
+            for (timestamp, offset) in self.of_segment(&segment, at, oldest) {
+                matches.push(std::cmp::Reverse((offset, timestamp)));
+                if matches.len() > self.count {
+                    matches.pop();
+                }
+            }
+            if segment.end().offset <= at {
+                break;
+            }
+            at = segment.end().offset;
+        }
+        let mut sorted: Matches =
+            matches.into_iter().map(|std::cmp::Reverse((offset, timestamp))| (timestamp, offset)).collect();
+        sorted.sort_by_key(|&(_, offset)| offset);
+        sorted
+    }
+
+    async fn segment_at(&self, partition: &Arc<Partition>, at: u64, until: u64) -> Option<Arc<Segment>> {
+        if let Found::Held(held) = partition.find(at) {
+            return self.history.opened_anyway(partition, &held);
+        }
+        if let Some(held) = self.history.find(partition, at) {
+            return self.history.opened_anyway(partition, &held);
+        }
+        let from = Position { offset: at, epoch: -1 };
+        let job = self.history.request(self.tenant, partition, from, until, self.history.read_size());
+        job.finished().await;
+        let held = self.history.find(partition, at)?;
+        self.history.opened_anyway(partition, &held)
+    }
+}

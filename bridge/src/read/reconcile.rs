@@ -1,0 +1,231 @@
+//! Holds a subscription's positions against the topics as they are now: what is the same goes on, what was created again
+//! or deleted is a gap, what is new begins.
+
+use std::sync::Arc;
+
+use crate::log::partition::Partition;
+use crate::log::topic::{Topic, Topics};
+use crate::position::gap::{Gap, GapCode};
+use crate::position::{Fingerprint, Part, Position, Vector};
+
+/// A gap that is still to be announced, and what it does to the positions when it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Pending {
+    pub(crate) gap: Gap,
+    pub(crate) change: Change,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Change {
+    Nothing,
+    /// One partition goes on elsewhere.
+    Move {
+        topic: Fingerprint,
+        partition: u32,
+        to: Position,
+    },
+    /// One partition leaves the incarnation `old`, and begins in `new` if there is one.
+    Leave {
+        old: Fingerprint,
+        new: Option<Fingerprint>,
+        partition: u32,
+        to: Position,
+    },
+}
+
+impl Change {
+    pub(crate) fn apply(&self, vector: &mut Vector) {
+        match *self {
+            Change::Nothing => {}
+            Change::Move { topic, partition, to } => set(vector, topic, partition, to),
+            Change::Leave { old, new, partition, to } => {
+                set(vector, old, partition, Position::UNKNOWN);
+                vector.parts.retain(|part| part.fingerprint != old || has_known(part));
+                if let Some(new) = new {
+                    set(vector, new, partition, to);
+                }
+            }
+        }
+    }
+}
+
+/// Where reading begins in what the positions lack.
+pub(crate) trait Beginnings {
+    /// In a topic that is lacking, or a partition whose position was not known.
+    fn of_lacking(&self, partition: &Partition) -> Position;
+    /// In a partition that a known topic got since.
+    fn of_added(&self, partition: &Partition) -> Position;
+}
+
+/// While a subscription runs, what is new begins where this replica began with it: at its first record.
+pub(crate) struct AtOrigin;
+
+impl Beginnings for AtOrigin {
+    fn of_lacking(&self, partition: &Partition) -> Position {
+        partition.origin()
+    }
+    fn of_added(&self, partition: &Partition) -> Position {
+        partition.origin()
+    }
+}
+
+/// Brings `vector` to the shape of `topics`. Gives the gaps to announce. Parts of topics that are not in `topics` stay
+/// behind the others; partitions beyond those that are known are moved to `carried`.
+pub(crate) fn reconcile(
+    vector: &mut Vector,
+    carried: &mut Vec<Part>,
+    topics: &Topics,
+    beginnings: &dyn Beginnings,
+) -> Vec<Pending> {
+    absorb(vector, std::mem::take(carried));
+    let mut pending = Vec::new();
+    for (topic, partitions) in topics {
+        reconcile_topic(vector, carried, topic, partitions, beginnings, &mut pending);
+    }
+    pending
+}
+
+/// The parts whose topics are not among `topics`, by name.
+pub(crate) fn strangers(vector: &mut Vector, topics: &Topics) -> Vec<Part> {
+    let known =
+        |part: &Part| topics.iter().any(|(topic, _)| topic.fingerprint().name == part.fingerprint.name);
+    let (stay, leave) = std::mem::take(&mut vector.parts).into_iter().partition(known);
+    vector.parts = stay;
+    leave
+}
+
+/// Merges parts of the same incarnation into one.
+fn absorb(vector: &mut Vector, more: Vec<Part>) {
+    let parts = std::mem::take(&mut vector.parts);
+    for part in parts.into_iter().chain(more) {
+        match vector.parts.iter_mut().find(|known| known.fingerprint == part.fingerprint) {
+            Some(known) => merge(known, part),
+            None => vector.parts.push(part),
+        }
+    }
+}
+
+fn merge(into: &mut Part, from: Part) {
+    let len = into.positions.len().max(from.positions.len());
+    into.positions.resize(len, Position::UNKNOWN);
+    for (known, position) in into.positions.iter_mut().zip(from.positions) {
+        if !known.is_known() {
+            *known = position;
+        }
+    }
+}
+
+fn reconcile_topic(
+    vector: &mut Vector,
+    carried: &mut Vec<Part>,
+    topic: &Arc<Topic>,
+    partitions: &[Arc<Partition>],
+    beginnings: &dyn Beginnings,
+    pending: &mut Vec<Pending>,
+) {
+    let fingerprint = topic.fingerprint();
+    let (mut part, lacking) = take_part(vector, fingerprint);
+    let old: Vec<Part> =
+        vector.parts.iter().filter(|other| other.fingerprint.name == fingerprint.name).cloned().collect();
+    let known = part.positions.len().max(old.iter().map(|part| part.positions.len()).max().unwrap_or(0));
+    carry_unseen(&mut part, partitions.len(), carried);
+    part.positions.resize(partitions.len(), Position::UNKNOWN);
+    for (index, partition) in partitions.iter().enumerate() {
+        if part.positions[index].is_known() || old_position(&old, index).is_some() {
+            continue;
+        }
+        let added = index >= known && !(lacking && old.is_empty());
+        part.positions[index] =
+            if added { beginnings.of_added(partition) } else { beginnings.of_lacking(partition) };
+    }
+    for part in &old {
+        leave_incarnation(part, topic, partitions, pending);
+    }
+    vector.parts.insert(0, part);
+}
+
+/// Takes the topic's own part out of the vector; an empty one, and `true`, where it is lacking.
+fn take_part(vector: &mut Vector, fingerprint: Fingerprint) -> (Part, bool) {
+    match vector.parts.iter().position(|part| part.fingerprint.matches(fingerprint)) {
+        Some(at) => (Part { fingerprint, ..vector.parts.remove(at) }, false),
+        None => (Part { fingerprint, positions: Vec::new() }, true),
+    }
+}
+
+/// Partitions that this replica does not see are kept for another, which may.
+fn carry_unseen(part: &mut Part, count: usize, carried: &mut Vec<Part>) {
+    if part.positions.len() <= count || !part.positions[count..].iter().any(Position::is_known) {
+        part.positions.truncate(count);
+        return;
+    }
+    let mut positions = vec![Position::UNKNOWN; count];
+    positions.extend(part.positions.drain(count..));
+    carried.push(Part { fingerprint: part.fingerprint, positions });
+}
+
+fn old_position(old: &[Part], index: usize) -> Option<Position> {
+    old.iter().filter_map(|part| part.positions.get(index)).find(|position| position.is_known()).copied()
+}
+
+/// One gap for each partition that was read in an earlier incarnation of the topic.
+fn leave_incarnation(
+    part: &Part,
+    topic: &Arc<Topic>,
+    partitions: &[Arc<Partition>],
+    pending: &mut Vec<Pending>,
+) {
+    for (index, position) in part.positions.iter().enumerate().filter(|(_, position)| position.is_known()) {
+        let successor = partitions.get(index);
+        let to = successor.map(|partition| first_record(partition));
+        let gap = Gap {
+            code: if successor.is_some() { GapCode::Recreated } else { GapCode::Deleted },
+            topic: Some(topic.name().clone()),
+            partition: Some(index as u32),
+            from: Some(position.offset),
+            to: None,
+            next: to.map(|position| position.offset),
+        };
+        let change = Change::Leave {
+            old: part.fingerprint,
+            new: successor.map(|_| topic.fingerprint()),
+            partition: index as u32,
+            to: to.unwrap_or(Position::UNKNOWN),
+        };
+        pending.push(Pending { gap, change });
+    }
+}
+
+/// The gaps of a topic that was deleted under a running subscription.
+pub(crate) fn deleted(part: &Part, name: &Arc<str>) -> impl Iterator<Item = Pending> {
+    let old = part.fingerprint;
+    let known = part.positions.iter().zip(0..).filter(|(position, _)| position.is_known());
+    known.map(move |(position, partition)| {
+        let gap = Gap {
+            code: GapCode::Deleted,
+            topic: Some(name.clone()),
+            partition: Some(partition),
+            from: Some(position.offset),
+            to: None,
+            next: None,
+        };
+        Pending { gap, change: Change::Leave { old, new: None, partition, to: Position::UNKNOWN } }
+    })
+}
+
+/// The first record that Kafka has of the partition.
+pub(crate) fn first_record(partition: &Partition) -> Position {
+    let (origin, start) = (partition.origin(), partition.log_start());
+    if origin.offset <= start { origin } else { Position { offset: start, epoch: -1 } }
+}
+
+fn has_known(part: &Part) -> bool {
+    part.positions.iter().any(Position::is_known)
+}
+
+fn set(vector: &mut Vector, topic: Fingerprint, partition: u32, to: Position) {
+    if let Some(part) = vector.parts.iter_mut().find(|part| part.fingerprint == topic)
+        && let Some(position) = part.positions.get_mut(partition as usize)
+    {
+        *position = to;
+    }
+}

@@ -1,0 +1,203 @@
+//! A decoded Kafka record: as it comes in, and as a segment keeps it, in one run of bytes.
+//!
+//! The form in memory is private to this process: key, value and event type, each with its length + 1 before it (0: none),
+//! then each header's name and value likewise, to the end.
+
+pub(crate) mod event_type;
+pub(crate) mod filter;
+pub(crate) mod json;
+pub(crate) mod operand;
+pub(crate) mod routing;
+pub(crate) mod tenant;
+
+use std::borrow::Cow;
+
+use crate::base::varint::{MAX_VARINT, put_varint, take_varint};
+use crate::record::tenant::TenantId;
+
+/// A record's headers, in its order: names may repeat, values may lack.
+///
+/// They lie in one run of bytes as a segment keeps them, so that what they were copied from may go before the record is
+/// appended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Headers<'a>(&'a [u8]);
+
+impl<'a> Headers<'a> {
+    /// Those that [`put_header`] wrote. Bytes that it did not write give headers that lack things, never a panic.
+    pub fn written(bytes: &'a [u8]) -> Headers<'a> {
+        Headers(bytes)
+    }
+
+    /// Name and value of each.
+    pub fn iter(self) -> impl Iterator<Item = (&'a str, Option<&'a [u8]>)> {
+        self.raw().map(|(name, value)| (std::str::from_utf8(name).unwrap_or_default(), value))
+    }
+
+    /// The value of the last one of that name: the one that Kafka's own clients call current.
+    pub fn get(self, name: &str) -> Option<&'a [u8]> {
+        self.raw().filter(|(known, _)| *known == name.as_bytes()).last().and_then(|(_, value)| value)
+    }
+
+    fn raw(self) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> {
+        let mut rest = self.0;
+        std::iter::from_fn(move || Some((take_bytes(&mut rest)??, take_bytes(&mut rest)?)))
+    }
+}
+
+/// Appends a header, for [`Headers::written`].
+pub fn put_header(out: &mut Vec<u8>, name: &str, value: Option<&[u8]>) {
+    put_bytes(out, Some(name.as_bytes()));
+    put_bytes(out, value);
+}
+
+/// What rules look at before a record has a tenant.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RawRecord<'a> {
+    /// The key's bytes.
+    pub key: Option<&'a [u8]>,
+    /// The value's bytes; `None` is a tombstone.
+    pub value: Option<&'a [u8]>,
+    /// Its headers.
+    pub headers: Headers<'a>,
+}
+
+/// A record to append.
+#[derive(Clone, Debug)]
+pub struct NewRecord<'a> {
+    /// Its offset.
+    pub offset: u64,
+    /// The leader epoch under which it was written; -1 is not known.
+    pub epoch: i32,
+    /// Milliseconds since the Unix epoch; -1: none.
+    pub timestamp: i64,
+    /// The key's bytes.
+    pub key: Option<&'a [u8]>,
+    /// The value's bytes; `None` is a tombstone.
+    pub value: Option<&'a [u8]>,
+    /// Its headers.
+    pub headers: Headers<'a>,
+    /// Whose record it is.
+    pub tenant: TenantId,
+    /// The SSE event type, checked by the rule that gave it.
+    pub event_type: Option<Cow<'a, str>>,
+}
+
+/// A record in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordRef<'a> {
+    /// Its offset.
+    pub offset: u64,
+    /// The leader epoch under which it was written; -1 is not known.
+    pub epoch: i32,
+    /// Milliseconds since the Unix epoch; -1: none.
+    pub timestamp: i64,
+    /// The key's bytes.
+    pub key: Option<&'a [u8]>,
+    /// The value's bytes; `None` is a tombstone.
+    pub value: Option<&'a [u8]>,
+    /// The SSE event type.
+    pub event_type: Option<&'a str>,
+    /// Its headers.
+    pub headers: Headers<'a>,
+}
+
+impl<'a> RecordRef<'a> {
+    /// Reads what [`encode`] wrote. Bytes that it did not write give a record that lacks things, never a panic.
+    pub(crate) fn decode(bytes: &'a [u8], offset: u64, epoch: i32, timestamp: i64) -> RecordRef<'a> {
+        let mut rest = bytes;
+        let key = take_bytes(&mut rest).flatten();
+        let value = take_bytes(&mut rest).flatten();
+        let event_type =
+            take_bytes(&mut rest).flatten().and_then(|event_type| std::str::from_utf8(event_type).ok());
+        RecordRef { offset, epoch, timestamp, key, value, event_type, headers: Headers(rest) }
+    }
+}
+
+/// Appends the record's bytes, without offset, epoch and timestamp.
+pub(crate) fn encode(out: &mut Vec<u8>, record: &NewRecord<'_>) {
+    out.reserve(most_bytes(record));
+    put_bytes(out, record.key);
+    put_bytes(out, record.value);
+    put_bytes(out, record.event_type.as_deref().map(str::as_bytes));
+    out.extend_from_slice(record.headers.0);
+}
+
+/// As many bytes as it may take at the most, so that room is made once.
+fn most_bytes(record: &NewRecord<'_>) -> usize {
+    let len = |bytes: Option<&[u8]>| MAX_VARINT + bytes.map_or(0, <[u8]>::len);
+    let event_type = record.event_type.as_deref().map(str::as_bytes);
+    len(record.key) + len(record.value) + len(event_type) + record.headers.0.len()
+}
+
+#[inline]
+fn put_bytes(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
+    match bytes {
+        None => out.push(0),
+        Some(bytes) => {
+            put_varint(out, bytes.len() as u64 + 1);
+            out.extend_from_slice(bytes);
+        }
+    }
+}
+
+fn take_bytes<'a>(rest: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
+    let Some(len) = take_varint(rest)?.checked_sub(1) else { return Some(None) };
+    let (bytes, after) = rest.split_at_checked(usize::try_from(len).ok()?)?;
+    *rest = after;
+    Some(Some(bytes))
+}
+
+/// The bytes of a list of headers.
+#[cfg(test)]
+pub(crate) fn written_headers(list: &[(&str, Option<&[u8]>)]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    list.iter().for_each(|(name, value)| put_header(&mut bytes, name, *value));
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    fn some_bytes() -> impl Strategy<Value = Option<Vec<u8>>> {
+        proptest::option::of(vec(any::<u8>(), 0..300))
+    }
+
+    proptest! {
+        #[test]
+        fn a_record_comes_back_as_it_was(
+            key in some_bytes(),
+            value in some_bytes(),
+            event_type in proptest::option::of(".{0,20}"),
+            headers in vec((".{0,8}", some_bytes()), 0..5),
+        ) {
+            let borrowed: Vec<_> =
+                headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
+            let written = written_headers(&borrowed);
+            let record = NewRecord {
+                offset: 5, epoch: 2, timestamp: 9,
+                key: key.as_deref(), value: value.as_deref(), headers: Headers::written(&written),
+                tenant: TenantId::new("acme").unwrap(),
+                event_type: event_type.as_deref().map(Cow::Borrowed),
+            };
+            let mut bytes = Vec::new();
+            encode(&mut bytes, &record);
+            let read = RecordRef::decode(&bytes, 5, 2, 9);
+            prop_assert_eq!((read.offset, read.epoch, read.timestamp), (5, 2, 9));
+            prop_assert_eq!(read.key, key.as_deref());
+            prop_assert_eq!(read.value, value.as_deref());
+            prop_assert_eq!(read.event_type, event_type.as_deref());
+            prop_assert_eq!(read.headers.iter().collect::<Vec<_>>(), borrowed.clone());
+            if let Some((name, value)) = borrowed.last() {
+                prop_assert_eq!(read.headers.get(name), *value);
+            }
+        }
+
+        #[test]
+        fn foreign_bytes_never_panic(bytes in vec(any::<u8>(), 0..200)) {
+            RecordRef::decode(&bytes, 0, 0, 0).headers.iter().count();
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! How a record is written: its value as it is, or with all that Kafka knows of it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use base64::display::Base64Display;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::record::RecordRef;
+use crate::record::json::is_json;
+
+/// The shape of a record's data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Envelope {
+    /// The value as it is.
+    #[default]
+    None,
+    /// An object with topic, partition, offset, timestamp, key, headers and value.
+    Record,
+}
+
+impl FromStr for Envelope {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Envelope, String> {
+        match text {
+            "none" => Ok(Envelope::None),
+            "record" => Ok(Envelope::Record),
+            "cloudevents" => {
+                Err("cloudevents is reserved for a later release; accepted: none, record".to_owned())
+            }
+            _ => Err(format!("{text:?} is not an envelope; accepted: none, record")),
+        }
+    }
+}
+
+impl fmt::Display for Envelope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Envelope::None => "none",
+            Envelope::Record => "record",
+        })
+    }
+}
+
+/// Appends the record envelope: one line of JSON.
+///
+/// A value that is JSON stands as it is, but for line ends between its tokens, which become spaces. A key is a string
+/// always. `timestamp` is in milliseconds, null where there is none. Headers are an object; names that repeat are repeated
+/// in their order, and what reads JSON takes the last, as Kafka's clients do. A value that is not text is `{"base64":…}` with
+/// `"value_kind":"binary"` beside it, none at all is null with `"value_kind":"tombstone"`: without it, a JSON value of the same
+/// look would be taken for one.
+pub(crate) fn put_record(out: &mut Vec<u8>, record: &RecordRef<'_>, topic: &str, partition: u32) {
+    out.extend_from_slice(b"{\"topic\":");
+    put_string(out, topic);
+    put_field(out, "partition", partition);
+    put_field(out, "offset", record.offset);
+    match record.timestamp {
+        ..0 => out.extend_from_slice(b",\"timestamp\":null"),
+        timestamp => put_field(out, "timestamp", timestamp),
+    }
+    out.extend_from_slice(b",\"key\":");
+    put_bytes(out, record.key);
+    out.extend_from_slice(b",\"headers\":{");
+    for (index, (name, value)) in record.headers.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        put_string(out, name);
+        out.push(b':');
+        put_bytes(out, value);
+    }
+    out.extend_from_slice(b"},\"value\":");
+    let kind = put_value(out, record.value);
+    if let Some(kind) = kind {
+        put(out, format_args!(",\"value_kind\":\"{kind}\""));
+    }
+    out.push(b'}');
+}
+
+fn put_field(out: &mut Vec<u8>, name: &str, number: impl fmt::Display) {
+    put(out, format_args!(",\"{name}\":{number}"));
+}
+
+/// Tells what the value is where a JSON value could be written in the same way.
+fn put_value(out: &mut Vec<u8>, value: Option<&[u8]>) -> Option<&'static str> {
+    match value.map(|bytes| (bytes, std::str::from_utf8(bytes).is_ok())) {
+        Some((json, true)) if is_json(json) => {
+            put_on_one_line(out, json);
+            return None;
+        }
+        Some((_, true)) => put_bytes(out, value),
+        Some((_, false)) | None => {
+            put_bytes(out, value);
+            return Some(if value.is_some() { "binary" } else { "tombstone" });
+        }
+    }
+    None
+}
+
+/// In JSON, line ends stand between tokens only, never within a string.
+fn put_on_one_line(out: &mut Vec<u8>, json: &[u8]) {
+    let start = out.len();
+    out.extend_from_slice(json);
+    for byte in &mut out[start..] {
+        if matches!(byte, b'\r' | b'\n') {
+            *byte = b' ';
+        }
+    }
+}
+
+/// Text as a string, other bytes as `{"base64":…}`, nothing as null.
+fn put_bytes(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
+    match bytes.map(|bytes| (bytes, std::str::from_utf8(bytes))) {
+        None => out.extend_from_slice(b"null"),
+        Some((_, Ok(text))) => put_string(out, text),
+        Some((bytes, Err(_))) => {
+            put(out, format_args!("{{\"base64\":\"{}\"}}", Base64Display::new(bytes, &STANDARD)));
+        }
+    }
+}
+
+fn put_string(out: &mut Vec<u8>, text: &str) {
+    // Writing a string to memory cannot fail.
+    let _ = serde_json::to_writer(out, text);
+}
+
+/// Appends formatted text.
+pub(crate) fn put(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
+    // Writing to memory cannot fail.
+    let _ = std::io::Write::write_fmt(out, text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::tenant::TenantId;
+    use crate::record::{self, Headers, NewRecord};
+    use serde_json::{Value, json};
+
+    fn envelope(key: Option<&[u8]>, value: Option<&[u8]>, headers: &[(&str, Option<&[u8]>)]) -> String {
+        let headers = record::written_headers(headers);
+        let tenant = TenantId::new("acme").unwrap();
+        let new = NewRecord {
+            offset: 7,
+            epoch: 0,
+            timestamp: 1_700,
+            key,
+            value,
+            headers: Headers::written(&headers),
+            tenant,
+            event_type: None,
+        };
+        let mut bytes = Vec::new();
+        record::encode(&mut bytes, &new);
+        let mut out = Vec::new();
+        put_record(&mut out, &RecordRef::decode(&bytes, 7, 0, 1_700), "orders", 3);
+        String::from_utf8(out).unwrap()
+    }
+
+    fn value_of(value: Option<&[u8]>) -> Value {
+        let text = envelope(None, value, &[]);
+        assert!(!text.contains(['\r', '\n']));
+        serde_json::from_str::<Value>(&text).unwrap()["value"].clone()
+    }
+
+    #[test]
+    fn a_json_value_stands_verbatim() {
+        let text = envelope(Some(b"k"), Some(br#"{"b" : 1.0, "a":1e2}"#), &[("h", Some(b"x")), ("n", None)]);
+        assert_eq!(
+            text,
+            r#"{"topic":"orders","partition":3,"offset":7,"timestamp":1700,"key":"k","headers":{"h":"x","n":null},"value":{"b" : 1.0, "a":1e2}}"#
+        );
+    }
+
+    #[test]
+    fn line_ends_between_tokens_become_spaces() {
+        assert!(envelope(None, Some(b"{\r\n\"a\":\n1}"), &[]).ends_with(r#""value":{  "a": 1}}"#));
+    }
+
+    #[test]
+    fn every_other_value_keeps_its_bytes() {
+        assert_eq!(value_of(Some(b"a\r\nb\rc\0")), json!("a\r\nb\rc\0"));
+        assert_eq!(value_of(Some(b"{\"a\":")), json!("{\"a\":"));
+        assert_eq!(value_of(Some(b"\"a\nb\"")), json!("\"a\nb\""));
+        assert_eq!(value_of(Some(b"")), json!(""));
+        assert_eq!(value_of(Some(b"\xff\x00")), json!({"base64": "/wA="}));
+        assert_eq!(value_of(Some(b"\"\xff\"")), json!({"base64": "Iv8i"}));
+        assert_eq!(value_of(None), json!(null));
+    }
+
+    #[test]
+    fn what_a_json_value_could_look_like_has_its_kind_beside_it() {
+        let kind = |value: Option<&[u8]>| {
+            let envelope: Value = serde_json::from_str(&envelope(None, value, &[])).unwrap();
+            envelope.get("value_kind").cloned()
+        };
+        assert_eq!(kind(Some(b"\xff\xfe")), Some(json!("binary")));
+        assert_eq!(kind(None), Some(json!("tombstone")));
+        for json_or_text in [&br#"{"base64":"//4="}"#[..], b"null", b"text", b""] {
+            assert_eq!(kind(Some(json_or_text)), None);
+        }
+    }
+
+    #[test]
+    fn keys_are_strings_even_where_they_look_like_numbers() {
+        let key = |key| serde_json::from_str::<Value>(&envelope(key, None, &[])).unwrap()["key"].clone();
+        assert_eq!(key(Some(&b"17"[..])), json!("17"));
+        assert_eq!(key(Some(&b"\xff"[..])), json!({"base64": "/w=="}));
+        assert_eq!(key(None), json!(null));
+    }
+}

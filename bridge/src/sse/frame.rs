@@ -1,0 +1,332 @@
+//! A record, or a word of the server, as the bytes of one SSE block.
+//!
+//! The order within a block is `event`, `data`, `retry`, and `id` last: a client that takes an id as soon as its line is
+//! there, before the blank line, has the block's data then, and skips nothing.
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use crate::base::sabotage::{Sabotage, broken};
+use crate::record::RecordRef;
+use crate::sse::envelope::{Envelope, put, put_record};
+
+/// Appends a record's block. `id` has no line ends.
+///
+/// Under [`Envelope::None`] the shape of data never changes by record: values that are not UTF-8, and tombstones, are events
+/// of their own, `tailrace.binary` and `tailrace.tombstone`, with the record envelope.
+pub(crate) fn record(
+    out: &mut Vec<u8>,
+    record: &RecordRef<'_>,
+    topic: &str,
+    partition: u32,
+    envelope: Envelope,
+    id: &str,
+) {
+    let text = match envelope {
+        Envelope::None => plain(record),
+        Envelope::Record => Err(record.event_type),
+    };
+    match text {
+        Ok(text) => {
+            put_event(out, record.event_type);
+            put_data(out, text);
+        }
+        Err(event) => {
+            put_event(out, event);
+            out.extend_from_slice(b"data: ");
+            put_record(out, record, topic, partition);
+            out.push(b'\n');
+        }
+    }
+    put_id(out, id);
+    out.push(b'\n');
+}
+
+/// The value where it can stand as it is, else the event that brings it in an envelope.
+fn plain<'a>(record: &RecordRef<'a>) -> Result<&'a str, Option<&'static str>> {
+    let value = record.value.ok_or(Some("tailrace.tombstone"))?;
+    std::str::from_utf8(value).map_err(|_| Some("tailrace.binary"))
+}
+
+fn put_event(out: &mut Vec<u8>, event: Option<&str>) {
+    // The rule that gave the type has refused line ends; here they would end the block's line.
+    if let Some(event) = event.filter(|event| !event.contains(['\r', '\n'])) {
+        put(out, format_args!("event: {event}\n"));
+    }
+}
+
+/// One line for each of the text's: SSE knows only LF between them, so CR and CRLF become it.
+fn put_data(out: &mut Vec<u8>, text: &str) {
+    out.reserve(text.len() + 8);
+    let mut rest = text.as_bytes();
+    loop {
+        out.extend_from_slice(b"data: ");
+        let end = rest.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
+        out.extend_from_slice(&rest[..end.unwrap_or(rest.len())]);
+        out.push(b'\n');
+        let Some(end) = end else { return };
+        let crlf = rest[end..].starts_with(b"\r\n");
+        rest = &rest[end + 1 + usize::from(crlf)..];
+    }
+}
+
+/// What could end the line, or make a client ignore it, is left out: such an id came in damaged.
+fn put_id(out: &mut Vec<u8>, id: &str) {
+    let is_foreign = |byte: &u8| matches!(byte, b'\r' | b'\n' | 0);
+    out.extend_from_slice(b"id: ");
+    match id.as_bytes() {
+        clean if !clean.iter().any(is_foreign) => out.extend_from_slice(clean),
+        damaged => out.extend(damaged.iter().filter(|byte| !is_foreign(byte))),
+    }
+    out.push(b'\n');
+}
+
+/// A word of the server: a `tailrace.…` event.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Control {
+    /// The event's name, such as `tailrace.synced`.
+    pub event: &'static str,
+    /// Its data.
+    pub data: Value,
+    /// Where it leaves the client's position, if it moves it.
+    pub id: Option<String>,
+    /// How many milliseconds the client waits before it connects again.
+    pub retry_ms: Option<u64>,
+}
+
+impl Control {
+    /// The event's block.
+    pub fn encode(&self) -> Bytes {
+        let mut out = Vec::with_capacity(128);
+        put(&mut out, format_args!("event: {}\ndata: {}\n", self.event, self.data));
+        if let Some(retry_ms) = self.retry_ms {
+            put(&mut out, format_args!("retry: {retry_ms}\n"));
+        }
+        if let Some(id) = &self.id {
+            put_id(&mut out, id);
+        }
+        out.push(b'\n');
+        out.into()
+    }
+
+    /// The first block of a stream: it gives a browser an id before the first event, and dispatches nothing.
+    pub fn priming(retry_ms: u64, id: &str) -> Bytes {
+        let mut out = Vec::with_capacity(id.len() + 32);
+        if broken(Sabotage::BlankLineFirst) {
+            out.push(b'\n');
+        }
+        put(&mut out, format_args!("retry: {retry_ms}\n"));
+        put_id(&mut out, id);
+        out.push(b'\n');
+        out.into()
+    }
+
+    /// An id alone, which moves the position and dispatches nothing.
+    pub fn progress(id: &str) -> Bytes {
+        let mut out = Vec::with_capacity(id.len() + 8);
+        put_id(&mut out, id);
+        out.push(b'\n');
+        out.into()
+    }
+
+    /// A comment: bytes that keep the connection open.
+    pub fn comment() -> Bytes {
+        Bytes::from_static(b":\n\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::tenant::TenantId;
+    use crate::record::{Headers, NewRecord, encode};
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    /// What an `EventSource` makes of a stream, written from the standard (HTML, 9.2.6), not from the code above.
+    #[derive(Debug, Default)]
+    struct EventSource {
+        events: Vec<(String, String, String)>,
+        data: String,
+        event: String,
+        id_buffer: String,
+        last_event_id: String,
+        retry: Option<u64>,
+    }
+
+    impl EventSource {
+        fn read(stream: &[u8]) -> EventSource {
+            let mut source = EventSource::default();
+            let text = String::from_utf8(stream.to_vec()).expect("streams are always UTF-8");
+            let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+            let text = text.replace("\r\n", "\n").replace('\r', "\n");
+            let mut lines: Vec<&str> = text.split('\n').collect();
+            lines.pop();
+            lines.into_iter().for_each(|line| source.line(line));
+            source
+        }
+
+        fn line(&mut self, line: &str) {
+            if line.is_empty() {
+                return self.dispatch();
+            }
+            let (field, value) = match line.find(':') {
+                Some(0) => return,
+                Some(at) => (&line[..at], line[at + 1..].strip_prefix(' ').unwrap_or(&line[at + 1..])),
+                None => (line, ""),
+            };
+            match field {
+                "event" => self.event = value.to_owned(),
+                "data" => {
+                    self.data.push_str(value);
+                    self.data.push('\n');
+                }
+                "id" if !value.contains('\0') => self.id_buffer = value.to_owned(),
+                "retry" if value.bytes().all(|byte| byte.is_ascii_digit()) => self.retry = value.parse().ok(),
+                _ => {}
+            }
+        }
+
+        fn dispatch(&mut self) {
+            self.last_event_id = self.id_buffer.clone();
+            let (mut data, event) = (std::mem::take(&mut self.data), std::mem::take(&mut self.event));
+            if data.is_empty() {
+                return;
+            }
+            data.pop();
+            let event = if event.is_empty() { "message".to_owned() } else { event };
+            self.events.push((event, data, self.last_event_id.clone()));
+        }
+    }
+
+    fn framed(value: Option<&[u8]>, event_type: Option<&str>, envelope: Envelope) -> Vec<u8> {
+        let new = NewRecord {
+            offset: 7,
+            epoch: 0,
+            timestamp: 1_700,
+            key: Some(b"k"),
+            value,
+            headers: Headers::default(),
+            tenant: TenantId::new("acme").unwrap(),
+            event_type: event_type.map(Into::into),
+        };
+        let mut bytes = Vec::new();
+        encode(&mut bytes, &new);
+        let mut out = Vec::new();
+        record(&mut out, &RecordRef::decode(&bytes, 7, 0, 1_700), "orders", 3, envelope, "ID");
+        out
+    }
+
+    #[test]
+    fn the_id_is_the_last_line_of_a_block() {
+        let out = framed(Some(b"{}"), Some("created"), Envelope::None);
+        assert_eq!(out, b"event: created\ndata: {}\nid: ID\n\n");
+    }
+
+    #[test]
+    fn every_line_end_becomes_a_data_line() {
+        let out = framed(Some(b"a\r\nb\rc\n\nd\n"), None, Envelope::None);
+        assert_eq!(out, b"data: a\ndata: b\ndata: c\ndata: \ndata: d\ndata: \nid: ID\n\n");
+    }
+
+    #[test]
+    fn an_empty_value_is_an_event_with_empty_data() {
+        let out = framed(Some(b""), None, Envelope::None);
+        assert_eq!(out, b"data: \nid: ID\n\n");
+        assert_eq!(EventSource::read(&out).events, [("message".into(), String::new(), "ID".into())]);
+    }
+
+    #[test]
+    fn what_cannot_stand_as_it_is_comes_under_its_own_event() {
+        for (value, event, json) in [
+            (None, "tailrace.tombstone", json!(null)),
+            (Some(&b"\xff\n"[..]), "tailrace.binary", json!({"base64": "/wo="})),
+        ] {
+            let source = EventSource::read(&framed(value, Some("created"), Envelope::None));
+            assert_eq!(source.events[0].0, event);
+            let data: Value = serde_json::from_str(&source.events[0].1).unwrap();
+            assert_eq!(
+                (&data["value"], &data["offset"], &data["topic"]),
+                (&json, &json!(7), &json!("orders"))
+            );
+        }
+    }
+
+    #[test]
+    fn under_the_record_envelope_a_record_keeps_its_event_type() {
+        let source = EventSource::read(&framed(None, Some("deleted"), Envelope::Record));
+        assert_eq!(source.events[0].0, "deleted");
+    }
+
+    #[test]
+    fn a_control_event_says_what_it_has() {
+        let all = Control {
+            event: "tailrace.error",
+            data: json!({"code": "draining", "message": "a\nb"}),
+            id: Some("ID".into()),
+            retry_ms: Some(2000),
+        };
+        assert_eq!(
+            all.encode(),
+            "event: tailrace.error\ndata: {\"code\":\"draining\",\"message\":\"a\\nb\"}\nretry: 2000\nid: ID\n\n"
+        );
+        let bare =
+            Control { event: "tailrace.synced", data: json!({"replayed": 0}), id: None, retry_ms: None };
+        assert_eq!(bare.encode(), "event: tailrace.synced\ndata: {\"replayed\":0}\n\n");
+    }
+
+    #[test]
+    fn priming_and_progress_set_the_id_and_dispatch_nothing() {
+        let stream = [Control::priming(2000, "A"), Control::comment(), Control::progress("B")].concat();
+        let source = EventSource::read(&stream);
+        assert_eq!((source.last_event_id.as_str(), source.retry, source.events.len()), ("B", Some(2000), 0));
+        assert_eq!(EventSource::read(&Control::priming(1, "A")).last_event_id, "A");
+    }
+
+    #[test]
+    fn a_damaged_id_cannot_break_the_block() {
+        assert_eq!(Control::progress("a\nevent: x\r\0b"), "id: aevent: xb\n\n");
+    }
+
+    proptest! {
+        #[test]
+        fn a_client_gets_what_was_sent(
+            values in proptest::collection::vec(proptest::option::of("[a-c:\r\n\0\u{feff}é ]{0,12}"), 1..5),
+            event_type in proptest::option::of("[a-z :]{1,5}"),
+            enveloped: bool,
+        ) {
+            let envelope = if enveloped { Envelope::Record } else { Envelope::None };
+            let mut stream = Control::priming(1, "0").to_vec();
+            for value in &values {
+                let bytes = value.as_ref().map(|value| value.as_bytes());
+                stream.extend(framed(bytes, event_type.as_deref(), envelope));
+            }
+            let source = EventSource::read(&stream);
+            prop_assert_eq!(source.events.len(), values.len());
+            for ((event, data, id), value) in source.events.iter().zip(&values) {
+                prop_assert_eq!(id, "ID");
+                let own = event_type.as_deref().unwrap_or("message");
+                match (value, enveloped) {
+                    (Some(value), false) => {
+                        prop_assert_eq!(event, own);
+                        prop_assert_eq!(data, &value.replace("\r\n", "\n").replace('\r', "\n"));
+                    }
+                    (None, false) => prop_assert_eq!(event, "tailrace.tombstone"),
+                    (value, true) => {
+                        prop_assert_eq!(event, own);
+                        let json: Value = serde_json::from_str(data).unwrap();
+                        prop_assert_eq!(&json["value"], &json!(value));
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn any_bytes_make_one_block(value in proptest::collection::vec(any::<u8>(), 0..60), enveloped: bool) {
+            let envelope = if enveloped { Envelope::Record } else { Envelope::None };
+            let source = EventSource::read(&framed(Some(&value), None, envelope));
+            prop_assert_eq!(source.events.len(), 1);
+            prop_assert_eq!(source.last_event_id, "ID");
+        }
+    }
+}
