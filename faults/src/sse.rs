@@ -60,8 +60,11 @@ impl Source {
 
     /// As [`Source::connect`], over a socket that is connected already.
     pub async fn connect_over(&self, mut socket: TcpStream) -> Option<Connection> {
-        let mut request =
-            format!("GET {} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n", self.path);
+        // As browsers ask: what is in between may take the coding at its word.
+        let mut request = format!(
+            "GET {} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\nAccept-Encoding: gzip, deflate, br\r\n",
+            self.path
+        );
         if !self.last_event_id.is_empty() {
             request.push_str(&format!("Last-Event-ID: {}\r\n", self.last_event_id));
         }

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::Response;
+use axum::http::{HeaderMap, Response};
 use serde_json::json;
 use tailrace_bridge::Control;
 
@@ -20,14 +20,21 @@ pub(crate) fn response(
     last_event_id: Option<&str>,
     retry: Duration,
     trace_id: TraceId,
+    request: &HeaderMap,
 ) -> Response<Body> {
     match last_event_id {
         None => Problem::Passing(passing).response(trace_id),
-        Some(id) => in_stream(&passing, id, retry, trace_id),
+        Some(id) => in_stream(&passing, id, retry, trace_id, request),
     }
 }
 
-fn in_stream(passing: &Passing, id: &str, retry: Duration, trace_id: TraceId) -> Response<Body> {
+fn in_stream(
+    passing: &Passing,
+    id: &str,
+    retry: Duration,
+    trace_id: TraceId,
+    request: &HeaderMap,
+) -> Response<Body> {
     let retry_ms = not_before(retry.max(passing.after)).as_millis() as u64;
     let block = Control {
         event: "tailrace.error",
@@ -38,7 +45,7 @@ fn in_stream(passing: &Passing, id: &str, retry: Duration, trace_id: TraceId) ->
         retry_ms: Some(retry_ms),
     };
     let mut response = Response::new(Body::from(block.encode()));
-    stream_headers(response.headers_mut());
+    stream_headers(request, response.headers_mut());
     response
 }
 

@@ -119,7 +119,13 @@ async fn events(State(app): State<Arc<App>>, request: Request) -> Response<Body>
         }
         Stop::Passing { passing, last_event_id } => {
             refused(passing.code.as_str(), &passing.detail);
-            refusal::response(passing, last_event_id.as_deref(), app.settings.retry, trace_id)
+            refusal::response(
+                passing,
+                last_event_id.as_deref(),
+                app.settings.retry,
+                trace_id,
+                &request.headers,
+            )
         }
     }
 }
@@ -132,7 +138,7 @@ async fn begin(app: &Arc<App>, request: &Head, trace_id: TraceId) -> Result<Resp
     let query = raw.read(&app.settings)?;
     let last_event_id = last_event_id(&request.headers, &raw)?;
     if request.method == Method::HEAD {
-        return Ok(headers_only());
+        return Ok(headers_only(&request.headers));
     }
     let address = address(request);
     let passing = |passing| Stop::Passing { passing, last_event_id: last_event_id.clone() };
@@ -148,7 +154,7 @@ async fn begin(app: &Arc<App>, request: &Head, trace_id: TraceId) -> Result<Resp
     app.metrics.accepted.increment(1);
     let account = Account::open(trace_id, address);
     let parts = parts(app, &caller, &query, subscription, place, trace_id);
-    Ok(opened(Stream::new(Parts { is_unseen, account, ..parts })))
+    Ok(opened(&request.headers, Stream::new(Parts { is_unseen, account, ..parts })))
 }
 
 fn address(request: &Head) -> IpAddr {
@@ -157,15 +163,15 @@ fn address(request: &Head) -> IpAddr {
 }
 
 /// The head of a stream's response. Its body is made by the server, which knows the ways out.
-fn opened(stream: Stream) -> Response<Body> {
-    let mut response = headers_only();
+fn opened(request: &HeaderMap, stream: Stream) -> Response<Body> {
+    let mut response = headers_only(request);
     response.extensions_mut().insert(Handover::of(stream));
     response
 }
 
-fn headers_only() -> Response<Body> {
+fn headers_only(request: &HeaderMap) -> Response<Body> {
     let mut response = Response::new(Body::empty());
-    stream::stream_headers(response.headers_mut());
+    stream::stream_headers(request, response.headers_mut());
     response
 }
 

@@ -7,7 +7,7 @@
 use std::io;
 use std::time::Duration;
 
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap};
+use axum::http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use axum::http::{HeaderName, HeaderValue};
 use bytes::Bytes;
 use rand::Rng;
@@ -180,8 +180,13 @@ struct Ending {
     trace_id: Option<TraceId>,
 }
 
-/// The headers of every stream. `Connection` belongs to the way out, which knows the protocol.
-pub(crate) fn stream_headers(headers: &mut HeaderMap) {
+/// The headers of every stream that answers a request with these. `Connection` belongs to the way out, which knows the
+/// protocol.
+pub(crate) fn stream_headers(request: &HeaderMap, headers: &mut HeaderMap) {
+    // Caddy 2.6 compresses whatever says nothing of its coding, does not heed no-transform, and holds the events back.
+    if request.contains_key(ACCEPT_ENCODING) {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("identity"));
+    }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
     headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
