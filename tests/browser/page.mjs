@@ -1,17 +1,25 @@
-// A headless Chromium with one page on the console, and everything that the page should not have done.
+// A headless browser, and in it one page on the console with everything that the page should not have done.
 
-import { chromium } from "playwright-core";
+import { chromium, firefox } from "playwright-core";
 
-/** Arguments: the bridge's address, and the path of the browser. */
-const [address, executablePath] = process.argv.slice(2);
+/** Arguments: the bridge's address, the path of the browser, and which one it is: chromium or firefox. */
+const [address, executablePath, kind] = process.argv.slice(2);
 
 /** No step takes this long, in milliseconds, even on a busy machine. */
 const PATIENCE_MS = 30_000;
 
+const BROWSERS = {
+  // Without a sandbox, for tests may run as root; without /dev/shm, which is small in a container.
+  chromium: () => chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-dev-shm-usage"] }),
+  // By this channel Playwright speaks WebDriver BiDi, which every Firefox understands; by default it wants one of its own.
+  firefox: () => firefox.launch({ executablePath, channel: "moz-firefox" }),
+};
+
+export const launch = () => BROWSERS[kind]();
+
 /** Gives the page, and a list to which its errors and its requests to other origins are added as they happen. */
 export async function openConsole() {
-  // Without a sandbox, for tests may run as root; without /dev/shm, which is small in a container.
-  const browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-dev-shm-usage"] });
+  const browser = await launch();
   const page = await browser.newPage();
   page.setDefaultTimeout(PATIENCE_MS);
   const { origin } = new URL(address);

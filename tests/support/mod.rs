@@ -2,7 +2,9 @@
 // Each test is a program of its own and uses a part of this.
 #![allow(dead_code, unreachable_pub, unused_imports)]
 
+pub mod pages;
 pub mod script;
+pub mod writer;
 
 pub use tailrace_faults::process::{most_resident, resident, signal};
 pub use tailrace_faults::{bare, bridge, eventually, free_port, kafka, seed, sse};

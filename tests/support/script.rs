@@ -4,12 +4,42 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
+use super::signal;
+
 /// A script that takes longer is killed.
 const SCRIPT_LIMIT: Duration = Duration::from_secs(120);
-const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+/// How long a script that is told to stop has to close its browser.
+const CLOSE_LIMIT: Duration = Duration::from_secs(5);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Browser {
+    Chromium,
+    Firefox,
+}
+
+impl Browser {
+    pub const ALL: [Browser; 2] = [Browser::Chromium, Browser::Firefox];
+
+    /// The names under which it is known.
+    fn programs(self) -> &'static [&'static str] {
+        match self {
+            Browser::Chromium => &["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"],
+            Browser::Firefox => &["firefox-esr", "firefox"],
+        }
+    }
+
+    /// As tests/browser/page.mjs calls it.
+    fn kind(self) -> &'static str {
+        match self {
+            Browser::Chromium => "chromium",
+            Browser::Firefox => "firefox",
+        }
+    }
+}
 
 /// A script of `tests/browser` under node.
 pub struct Script {
@@ -20,7 +50,12 @@ pub struct Script {
 }
 
 impl Script {
+    /// Starts it with Chromium.
     pub fn start(name: &str, port: u16) -> Script {
+        Script::start_with(Browser::Chromium, name, port)
+    }
+
+    pub fn start_with(browser: Browser, name: &str, port: u16) -> Script {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser");
         let driver = folder.join("node_modules/playwright-core");
         assert!(driver.is_dir(), "{} is not there: run `cargo xtask setup` first", driver.display());
@@ -28,11 +63,11 @@ impl Script {
         let mut process = Command::new(on_path(&["node"]))
             .arg(folder.join(name))
             .arg(format!("http://127.0.0.1:{port}/"))
-            .arg(on_path(&BROWSERS))
+            .arg(on_path(browser.programs()))
+            .arg(browser.kind())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(errors.reopen().expect("a file can be shared"))
-            // The browser hangs on a pipe of node's, and ends with it.
             .kill_on_drop(true)
             .spawn()
             .expect("node can be started");
@@ -54,10 +89,22 @@ impl Script {
         let status = status.expect("the script ends in time").expect("a child can be waited for");
         assert!(status.success(), "the script ended with {status}");
     }
+
+    /// Lets it close its browser, if it runs: Firefox does not notice when the script is killed.
+    fn stop(&mut self) {
+        let until = Instant::now() + CLOSE_LIMIT;
+        if let (Some(pid), Ok(None)) = (self.process.id(), self.process.try_wait()) {
+            signal(pid, Signal::TERM);
+        }
+        while matches!(self.process.try_wait(), Ok(None)) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
 }
 
 impl Drop for Script {
     fn drop(&mut self) {
+        self.stop();
         if std::thread::panicking() {
             println!(
                 "--- errors of the script\n{}",

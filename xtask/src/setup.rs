@@ -1,4 +1,4 @@
-//! What the tests need beside Rust: the real Kafka, and a browser with its driver.
+//! What the tests need beside Rust: the real Kafka, and two browsers with their driver.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,12 +12,15 @@ use crate::run::{command, is_there, require, root, run};
 /// Kafka's jars, relative to the root. Git ignores the folder.
 const KAFKA: &str = ".tailrace/kafka/libs";
 
-/// The names under which Chromium is known.
-const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+/// Debian's packages, and the names under which each browser is known.
+const BROWSERS: [(&str, &[&str]); 2] = [
+    ("chromium", &["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]),
+    ("firefox-esr", &["firefox-esr", "firefox"]),
+];
 
 pub(crate) fn all() -> Result<()> {
     kafka()?;
-    browser()?;
+    browsers()?;
     browser_driver()
 }
 
@@ -66,16 +69,23 @@ fn checksums() -> Result<BTreeMap<String, String>> {
     text.lines().map(pair).collect()
 }
 
-fn browser() -> Result<()> {
-    if BROWSERS.iter().any(|name| is_there(name)) {
+fn browsers() -> Result<()> {
+    let is_known = |names: &[&str]| names.iter().any(|name| is_there(name));
+    let missing = BROWSERS.iter().filter(|(_, names)| !is_known(names)).map(|(package, _)| *package);
+    let missing: Vec<&str> = missing.collect();
+    if missing.is_empty() {
         return Ok(());
     }
     let is_root = fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
     if !is_root || !is_there("apt-get") {
-        bail!("no Chromium is on the path: install it (Debian: `apt-get install chromium`), then try again");
+        let packages = missing.join(" ");
+        bail!(
+            "not on the path: {packages}; install it (Debian: `apt-get install {packages}`), then try again"
+        );
     }
     run("apt-get", &["update", "-qq"])?;
-    run("apt-get", &["install", "-y", "-qq", "--no-install-recommends", "chromium"])
+    let install = ["install", "-y", "-qq", "--no-install-recommends"];
+    run("apt-get", &[&install[..], &missing].concat())
 }
 
 /// playwright-core, at the version that tests/browser/package-lock.json pins.
