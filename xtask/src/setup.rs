@@ -1,4 +1,4 @@
-//! What the tests need beside Rust: the real Kafka, and two browsers with their driver.
+//! What the tests need beside Rust: the real Kafka, two browsers with their driver, and proxies.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,15 +12,18 @@ use crate::run::{command, is_there, require, root, run};
 /// Kafka's jars, relative to the root. Git ignores the folder.
 const KAFKA: &str = ".tailrace/kafka/libs";
 
-/// Debian's packages, and the names under which each browser is known.
-const BROWSERS: [(&str, &[&str]); 2] = [
+/// Debian's packages, and the names under which each program is known.
+const PROGRAMS: [(&str, &[&str]); 5] = [
     ("chromium", &["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]),
     ("firefox-esr", &["firefox-esr", "firefox"]),
+    ("nginx-light", &["nginx", "/usr/sbin/nginx"]),
+    ("haproxy", &["haproxy", "/usr/sbin/haproxy"]),
+    ("caddy", &["caddy"]),
 ];
 
 pub(crate) fn all() -> Result<()> {
     kafka()?;
-    browsers()?;
+    programs()?;
     browser_driver()
 }
 
@@ -69,9 +72,9 @@ fn checksums() -> Result<BTreeMap<String, String>> {
     text.lines().map(pair).collect()
 }
 
-fn browsers() -> Result<()> {
+fn programs() -> Result<()> {
     let is_known = |names: &[&str]| names.iter().any(|name| is_there(name));
-    let missing = BROWSERS.iter().filter(|(_, names)| !is_known(names)).map(|(package, _)| *package);
+    let missing = PROGRAMS.iter().filter(|(_, names)| !is_known(names)).map(|(package, _)| *package);
     let missing: Vec<&str> = missing.collect();
     if missing.is_empty() {
         return Ok(());
@@ -84,8 +87,9 @@ fn browsers() -> Result<()> {
         );
     }
     run("apt-get", &["update", "-qq"])?;
-    let install = ["install", "-y", "-qq", "--no-install-recommends"];
-    run("apt-get", &[&install[..], &missing].concat())
+    // Without a runlevel the package's services are not started: a proxy would take port 80.
+    let install = ["RUNLEVEL=1", "apt-get", "install", "-y", "-qq", "--no-install-recommends"];
+    run("env", &[&install[..], &missing].concat())
 }
 
 /// playwright-core, at the version that tests/browser/package-lock.json pins.
