@@ -53,11 +53,14 @@ async fn without_a_broker_it_starts_says_so_once_and_recovers_by_itself() {
 async fn streams_stay_open_through_a_lost_broker_and_go_on() {
     let mut kafka = Kafka::start().await;
     kafka.create_topic("orders", 4, &[]).await;
+    let producer = kafka.producer();
+    // Of a tenant that nobody has written a status says so.
+    producer.send("orders", 0, "acme", b"before");
+    producer.flush();
     let mut bridge = Bridge::new(&kafka.bootstrap(), "orders", "lost", &[]);
     bridge.start().await;
     let mut source = Source::new(bridge.port, "/t/acme/events", IdBuffer::Empty);
     let mut connection = source.connect(bridge.port).await.expect("the bridge answers");
-    let producer = kafka.producer();
     (0..40).for_each(|n| producer.send("orders", n % 4, "acme", format!("{n}").as_bytes()));
     producer.flush();
     let mut events = source.read(&mut connection, usize::MAX, Duration::from_secs(1)).await.0;
