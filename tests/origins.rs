@@ -21,8 +21,8 @@ const BETWEEN: usize = 30;
 /// From the signal to stop to the next start: the drain takes a second of it, the process is gone for three. Streams that were
 /// closed first come back 5 s after the signal, and not before (`TAILRACE_DRAIN_RETRY`).
 const STOPPED: Duration = Duration::from_millis(4200);
-/// From a kill to the next start: all have come back to nobody by then, for the longest `retry:` is 3 s (`TAILRACE_RETRY`).
-const KILLED: Duration = Duration::from_millis(3500);
+/// Longer than the longest `retry:`, which is 3 s (`TAILRACE_RETRY`): by then, all have tried to come back.
+const PAST_RETRY: Duration = Duration::from_millis(3500);
 /// The times are the defaults, which the documentation speaks of; other tests have shorter ones.
 const SETTINGS: [(&str, &str); 3] = [
     ("TAILRACE_RETRY", "2s"),
@@ -34,7 +34,7 @@ const SETTINGS: [(&str, &str); 3] = [
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn only_firefox_across_origins_gives_up_and_only_where_a_killed_bridge_is_away_for_longer_than_retry() {
+async fn only_firefox_gives_up_across_origins_where_nobody_listens_and_anywhere_while_offline() {
     let _alone = ONE_AT_A_TIME.lock().await;
     let kafka = Kafka::start().await;
     let mut bridge = start(&kafka, "origins").await;
@@ -49,11 +49,13 @@ async fn only_firefox_across_origins_gives_up_and_only_where_a_killed_bridge_is_
         come_back(&mut bridge, start, &mut all).await;
         assert_gave_up(&all, [&[], &[]], &format!("stopped, and back after {away:?}"));
     }
-    for (away, by_firefox) in [(Duration::ZERO, &[][..]), (KILLED, &["other"])] {
+    for (away, by_firefox) in [(Duration::ZERO, &[][..]), (PAST_RETRY, &["other"])] {
         bridge.kill();
         come_back(&mut bridge, Instant::now() + away, &mut all).await;
         assert_gave_up(&all, [&[], by_firefox], &format!("killed, and back after {away:?}"));
     }
+    go_offline(&mut bridge, &mut all).await;
+    assert_gave_up(&all, [&[], &["other", "same"]], "cut, and offline for longer than retry");
     end(all, writer).await;
 }
 
@@ -66,7 +68,7 @@ async fn a_proxys_502_ends_a_plain_event_source_and_the_module_in_a_shared_worke
     let writer = Writer::start(&kafka, "orders", PAUSE);
     join_all(all.iter_mut().map(|pages| pages.listen_for(BETWEEN))).await;
 
-    for (away, by_each) in [(Duration::ZERO, &[][..]), (KILLED, &["plain"])] {
+    for (away, by_each) in [(Duration::ZERO, &[][..]), (PAST_RETRY, &["plain"])] {
         bridge.kill();
         come_back(&mut bridge, Instant::now() + away, &mut all).await;
         assert_gave_up(&all, [by_each, by_each], &format!("killed, and back after {away:?}"));
@@ -90,6 +92,17 @@ async fn open(script: &str, port: u16, sources: &[&'static str]) -> Vec<Pages> {
 async fn come_back(bridge: &mut Bridge, start: Instant, all: &mut [Pages]) {
     tokio::time::sleep_until(start).await;
     bridge.start().await;
+    join_all(all.iter_mut().map(|pages| pages.listen_past_an_open(BETWEEN))).await;
+}
+
+/// Cuts all sources, and takes the network from them for longer than any waits before it tries to come back.
+async fn go_offline(bridge: &mut Bridge, all: &mut [Pages]) {
+    join_all(all.iter_mut().map(|pages| pages.set_network(false))).await;
+    bridge.kill();
+    let on = Instant::now() + PAST_RETRY;
+    bridge.start().await;
+    tokio::time::sleep_until(on).await;
+    join_all(all.iter_mut().map(|pages| pages.set_network(true))).await;
     join_all(all.iter_mut().map(|pages| pages.listen_past_an_open(BETWEEN))).await;
 }
 

@@ -1,6 +1,7 @@
 // What the sources in pages hear, said as lines: the source's name, and
 // "open", "data <data>", "gap <data>", "error <data>", or "closed" when it gave up.
 
+import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 
 /** How often the pages are asked what they heard, in milliseconds. */
@@ -27,11 +28,21 @@ export function hearPlain(page, name, address) {
   }, [name, address]);
 }
 
-/** Prints what the pages hear until the standard input ends, then closes the browser. */
+/**
+ * Prints what the pages hear until the standard input ends, then closes the browser. Lines of input, "offline" and "online",
+ * take the network away from the pages and give it back; each is printed once that is done.
+ */
 export async function printUntilTheEnd(browser, pages) {
+  const asked = [];
   let ended = false;
-  process.stdin.resume().on("end", () => (ended = true));
+  createInterface({ input: process.stdin })
+    .on("line", (line) => asked.push(line))
+    .on("close", () => (ended = true));
   while (!ended) {
+    for (const line of asked.splice(0)) {
+      for (const page of pages) await page.context().setOffline(line === "offline");
+      console.log(line);
+    }
     for (const page of pages) {
       // Taken in one piece, so that nothing can come out of order on the way.
       for (const line of await page.evaluate(() => heard.splice(0))) console.log(line);

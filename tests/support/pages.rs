@@ -86,8 +86,24 @@ impl Pages {
         self.heard.iter().filter(|(_, heard)| heard.gave_up).map(|(source, _)| *source).collect()
     }
 
+    /// Takes the network away from the pages, or gives it back.
+    pub async fn set_network(&mut self, is_there: bool) {
+        let word = if is_there { "online" } else { "offline" };
+        self.script.tell(word).await;
+        loop {
+            match self.script.line().await {
+                line if line == word => return,
+                line => self.take(&line),
+            }
+        }
+    }
+
     async fn listen(&mut self) {
         let line = self.script.line().await;
+        self.take(&line);
+    }
+
+    fn take(&mut self, line: &str) {
         let (source, what) = line.split_once(' ').expect("a source, and what it heard");
         let heard = self.heard.get_mut(source).expect("a source that was named");
         heard.take(what).unwrap_or_else(|wrong| panic!("{:?}, {source}: {wrong}", self.browser));

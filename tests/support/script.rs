@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
 use super::signal;
@@ -80,6 +80,12 @@ impl Script {
         let next = tokio::time::timeout_at(self.ends.into(), self.lines.next_line()).await;
         let line = next.expect("the script ends in time").expect("the output is text");
         line.expect("the script goes on until it has said everything")
+    }
+
+    /// Gives it a line of input.
+    pub async fn tell(&mut self, line: &str) {
+        let input = self.process.stdin.as_mut().expect("the input is piped");
+        input.write_all(format!("{line}\n").as_bytes()).await.expect("the script reads its input");
     }
 
     /// Closes its standard input, and waits until it has ended well.

@@ -3,8 +3,9 @@
  *
  * A plain `new EventSource(url)` resumes exactly by itself, and is enough for many pages. This module adds what an
  * EventSource leaves to the page:
- *   - it opens the stream again where an EventSource gives up for good (any answer but 200, such as a proxy's 502),
- *     with growing, jittered delays, from the last id;
+ *   - it opens the stream again where an EventSource gives up for good (any answer but 200, such as a proxy's 502; in
+ *     Firefox also while it is offline, and across origins where nobody listens), with growing, jittered delays, from
+ *     the last id;
  *   - it asks for a fresh token whenever it connects;
  *   - it notices a connection that is open but dead, by the heartbeat;
  *   - it says what state it is in, and why a stream was refused;
@@ -219,7 +220,7 @@ export class Tailrace {
       this.#enter("connecting");
       return;
     }
-    // It gave up: the answer was no stream.
+    // It gave up: the answer was no stream, or there was none.
     this.#disconnect();
     this.#explain(address, this.#generation);
   }
