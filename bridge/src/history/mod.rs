@@ -68,11 +68,6 @@ impl Job {
         self.begun.load(Ordering::Acquire)
     }
 
-    /// Whether it begins at the position, and confirms its epoch.
-    pub(crate) fn is_from(&self, position: Position) -> bool {
-        (self.key.1, self.key.2) == (position.offset, position.epoch)
-    }
-
     /// Whether it only asks whether a position is there.
     fn is_question(&self) -> bool {
         self.read.max_bytes < MIN_READ

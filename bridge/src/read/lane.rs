@@ -1,0 +1,105 @@
+//! One partition of a replay, within one chunk: what was found between its position and the target, and how far it was looked.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::base::metrics;
+use crate::log::packed::Packed;
+use crate::log::partition::Partition;
+use crate::log::segment::Segment;
+use crate::position::Position;
+use crate::read::replay::Context;
+
+/// Records that one partition contributes to a chunk at the most: a chunk is made without a pause.
+pub(crate) const LANE_RECORDS: usize = 256;
+
+/// A partition between its position and the target.
+pub(crate) struct Lane {
+    pub(crate) part: usize,
+    pub(crate) index: usize,
+    pub(crate) partition: Arc<Partition>,
+    /// How often its log had been cut back when the position was confirmed.
+    pub(crate) truncations: u32,
+    pub(crate) found: VecDeque<Match>,
+    /// Everything below was looked at.
+    pub(crate) scanned: Position,
+    pub(crate) to: Position,
+    /// Others are read from history first.
+    pub(crate) must_wait: bool,
+    /// What comes next and is to be opened first, and whether it is the tail's.
+    pub(crate) packed: Option<(Arc<Packed>, bool)>,
+    /// Bytes of the segment of history that it reads.
+    pub(crate) open: usize,
+}
+
+pub(crate) struct Match {
+    pub(crate) segment: Arc<Segment>,
+    pub(crate) index: u32,
+    pub(crate) timestamp: i64,
+}
+
+impl Lane {
+    pub(crate) fn new(
+        part: usize,
+        index: usize,
+        partition: Arc<Partition>,
+        truncations: u32,
+        from: Position,
+        to: Position,
+    ) -> Lane {
+        Lane {
+            part,
+            index,
+            partition,
+            truncations,
+            found: VecDeque::new(),
+            scanned: from,
+            to,
+            must_wait: false,
+            packed: None,
+            open: 0,
+        }
+    }
+
+    /// Whether the log was cut back since the position was confirmed: what is found now may follow something else.
+    pub(crate) fn was_cut(&self) -> bool {
+        self.partition.truncations() != self.truncations
+    }
+
+    /// Collects the matches of one segment, up to the target and to what one chunk may hold.
+    pub(crate) fn scan(&mut self, context: &Context<'_>, segment: &Arc<Segment>, max_bytes: usize, bytes: &mut usize) {
+        let (mut read, before) = (0, self.scanned);
+        for &index in segment.of_tenant(context.tenant, self.scanned.offset) {
+            let record = segment.record(index);
+            if record.offset >= self.to.offset {
+                break;
+            }
+            read += 1;
+            if !context.filter.matches(&record) {
+                continue;
+            }
+            *bytes += record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
+            self.found.push_back(Match { segment: segment.clone(), index, timestamp: record.timestamp });
+            if self.found.len() >= LANE_RECORDS || *bytes >= max_bytes {
+                self.scanned = Position { offset: record.offset + 1, epoch: record.epoch };
+                metrics::count_replay_records(read);
+                return;
+            }
+        }
+        metrics::count_replay_records(read);
+        let end = segment.end();
+        self.scanned = if end.offset >= self.to.offset {
+            // The target's epoch may be later, right after a cut, but not that of a log before.
+            Position { epoch: self.to.epoch.max(segment.epoch_below(self.to.offset)), ..self.to }
+        } else {
+            end
+        };
+        // A stretch without records tells no epoch: that of the last record before it stands.
+        self.scanned.epoch = self.scanned.epoch.max(before.epoch);
+    }
+
+    /// Whether there may be more matches than those that were found.
+    pub(crate) fn is_open(&self) -> bool {
+        self.scanned.offset < self.to.offset
+    }
+}
