@@ -18,16 +18,20 @@ export async function runCode(browser, server, code, count, token = "") {
   page.on("dialog", (dialog) => dialog.accept(token));
   page.on("console", async (message) => {
     if (message.type() !== "log") return; // the browser's own words, of an icon that is not there
-    const [type, record] = await Promise.all(message.args().map((argument) => argument.jsonValue()));
-    heard.push({ type, record });
+    const values = Promise.all(message.args().map((argument) => argument.jsonValue()));
+    const [type, record] = await values.catch(() => []);
+    if (type) heard.push({ type, record });
   });
   // A page of that server without a script of its own.
   await page.goto(new URL("/tailrace.js", server).href);
   await page.addScriptTag({ content: code });
   for (let waited = 0; heard.length < count && waited < WAIT_MS; waited += MORE_MS) await page.waitForTimeout(MORE_MS);
   await page.waitForTimeout(MORE_MS);
+  // What comes while the page closes cannot be asked for its value any more.
+  page.removeAllListeners("console");
+  const all = [...heard];
   await page.close();
-  return heard;
+  return all;
 }
 
 /** Whether the code, within the HTML of a page, asks for just what the fields say. */
