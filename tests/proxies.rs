@@ -1,6 +1,8 @@
 //! The blocks of docs/proxies.md in front of the real server: each event once, through restarts and a reload of the proxy, with its
 //! compression on, and no later than direct ones.
 
+#[path = "proxies/kind.rs"]
+mod kind;
 #[path = "proxies/proxy.rs"]
 mod proxy;
 mod support;
@@ -9,8 +11,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use proxy::{Kind, Proxy};
-use support::bridge::Bridge;
+use kind::Kind;
+use proxy::Proxy;
+use support::bridge::{Bridge, get};
 use support::kafka::{Kafka, Producer};
 use support::sse::{IdBuffer, Source};
 use tokio::task::JoinHandle;
@@ -24,8 +27,6 @@ const PATH: &str = "/t/acme/events";
 const RETRY: Duration = Duration::from_millis(500);
 /// The most that a proxy may add at the median.
 const ADDED: Duration = Duration::from_millis(50);
-/// How long nobody answers: HAProxy tries for three seconds before it says so.
-const AWAY: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(40);
 
 /// What a client has heard: each event with its time, and why it ended for good.
@@ -121,13 +122,30 @@ fn added(client: &Client, direct: &Client) -> Duration {
     later[later.len() / 2]
 }
 
+/// What the README's routes answer behind the proxy: the server's own pages, and its own refusals where a stream cannot be.
+async fn assert_routes(port: u16) {
+    let routes = [
+        ("/", 200, "<title>"),
+        ("/tailrace.js", 200, "export class Tailrace"),
+        ("/events", 400, "bad_tenant"),
+        ("/t/acme/events?topic=other", 404, "unknown_topic"),
+        ("/t/a%2Fb/events?topic=other", 404, "unknown_topic"),
+    ];
+    for (path, status, part) in routes {
+        let (got, body) = get(port, path).await.expect("the proxy answers");
+        assert_eq!(got, status, "{path}: {body}");
+        assert!(body.contains(part), "{path} has no {part:?}: {body}");
+    }
+}
+
 async fn everything_comes_once(kind: Kind) {
     let kafka = Kafka::start().await;
     kafka.create_topic("orders", PARTITIONS as i32, &[]).await;
     let env = [("TAILRACE_DRAIN_DELAY", "0s"), ("TAILRACE_DRAIN_RETRY", "500ms")];
     let mut bridge = Bridge::new(&kafka.bootstrap(), "orders", kind.name(), &env);
     bridge.start().await;
-    let proxy = Proxy::start(kind, bridge.port).await;
+    let mut proxy = Proxy::start(kind, bridge.port).await;
+    assert_routes(proxy.port).await;
     let direct = Client::start(bridge.port);
     let clients: Vec<Client> = (0..CLIENTS).map(|_| Client::start(proxy.port)).collect();
     let all: Vec<&Client> = clients.iter().chain([&direct]).collect();
@@ -144,10 +162,10 @@ async fn everything_comes_once(kind: Kind) {
     // Events go on while nobody answers.
     assert!(bridge.terminate().await.success());
     write(&producer, 150..220).await;
-    tokio::time::sleep(AWAY).await;
+    tokio::time::sleep(kind.away()).await;
     bridge.start().await;
     write(&producer, 220..270).await;
-    proxy.reload();
+    proxy.reload().await;
     write(&producer, 270..330).await;
     bridge.kill();
     write(&producer, 330..400).await;
@@ -185,4 +203,14 @@ async fn behind_haproxy_each_event_comes_once_and_in_time() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn behind_caddy_each_event_comes_once_and_in_time() {
     everything_comes_once(Kind::Caddy).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn behind_envoy_each_event_comes_once_and_in_time() {
+    everything_comes_once(Kind::Envoy).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn behind_traefik_each_event_comes_once_and_in_time() {
+    everything_comes_once(Kind::Traefik).await;
 }

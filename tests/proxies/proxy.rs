@@ -1,155 +1,119 @@
-//! A proxy with the block that docs/proxies.md has for it, on ports of the test's, with compression switched on.
+//! A proxy that runs with the blocks of docs/proxies.md.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::support::{eventually, free_port, signal};
+use crate::kind::{FILES, Kind, Place, program};
+use crate::support::bridge::get;
+use crate::support::{eventually, signal};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Nginx,
-    Haproxy,
-    Caddy,
-}
-
-impl Kind {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Kind::Nginx => "nginx",
-            Kind::Haproxy => "haproxy",
-            Kind::Caddy => "caddy",
-        }
-    }
-
-    /// The block of the documentation.
-    fn block(self) -> String {
-        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/proxies.md");
-        let page = fs::read_to_string(page).expect("docs/proxies.md is there");
-        let fence = match self {
-            Kind::Caddy => "```caddyfile\n",
-            Kind::Nginx => "```nginx\n",
-            Kind::Haproxy => "```haproxy\n",
-        };
-        let block = page.split(fence).nth(1).and_then(|rest| rest.split("```").next());
-        block.unwrap_or_else(|| panic!("docs/proxies.md has no {fence}")).to_owned()
-    }
-
-    /// The whole file: the block with other ports, and what is around it.
-    fn file(self, folder: &Path, port: u16, upstream: u16, admin: u16) -> String {
-        let block = self.block().replace("127.0.0.1:8080", &format!("127.0.0.1:{upstream}"));
-        let replaced = |from: &str, to: &str| {
-            assert!(block.contains(from), "the block has no {from:?}");
-            block.replacen(from, to, 1)
-        };
-        let folder = folder.display();
-        match self {
-            Kind::Nginx => {
-                let block = replaced("listen 80;", &format!("listen 127.0.0.1:{port};"));
-                // It writes temporary files to folders of its own, which are the package's.
-                let bodies = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-                    .map(|name| format!("{name}_temp_path {folder}/{name};\n"))
-                    .concat();
-                format!(
-                    "pid {folder}/pid;\nerror_log stderr;\nevents {{}}\nhttp {{\naccess_log off;\n{bodies}gzip on;\n\
-                     gzip_types *;\ngzip_proxied any;\n{block}}}\n"
-                )
-            }
-            Kind::Haproxy => {
-                let block = replaced("bind :80", &format!("bind 127.0.0.1:{port}"));
-                let mode = "    mode http\n";
-                block.replacen(
-                    mode,
-                    &format!("{mode}    compression algo gzip\n    compression type text/event-stream\n"),
-                    1,
-                )
-            }
-            Kind::Caddy => {
-                let block =
-                    replaced(":80 {\n", &format!("http://:{port} {{\n\tbind 127.0.0.1\n\tencode gzip\n"));
-                format!("{{\n\tadmin 127.0.0.1:{admin}\n\tauto_https off\n}}\n{block}")
-            }
-        }
-    }
-
-    fn command(self, file: &Path) -> Command {
-        let mut command = Command::new(program(self.name()));
-        match self {
-            Kind::Nginx => command.arg("-c").arg(file).args(["-g", "daemon off;"]),
-            // A master and a worker, as a system runs it: without them it cannot be reloaded.
-            Kind::Haproxy => command.args(["-W", "-f"]).arg(file),
-            Kind::Caddy => command.args(["run", "--adapter", "caddyfile", "--config"]).arg(file),
-        };
-        command
-    }
-}
-
-/// On the path, or where systems keep what only root runs.
-fn program(name: &str) -> PathBuf {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
-    let found = folders.map(|folder| folder.join(name)).find(|program| program.is_file());
-    found.unwrap_or_else(|| panic!("{name} is not on the path: run `cargo xtask setup` first"))
-}
+/// A proxy that is told to end and does not is killed after this long.
+const END: Duration = Duration::from_secs(2);
 
 pub(crate) struct Proxy {
     kind: Kind,
     process: Child,
     folder: TempDir,
     pub(crate) port: u16,
-    admin: u16,
+    inner: u16,
 }
 
 impl Proxy {
     pub(crate) async fn start(kind: Kind, upstream: u16) -> Proxy {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let (port, admin) = (free_port(), free_port());
-        let file = folder.path().join("config");
-        fs::write(&file, kind.file(folder.path(), port, upstream, admin)).expect("a file can be written");
-        let log = fs::File::create(folder.path().join("log")).expect("a file can be created");
-        let mut command = kind.command(&file);
-        // Caddy keeps a copy of its configuration at home.
-        command.env("HOME", folder.path()).env_remove("XDG_CONFIG_HOME").env_remove("XDG_DATA_HOME");
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        let process = command.spawn().expect("the proxy can be started");
-        let proxy = Proxy { kind, process, folder, port, admin };
-        eventually("the proxy answers", Duration::from_secs(20), async || {
-            tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok()
-        })
-        .await;
+        let place = Place::new(folder.path(), upstream);
+        kind.write(&place);
+        let Place { port, inner, .. } = place;
+        let process = spawn(kind, &folder);
+        let proxy = Proxy { kind, process, folder, port, inner };
+        proxy.answers().await;
         proxy
     }
 
+    /// With the console: Traefik listens before it has a route, and says 404 until then.
+    async fn answers(&self) {
+        eventually("the proxy answers", Duration::from_secs(20), async || {
+            get(self.port, "/").await.filter(|(status, _)| *status == 200)
+        })
+        .await;
+    }
+
     /// Takes its configuration anew, as after a change.
-    pub(crate) fn reload(&self) {
+    pub(crate) async fn reload(&mut self) {
         match self.kind {
             Kind::Nginx => signal(self.process.id(), Signal::HUP),
             Kind::Haproxy => signal(self.process.id(), Signal::USR2),
             Kind::Caddy => {
                 let mut command = Command::new(program("caddy"));
                 command.args(["reload", "--force", "--adapter", "caddyfile", "--config"]);
-                command.arg(self.folder.path().join("config"));
-                command.args(["--address", &format!("127.0.0.1:{}", self.admin)]);
+                command.arg(self.folder.path().join(FILES[0]));
+                command.args(["--address", &format!("127.0.0.1:{}", self.inner)]);
                 assert!(command.output().expect("caddy can be started").status.success());
             }
+            // A file that is read at the start only.
+            Kind::Envoy => {
+                self.end();
+                self.process = spawn(self.kind, &self.folder);
+                self.answers().await;
+            }
+            // It watches the file, and does nothing where that means the same as before.
+            Kind::Traefik => {
+                let file = self.folder.path().join(FILES[1]);
+                let text = fs::read_to_string(&file).expect("the file is there");
+                let another = text.replace("  services:\n", "    more: { compress: {} }\n  services:\n");
+                assert_ne!(text, another);
+                // In one step: of a file that is empty for a moment it takes that there are no routes, and says 404.
+                let new = self.folder.path().join("new");
+                fs::write(&new, another).expect("a file can be written");
+                fs::rename(&new, &file).expect("a file can be renamed");
+            }
         }
+    }
+
+    fn end(&mut self) {
+        // Their workers go with a master that ends by itself.
+        if matches!(self.process.try_wait(), Ok(None)) {
+            signal(self.process.id(), Signal::TERM);
+        }
+        let until = Instant::now() + END;
+        while Instant::now() < until && !matches!(self.process.try_wait(), Ok(Some(_))) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        // Their workers go with a master that ends by itself.
-        signal(self.process.id(), Signal::TERM);
-        std::thread::sleep(Duration::from_millis(300));
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        self.end();
         if std::thread::panicking() {
             let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
             println!("--- log of {}\n{log}", self.kind.name());
         }
     }
+}
+
+fn spawn(kind: Kind, folder: &TempDir) -> Child {
+    let file = folder.path().join(FILES[0]);
+    let mut command = Command::new(program(kind.name()));
+    match kind {
+        Kind::Nginx => command.arg("-c").arg(file).args(["-g", "daemon off;"]),
+        // A master and a worker, as a system runs it: without them it cannot be reloaded.
+        Kind::Haproxy => command.args(["-W", "-f"]).arg(file),
+        Kind::Caddy => command.args(["run", "--adapter", "caddyfile", "--config"]).arg(file),
+        // What a hot restart needs is shared by all Envoys of a machine.
+        Kind::Envoy => command.args(["--disable-hot-restart", "--log-level", "warning", "-c"]).arg(file),
+        Kind::Traefik => command.arg(format!("--configFile={}", file.display())),
+    };
+    let log = fs::OpenOptions::new().create(true).append(true).open(folder.path().join("log"));
+    let log = log.expect("a file can be created");
+    // Caddy keeps a copy of its configuration at home.
+    command.env("HOME", folder.path()).env_remove("XDG_CONFIG_HOME").env_remove("XDG_DATA_HOME");
+    command.stdin(Stdio::null()).stdout(log.try_clone().expect("a file can be shared")).stderr(log);
+    command.spawn().expect("the proxy can be started")
 }

@@ -183,7 +183,8 @@ struct Ending {
 /// The headers of every stream that answers a request with these. `Connection` belongs to the way out, which knows the
 /// protocol.
 pub(crate) fn stream_headers(request: &HeaderMap, headers: &mut HeaderMap) {
-    // Caddy 2.6 compresses whatever says nothing of its coding, does not heed no-transform, and holds the events back.
+    // nginx, Traefik and Caddy 2.6 compress whatever says nothing of its coding and do not heed no-transform; the last holds
+    // the events back.
     if request.contains_key(ACCEPT_ENCODING) {
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static("identity"));
     }
