@@ -192,7 +192,12 @@ fn all_that_the_build_reads_is_sent_to_it() {
     let name = Regex::new(r#""([a-z]+)""#).expect("a pattern");
     let members: Vec<String> = name.captures_iter(members).map(|found| found[1].to_owned()).collect();
     assert!(members.len() > 3, "{members:?}");
-    let mut wanted = vec!["Cargo.toml".to_owned(), "Cargo.lock".to_owned(), "build.rs".to_owned(), "src/main.rs".to_owned()];
+    let mut wanted = vec![
+        "Cargo.toml".to_owned(),
+        "Cargo.lock".to_owned(),
+        "build.rs".to_owned(),
+        "src/main.rs".to_owned(),
+    ];
     wanted.extend(members.iter().map(|member| format!("{member}/Cargo.toml")));
     for package in ["", "bridge/", "consumer/", "web/"] {
         wanted.extend(files::included(&format!("{package}src")));

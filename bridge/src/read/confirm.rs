@@ -168,7 +168,7 @@ impl Replay {
             }
             Answer::NotAsked => {
                 self.ask_whether(context, partition, Question::Memory(memory), truncations);
-            },
+            }
         }
         false
     }

@@ -67,7 +67,13 @@ impl Lane {
     }
 
     /// Collects the matches of one segment, up to the target and to what one chunk may hold.
-    pub(crate) fn scan(&mut self, context: &Context<'_>, segment: &Arc<Segment>, max_bytes: usize, bytes: &mut usize) {
+    pub(crate) fn scan(
+        &mut self,
+        context: &Context<'_>,
+        segment: &Arc<Segment>,
+        max_bytes: usize,
+        bytes: &mut usize,
+    ) {
         let (mut read, before) = (0, self.scanned);
         for &index in segment.of_tenant(context.tenant, self.scanned.offset) {
             let record = segment.record(index);
