@@ -88,7 +88,7 @@ impl Inner {
         if rises {
             tell();
         } else {
-            partition.count_truncation();
+            partition.lineage().note_cut();
             partition.set_head(to);
         }
         let freed = partition.log.write().reset(to);

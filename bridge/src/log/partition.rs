@@ -1,18 +1,15 @@
 //! One partition as this replica knows it: its log, its head, and what is known of its leaders.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::base::sabotage::{Sabotage, broken};
-use crate::base::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
+use crate::base::sync::atomic::{AtomicU64, Ordering};
 use crate::base::sync::{Mutex, RwLock};
+use crate::log::lineage::Lineage;
 use crate::log::partition_log::{Found, PartitionLog};
 use crate::log::topic::Topic;
 use crate::position::{Fingerprint, Position, TopicId};
 use crate::record::NewRecord;
-
-/// Confirmed positions remembered per partition.
-const MAX_CONFIRMED: usize = 64;
 
 /// Where the reading of a partition starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,11 +39,7 @@ pub struct Partition {
     moves: Arc<AtomicU64>,
     pub(crate) log: RwLock<PartitionLog>,
     log_start: AtomicU64,
-    truncations: AtomicU32,
-    /// Positions that the broker has confirmed: thousands come back with the same ones.
-    confirmed: Mutex<VecDeque<Position>>,
-    /// Up to this leader epoch the broker has confirmed what memory holds, though memory knows earlier ones alone.
-    trusted: AtomicI32,
+    lineage: Lineage,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -98,9 +91,7 @@ impl Partition {
             moves,
             log: RwLock::new(PartitionLog::new(origin)),
             log_start: AtomicU64::new(start.log_start),
-            truncations: AtomicU32::new(0),
-            confirmed: Mutex::default(),
-            trusted: AtomicI32::new(-1),
+            lineage: Lineage::default(),
         }
     }
 
@@ -196,61 +187,26 @@ impl Partition {
         self.moves.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// How often the log was cut back: what was confirmed before a cut must be confirmed anew.
-    pub(crate) fn truncations(&self) -> u32 {
-        self.truncations.load(Ordering::Acquire)
+    /// What is known of its leader epochs.
+    pub(crate) fn lineage(&self) -> &Lineage {
+        &self.lineage
     }
 
-    pub(crate) fn count_truncation(&self) {
-        let mut confirmed = self.confirmed.lock();
-        confirmed.clear();
-        self.trusted.store(-1, Ordering::Release);
-        self.truncations.fetch_add(1, Ordering::AcqRel);
-    }
-
-    /// Where memory reaches the position, and knows only of earlier leaders than the position's: another replica has seen
-    /// that leader's log, in which they may be cut. Gives the question that tells whether they are: a position that
-    /// only the log that memory knows confirms.
+    /// Whether memory may be of a log that was cut: it reaches the position, which another replica has read from a later leader
+    /// than all that memory knows. Gives the position that the leader confirms only if memory is still what its log holds.
     pub(crate) fn doubt(&self, position: Position) -> Option<Position> {
-        if position.epoch <= self.trusted.load(Ordering::Acquire) {
+        if self.lineage.is_memory_confirmed(position.epoch) {
             return None;
         }
         let log = self.log.read();
-        let epoch = log.newest_epoch();
-        let end = log.end().offset;
+        let (epoch, end) = (log.epochs().newest(), log.end().offset);
         let is_doubtful = epoch >= 0 && epoch < position.epoch && position.offset <= end;
         is_doubtful.then(|| Position { offset: end.min(position.offset + 1), epoch })
     }
 
-    /// The broker has confirmed what memory holds, whatever leaders up to this epoch have done, unless the log was cut back
-    /// since it was asked.
-    pub(crate) fn trust(&self, epoch: i32, truncations: u32) {
-        let _no_cut = self.confirmed.lock();
-        if self.truncations() == truncations {
-            self.trusted.fetch_max(epoch, Ordering::AcqRel);
-        }
-    }
-
-    /// Whether memory, or an earlier question to the broker, says that the log holds the record below the position.
+    /// Whether the log holds the record below the position, as far as that is known without asking the leader.
     pub(crate) fn confirms(&self, position: Position) -> bool {
-        let log = self.log.read();
-        let within = position.offset <= log.end().offset;
-        // After a cut a position bears the epoch of what follows.
-        let by_epoch = position.epoch < 0
-            || log.epoch_below(position.offset) == Some(position.epoch)
-            || log.epoch_from(position.offset) == Some(position.epoch);
-        (within && by_epoch) || self.head() == position || self.confirmed.lock().contains(&position)
-    }
-
-    /// Remembers that the broker confirmed the position, unless the log was cut back since it was asked.
-    pub(crate) fn note_confirmed(&self, position: Position, truncations: u32) {
-        let mut confirmed = self.confirmed.lock();
-        if self.truncations() == truncations && !confirmed.contains(&position) {
-            confirmed.push_back(position);
-            if confirmed.len() > MAX_CONFIRMED {
-                confirmed.pop_front();
-            }
-        }
+        self.log.read().confirms(position) || self.head() == position || self.lineage.is_confirmed(position)
     }
 
     pub(crate) fn find(&self, offset: u64) -> Found {

@@ -4,13 +4,11 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::log::lineage::Epochs;
 use crate::log::packed::{Held, Packed};
 use crate::log::segment::{Room, Segment, Spare};
 use crate::position::Position;
 use crate::record::NewRecord;
-
-/// Epoch starts remembered per partition. A leader changes seldom; older ones are asked from Kafka.
-const MAX_EPOCHS: usize = 256;
 
 /// Segments of rising, adjoining offsets. The last one is appended to as long as no reader holds it.
 #[derive(Debug)]
@@ -19,7 +17,7 @@ pub(crate) struct PartitionLog {
     older: VecDeque<Older>,
     segments: VecDeque<Stored>,
     end: Position,
-    epochs: VecDeque<(u64, i32)>,
+    epochs: Epochs,
 }
 
 #[derive(Debug)]
@@ -58,7 +56,7 @@ impl PartitionLog {
             older: VecDeque::new(),
             segments: VecDeque::new(),
             end: start,
-            epochs: VecDeque::new(),
+            epochs: Epochs::default(),
         }
     }
 
@@ -105,7 +103,7 @@ impl PartitionLog {
     ) -> (usize, Run, isize) {
         let mut growth = self.open_segment(segment_size, open);
         for record in records {
-            self.note_epoch(record.offset, record.epoch);
+            self.epochs.note(record.offset, record.epoch);
         }
         let stored = self.segments.back_mut().expect("a segment was just opened");
         let segment = Arc::get_mut(&mut stored.segment).expect("an open segment is not shared");
@@ -152,22 +150,13 @@ impl PartitionLog {
         growth
     }
 
-    fn note_epoch(&mut self, offset: u64, epoch: i32) {
-        if epoch >= 0 && self.epochs.back().is_none_or(|&(_, last)| last < epoch) {
-            self.epochs.push_back((offset, epoch));
-            if self.epochs.len() > MAX_EPOCHS {
-                self.epochs.pop_front();
-            }
-        }
-    }
-
     /// Moves the end over offsets that hold no record of a tenant.
     pub(crate) fn move_end(&mut self, end: Position) {
         if end.offset < self.end.offset {
             return;
         }
         if end.offset > 0 {
-            self.note_epoch(end.offset - 1, end.epoch);
+            self.epochs.note(end.offset - 1, end.epoch);
         }
         if let Some(stored) = self.segments.back_mut() {
             match Arc::get_mut(&mut stored.segment) {
@@ -186,21 +175,18 @@ impl PartitionLog {
         self.end = end;
     }
 
-    /// The leader epoch of the last record below the offset, where it is known.
-    pub(crate) fn epoch_below(&self, offset: u64) -> Option<i32> {
-        let after = self.epochs.partition_point(|&(start, _)| start < offset);
-        (offset <= self.end.offset && after > 0).then(|| self.epochs[after - 1].1)
+    /// The leader epochs of its records.
+    pub(crate) fn epochs(&self) -> &Epochs {
+        &self.epochs
     }
 
-    /// The leader epoch of the first record at or after the offset, where it is known to begin there.
-    pub(crate) fn epoch_from(&self, offset: u64) -> Option<i32> {
-        let after = self.epochs.partition_point(|&(start, _)| start < offset);
-        self.epochs.get(after).filter(|&&(start, _)| start == offset).map(|&(_, epoch)| epoch)
-    }
-
-    /// The leader epoch of the newest record; -1 where none is known.
-    pub(crate) fn newest_epoch(&self) -> i32 {
-        self.epochs.back().map_or(-1, |&(_, epoch)| epoch)
+    /// Whether it holds the record below the position. After a cut a position may bear the epoch of the record that follows.
+    pub(crate) fn confirms(&self, position: Position) -> bool {
+        let Position { offset, epoch } = position;
+        let known = epoch < 0
+            || self.epochs.below(offset) == Some(epoch)
+            || self.epochs.starting_at(offset) == Some(epoch);
+        offset <= self.end.offset && known
     }
 
     pub(crate) fn find(&self, offset: u64) -> Found {
@@ -265,7 +251,7 @@ impl PartitionLog {
     pub(crate) fn reset(&mut self, start: Position) -> usize {
         let older: usize = self.older.drain(..).map(|older| older.charged).sum();
         let freed: usize = self.segments.drain(..).map(|stored| stored.charged).sum();
-        self.epochs.retain(|&(offset, _)| offset < start.offset);
+        self.epochs.cut_to(start.offset);
         self.end = start;
         older + freed
     }

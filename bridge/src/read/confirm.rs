@@ -45,8 +45,8 @@ impl Question {
 pub(crate) struct Asked {
     question: Question,
     pub(crate) job: Arc<Job>,
-    /// The partition's number of truncations when it was asked: what was said of the log before is void.
-    truncations: u32,
+    /// How often the log had been cut when it was asked: what was said of the log before is void.
+    cuts: u32,
     pub(crate) retry_at: Option<Instant>,
 }
 
@@ -77,23 +77,23 @@ impl Replay {
         position: Position,
     ) -> Confirmation {
         let key = partition.key();
-        let truncations = partition.truncations();
+        let cuts = partition.lineage().cuts();
         if let Some(memory) = partition.doubt(position)
-            && !self.settle_doubt(context, partition, position, memory)
+            && !self.confirm_memory(context, partition, position, memory)
         {
             return Confirmation::Pending;
         }
-        if self.confirmed.get(&key) == Some(&truncations) {
+        if self.confirmed.get(&key) == Some(&cuts) {
             return Confirmation::Confirmed;
         }
         if partition.confirms(position) {
-            self.confirmed.insert(key, truncations);
+            self.confirmed.insert(key, cuts);
             return Confirmation::Confirmed;
         }
-        let confirmation = self.ask_leader(context, partition, Question::Below(position), truncations);
+        let confirmation = self.ask_leader(context, partition, Question::Below(position), cuts);
         if let Confirmation::Confirmed = confirmation {
-            partition.note_confirmed(position, truncations);
-            self.confirmed.insert(key, truncations);
+            partition.lineage().note_confirmed(position, cuts);
+            self.confirmed.insert(key, cuts);
         }
         confirmation
     }
@@ -110,16 +110,16 @@ impl Replay {
     ) -> Confirmation {
         let (key, below) = (lane.partition.key(), lane.scanned);
         let rises = below.epoch >= 0 && segment.epoch_from(below.offset) > below.epoch;
-        if is_tail || !rises || self.followed.get(&key) == Some(&below) {
+        if is_tail || !rises || self.confirmed_rises.get(&key) == Some(&below) {
             return Confirmation::Confirmed;
         }
         if !lane.found.is_empty() {
             // First what was found goes out.
             return Confirmation::Pending;
         }
-        let confirmation = self.ask_leader(context, &lane.partition, Question::Rise(below), lane.truncations);
+        let confirmation = self.ask_leader(context, &lane.partition, Question::Rise(below), lane.cuts);
         if let Confirmation::Confirmed = confirmation {
-            self.followed.insert(key, below);
+            self.confirmed_rises.insert(key, below);
         }
         confirmation
     }
@@ -130,7 +130,7 @@ impl Replay {
         context: &Context<'_>,
         partition: &Arc<Partition>,
         question: Question,
-        truncations: u32,
+        cuts: u32,
     ) -> Confirmation {
         let (key, now) = (partition.key(), Instant::now());
         match self.answer(partition, question, now) {
@@ -143,31 +143,31 @@ impl Replay {
                 }
                 None => self.retry_later(key, now),
             },
-            Answer::NotAsked => self.ask_whether(context, partition, question, truncations),
+            Answer::NotAsked => self.ask_whether(context, partition, question, cuts),
         }
         Confirmation::Pending
     }
 
     /// The position is of a later leader's log than what memory would go on with: whether the leader confirms memory. Where
     /// it does not, the tail notices the cut within moments, and nothing is given until then.
-    fn settle_doubt(
+    fn confirm_memory(
         &mut self,
         context: &Context<'_>,
         partition: &Arc<Partition>,
         position: Position,
         memory: Position,
     ) -> bool {
-        let truncations = partition.truncations();
+        let cuts = partition.lineage().cuts();
         let now = Instant::now();
         match self.answer(partition, Question::Memory(memory), now) {
             Answer::Running => {}
             Answer::Failed(_) => self.retry_later(partition.key(), now),
             Answer::Good => {
-                partition.trust(position.epoch, truncations);
+                partition.lineage().note_memory_confirmed(position.epoch, cuts);
                 return true;
             }
             Answer::NotAsked => {
-                self.ask_whether(context, partition, Question::Memory(memory), truncations);
+                self.ask_whether(context, partition, Question::Memory(memory), cuts);
             }
         }
         false
@@ -179,28 +179,22 @@ impl Replay {
         context: &Context<'_>,
         partition: &Arc<Partition>,
         question: Question,
-        truncations: u32,
+        cuts: u32,
     ) {
         let from = question.read_from();
         let job = context.history.request(context.tenant, partition, from, from.offset + 1, CONFIRM_BYTES);
-        self.note_asked(partition, question, job, truncations);
+        self.note_asked(partition, question, job, cuts);
     }
 
-    pub(crate) fn note_asked(
-        &mut self,
-        partition: &Partition,
-        question: Question,
-        job: Arc<Job>,
-        truncations: u32,
-    ) {
-        self.asked.insert(partition.key(), Asked { question, job, truncations, retry_at: None });
+    pub(crate) fn note_asked(&mut self, partition: &Partition, question: Question, job: Arc<Job>, cuts: u32) {
+        self.asked.insert(partition.key(), Asked { question, job, cuts, retry_at: None });
     }
 
     /// Looks at what became of the question. What has ended is forgotten: its segment is found now, or asked for again.
     pub(crate) fn answer(&mut self, partition: &Partition, question: Question, now: Instant) -> Answer {
         let key = partition.key();
         let Some(asked) = self.asked.get(&key) else { return Answer::NotAsked };
-        if asked.question != question || asked.truncations != partition.truncations() {
+        if asked.question != question || asked.cuts != partition.lineage().cuts() {
             self.asked.remove(&key);
             return Answer::NotAsked;
         }

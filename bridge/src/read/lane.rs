@@ -18,8 +18,8 @@ pub(crate) struct Lane {
     pub(crate) part: usize,
     pub(crate) index: usize,
     pub(crate) partition: Arc<Partition>,
-    /// How often its log had been cut back when the position was confirmed.
-    pub(crate) truncations: u32,
+    /// How often its log had been cut when the position was confirmed.
+    pub(crate) cuts: u32,
     pub(crate) found: VecDeque<Match>,
     /// Everything below was looked at.
     pub(crate) scanned: Position,
@@ -43,7 +43,7 @@ impl Lane {
         part: usize,
         index: usize,
         partition: Arc<Partition>,
-        truncations: u32,
+        cuts: u32,
         from: Position,
         to: Position,
     ) -> Lane {
@@ -51,7 +51,7 @@ impl Lane {
             part,
             index,
             partition,
-            truncations,
+            cuts,
             found: VecDeque::new(),
             scanned: from,
             to,
@@ -63,7 +63,7 @@ impl Lane {
 
     /// Whether the log was cut back since the position was confirmed: what is found now may follow something else.
     pub(crate) fn was_cut(&self) -> bool {
-        self.partition.truncations() != self.truncations
+        self.partition.lineage().cuts() != self.cuts
     }
 
     /// Collects the matches of one segment, up to the target and to what one chunk may hold.

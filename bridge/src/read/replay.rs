@@ -42,10 +42,10 @@ pub(crate) struct Context<'a> {
 pub(crate) struct Replay {
     /// What Kafka was asked, by partition: one question at a time.
     pub(crate) asked: HashMap<u64, Asked>,
-    /// Partitions whose log confirmed the position, with the number of truncations at that time.
+    /// Partitions whose log confirmed the position, with the number of cuts at that time.
     pub(crate) confirmed: HashMap<u64, u32>,
     /// Positions that the leader confirmed after history had brought what a later leader wrote there.
-    pub(crate) followed: HashMap<u64, Position>,
+    pub(crate) confirmed_rises: HashMap<u64, Position>,
     /// How many partitions had something for the last chunk: the others wait for Kafka.
     fruitful: usize,
     /// What is packed could not be opened for want of room.
@@ -111,14 +111,14 @@ impl Replay {
                     continue;
                 }
                 // Counted before the question: a cut while it is answered is one that it says nothing of.
-                let truncations = partition.truncations();
+                let cuts = partition.lineage().cuts();
                 match self.confirm(context, partition, position) {
                     Confirmation::Gap(gap) => return Chunk::Gap(gap),
                     Confirmation::Pending => pending = true,
                     Confirmation::Confirmed => {
                         let Some(&to) = target.parts[goal].positions.get(index) else { continue };
                         if to.is_known() && position.offset < to.offset {
-                            lanes.push(Lane::new(part, index, partition.clone(), truncations, position, to));
+                            lanes.push(Lane::new(part, index, partition.clone(), cuts, position, to));
                         }
                     }
                 }
@@ -294,10 +294,10 @@ impl Replay {
                     _ => u64::MAX,
                 };
                 let size = context.history.read_size();
-                let truncations = lane.partition.truncations();
+                let cuts = lane.partition.lineage().cuts();
                 let from = question.read_from();
                 let job = context.history.request(context.tenant, &lane.partition, from, until, size);
-                self.note_asked(&lane.partition, question, job, truncations);
+                self.note_asked(&lane.partition, question, job, cuts);
             }
             Answer::Running => {}
         }
