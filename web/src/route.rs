@@ -21,7 +21,7 @@ use crate::metrics::Metrics;
 use crate::pace::Pace;
 use crate::problem::{Passing, PassingCode, Problem};
 use crate::query::{Query, Raw};
-use crate::server::{Handover, Peer};
+use crate::server::{AttachedStream, PeerAddress};
 use crate::settings::WebSettings;
 use crate::stream::{self, Parts, Stream};
 use crate::trace::{TraceId, trace_id};
@@ -158,14 +158,14 @@ async fn begin(app: &Arc<App>, request: &Head, trace_id: TraceId) -> Result<Resp
 }
 
 fn address(request: &Head) -> IpAddr {
-    let peer = request.extensions.get::<Peer>().map(|peer| peer.0.ip());
+    let peer = request.extensions.get::<PeerAddress>().map(|peer| peer.0.ip());
     peer.unwrap_or_else(|| std::net::Ipv4Addr::UNSPECIFIED.into())
 }
 
 /// The head of a stream's response. Its body is made by the server, which knows the ways out.
 fn opened(request: &HeaderMap, stream: Stream) -> Response<Body> {
     let mut response = headers_only(request);
-    response.extensions_mut().insert(Handover::of(stream));
+    response.extensions_mut().insert(AttachedStream::new(stream));
     response
 }
 

@@ -13,7 +13,7 @@ use super::chunk::{Chunks, Coding};
 use super::wheel::Tick;
 use crate::moment::Moment;
 use crate::pace::SMALL_READ;
-use crate::server::Seat;
+use crate::server::ConnectionPermit;
 use crate::stream::{End, Said, Stream, World};
 
 /// Turns of one stream before others have theirs.
@@ -36,7 +36,7 @@ pub(super) struct Slot {
     phase: Phase,
     /// What the socket did not take.
     rest: Option<Box<Rest>>,
-    _seat: Seat,
+    _permit: ConnectionPermit,
     /// The tick for which it stands in the wheel.
     pub(super) armed: Option<Tick>,
     /// Whether it waits for history, so that news is of no use.
@@ -100,7 +100,7 @@ impl Slot {
         socket: TcpStream,
         coding: Coding,
         stream: Stream,
-        seat: Seat,
+        permit: ConnectionPermit,
         group: u32,
         serial: u32,
     ) -> Slot {
@@ -112,7 +112,7 @@ impl Slot {
             coding,
             phase: Phase::Streams(stream),
             rest: None,
-            _seat: seat,
+            _permit: permit,
             armed: None,
             reads: false,
             is_listed: false,

@@ -227,13 +227,13 @@ impl Thread {
 
     /// Begins to serve a stream. It is in its group first, so that no news is missed.
     fn arrive(&mut self, arrival: Arrival) {
-        let Arrival { mut socket, coding, head, stream, seat } = arrival;
+        let Arrival { mut socket, coding, head, stream, permit } = arrival;
         let group = self.group_of(&stream);
         let key = self.slots.vacant_key();
         let interest = Interest::READABLE | Interest::WRITABLE;
         let registered = self.poll.registry().register(&mut socket, Token(key), interest);
         self.serial = self.serial.wrapping_add(1);
-        let mut slot = Slot::new(socket, coding, stream, seat, group as u32, self.serial);
+        let mut slot = Slot::new(socket, coding, stream, permit, group as u32, self.serial);
         slot.at = self.groups[group].add(key);
         self.slots.insert(slot);
         if let Err(error) = registered {
