@@ -10,8 +10,8 @@ use std::time::Duration;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tailrace_bridge::TenantId;
 
+use crate::end::End;
 use crate::moment::Moment;
-use crate::stream::End;
 use crate::trace::TraceId;
 
 /// Lines of one kind in a second, and how many at once where there were none before.

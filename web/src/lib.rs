@@ -7,15 +7,18 @@
 
 mod access;
 mod admin;
+mod app;
 mod auth;
 mod body;
 mod console;
 mod cors;
 mod drain;
+mod end;
 mod limits;
 mod metrics;
 mod moment;
 mod pace;
+mod permit;
 mod problem;
 mod query;
 mod refusal;

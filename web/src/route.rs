@@ -11,18 +11,16 @@ use axum::http::request::Parts as Head;
 use axum::http::{HeaderMap, Method, Response, Uri};
 use axum::routing::get;
 use percent_encoding::percent_decode_str;
-use tailrace_bridge::{Bridge, SubscribeError, SubscribeRequest, Subscription, TenantId, TenantRules};
+use tailrace_bridge::{SubscribeError, SubscribeRequest, Subscription, TenantId};
 
 use crate::access::{self, Account};
+use crate::app::App;
 use crate::auth::Caller;
-use crate::drain::Drain;
-use crate::limits::{Limits, Place};
-use crate::metrics::Metrics;
+use crate::limits::Place;
 use crate::pace::Pace;
 use crate::problem::{Passing, PassingCode, Problem};
 use crate::query::{Query, Raw};
 use crate::server::{AttachedStream, PeerAddress};
-use crate::settings::WebSettings;
 use crate::stream::{self, Parts, Stream};
 use crate::trace::{TraceId, trace_id};
 use crate::{console, cors, refusal};
@@ -33,16 +31,6 @@ const ONLY_TENANT: &str = "default";
 const RETRY_NOT_READY: Duration = Duration::from_secs(1);
 /// Starting a stream may ask Kafka; past this something is wrong there.
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// What all requests share.
-pub(crate) struct App {
-    pub(crate) settings: WebSettings,
-    pub(crate) bridge: Bridge,
-    pub(crate) rules: Arc<TenantRules>,
-    pub(crate) limits: Arc<Limits>,
-    pub(crate) drain: Drain,
-    pub(crate) metrics: Arc<Metrics>,
-}
 
 /// Why there is no stream: for good, or for now.
 enum Stop {

@@ -10,11 +10,12 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tailrace_bridge::{Bridge, TenantRules};
 
 use crate::admin;
+use crate::app::App;
 use crate::body::News;
 use crate::drain::Drain;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
-use crate::route::{self, App};
+use crate::route;
 use crate::server::{Server, StreamTransports};
 use crate::settings::WebSettings;
 use crate::writer::Writers;

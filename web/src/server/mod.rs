@@ -8,13 +8,11 @@
 mod accept;
 mod activity;
 mod connection;
-mod permit;
 mod service;
 mod shutdown;
 mod socket_options;
 mod takeover;
 
 pub(crate) use accept::Server;
-pub(crate) use permit::ConnectionPermit;
 pub(crate) use service::PeerAddress;
 pub(crate) use takeover::{AttachedStream, StreamTransports};

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tailrace_bridge::Bell;
 
 use super::chunk::Coding;
-use crate::server::ConnectionPermit;
+use crate::permit::ConnectionPermit;
 use crate::stream::Stream;
 
 /// A stream that is to be served from now on.

@@ -28,9 +28,10 @@ use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 
 use crate::body::News;
+use crate::end::End;
 use crate::moment::Moment;
-use crate::server::ConnectionPermit;
-use crate::stream::{End, Stream};
+use crate::permit::ConnectionPermit;
+use crate::stream::Stream;
 use chunk::Coding;
 use inbox::{Arrival, Inbox};
 use thread::Thread;

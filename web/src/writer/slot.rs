@@ -11,10 +11,11 @@ use tokio::time::{Duration, Instant};
 
 use super::chunk::{Chunks, Coding};
 use super::wheel::Tick;
+use crate::end::End;
 use crate::moment::Moment;
 use crate::pace::SMALL_READ;
-use crate::server::ConnectionPermit;
-use crate::stream::{End, Said, Stream, World};
+use crate::permit::ConnectionPermit;
+use crate::stream::{Said, Stream, World};
 
 /// Turns of one stream before others have theirs.
 const TURNS: usize = 8;

@@ -21,8 +21,9 @@ use super::turns::Turns;
 use super::wheel::{Entry, Tick, Wheel};
 use crate::body::News;
 use crate::drain::Phase;
+use crate::end::End;
 use crate::moment::Moment;
-use crate::stream::{End, Stream, World};
+use crate::stream::{Stream, World};
 
 /// The token of the bell; streams have their keys.
 const BELL: Token = Token(usize::MAX);
