@@ -1,6 +1,6 @@
 //! The routes, and the way from a request to its stream: tenant, token, parameters, readiness, room, subscription.
 
-use std::net::IpAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use axum::http::{HeaderMap, Method, Response, Uri};
 use axum::routing::get;
 use percent_encoding::percent_decode_str;
 use tailrace_bridge::{SubscribeError, SubscribeRequest, Subscription, TenantId};
+use tracing::Instrument as _;
 
 use crate::access::{self, Account};
 use crate::app::App;
@@ -98,7 +99,7 @@ async fn events(State(app): State<Arc<App>>, request: Request) -> Response<Body>
     };
     let refused = |code, detail: &str| {
         app.metrics.refused(code);
-        access::refused(code, detail, request.uri.path(), address(&request), trace_id);
+        access::refused(code, detail, request.uri.path(), peer(&request).ip(), trace_id);
     };
     match stop {
         Stop::Problem(problem) => {
@@ -128,26 +129,28 @@ async fn begin(app: &Arc<App>, request: &Head, trace_id: TraceId) -> Result<Resp
     if request.method == Method::HEAD {
         return Ok(headers_only(&request.headers));
     }
-    let address = address(request);
+    let peer = peer(request);
     let passing = |passing| Stop::Passing { passing, last_event_id: last_event_id.clone() };
     check_phase(app).map_err(passing)?;
     if last_event_id.is_none() {
         check_id_size(app, &tenant, &query)?;
     }
-    let place = app.limits.enter(&tenant, address).map_err(passing)?;
-    tracing::debug!(tenant = tenant.as_str(), %address, %trace_id, resumes = last_event_id.is_some(), "a stream begins");
+    let place = app.limits.enter(&tenant, peer.ip()).map_err(passing)?;
+    let span = access::stream_span(&tenant, &query.topics, peer, trace_id);
+    span.in_scope(|| tracing::debug!(resumes = last_event_id.is_some(), "a stream begins"));
     // With a token its name is right; whoever comes back has been told.
     let is_unseen = app.settings.is_open() && last_event_id.is_none() && !app.bridge.has_seen(&tenant);
-    let subscription = subscribe(app, tenant, &query, last_event_id.clone()).await?;
+    let subscribing = subscribe(app, tenant, &query, last_event_id.clone());
+    let subscription = subscribing.instrument(span.clone()).await?;
     app.metrics.accepted.increment(1);
-    let account = Account::open(trace_id, address);
+    let account = Account::open(trace_id, peer.ip(), span);
     let parts = parts(app, &caller, &query, subscription, place, trace_id);
     Ok(opened(&request.headers, Stream::new(Parts { is_unseen, account, ..parts })))
 }
 
-fn address(request: &Head) -> IpAddr {
-    let peer = request.extensions.get::<PeerAddress>().map(|peer| peer.0.ip());
-    peer.unwrap_or_else(|| std::net::Ipv4Addr::UNSPECIFIED.into())
+fn peer(request: &Head) -> SocketAddr {
+    let peer = request.extensions.get::<PeerAddress>().map(|peer| peer.0);
+    peer.unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into())
 }
 
 /// The head of a stream's response. Its body is made by the server, which knows the ways out.
