@@ -1,7 +1,7 @@
 //! The log of requests: a line for a refusal, and one for the end of a stream. So many a second and no more, or whoever is
 //! refused fast enough would fill the disk; at the level debug, all of them.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tailrace_bridge::TenantId;
+use tracing::Span;
 
+use crate::end::End;
 use crate::moment::Moment;
-use crate::stream::End;
 use crate::trace::TraceId;
 
 /// Lines of one kind in a second, and how many at once where there were none before.
@@ -57,28 +58,38 @@ fn clipped(text: &str) -> &str {
     text.char_indices().nth(MAX_REPEATED).map_or(text, |(end, _)| &text[..end])
 }
 
+/// The span of a stream that is asked for, at the level debug: without it, nothing is formatted or kept. No topics: all.
+pub(crate) fn stream_span(tenant: &TenantId, topics: &[String], peer: SocketAddr, trace_id: TraceId) -> Span {
+    tracing::debug_span!("stream", tenant = tenant.as_str(), topics = ?clipped(&topics.join(",")), %peer, %trace_id)
+}
+
 /// What the line at a stream's end says of it. Only streams that are to have one keep it.
 pub(crate) struct Account {
     since: Moment,
     trace_id: TraceId,
     address: IpAddr,
     records: u64,
+    /// Only where debug is logged. A box, so that the account is no larger for a span that is seldom there.
+    span: Option<Box<Span>>,
 }
 
 impl Account {
     /// Of a stream that begins; `None`: it gets no line.
-    pub(crate) fn open(trace_id: TraceId, address: IpAddr) -> Option<Account> {
+    pub(crate) fn open(trace_id: TraceId, address: IpAddr, span: Span) -> Option<Account> {
         STREAMS.take()?;
-        Some(Account { since: Moment::now(), trace_id, address, records: 0 })
+        let span = (!span.is_disabled()).then(|| Box::new(span));
+        Some(Account { since: Moment::now(), trace_id, address, records: 0, span })
     }
 
     pub(crate) fn add(&mut self, records: usize) {
         self.records += records as u64;
     }
 
-    /// Writes the line.
+    /// Writes the line, within the stream's span.
     pub(crate) fn close(&self, tenant: &TenantId, end: End, now: Moment) {
-        let Account { since, trace_id, address, records } = self;
+        let Account { since, trace_id, address, records, span } = self;
+        // Nothing is awaited while it is entered.
+        let _entered = span.as_ref().map(|span| span.enter());
         let (tenant, reason) = (tenant.as_str(), end.reason());
         let seconds = Duration::from_millis(now.millis().saturating_sub(since.millis())).as_secs_f64();
         tracing::info!(tenant, reason, seconds, records, %address, %trace_id, "stream ended");
@@ -87,7 +98,69 @@ impl Account {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::{Event, Metadata, Subscriber};
+
     use super::*;
+    use crate::trace;
+
+    /// Takes every level, and notes the order of what happens.
+    #[derive(Clone, Default)]
+    struct Recorder(Arc<Mutex<Vec<&'static str>>>);
+
+    impl Subscriber for Recorder {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+
+        fn new_span(&self, span: &Attributes<'_>) -> Id {
+            self.0.lock().push(span.metadata().name());
+            Id::from_u64(1)
+        }
+
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+        fn event(&self, _: &Event<'_>) {
+            self.0.lock().push("event");
+        }
+
+        fn enter(&self, _: &Id) {
+            self.0.lock().push("enter");
+        }
+
+        fn exit(&self, _: &Id) {
+            self.0.lock().push("exit");
+        }
+    }
+
+    fn begin_and_end() {
+        let tenant = TenantId::new("acme").unwrap();
+        let (peer, trace_id) = (SocketAddr::from(([127, 0, 0, 1], 1)), trace::fresh());
+        let span = stream_span(&tenant, &["orders".to_owned()], peer, trace_id);
+        let account = Account::open(trace_id, peer.ip(), span).unwrap();
+        account.close(&tenant, End::Client, Moment::now());
+    }
+
+    #[test]
+    fn the_end_of_a_stream_is_logged_within_its_span() {
+        let recorder = Recorder::default();
+        tracing::subscriber::with_default(recorder.clone(), begin_and_end);
+        assert_eq!(*recorder.0.lock(), ["stream", "enter", "event", "exit"]);
+        // Nobody listens.
+        begin_and_end();
+        assert_eq!(recorder.0.lock().len(), 4);
+    }
+
+    #[test]
+    fn an_account_is_small() {
+        // As large as without the span: the id is aligned to 16 bytes.
+        assert_eq!(size_of::<Account>(), 64);
+    }
 
     #[test]
     fn a_flood_gets_few_lines_and_is_counted() {

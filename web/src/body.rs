@@ -12,9 +12,10 @@ use tokio::sync::watch;
 use tokio::time::Sleep;
 
 use crate::drain::Phase;
+use crate::end::End;
 use crate::metrics::Metrics;
 use crate::moment::Moment;
-use crate::stream::{End, Said, Stream, World};
+use crate::stream::{Said, Stream, World};
 
 /// What a stream must know of the process.
 #[derive(Clone)]

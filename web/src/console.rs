@@ -10,7 +10,7 @@ use axum::http::header::{
 use axum::http::{HeaderValue, Response};
 use serde_json::json;
 
-use crate::route::App;
+use crate::app::App;
 
 const PAGE: &str = include_str!("../assets/console.html");
 const MODULE: &str = include_str!("../assets/tailrace.js");

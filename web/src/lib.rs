@@ -1,21 +1,25 @@
 //! HTTP for Tailrace: routes, streams, authentication, limits, the console and the admin endpoints.
 //!
 //! The files follow a request: `server` accepts it, `route` finds its handler, `auth` and `query` say whose
-//! stream it is and of what, `limits` whether there is room, and `stream` is the body that hyper polls.
-//! What cannot be served is a `problem` document, or a `refusal` within the stream where a browser would
-//! otherwise give up for good. Nothing here knows Kafka.
+//! stream it is and of what, `limits` whether there is room. `stream` says what goes out and when; `writer` writes it to
+//! HTTP/1's sockets, `body` is what hyper polls for HTTP/2. None uses one that uses it (`tests/rooms.rs`). What cannot
+//! be served is a `problem` document, or a `refusal` within the stream where a browser would otherwise give up for good.
+//! Nothing here knows Kafka.
 
 mod access;
 mod admin;
+mod app;
 mod auth;
 mod body;
 mod console;
 mod cors;
 mod drain;
+mod end;
 mod limits;
 mod metrics;
 mod moment;
 mod pace;
+mod permit;
 mod problem;
 mod query;
 mod refusal;

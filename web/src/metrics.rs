@@ -2,8 +2,8 @@
 
 use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 
+use crate::end::End;
 use crate::problem::PassingCode;
-use crate::stream::End;
 
 /// Registers this package's metrics with their help texts; all names are there from the first scrape on.
 pub fn describe_metrics() {

@@ -1,6 +1,6 @@
 //! The routes, and the way from a request to its stream: tenant, token, parameters, readiness, room, subscription.
 
-use std::net::IpAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,18 +11,17 @@ use axum::http::request::Parts as Head;
 use axum::http::{HeaderMap, Method, Response, Uri};
 use axum::routing::get;
 use percent_encoding::percent_decode_str;
-use tailrace_bridge::{Bridge, SubscribeError, SubscribeRequest, Subscription, TenantId, TenantRules};
+use tailrace_bridge::{SubscribeError, SubscribeRequest, Subscription, TenantId};
+use tracing::Instrument as _;
 
 use crate::access::{self, Account};
+use crate::app::App;
 use crate::auth::Caller;
-use crate::drain::Drain;
-use crate::limits::{Limits, Place};
-use crate::metrics::Metrics;
+use crate::limits::Place;
 use crate::pace::Pace;
 use crate::problem::{Passing, PassingCode, Problem};
 use crate::query::{Query, Raw};
-use crate::server::{Handover, Peer};
-use crate::settings::WebSettings;
+use crate::server::{AttachedStream, PeerAddress};
 use crate::stream::{self, Parts, Stream};
 use crate::trace::{TraceId, trace_id};
 use crate::{console, cors, refusal};
@@ -33,16 +32,6 @@ const ONLY_TENANT: &str = "default";
 const RETRY_NOT_READY: Duration = Duration::from_secs(1);
 /// Starting a stream may ask Kafka; past this something is wrong there.
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// What all requests share.
-pub(crate) struct App {
-    pub(crate) settings: WebSettings,
-    pub(crate) bridge: Bridge,
-    pub(crate) rules: Arc<TenantRules>,
-    pub(crate) limits: Arc<Limits>,
-    pub(crate) drain: Drain,
-    pub(crate) metrics: Arc<Metrics>,
-}
 
 /// Why there is no stream: for good, or for now.
 enum Stop {
@@ -110,7 +99,7 @@ async fn events(State(app): State<Arc<App>>, request: Request) -> Response<Body>
     };
     let refused = |code, detail: &str| {
         app.metrics.refused(code);
-        access::refused(code, detail, request.uri.path(), address(&request), trace_id);
+        access::refused(code, detail, request.uri.path(), peer(&request).ip(), trace_id);
     };
     match stop {
         Stop::Problem(problem) => {
@@ -140,32 +129,34 @@ async fn begin(app: &Arc<App>, request: &Head, trace_id: TraceId) -> Result<Resp
     if request.method == Method::HEAD {
         return Ok(headers_only(&request.headers));
     }
-    let address = address(request);
+    let peer = peer(request);
     let passing = |passing| Stop::Passing { passing, last_event_id: last_event_id.clone() };
     check_phase(app).map_err(passing)?;
     if last_event_id.is_none() {
         check_id_size(app, &tenant, &query)?;
     }
-    let place = app.limits.enter(&tenant, address).map_err(passing)?;
-    tracing::debug!(tenant = tenant.as_str(), %address, %trace_id, resumes = last_event_id.is_some(), "a stream begins");
+    let place = app.limits.enter(&tenant, peer.ip()).map_err(passing)?;
+    let span = access::stream_span(&tenant, &query.topics, peer, trace_id);
+    span.in_scope(|| tracing::debug!(resumes = last_event_id.is_some(), "a stream begins"));
     // With a token its name is right; whoever comes back has been told.
     let is_unseen = app.settings.is_open() && last_event_id.is_none() && !app.bridge.has_seen(&tenant);
-    let subscription = subscribe(app, tenant, &query, last_event_id.clone()).await?;
+    let subscribing = subscribe(app, tenant, &query, last_event_id.clone());
+    let subscription = subscribing.instrument(span.clone()).await?;
     app.metrics.accepted.increment(1);
-    let account = Account::open(trace_id, address);
+    let account = Account::open(trace_id, peer.ip(), span);
     let parts = parts(app, &caller, &query, subscription, place, trace_id);
     Ok(opened(&request.headers, Stream::new(Parts { is_unseen, account, ..parts })))
 }
 
-fn address(request: &Head) -> IpAddr {
-    let peer = request.extensions.get::<Peer>().map(|peer| peer.0.ip());
-    peer.unwrap_or_else(|| std::net::Ipv4Addr::UNSPECIFIED.into())
+fn peer(request: &Head) -> SocketAddr {
+    let peer = request.extensions.get::<PeerAddress>().map(|peer| peer.0);
+    peer.unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into())
 }
 
 /// The head of a stream's response. Its body is made by the server, which knows the ways out.
 fn opened(request: &HeaderMap, stream: Stream) -> Response<Body> {
     let mut response = headers_only(request);
-    response.extensions_mut().insert(Handover::of(stream));
+    response.extensions_mut().insert(AttachedStream::new(stream));
     response
 }
 

@@ -4,7 +4,6 @@
 //! heartbeats when there is silence, and as the last block the reason for the end. It never waits; [`Stream::due`] says
 //! when to look again even if nothing comes.
 
-use std::io;
 use std::time::Duration;
 
 use axum::http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
@@ -16,6 +15,7 @@ use tailrace_bridge::{Budget, Control, Lookaside, Next, Status, Subscription};
 
 use crate::access::Account;
 use crate::drain::Phase;
+use crate::end::End;
 use crate::limits::Place;
 use crate::metrics::Metrics;
 use crate::moment::Moment;
@@ -26,47 +26,6 @@ use crate::trace::TraceId;
 const NEVER: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How far two streams of the same age limit may lie apart.
 const AGE_JITTER: f64 = 0.1;
-
-/// Why a stream ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    /// The client or the network ended it.
-    Client,
-    /// The process stops.
-    Drain,
-    /// The process stopped before the client had read its last block.
-    Cut,
-    /// The client took nothing for too long.
-    Timeout,
-    /// The client took too little, where clients that do kept too much memory.
-    Slow,
-    /// The age limit.
-    MaxAge,
-    /// The token has expired.
-    TokenExpired,
-}
-
-impl End {
-    pub(crate) const ALL: [End; 7] =
-        [End::Client, End::Drain, End::Cut, End::Timeout, End::Slow, End::MaxAge, End::TokenExpired];
-
-    /// What an error of the socket says of who ended the stream.
-    pub(crate) fn of(error: &io::Error) -> End {
-        if error.kind() == io::ErrorKind::TimedOut { End::Timeout } else { End::Client }
-    }
-
-    pub(crate) fn reason(self) -> &'static str {
-        match self {
-            End::Client => "client",
-            End::Drain => "drain",
-            End::Cut => "cut",
-            End::Timeout => "timeout",
-            End::Slow => "slow",
-            End::MaxAge => "max_age",
-            End::TokenExpired => "token_expired",
-        }
-    }
-}
 
 /// What a stream is made of.
 pub(crate) struct Parts {

@@ -10,12 +10,13 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tailrace_bridge::{Bridge, TenantRules};
 
 use crate::admin;
+use crate::app::App;
 use crate::body::News;
 use crate::drain::Drain;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
-use crate::route::{self, App};
-use crate::server::{Server, Ways};
+use crate::route;
+use crate::server::{Server, StreamTransports};
 use crate::settings::WebSettings;
 use crate::writer::Writers;
 
@@ -61,8 +62,8 @@ impl Web {
             metrics: Arc::clone(&app.metrics),
         };
         let writers = Writers::start(news.clone(), app.settings.unread)?;
-        let ways = Ways { writers: Arc::clone(&writers), news };
-        let server = Server::bind(listen, route::router(Arc::clone(&app)), Some(ways), max_connections)
+        let transports = StreamTransports { writers: Arc::clone(&writers), news };
+        let server = Server::bind(listen, route::router(Arc::clone(&app)), Some(transports), max_connections)
             .map_err(naming(listen))?;
         let admin = admin::router(app.bridge.clone(), prometheus);
         let admin =
@@ -86,7 +87,7 @@ impl Web {
     /// ended within the drain timeout, each with `tailrace.drain` and its id. Dropping the future stops accepting only.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let Web { app, server, admin, writers } = self;
-        let (streams, operators) = (server.stopper(), admin.stopper());
+        let (streams, operators) = (server.shutdown_handle(), admin.shutdown_handle());
         let end = async {
             shutdown.await;
             // Meanwhile the listener still accepts: what comes now is refused and told when to come again.

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tailrace_bridge::Bell;
 
 use super::chunk::Coding;
-use crate::server::Seat;
+use crate::permit::ConnectionPermit;
 use crate::stream::Stream;
 
 /// A stream that is to be served from now on.
@@ -20,7 +20,7 @@ pub(super) struct Arrival {
     /// The head of its response.
     pub(super) head: Bytes,
     pub(super) stream: Stream,
-    pub(super) seat: Seat,
+    pub(super) permit: ConnectionPermit,
 }
 
 /// What has come since the thread looked last.

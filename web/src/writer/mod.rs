@@ -28,9 +28,10 @@ use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 
 use crate::body::News;
+use crate::end::End;
 use crate::moment::Moment;
-use crate::server::Seat;
-use crate::stream::{End, Stream};
+use crate::permit::ConnectionPermit;
+use crate::stream::Stream;
 use chunk::Coding;
 use inbox::{Arrival, Inbox};
 use thread::Thread;
@@ -68,7 +69,13 @@ impl Writers {
     }
 
     /// Takes a socket whose request has been read and whose answer has not begun. `head` opens the answer.
-    pub(crate) fn take(&self, socket: TcpStream, head: response::Parts, stream: Stream, seat: Seat) {
+    pub(crate) fn take(
+        &self,
+        socket: TcpStream,
+        head: response::Parts,
+        stream: Stream,
+        permit: ConnectionPermit,
+    ) {
         let world = self.news.world_at(Moment::now());
         let socket = match socket.into_std() {
             Ok(socket) => mio::net::TcpStream::from_std(socket),
@@ -78,7 +85,7 @@ impl Writers {
             }
         };
         let coding = if head.version == Version::HTTP_10 { Coding::Plain } else { Coding::Chunked };
-        let arrival = Arrival { socket, coding, head: head::encode(&head, coding), stream, seat };
+        let arrival = Arrival { socket, coding, head: head::encode(&head, coding), stream, permit };
         let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.inboxes.len();
         if let Some(late) = self.inboxes[turn].arrive(arrival) {
             late.stream.closed(End::Client, &world);

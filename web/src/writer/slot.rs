@@ -11,10 +11,11 @@ use tokio::time::{Duration, Instant};
 
 use super::chunk::{Chunks, Coding};
 use super::wheel::Tick;
+use crate::end::End;
 use crate::moment::Moment;
 use crate::pace::SMALL_READ;
-use crate::server::Seat;
-use crate::stream::{End, Said, Stream, World};
+use crate::permit::ConnectionPermit;
+use crate::stream::{Said, Stream, World};
 
 /// Turns of one stream before others have theirs.
 const TURNS: usize = 8;
@@ -36,7 +37,7 @@ pub(super) struct Slot {
     phase: Phase,
     /// What the socket did not take.
     rest: Option<Box<Rest>>,
-    _seat: Seat,
+    _permit: ConnectionPermit,
     /// The tick for which it stands in the wheel.
     pub(super) armed: Option<Tick>,
     /// Whether it waits for history, so that news is of no use.
@@ -100,7 +101,7 @@ impl Slot {
         socket: TcpStream,
         coding: Coding,
         stream: Stream,
-        seat: Seat,
+        permit: ConnectionPermit,
         group: u32,
         serial: u32,
     ) -> Slot {
@@ -112,7 +113,7 @@ impl Slot {
             coding,
             phase: Phase::Streams(stream),
             rest: None,
-            _seat: seat,
+            _permit: permit,
             armed: None,
             reads: false,
             is_listed: false,

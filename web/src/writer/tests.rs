@@ -90,7 +90,7 @@ struct Lab {
     inbox: Arc<Inbox>,
     bridge: Bridge,
     limits: Arc<Limits>,
-    seats: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     thread: std::thread::JoinHandle<()>,
 }
 
@@ -102,7 +102,7 @@ impl Lab {
         let (thread, inbox) = Thread::new(news, max_held).unwrap();
         let runtime = tokio::runtime::Handle::current();
         let thread = std::thread::spawn(move || super::run(thread, &runtime));
-        Lab { inbox, bridge, limits: Limits::none(), seats: Arc::new(Semaphore::new(100)), thread }
+        Lab { inbox, bridge, limits: Limits::none(), permits: Arc::new(Semaphore::new(100)), thread }
     }
 
     /// A client that is given everything from the first record on.
@@ -135,11 +135,11 @@ impl Lab {
             is_unseen: false,
             account: None,
         });
-        let seat = Arc::clone(&self.seats).try_acquire_owned().unwrap().into();
+        let permit = Arc::clone(&self.permits).try_acquire_owned().unwrap().into();
         let socket = mio::net::TcpStream::from_std(socket);
         assert!(
             self.inbox
-                .arrive(Arrival { socket, coding: Coding::Chunked, head: Bytes::new(), stream, seat })
+                .arrive(Arrival { socket, coding: Coding::Chunked, head: Bytes::new(), stream, permit })
                 .is_none()
         );
         client
@@ -148,7 +148,7 @@ impl Lab {
     fn stop(self) {
         self.inbox.post(|mail| mail.stop = true);
         self.thread.join().unwrap();
-        assert_eq!((self.limits.streams(), self.seats.available_permits()), (0, 100));
+        assert_eq!((self.limits.streams(), self.permits.available_permits()), (0, 100));
     }
 }
 

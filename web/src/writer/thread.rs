@@ -21,8 +21,9 @@ use super::turns::Turns;
 use super::wheel::{Entry, Tick, Wheel};
 use crate::body::News;
 use crate::drain::Phase;
+use crate::end::End;
 use crate::moment::Moment;
-use crate::stream::{End, Stream, World};
+use crate::stream::{Stream, World};
 
 /// The token of the bell; streams have their keys.
 const BELL: Token = Token(usize::MAX);
@@ -227,13 +228,13 @@ impl Thread {
 
     /// Begins to serve a stream. It is in its group first, so that no news is missed.
     fn arrive(&mut self, arrival: Arrival) {
-        let Arrival { mut socket, coding, head, stream, seat } = arrival;
+        let Arrival { mut socket, coding, head, stream, permit } = arrival;
         let group = self.group_of(&stream);
         let key = self.slots.vacant_key();
         let interest = Interest::READABLE | Interest::WRITABLE;
         let registered = self.poll.registry().register(&mut socket, Token(key), interest);
         self.serial = self.serial.wrapping_add(1);
-        let mut slot = Slot::new(socket, coding, stream, seat, group as u32, self.serial);
+        let mut slot = Slot::new(socket, coding, stream, permit, group as u32, self.serial);
         slot.at = self.groups[group].add(key);
         self.slots.insert(slot);
         if let Err(error) = registered {

@@ -1,0 +1,20 @@
+//! What the handlers of all requests share.
+
+use std::sync::Arc;
+
+use tailrace_bridge::{Bridge, TenantRules};
+
+use crate::drain::Drain;
+use crate::limits::Limits;
+use crate::metrics::Metrics;
+use crate::settings::WebSettings;
+
+/// What they share: one for each process.
+pub(crate) struct App {
+    pub(crate) settings: WebSettings,
+    pub(crate) bridge: Bridge,
+    pub(crate) rules: Arc<TenantRules>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) drain: Drain,
+    pub(crate) metrics: Arc<Metrics>,
+}

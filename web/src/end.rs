@@ -1,0 +1,44 @@
+//! Why a stream ended: for its last block, the metrics and the log.
+
+use std::io;
+
+/// Why a stream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The client or the network ended it.
+    Client,
+    /// The process stops.
+    Drain,
+    /// The process stopped before the client had read its last block.
+    Cut,
+    /// The client took nothing for too long.
+    Timeout,
+    /// The client took too little, where clients that do kept too much memory.
+    Slow,
+    /// The age limit.
+    MaxAge,
+    /// The token has expired.
+    TokenExpired,
+}
+
+impl End {
+    pub(crate) const ALL: [End; 7] =
+        [End::Client, End::Drain, End::Cut, End::Timeout, End::Slow, End::MaxAge, End::TokenExpired];
+
+    /// What an error of the socket says of who ended the stream.
+    pub(crate) fn of(error: &io::Error) -> End {
+        if error.kind() == io::ErrorKind::TimedOut { End::Timeout } else { End::Client }
+    }
+
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            End::Client => "client",
+            End::Drain => "drain",
+            End::Cut => "cut",
+            End::Timeout => "timeout",
+            End::Slow => "slow",
+            End::MaxAge => "max_age",
+            End::TokenExpired => "token_expired",
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! The accept loop: as many connections as there may be, and of those only so many at once that read their first request.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use parking_lot::Mutex;
+use tokio::net::TcpListener;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Instant;
+
+use super::connection::Connection;
+use super::shutdown::{ShutdownHandle, ShutdownSignal};
+use super::socket_options::listen;
+use super::takeover::StreamTransports;
+
+/// Room of the queue that is kept.
+const SPARE_QUEUE: usize = 64;
+/// Accepting pauses so long where descriptors or memory have run out.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+/// A failure to accept is said at most this often.
+const SAY_EVERY: Duration = Duration::from_secs(10);
+/// Connections whose first request is read and answered at the same time; the others are a descriptor in a queue. A fleet
+/// that comes back at once then needs memory for so many, not for all of it, and what each leaves behind lies together.
+const MAX_FIRST_REQUESTS: usize = 128;
+
+/// A listener with its connections.
+pub(crate) struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    router: Router,
+    /// How streams go out, if there are any.
+    transports: Option<StreamTransports>,
+    permits: Arc<Semaphore>,
+    first_requests: Arc<Semaphore>,
+    max_connections: u32,
+    said_full: Mutex<Option<Instant>>,
+    signal: watch::Sender<ShutdownSignal>,
+}
+
+/// A connection that waits for its first request to be read.
+struct AcceptedSocket {
+    socket: std::net::TcpStream,
+    peer: SocketAddr,
+    permit: OwnedSemaphorePermit,
+}
+
+impl Server {
+    /// Binds the address.
+    pub(crate) fn bind(
+        address: SocketAddr,
+        router: Router,
+        transports: Option<StreamTransports>,
+        max_connections: u32,
+    ) -> io::Result<Server> {
+        let listener = listen(address)?;
+        Ok(Server {
+            address: listener.local_addr()?,
+            listener,
+            router,
+            transports,
+            permits: Arc::new(Semaphore::new(max_connections as usize)),
+            first_requests: Arc::new(Semaphore::new(MAX_FIRST_REQUESTS)),
+            max_connections,
+            said_full: Mutex::default(),
+            signal: watch::Sender::new(ShutdownSignal::None),
+        })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn shutdown_handle(&self) -> ShutdownHandle {
+        ShutdownHandle {
+            permits: Arc::clone(&self.permits),
+            max_connections: self.max_connections,
+            signal: self.signal.clone(),
+        }
+    }
+
+    /// Accepts for ever; dropping the future closes the listener, and leaves the connections to the shutdown handle.
+    pub(crate) async fn run(self) {
+        let (mut waiting, mut said, mut pause) = (VecDeque::new(), None, Instant::now());
+        loop {
+            tokio::select! {
+                accepted = self.accept(pause) => match accepted {
+                    Ok(accepted) => waiting.push_back(accepted),
+                    Err(error) => pause = Instant::now() + recover(&error, &mut said),
+                },
+                Ok(first_request) = Arc::clone(&self.first_requests).acquire_owned(), if !waiting.is_empty() => {
+                    if let Some(accepted) = waiting.pop_front() {
+                        self.begin(accepted, first_request);
+                    }
+                    if waiting.is_empty() {
+                        waiting.shrink_to(SPARE_QUEUE);
+                    }
+                }
+            }
+        }
+    }
+
+    fn begin(&self, accepted: AcceptedSocket, first_request: OwnedSemaphorePermit) {
+        let AcceptedSocket { socket, peer, permit } = accepted;
+        let (router, transports, signal) =
+            (self.router.clone(), self.transports.clone(), self.signal.subscribe());
+        let connection = Connection { router, transports, signal, permit, peer };
+        tokio::spawn(connection.serve(socket, first_request));
+    }
+
+    /// The next one that comes after a pause, once there is a permit: over the bound the rest waits in the kernel's queue,
+    /// where it costs nothing. Cancel-safe.
+    async fn accept(&self, pause: Instant) -> io::Result<AcceptedSocket> {
+        if Instant::now() < pause {
+            tokio::time::sleep_until(pause).await;
+        }
+        let permit = match Arc::clone(&self.permits).try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(_) => {
+                self.say_full();
+                Arc::clone(&self.permits).acquire_owned().await.map_err(io::Error::other)?
+            }
+        };
+        let (socket, peer) = self.listener.accept().await?;
+        // What waits is not polled: that takes memory of its own.
+        Ok(AcceptedSocket { socket: socket.into_std()?, peer, permit })
+    }
+
+    fn say_full(&self) {
+        let mut said = self.said_full.lock();
+        if said.is_none_or(|at| at.elapsed() >= SAY_EVERY) {
+            *said = Some(Instant::now());
+            tracing::warn!(
+                connections = self.max_connections,
+                "as many connections as there may be; whoever comes waits for a place"
+            );
+        }
+    }
+}
+
+/// How long to accept nothing: out of descriptors, the pending connection stays pending, and this would be a busy loop.
+fn recover(error: &io::Error, said: &mut Option<Instant>) -> Duration {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    if matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted) {
+        return Duration::ZERO;
+    }
+    if said.is_none_or(|at| at.elapsed() >= SAY_EVERY) {
+        *said = Some(Instant::now());
+        tracing::warn!(%error, "cannot accept connections for now");
+    }
+    EXHAUSTED_PAUSE
+}

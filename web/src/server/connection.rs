@@ -1,0 +1,203 @@
+//! One connection: hyper serves it, HTTP/1.1 or HTTP/2 as the client begins, until it ends or a stream takes its socket.
+//! Everything that a peer could leave unfinished has a time limit here.
+
+use std::future::pending;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::Instant;
+
+use super::activity::ResponseCounter;
+use super::service::answer;
+use super::shutdown::{FLUSH_TIMEOUT, ShutdownSignal};
+use super::socket_options::NOTSENT_LOWAT;
+use super::takeover::{StreamResponse, StreamTransports, TakeoverSender};
+use crate::problem::Problem;
+use crate::socket::{ClientSocket, Unsent};
+use crate::{access, request_line, trace};
+
+/// A request's headers must be there in this time; an idle connection is closed after it.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a connection with streams is looked at for having become idle.
+const LOOK_BUSY: Duration = Duration::from_secs(60);
+/// Request line and headers in all: ids of 1,000 partitions are 7 KiB, by header and by parameter 14, and room for cookies.
+const MAX_HEAD: usize = 32 * 1024;
+/// Streams of one HTTP/2 connection.
+const MAX_H2_STREAMS: u32 = 256;
+/// A peer that does not answer a ping in this time is gone.
+const H2_PING_TIMEOUT: Duration = Duration::from_secs(20);
+const H2_PING_EVERY: Duration = Duration::from_secs(30);
+/// The pause before a preface that has come in part is looked at again.
+const PREFACE_PAUSE: Duration = Duration::from_millis(10);
+/// Who takes longer than this for the first request, by sending slowly or by asking more, makes room for the next one.
+const FIRST_REQUEST_TIME: Duration = Duration::from_millis(50);
+
+pub(super) struct Connection {
+    pub(super) router: Router,
+    pub(super) transports: Option<StreamTransports>,
+    pub(super) signal: watch::Receiver<ShutdownSignal>,
+    pub(super) permit: OwnedSemaphorePermit,
+    pub(super) peer: SocketAddr,
+}
+
+impl Connection {
+    /// Serves it to its end. `first_request` is given back as soon as the first request is answered, or takes too long.
+    pub(super) async fn serve(self, socket: std::net::TcpStream, first_request: OwnedSemaphorePermit) {
+        let mut serving = Box::pin(self.serve_any(socket));
+        if tokio::time::timeout(FIRST_REQUEST_TIME, serving.as_mut()).await.is_err() {
+            drop(first_request);
+            serving.await;
+        }
+    }
+
+    async fn serve_any(self, socket: std::net::TcpStream) {
+        let socket = match TcpStream::from_std(socket) {
+            Ok(socket) => socket,
+            Err(error) => return tracing::warn!(%error, "a connection cannot be polled"),
+        };
+        // A peer that has already gone makes this fail; serving it will find out.
+        #[cfg(not(target_os = "linux"))]
+        if let Err(error) = super::socket_options::set_options(socket2::SockRef::from(&socket)) {
+            tracing::debug!(%error, "cannot set a socket's options");
+        }
+        match tokio::time::timeout(HEADER_TIMEOUT, speaks_http2(&socket)).await {
+            Ok(Ok(true)) => self.serve_http2(socket).await,
+            Ok(Ok(false)) => match request_line::flaw(&socket) {
+                None => self.serve_http1(socket).await,
+                Some(detail) => self.refuse(socket, detail).await,
+            },
+            // It said nothing, or has gone.
+            Ok(Err(_)) | Err(_) => {}
+        }
+    }
+
+    /// A request that hyper would not read.
+    async fn refuse(self, socket: TcpStream, detail: String) {
+        let trace_id = trace::fresh();
+        let problem = Problem::RequestLine { detail };
+        if let Some(transports) = &self.transports {
+            transports.news.metrics.refused(problem.code());
+        }
+        access::refused(problem.code(), &problem.detail(), "", self.peer.ip(), trace_id);
+        let answered = request_line::answer(socket, problem.response(trace_id));
+        // Who does not take it loses it.
+        let _ = tokio::time::timeout(FLUSH_TIMEOUT, answered).await;
+    }
+
+    async fn serve_http2(mut self, socket: TcpStream) {
+        let (router, transports, peer) = (self.router.clone(), self.transports.clone(), self.peer);
+        let responses = ResponseCounter::default();
+        let service = {
+            let responses = responses.clone();
+            service_fn(move |request| {
+                answer(router.clone(), peer, responses.begin(), transports.clone(), None, request)
+            })
+        };
+        let mut serving = pin!(http2_builder().serve_connection(TokioIo::new(socket), service));
+        self.drive(serving.as_mut(), &responses, |serving| serving.graceful_shutdown(), pending()).await;
+    }
+
+    async fn serve_http1(mut self, socket: TcpStream) {
+        let (router, transports, peer) = (self.router.clone(), self.transports.clone(), self.peer);
+        let (responses, unsent) = (ResponseCounter::default(), Unsent::default());
+        let (takeover, taken_over) = TakeoverSender::new(unsent.clone());
+        let service = {
+            let responses = responses.clone();
+            service_fn(move |request| {
+                let (transports, takeover) = (transports.clone(), Some(takeover.clone()));
+                answer(router.clone(), peer, responses.begin(), transports, takeover, request)
+            })
+        };
+        let mut serving =
+            http1_builder().serve_connection(TokioIo::new(ClientSocket::new(socket, unsent)), service);
+        let taken_over = async { taken_over.await.ok() };
+        let shutdown = |serving: Pin<&mut _>| Http1::graceful_shutdown(serving);
+        let taken_over = self.drive(Pin::new(&mut serving), &responses, shutdown, taken_over).await;
+        let Some(StreamResponse { head, stream }) = taken_over else { return };
+        // The response that was to come has not begun, and those before it are sent. What the client sent after its request
+        // goes with the rest: a stream is a connection's last response.
+        let socket = serving.into_parts().io.into_inner().into_inner();
+        if let Some(transports) = self.transports {
+            transports.writers.take(socket, head, stream, self.permit.into());
+        }
+    }
+
+    /// Drives the connection to its end, or until a stream takes it over.
+    async fn drive<S: Future>(
+        &mut self,
+        mut serving: Pin<&mut S>,
+        responses: &ResponseCounter,
+        shutdown: impl Fn(Pin<&mut S>),
+        taken_over: impl Future<Output = Option<StreamResponse>>,
+    ) -> Option<StreamResponse> {
+        let mut taken_over = pin!(taken_over);
+        let mut finishing = false;
+        let mut look = pin!(tokio::time::sleep(HEADER_TIMEOUT));
+        let mut answered = 0;
+        loop {
+            tokio::select! {
+                _ = serving.as_mut() => return None,
+                response = taken_over.as_mut() => return response,
+                // Also for what hyper has no limit of its own: a preface never finished, HTTP/2 without streams.
+                () = look.as_mut() => {
+                    let (idle, begun) = (responses.is_idle(), responses.begun());
+                    if idle && begun == answered {
+                        return None;
+                    }
+                    answered = begun;
+                    look.as_mut().reset(Instant::now() + if idle { HEADER_TIMEOUT } else { LOOK_BUSY });
+                }
+                Ok(()) = self.signal.changed() => match *self.signal.borrow_and_update() {
+                    ShutdownSignal::Immediate => return None,
+                    ShutdownSignal::Graceful if !finishing => {
+                        finishing = true;
+                        shutdown(serving.as_mut());
+                    }
+                    ShutdownSignal::Graceful | ShutdownSignal::None => {}
+                },
+            }
+        }
+    }
+}
+
+type Http1<S> = http1::Connection<TokioIo<ClientSocket>, S>;
+
+fn http1_builder() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_HEAD);
+    builder
+}
+
+fn http2_builder() -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_header_list_size(MAX_HEAD as u32)
+        .max_concurrent_streams(MAX_H2_STREAMS)
+        .max_send_buf_size(NOTSENT_LOWAT as usize)
+        .keep_alive_interval(H2_PING_EVERY)
+        .keep_alive_timeout(H2_PING_TIMEOUT);
+    builder
+}
+
+/// Whether the client begins with HTTP/2's preface (RFC 9113, section 3.4): no method of HTTP/1.1 begins so.
+async fn speaks_http2(socket: &TcpStream) -> io::Result<bool> {
+    let mut begin = [0; 3];
+    loop {
+        match socket.peek(&mut begin).await? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            3 => return Ok(begin == *b"PRI"),
+            n if begin[..n] != b"PRI"[..n] => return Ok(false),
+            // A part of it; the rest does not show as readiness.
+            _ => tokio::time::sleep(PREFACE_PAUSE).await,
+        }
+    }
+}
