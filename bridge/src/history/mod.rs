@@ -251,8 +251,9 @@ impl History {
         }
     }
 
-    /// Bytes that packed segments may take: what others do not use. Of history's own share nothing: where what is open has
-    /// too little room it goes before it is given, and is read again.
+    /// Bytes that packed segments may take: what the tail and the rings do not use of their shares. History's own share is for
+    /// open segments alone: if packed ones took some of it, open ones would be dropped before their readers had them, and read
+    /// again.
     fn cold_room(&self) -> usize {
         self.tails.budget.spare_room()
     }

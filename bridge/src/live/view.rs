@@ -376,7 +376,7 @@ impl View {
         left
     }
 
-    /// So many live cursors have come to stand at frame `next`; fewer than none: so many that stood there are gone.
+    /// `count` live cursors have reached frame `next`; a negative `count`: so many subscriptions that stood there have ended.
     pub(crate) fn arrived(&self, next: u64, count: i32) {
         let mut state = self.state.lock();
         if next == state.ring.next() {

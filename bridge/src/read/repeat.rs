@@ -1,4 +1,4 @@
-//! What the subscription before was given, for those that stand where it stood.
+//! A cache of one entry: the frames that a subscription was given last, for the next one at the same cursor of the same view.
 
 use std::sync::Arc;
 
