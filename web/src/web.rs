@@ -133,8 +133,8 @@ fn naming(address: SocketAddr) -> impl Fn(io::Error) -> io::Error {
     move |error| io::Error::new(error.kind(), format!("bind {address}: {error}"))
 }
 
-/// How many connections there may be. Some descriptors are kept back from clients, so that
-/// Kafka can be reconnected to and health checks are answered.
+/// How many connections there may be. Some descriptors are kept back from clients, so that Kafka can be reconnected
+/// to, and health checks are answered.
 fn connections(max_streams: usize, descriptors: Option<u64>) -> u32 {
     let wanted =
         if max_streams == 0 { MAX_CONNECTIONS } else { max_streams.saturating_add(SPARE_CONNECTIONS) };

@@ -135,7 +135,7 @@ impl Server {
             *said = Some(Instant::now());
             tracing::warn!(
                 connections = self.max_connections,
-                "as many connections as there may be; whoever comes waits for a place"
+                "as many connections as there may be; new ones wait until one closes"
             );
         }
     }

@@ -16,13 +16,14 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 
 use super::activity::ResponseCounter;
+use super::request_line;
 use super::service::answer;
 use super::shutdown::{FLUSH_TIMEOUT, ShutdownSignal};
+use super::socket::{ClientSocket, Unsent};
 use super::socket_options::NOTSENT_LOWAT;
 use super::takeover::{StreamResponse, StreamTransports, TakeoverSender};
 use crate::problem::Problem;
-use crate::socket::{ClientSocket, Unsent};
-use crate::{access, request_line, trace};
+use crate::{access, trace};
 
 /// A request's headers must be there in this time; an idle connection is closed after it.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);

@@ -9,8 +9,8 @@ use hyper::http::response;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use super::socket::Unsent;
 use crate::body::News;
-use crate::socket::Unsent;
 use crate::stream::Stream;
 use crate::writer::Writers;
 

@@ -13,11 +13,11 @@ use tokio::sync::Notify;
 /// Whether the last write did not end: what hyper wanted to write is in a buffer of its own. It reads the next request only
 /// when that is sent, except where the answered one had a body which has come since.
 #[derive(Clone, Default)]
-pub(crate) struct Unsent(Arc<(AtomicBool, Notify)>);
+pub(super) struct Unsent(Arc<(AtomicBool, Notify)>);
 
 impl Unsent {
     /// Waits until there is nothing. To be polled by whoever polls the connection.
-    pub(crate) async fn sent(&self) {
+    pub(super) async fn sent(&self) {
         let (is_any, sent) = &*self.0;
         while is_any.load(Ordering::Relaxed) {
             sent.notified().await;
@@ -33,17 +33,17 @@ impl Unsent {
     }
 }
 
-pub(crate) struct ClientSocket {
+pub(super) struct ClientSocket {
     stream: TcpStream,
     unsent: Unsent,
 }
 
 impl ClientSocket {
-    pub(crate) fn new(stream: TcpStream, unsent: Unsent) -> ClientSocket {
+    pub(super) fn new(stream: TcpStream, unsent: Unsent) -> ClientSocket {
         ClientSocket { stream, unsent }
     }
 
-    pub(crate) fn into_inner(self) -> TcpStream {
+    pub(super) fn into_inner(self) -> TcpStream {
         self.stream
     }
 }

@@ -18,7 +18,7 @@ const READ_AT_MOST: usize = 64 * 1024;
 
 /// What is wrong with the address of the request that has come, where hyper would refuse it. Takes nothing from the socket,
 /// which has something to read.
-pub(crate) fn flaw(socket: &TcpStream) -> Option<String> {
+pub(super) fn flaw(socket: &TcpStream) -> Option<String> {
     // On this stack alone: the connection keeps nothing of it.
     let mut line = [0; LOOKED_AT];
     let peek = || Ok(recv(socket, &mut line, RecvFlags::PEEK)?.0);
@@ -54,7 +54,7 @@ fn unescaped(character: char, byte: u8) -> String {
 }
 
 /// Writes the answer and closes.
-pub(crate) async fn answer(mut socket: TcpStream, response: Response<Body>) -> io::Result<()> {
+pub(super) async fn answer(mut socket: TcpStream, response: Response<Body>) -> io::Result<()> {
     let (head, body) = response.into_parts();
     // It is text that is there already.
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
