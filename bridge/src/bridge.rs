@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::base::clock::{Clock, TokioClock};
 use crate::base::metrics;
 use crate::base::sync::atomic::Ordering;
 use crate::core::health::Health;
 use crate::core::{Inner, Unserved};
 use crate::history::source::Source;
-use crate::live::view::Shared;
 use crate::log::partition::{Partition, Start};
 use crate::log::topic::Topic;
 use crate::position::event_id::EventId;
@@ -45,14 +45,15 @@ pub struct Bridge {
 }
 
 impl Bridge {
-    /// A core without topics. `source` answers for what only Kafka has.
+    /// A core without topics, in the runtime that this is called in. `source` answers for what only Kafka has.
     pub fn new(config: BridgeConfig, source: Arc<dyn Source>) -> Bridge {
-        let shared = Shared {
-            linger: config.linger,
-            runtime: tokio::runtime::Handle::try_current().ok(),
-            ..Shared::default()
-        };
-        let bridge = Bridge { inner: Arc::new(Inner::new(config.memory, config.rules, shared, source)) };
+        Bridge::with_clock(config, source, Arc::new(TokioClock::new()))
+    }
+
+    /// One that is told the time, and has its tasks run, by another clock than the operating system's.
+    pub fn with_clock(config: BridgeConfig, source: Arc<dyn Source>, clock: Arc<dyn Clock>) -> Bridge {
+        let BridgeConfig { memory, rules, linger } = config;
+        let bridge = Bridge { inner: Arc::new(Inner::new(memory, rules, linger, clock, source)) };
         bridge.topics_refreshed();
         bridge
     }

@@ -53,6 +53,7 @@ mod read;
 mod record;
 mod sse;
 
+pub use crate::base::clock::{Clock, TokioClock};
 pub use crate::core::Unserved;
 pub use crate::core::health::{Health, Readiness, Status};
 #[cfg(feature = "sabotage")]

@@ -453,6 +453,7 @@ fn outcome(error: &HistoryError) -> &'static str {
     match error {
         HistoryError::OutOfRange { .. } => "out_of_range",
         HistoryError::Truncated { .. } => "truncated",
+        HistoryError::Cut => "cut",
         HistoryError::Gone => "gone",
         HistoryError::Unavailable(_) => "unavailable",
     }

@@ -1,6 +1,7 @@
 //! What every room may use: [`sync`] (locks and atomics, also the model checker's), [`varint`], [`units`] of settings,
-//! [`metrics`], and [`sabotage`], the deliberate defects that tests must catch.
+//! [`metrics`], [`clock`] (the time, and what is done later), and [`sabotage`], the deliberate defects that tests must catch.
 
+pub(crate) mod clock;
 pub(crate) mod metrics;
 pub(crate) mod sabotage;
 pub(crate) mod sync;

@@ -39,9 +39,9 @@ impl Inner {
             partition.set_head(end);
             widen(&[Sabotage::HeadBeforeFrames]);
         }
-        let open = |room| self.tails.budget.next_segment(room);
+        let begin = |capacity| self.tails.new_segments.begin(capacity);
         records.iter().for_each(|record| self.seen.note(&record.tenant));
-        let (runs, growth) = partition.log.write().append(records, end, segment_size, open);
+        let runs = partition.log.write().append(records, end, segment_size, begin);
         let mut rest = records;
         let mut framed = Vec::new();
         for (segment, run) in &runs {
@@ -55,9 +55,8 @@ impl Inner {
         // Before the next batch: a run that is still held would make it begin a new segment.
         drop(runs);
         drop(ingest);
-        self.tails.budget.charge(growth);
         self.tails.evict();
-        self.history.give_way();
+        self.history.give_back();
     }
 
     /// The partition ends at `to` for now: the head moves over what holds no records.
@@ -91,15 +90,13 @@ impl Inner {
             partition.lineage().note_cut();
             partition.set_head(to);
         }
-        let freed = partition.log.write().reset(to);
+        partition.log.write().reset(to);
         if rises {
             partition.set_head(to);
             partition.set_log_start(to.offset);
         } else {
             tell();
         }
-        drop(ingest);
-        self.tails.budget.charge(-(freed as isize));
     }
 
     /// Frames one run of appended records into the views of their tenants; `framed` gets those that match any.

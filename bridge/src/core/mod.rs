@@ -9,8 +9,9 @@ mod topics;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
+use crate::base::clock::Clock;
 use crate::base::metrics;
 use crate::base::sync::Mutex;
 use crate::base::sync::atomic::Ordering;
@@ -22,8 +23,8 @@ use crate::live::fan_out::FanOut;
 use crate::live::rings::Rings;
 use crate::live::view::{Shared, View, ViewKey};
 use crate::live::views::Views;
-use crate::log::budget::Budget;
 use crate::log::coverage::{Coverage, Coverages};
+use crate::log::memory::Budget;
 use crate::log::tails::Tails;
 use crate::log::topic::Topic;
 use crate::record::routing::TenantRules;
@@ -84,20 +85,23 @@ impl Drop for Hold {
 }
 
 impl Inner {
-    /// A core without topics. `memory`: bytes for everything that grows with traffic.
+    /// A core without topics. `memory`: bytes for everything that grows with traffic; `linger`: how long frames gather before
+    /// readers are woken.
     pub(crate) fn new(
         memory: usize,
         rules: Arc<TenantRules>,
-        shared: Shared,
+        linger: Duration,
+        clock: Arc<dyn Clock>,
         source: Arc<dyn Source>,
     ) -> Inner {
         let budget = Budget::new(memory);
         metrics::set_gauge("tailrace_memory_limit_bytes", memory as f64);
-        let rings = Rings::new(budget.rings(), budget.rings_used().clone());
+        let rings = Rings::new(budget.rings_limit(), budget.rings.clone());
         let tails = Tails::new(budget);
+        let history = History::new(clock.clone(), source, tails.clone());
         Inner {
-            shared: Arc::new(Shared { rings, ..shared }),
-            history: History::new(source, tails.clone()),
+            shared: Shared::new(rings, linger, clock),
+            history,
             rules,
             health: Health::new(),
             tails,
@@ -118,19 +122,19 @@ impl Inner {
 
     /// The list of topics is as fresh as now.
     pub(crate) fn topics_refreshed(&self) {
-        let minutes = metrics::unix_millis() / 60_000;
+        let minutes = self.shared.clock.unix_millis() / 60_000;
         self.shared.minutes.store(minutes as u32, Ordering::Relaxed);
     }
 
     /// Bytes of the budget that are used.
     pub(crate) fn memory(&self) -> usize {
-        self.tails.budget.tail_used() + self.history.memory() + self.shared.rings.used()
+        self.tails.budget.tail.used() + self.history.memory() + self.shared.rings.used()
     }
 
     /// Drops frames that everybody had time to take, lets reads of history go on, and sets gauges.
     pub(crate) fn tick(&self) {
-        self.shared.rings.drop_old(Instant::now());
-        self.history.give_way();
+        self.shared.rings.drop_old(self.shared.clock.now());
+        self.history.give_back();
         self.history.dispatch();
         self.set_gauges();
     }
@@ -188,7 +192,7 @@ impl Inner {
         metrics::set_gauge("tailrace_replays_waiting", history.waiting as f64);
         metrics::set_gauge("tailrace_history_reads_running", history.running as f64);
         metrics::set_gauge("tailrace_history_memory_bytes", history.bytes as f64);
-        metrics::set_gauge("tailrace_log_memory_bytes", self.tails.budget.tail_used() as f64);
+        metrics::set_gauge("tailrace_log_memory_bytes", self.tails.budget.tail.used() as f64);
         metrics::set_gauge("tailrace_ring_memory_bytes", self.shared.rings.used() as f64);
         let structure = self.structure.lock();
         metrics::set_gauge("tailrace_views", structure.views.len() as f64);

@@ -15,7 +15,7 @@ impl Inner {
     pub(crate) fn add_topic(&self, name: &str, id: TopicId, starts: &[Start]) {
         let mut structure = self.structure.lock();
         let Structure { topics, views, coverages, .. } = &mut *structure;
-        let topic = Topic::new(name, id, starts);
+        let topic = self.new_topic(name, id, starts);
         topics.insert(topic.name().clone(), topic.clone());
         for view in views.iter() {
             if self.covers(view.key(), name) {
@@ -47,7 +47,7 @@ impl Inner {
         if broken(Sabotage::KeepRecreated) {
             return;
         }
-        let new = Topic::new(name, id, starts);
+        let new = self.new_topic(name, id, starts);
         self.replace_topic(name, Some(new));
     }
 
@@ -76,10 +76,13 @@ impl Inner {
             view.replace_topic(&old, new.as_ref(), coverage, &gaps);
         }
         for partition in old.partitions() {
-            let freed = partition.log.write().reset(partition.head());
-            self.tails.budget.charge(-(freed as isize));
+            partition.log.write().reset(partition.head());
         }
         self.list_partitions(&structure);
+    }
+
+    fn new_topic(&self, name: &str, id: TopicId, starts: &[Start]) -> Arc<Topic> {
+        Topic::new(name, id, starts, self.tails.budget.tail.clone())
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::base::sync::Mutex;
-use crate::base::sync::atomic::{AtomicUsize, Ordering};
+use crate::log::memory::{Account, Charge};
 use crate::log::packed::Packed;
 
 /// What was used within this time is not given up for what comes now: of a topic that is read through again and again, and
@@ -14,109 +14,84 @@ const STALE: Duration = Duration::from_secs(10);
 
 /// Packed segments of history, of all partitions.
 #[derive(Debug, Default)]
-pub(crate) struct Cold {
-    shelf: Mutex<Shelf>,
-    /// The shelf's size, for those who only ask.
-    size: AtomicUsize,
+pub(crate) struct PackedCache {
+    kept: Mutex<Kept>,
+    account: Account,
 }
 
-#[derive(Debug, Default)]
-struct Shelf {
-    /// By partition and first offset.
-    kept: BTreeMap<(u64, u64), Kept>,
-    size: usize,
-}
+/// By partition and first offset.
+type Kept = BTreeMap<(u64, u64), Entry>;
 
 #[derive(Debug)]
-struct Kept {
+struct Entry {
     packed: Arc<Packed>,
     used: Instant,
+    _charge: Charge,
 }
 
-impl Cold {
+impl Entry {
+    fn is_stale(&self, now: Instant) -> bool {
+        now.duration_since(self.used) >= STALE
+    }
+}
+
+impl PackedCache {
     /// Bytes of memory that all of it takes.
     pub(crate) fn size(&self) -> usize {
-        self.size.load(Ordering::Relaxed)
+        self.account.used()
     }
 
     /// The segment that covers the offset.
-    pub(crate) fn find(&self, partition: u64, offset: u64) -> Option<Arc<Packed>> {
-        let mut shelf = self.shelf.lock();
-        let (_, kept) = shelf.kept.range_mut((partition, 0)..=(partition, offset)).next_back()?;
-        if offset >= kept.packed.end().offset {
+    pub(crate) fn find(&self, partition: u64, offset: u64, now: Instant) -> Option<Arc<Packed>> {
+        let mut kept = self.kept.lock();
+        let (_, entry) = kept.range_mut((partition, 0)..=(partition, offset)).next_back()?;
+        if offset >= entry.packed.end().offset {
             return None;
         }
-        kept.used = Instant::now();
-        Some(kept.packed.clone())
+        entry.used = now;
+        Some(entry.packed.clone())
     }
 
     /// Whether there is something that may be given up for what comes now.
-    pub(crate) fn has_stale(&self) -> bool {
-        self.shelf.lock().oldest().is_some_and(|(_, kept)| kept.used.elapsed() >= STALE)
+    pub(crate) fn has_stale(&self, now: Instant) -> bool {
+        oldest(&self.kept.lock()).is_some_and(|(_, entry)| entry.is_stale(now))
     }
 
-    /// Keeps a segment if `room` bytes are enough for it and for all that was used lately. False: they are not.
-    pub(crate) fn put(&self, partition: u64, packed: Arc<Packed>, room: usize) -> bool {
-        let now = Instant::now();
-        let mut shelf = self.shelf.lock();
-        shelf.take((partition, packed.base()));
-        while shelf.size + packed.size() > room {
-            let stale = |(_, kept): &(&(u64, u64), &Kept)| now.duration_since(kept.used) >= STALE;
-            let Some(key) = shelf.oldest().filter(stale).map(|(key, _)| *key) else {
-                self.note(&shelf);
-                return false;
-            };
-            shelf.take(key);
+    /// Keeps a segment if `limit` bytes are enough for it and for all that was used lately.
+    pub(crate) fn put(&self, partition: u64, packed: Arc<Packed>, limit: usize, now: Instant) {
+        let mut kept = self.kept.lock();
+        kept.remove(&(partition, packed.base()));
+        while self.size() + packed.size() > limit {
+            let Some((&key, _)) = oldest(&kept).filter(|(_, entry)| entry.is_stale(now)) else { return };
+            kept.remove(&key);
         }
-        shelf.size += packed.size();
-        shelf.kept.insert((partition, packed.base()), Kept { packed, used: now });
-        self.note(&shelf);
-        true
+        let charge = self.account.charge(packed.size());
+        kept.insert((partition, packed.base()), Entry { packed, used: now, _charge: charge });
     }
 
-    /// Gives up what was used longest ago, until no more than `room` bytes are taken.
-    pub(crate) fn shrink(&self, room: usize) {
-        if self.size() <= room {
+    /// Gives up what was used longest ago, until no more than `limit` bytes are taken.
+    pub(crate) fn shrink(&self, limit: usize) {
+        if self.size() <= limit {
             return;
         }
-        let mut shelf = self.shelf.lock();
-        while shelf.size > room {
-            let Some(key) = shelf.oldest().map(|(key, _)| *key) else { break };
-            shelf.take(key);
+        let mut kept = self.kept.lock();
+        while self.size() > limit {
+            let Some((&key, _)) = oldest(&kept) else { return };
+            kept.remove(&key);
         }
-        self.note(&shelf);
     }
 
     /// Forgets the partitions that are not in `known`.
     pub(crate) fn retain(&self, known: &HashSet<u64>) {
-        self.forget_where(|partition| !known.contains(&partition));
+        self.kept.lock().retain(|(partition, _), _| known.contains(partition));
     }
 
     /// Forgets one partition.
     pub(crate) fn forget(&self, partition: u64) {
-        self.forget_where(|other| other == partition);
-    }
-
-    fn forget_where(&self, is_gone: impl Fn(u64) -> bool) {
-        let mut shelf = self.shelf.lock();
-        shelf.kept.retain(|(partition, _), _| !is_gone(*partition));
-        shelf.size = shelf.kept.values().map(|kept| kept.packed.size()).sum();
-        self.note(&shelf);
-    }
-
-    fn note(&self, shelf: &Shelf) {
-        self.size.store(shelf.size, Ordering::Relaxed);
+        self.kept.lock().retain(|(other, _), _| *other != partition);
     }
 }
 
-impl Shelf {
-    fn oldest(&self) -> Option<(&(u64, u64), &Kept)> {
-        self.kept.iter().min_by_key(|(_, kept)| kept.used)
-    }
-
-    fn take(&mut self, key: (u64, u64)) {
-        if let Some(kept) = self.kept.remove(&key) {
-            self.size -= kept.packed.size();
-        }
-    }
+fn oldest(kept: &Kept) -> Option<(&(u64, u64), &Entry)> {
+    kept.iter().min_by_key(|(_, entry)| entry.used)
 }

@@ -42,6 +42,9 @@ pub enum HistoryError {
         /// The leader epoch up to there; -1 where it is not known.
         epoch: i32,
     },
+    /// The log was cut while it was read: what came may be of the log before. A later try may succeed.
+    #[error("the log was cut while it was read")]
+    Cut,
     /// The topic or the partition is not there.
     #[error("the partition is not there")]
     Gone,

@@ -280,7 +280,11 @@ impl ManyViews {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::base::clock::TokioClock;
+    use crate::live::rings::Rings;
     use crate::live::view::{Shared, ViewKey};
     use crate::log::coverage::Coverages;
     use crate::record::filter::Filter;
@@ -295,7 +299,8 @@ mod tests {
     fn view(keys: &[String], wheres: &[String]) -> Arc<View> {
         let filter = Filter::parse(&[], keys, wheres).unwrap();
         let key = ViewKey::new(tenant(), Vec::new(), filter, Envelope::None);
-        View::new(key, Arc::new(Shared::default()), Coverages::default().of(Vec::new()))
+        let shared = Shared::new(Rings::default(), Duration::ZERO, Arc::new(TokioClock::new()));
+        View::new(key, shared, Coverages::default().of(Vec::new()))
     }
 
     fn record<'a>(bytes: &'a mut Vec<u8>, key: &'a str, value: &'a str) -> RecordRef<'a> {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::base::sabotage::{Sabotage, broken};
+use crate::log::memory::{Account, Charge};
 use crate::position::{Fingerprint, Position, Vector};
 
 /// Bytes in one page. A slow reader pins whole pages, so they are small; a larger frame gets a page of its own.
@@ -46,11 +47,11 @@ struct Page {
 }
 
 /// Pages of frames, numbered from 0 since the view began.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Ring {
     pages: VecDeque<Page>,
     next: u64,
-    size: usize,
+    charge: Charge,
 }
 
 /// What a reader took: slices of pages that end at a frame's end.
@@ -61,6 +62,11 @@ pub(crate) struct Taken {
 }
 
 impl Ring {
+    /// An empty one, whose frames will be charged to the account.
+    pub(crate) fn new(account: &Account) -> Ring {
+        Ring { pages: VecDeque::new(), next: 0, charge: account.charge(0) }
+    }
+
     /// The number that the next frame will get.
     pub(crate) fn next(&self) -> u64 {
         self.next
@@ -72,7 +78,7 @@ impl Ring {
     }
 
     pub(crate) fn size(&self) -> usize {
-        self.size
+        self.charge.bytes()
     }
 
     pub(crate) fn push(&mut self, bytes: Bytes, marks: Box<[Mark]>) {
@@ -80,13 +86,13 @@ impl Ring {
         // Most views of very many have few pages.
         self.pages.reserve_exact(usize::from(self.pages.is_empty()));
         self.next += page.marks.len() as u64;
-        self.size += page.size();
+        self.charge.set(self.size() + page.size());
         self.pages.push_back(page);
     }
 
     /// Drops the oldest pages until at most `cap` bytes are left.
     pub(crate) fn trim_to(&mut self, cap: usize) {
-        while self.size > cap {
+        while self.size() > cap {
             self.drop_front();
         }
     }
@@ -100,12 +106,13 @@ impl Ring {
 
     /// Takes all pages out, for them to be dropped where no lock is held. The numbers go on.
     pub(crate) fn take_all(&mut self) -> Ring {
-        std::mem::replace(self, Ring { next: self.next, ..Ring::default() })
+        let empty = Ring { next: self.next, ..Ring::new(self.charge.account()) };
+        std::mem::replace(self, empty)
     }
 
     fn drop_front(&mut self) {
         if let Some(page) = self.pages.pop_front() {
-            self.size -= page.size();
+            self.charge.set(self.size() - page.size());
         }
         if self.pages.is_empty() {
             // Very many views may have been busy once.

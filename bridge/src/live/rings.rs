@@ -5,9 +5,9 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crate::base::sync::Mutex;
-use crate::base::sync::atomic::{AtomicUsize, Ordering};
 use crate::live::ring::MAX_AGE;
 use crate::live::view::View;
+use crate::log::memory::Account;
 
 /// A view with frames is looked at this often: they go at the latest so long after their time.
 const VISIT: Duration = Duration::from_secs(MAX_AGE.as_secs() / 2);
@@ -20,35 +20,25 @@ const SPARE: usize = 1024;
 pub(crate) struct Rings {
     /// Bytes that all of them may hold.
     limit: usize,
-    used: Arc<AtomicUsize>,
-    /// Rings that are not empty.
-    count: AtomicUsize,
+    account: Account,
     /// Views that have frames, or had some a moment ago, each once, with the time of the next visit; the soonest first.
     filled: Mutex<VecDeque<(Instant, Weak<View>)>>,
 }
 
 impl Rings {
-    /// All together may hold `limit` bytes; what they hold is counted in `used`.
-    pub(crate) fn new(limit: usize, used: Arc<AtomicUsize>) -> Rings {
-        Rings { limit, used, ..Rings::default() }
+    /// All together may hold `limit` bytes; what they hold is charged to `account`.
+    pub(crate) fn new(limit: usize, account: Account) -> Rings {
+        Rings { limit, account, ..Rings::default() }
     }
 
     /// Bytes in all rings.
     pub(crate) fn used(&self) -> usize {
-        self.used.load(Ordering::Relaxed)
+        self.account.used()
     }
 
-    /// Notes that one ring had `before` bytes and has `after`.
-    pub(crate) fn note(&self, before: usize, after: usize) {
-        match after.checked_sub(before) {
-            Some(more) => self.used.fetch_add(more, Ordering::Relaxed),
-            None => self.used.fetch_sub(before - after, Ordering::Relaxed),
-        };
-        match (before, after) {
-            (0, 1..) => drop(self.count.fetch_add(1, Ordering::Relaxed)),
-            (1.., 0) => drop(self.count.fetch_sub(1, Ordering::Relaxed)),
-            _ => {}
-        }
+    /// What a ring is charged to.
+    pub(crate) fn account(&self) -> &Account {
+        &self.account
     }
 
     /// A view has its first frames.
@@ -61,7 +51,7 @@ impl Rings {
         if self.used() <= self.limit {
             return;
         }
-        let share = self.limit / self.count.load(Ordering::Relaxed).max(1);
+        let share = self.limit / self.account.holders().max(1);
         let views = self.filled.lock().len();
         for _ in 0..views {
             self.visit_next(|_| true, |view| view.trim(None, share));

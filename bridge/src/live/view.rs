@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use crate::base::clock::Clock;
 use crate::base::metrics;
 use crate::base::sabotage::{Sabotage, broken};
 use crate::base::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -77,16 +78,20 @@ impl ViewKey {
 }
 
 /// What all views share: settings and the age of the list of topics.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Shared {
     /// When the list of topics was last refreshed, in whole minutes since the Unix epoch.
     pub(crate) minutes: AtomicU32,
     pub(crate) rings: Rings,
     pub(crate) linger: Duration,
-    pub(crate) runtime: Option<tokio::runtime::Handle>,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl Shared {
+    pub(crate) fn new(rings: Rings, linger: Duration, clock: Arc<dyn Clock>) -> Arc<Shared> {
+        Arc::new(Shared { minutes: AtomicU32::new(0), rings, linger, clock })
+    }
+
     pub(crate) fn encode_id(&self, vector: &Vector) -> String {
         let mut id = String::new();
         EventId::encode(&mut id, self.minutes.load(Ordering::Relaxed), vector);
@@ -157,7 +162,7 @@ impl View {
             coming: None,
             framed: false,
             filled: false,
-            ring: Ring::default(),
+            ring: Ring::new(shared.rings.account()),
             readers: 0,
             at_end: 0,
             shape: 0,
@@ -244,7 +249,6 @@ impl View {
         let is_old = |(topic, _): &TopicPartitions| Arc::ptr_eq(topic, old);
         let Some(at) = state.coverage.topics().iter().position(is_old) else { return };
         state.refresh();
-        let before = state.ring.size();
         let mut vector = Vector::clone(&state.vector);
         let mut fresh = new.map(|topic| new_part(topic));
         if let (Some(topic), Some(part)) = (new, &mut fresh) {
@@ -272,7 +276,7 @@ impl View {
             state.push_gap(&self.shared, &gap, &vector);
         }
         state.finish_replacement(at, new, coverage);
-        self.pushed(state, before);
+        self.pushed(state);
         self.wake();
     }
 
@@ -286,10 +290,9 @@ impl View {
         let mut vector = Vector::clone(&state.vector);
         let old = std::mem::replace(&mut vector.parts[at].positions[index], to);
         state.cuts += u32::from(to.offset < old.offset);
-        let before = state.ring.size();
         state.push_gap(&self.shared, &gap, &vector);
         state.vector = Arc::new(vector);
-        self.pushed(state, before);
+        self.pushed(state);
         self.wake();
     }
 
@@ -308,7 +311,7 @@ impl View {
         let Some((at, index)) = state.slot(partition) else { return false };
         state.refresh();
         let minutes = self.shared.minutes.load(Ordering::Relaxed);
-        let (before, first) = (state.ring.size(), state.ring.next());
+        let first = state.ring.next();
         let (mut id, mut page) = WRITER.take();
         let mut last = None;
         for record in matching {
@@ -338,7 +341,7 @@ impl View {
         WRITER.set((id, page));
         metrics::count_encoded(state.ring.next() - first);
         state.framed = true;
-        self.pushed(state, before);
+        self.pushed(state);
         true
     }
 
@@ -349,11 +352,10 @@ impl View {
         self.wake();
     }
 
-    /// Accounts for what was pushed into the ring, which had `before` bytes. Readers are still to be told.
-    fn pushed(&self, mut state: MutexGuard<'_, State>, before: usize) {
+    /// Something was pushed into the ring: it and all rings keep within their limits. Readers are still to be told.
+    fn pushed(&self, mut state: MutexGuard<'_, State>) {
         state.at_end = 0;
         state.ring.trim_to(MAX_RING);
-        self.shared.rings.note(before, state.ring.size());
         let is_first = !std::mem::replace(&mut state.filled, true);
         drop(state);
         if is_first {
@@ -390,7 +392,7 @@ impl View {
         if i64::from(state.at_end) >= i64::from(state.readers) && state.ring.size() > 0 {
             let taken = state.ring.take_all();
             drop(state);
-            self.shared.rings.note(taken.size(), 0);
+            drop(taken);
         }
     }
 
@@ -450,12 +452,10 @@ impl View {
     /// frames left.
     pub(crate) fn trim(&self, now: Option<Instant>, cap: usize) -> bool {
         let mut state = self.state.lock();
-        let before = state.ring.size();
         if let Some(now) = now {
             state.ring.trim_old(now);
         }
         state.ring.trim_to(cap);
-        self.shared.rings.note(before, state.ring.size());
         state.filled = state.ring.size() > 0;
         state.filled
     }
@@ -486,27 +486,22 @@ impl View {
     /// Tells readers, after the linger if there is one: frames that come meanwhile go out with the same write.
     fn wake(&self) {
         let linger = self.shared.linger;
-        let Some(runtime) = self.shared.runtime.as_ref().filter(|_| !linger.is_zero()) else {
+        if linger.is_zero() {
             return self.bump();
-        };
+        }
         // The version moves at once: a reader that is awake anyway need not wait.
         self.version.fetch_add(1, Ordering::AcqRel);
         if !self.waking.swap(true, Ordering::AcqRel) {
-            let me = self.me.clone();
-            runtime.spawn(async move {
-                tokio::time::sleep(linger).await;
+            let (me, clock) = (self.me.clone(), &self.shared.clock);
+            let lingered = clock.sleep_until(clock.now() + linger);
+            clock.spawn(Box::pin(async move {
+                lingered.await;
                 if let Some(view) = me.upgrade() {
                     view.waking.store(false, Ordering::Release);
                     view.bump();
                 }
-            });
+            }));
         }
-    }
-}
-
-impl Drop for View {
-    fn drop(&mut self) {
-        self.shared.rings.note(self.state.lock().ring.size(), 0);
     }
 }
 

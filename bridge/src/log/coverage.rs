@@ -119,12 +119,18 @@ impl Coverages {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::memory::Account;
     use crate::log::partition::Start;
     use crate::log::topic::Topic;
     use crate::position::{Position, TopicId};
 
     fn topic(name: &str) -> Arc<Topic> {
-        Topic::new(name, TopicId([1; 16]), &[Start { offset: 5, epoch: -1, log_start: 0 }; 2])
+        Topic::new(
+            name,
+            TopicId([1; 16]),
+            &[Start { offset: 5, epoch: -1, log_start: 0 }; 2],
+            Account::default(),
+        )
     }
 
     fn offsets(vector: &Vector) -> Vec<u64> {

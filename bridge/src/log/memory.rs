@@ -1,10 +1,8 @@
-//! One budget in bytes for everything that grows with traffic.
+//! One budget in bytes for everything that grows with traffic. What takes memory holds a [`Charge`] to an [`Account`].
 
 use std::sync::Arc;
 
-use crate::base::sync::Mutex;
-use crate::base::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use crate::log::segment::{Room, Segment, Spare};
+use crate::base::sync::atomic::{AtomicUsize, Ordering};
 
 /// Shares of the budget, in eighths. Fixed ones, so that neither history nor frames ever push out the tail. Only what the tail
 /// and frames do not use of theirs is lent to packed history, until they want it.
@@ -16,88 +14,145 @@ const RINGS_EIGHTHS: usize = 1;
 const MAX_SEGMENT: usize = 1024 * 1024;
 const MIN_SEGMENT: usize = 16 * 1024;
 
+/// Bytes in use for one purpose. Clones are the same account.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Account(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    bytes: AtomicUsize,
+    /// Charges of more than no bytes.
+    holders: AtomicUsize,
+}
+
+impl Account {
+    /// Bytes of all charges together.
+    pub(crate) fn used(&self) -> usize {
+        self.0.bytes.load(Ordering::Relaxed)
+    }
+
+    /// How many charges are of more than no bytes.
+    pub(crate) fn holders(&self) -> usize {
+        self.0.holders.load(Ordering::Relaxed)
+    }
+
+    /// Charges so many bytes, until what it gives is dropped.
+    pub(crate) fn charge(&self, bytes: usize) -> Charge {
+        let mut charge = Charge { account: self.clone(), bytes: 0 };
+        charge.set(bytes);
+        charge
+    }
+}
+
+/// Bytes charged to an account: whoever owns the memory owns this too, and they are released when it is dropped.
+#[derive(Debug, Default)]
+pub(crate) struct Charge {
+    account: Account,
+    bytes: usize,
+}
+
+impl Charge {
+    /// Bytes that are charged now.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// What it is charged to.
+    pub(crate) fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// From now on it is so many bytes.
+    pub(crate) fn set(&mut self, bytes: usize) {
+        let (counts, before) = (&self.account.0, std::mem::replace(&mut self.bytes, bytes));
+        match bytes.checked_sub(before) {
+            Some(0) => return,
+            Some(more) => counts.bytes.fetch_add(more, Ordering::Relaxed),
+            None => counts.bytes.fetch_sub(before - bytes, Ordering::Relaxed),
+        };
+        match (before, bytes) {
+            (0, _) => drop(counts.holders.fetch_add(1, Ordering::Relaxed)),
+            (_, 0) => drop(counts.holders.fetch_sub(1, Ordering::Relaxed)),
+            _ => {}
+        }
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
+/// The budget: its shares, and what the tail and the frames use of theirs. History counts its own.
 #[derive(Debug)]
 pub(crate) struct Budget {
     total: usize,
-    tail_used: AtomicUsize,
-    /// Bytes in all rings, which count them.
-    rings_used: Arc<AtomicUsize>,
-    births: AtomicU64,
-    /// The memory of the segment that was evicted last, beside the budget: the next one that is begun takes it.
-    spare: Mutex<Spare>,
-    /// Held by whoever evicts: one is enough.
-    pub(crate) evicting: Mutex<()>,
+    /// Segments of all partition logs.
+    pub(crate) tail: Account,
+    /// Frames of all views.
+    pub(crate) rings: Account,
 }
 
 impl Budget {
     pub(crate) fn new(total: usize) -> Budget {
-        Budget {
-            total,
-            tail_used: AtomicUsize::new(0),
-            rings_used: Arc::default(),
-            births: AtomicU64::new(0),
-            spare: Mutex::default(),
-            evicting: Mutex::new(()),
-        }
+        Budget { total, tail: Account::default(), rings: Account::default() }
     }
 
-    pub(crate) fn history(&self) -> usize {
+    /// The share of history.
+    pub(crate) fn history_limit(&self) -> usize {
         self.total / 8 * HISTORY_EIGHTHS
     }
 
-    /// Bytes of frames for all views together.
-    pub(crate) fn rings(&self) -> usize {
+    /// The share of frames, for all views together.
+    pub(crate) fn rings_limit(&self) -> usize {
         self.total / 8 * RINGS_EIGHTHS
     }
 
     /// Bytes of a segment where so many partitions share the tail.
-    pub(crate) fn segment(&self, partitions: usize) -> usize {
-        (self.tail() / (8 * partitions.max(1))).clamp(MIN_SEGMENT, MAX_SEGMENT)
+    pub(crate) fn segment_size(&self, partitions: usize) -> usize {
+        (self.tail_limit() / (8 * partitions.max(1))).clamp(MIN_SEGMENT, MAX_SEGMENT)
     }
 
-    fn tail(&self) -> usize {
+    fn tail_limit(&self) -> usize {
         self.total / 8 * TAIL_EIGHTHS
     }
 
-    pub(crate) fn tail_used(&self) -> usize {
-        self.tail_used.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn rings_used(&self) -> &Arc<AtomicUsize> {
-        &self.rings_used
-    }
-
     /// What the tail and the rings do not use of their shares.
-    pub(crate) fn spare_room(&self) -> usize {
-        let rings = self.rings().saturating_sub(self.rings_used.load(Ordering::Relaxed));
-        self.tail().saturating_sub(self.tail_used()) + rings
+    pub(crate) fn unused(&self) -> usize {
+        let rings = self.rings_limit().saturating_sub(self.rings.used());
+        self.tail_limit().saturating_sub(self.tail.used()) + rings
     }
 
-    pub(crate) fn is_over(&self) -> bool {
-        self.tail_used() > self.tail()
+    /// Whether the tail uses more than its share.
+    pub(crate) fn is_tail_over(&self) -> bool {
+        self.tail.used() > self.tail_limit()
     }
+}
 
-    /// Notes that the tail grew, or shrank, by so many bytes.
-    pub(crate) fn charge(&self, bytes: isize) {
-        match usize::try_from(bytes) {
-            Ok(more) => self.tail_used.fetch_add(more, Ordering::Relaxed),
-            Err(_) => self.tail_used.fetch_sub(bytes.unsigned_abs(), Ordering::Relaxed),
-        };
-    }
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
 
-    /// The next segment's place in the order of all segments, and memory for it if there is some that fits.
-    pub(crate) fn next_segment(&self, room: Room) -> (u64, Spare) {
-        let mut spare = self.spare.lock();
-        let spare = if spare.fits(room) { std::mem::take(&mut *spare) } else { Spare::default() };
-        (self.births.fetch_add(1, Ordering::Relaxed), spare)
-    }
+    use super::*;
 
-    /// Keeps the memory of a segment that was evicted, unless a reader still has it.
-    pub(crate) fn evicted(&self, segment: Arc<Segment>) {
-        if let Some(segment) = Arc::into_inner(segment) {
-            let before = std::mem::replace(&mut *self.spare.lock(), segment.into_spare());
-            // Freed without the lock.
-            drop(before);
+    proptest! {
+        #[test]
+        fn an_account_has_what_its_charges_have(steps in vec((0..4usize, 0..3usize, 0..100usize), 0..50)) {
+            let account = Account::default();
+            let mut charges: Vec<Charge> = Vec::new();
+            for (step, at, bytes) in steps {
+                match (step, charges.get_mut(at)) {
+                    (0, Some(_)) => drop(charges.swap_remove(at)),
+                    (1, Some(charge)) => charge.set(bytes),
+                    _ => charges.push(account.charge(bytes)),
+                }
+                prop_assert_eq!(account.used(), charges.iter().map(Charge::bytes).sum::<usize>());
+                prop_assert_eq!(account.holders(), charges.iter().filter(|charge| charge.bytes() > 0).count());
+            }
+            drop(charges);
+            prop_assert_eq!((account.used(), account.holders()), (0, 0));
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::base::sabotage::{Sabotage, broken};
 use crate::base::sync::atomic::{AtomicU64, Ordering};
 use crate::base::sync::{Mutex, RwLock};
 use crate::log::lineage::Lineage;
+use crate::log::memory::Account;
 use crate::log::partition_log::{Found, PartitionLog};
 use crate::log::topic::Topic;
 use crate::position::{Fingerprint, Position, TopicId};
@@ -75,8 +76,14 @@ pub(crate) struct Ingest {
 static NEXT_KEY: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
 
 impl Partition {
-    /// `moves` counts the moves of the heads of all the topic's partitions.
-    pub(crate) fn new(topic: &Topic, moves: Arc<AtomicU64>, index: u32, start: Start) -> Partition {
+    /// `moves` counts the moves of the heads of all the topic's partitions; `account` is charged for the log.
+    pub(crate) fn new(
+        topic: &Topic,
+        moves: Arc<AtomicU64>,
+        account: Account,
+        index: u32,
+        start: Start,
+    ) -> Partition {
         let origin = Position { offset: start.offset, epoch: start.epoch };
         Partition {
             topic: topic.name().clone(),
@@ -89,7 +96,7 @@ impl Partition {
             ingest: Mutex::new(Ingest::default()),
             head: Mutex::new(Head { position: origin, read_from: Position { epoch: -1, ..origin } }),
             moves,
-            log: RwLock::new(PartitionLog::new(origin)),
+            log: RwLock::new(PartitionLog::new(origin, account)),
             log_start: AtomicU64::new(start.log_start),
             lineage: Lineage::default(),
         }

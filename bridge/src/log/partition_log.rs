@@ -5,8 +5,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::log::lineage::Epochs;
+use crate::log::memory::{Account, Charge};
 use crate::log::packed::{Held, Packed};
-use crate::log::segment::{Room, Segment, Spare};
+use crate::log::segment::{Buffers, Capacity, Segment};
 use crate::position::Position;
 use crate::record::NewRecord;
 
@@ -18,13 +19,14 @@ pub(crate) struct PartitionLog {
     segments: VecDeque<Stored>,
     end: Position,
     epochs: Epochs,
+    /// What its segments are charged to.
+    account: Account,
 }
 
 #[derive(Debug)]
 struct Stored {
     segment: Arc<Segment>,
-    /// What the budget was charged with for it.
-    charged: usize,
+    charge: Charge,
     /// When it was begun, in the order of all partitions: the lowest goes first.
     born: u64,
 }
@@ -32,7 +34,7 @@ struct Stored {
 #[derive(Debug)]
 struct Older {
     held: Held,
-    charged: usize,
+    _charge: Charge,
     born: u64,
 }
 
@@ -51,12 +53,13 @@ pub(crate) enum Found {
 pub(crate) type Run = (Arc<Segment>, Range<u32>);
 
 impl PartitionLog {
-    pub(crate) fn new(start: Position) -> PartitionLog {
+    pub(crate) fn new(start: Position, account: Account) -> PartitionLog {
         PartitionLog {
             older: VecDeque::new(),
             segments: VecDeque::new(),
             end: start,
             epochs: Epochs::default(),
+            account,
         }
     }
 
@@ -71,27 +74,24 @@ impl PartitionLog {
         older.or_else(|| Some(self.segments.front()?.segment.base())).unwrap_or(self.end.offset)
     }
 
-    /// Appends records in offset order, then moves the end to `end`. Gives the runs that were added, and by how many bytes
-    /// memory grew. `open` is asked for each segment that is begun: its place in the order of all, and memory that has the
-    /// room, if there is some.
+    /// Appends records in offset order, then moves the end to `end`. Gives the runs that were added. `begin` is asked for each
+    /// segment that is begun: its place in the order of all, and memory of that capacity, if there is some.
     pub(crate) fn append(
         &mut self,
         records: &[NewRecord<'_>],
         end: Position,
         segment_size: usize,
-        mut open: impl FnMut(Room) -> (u64, Spare),
-    ) -> (Vec<Run>, isize) {
+        mut begin: impl FnMut(Capacity) -> (u64, Buffers),
+    ) -> Vec<Run> {
         let mut runs: Vec<Run> = Vec::new();
-        let mut growth = 0;
         let mut rest = records;
         while !rest.is_empty() {
-            let (taken, run, grown) = self.append_to_one(rest, segment_size, &mut open);
+            let (taken, run) = self.append_to_one(rest, segment_size, &mut begin);
             rest = &rest[taken..];
-            growth += grown;
             runs.push(run);
         }
         self.move_end(end);
-        (runs, growth)
+        runs
     }
 
     /// Fills the last segment, or a new one, with as many records as go in (at least one).
@@ -99,9 +99,9 @@ impl PartitionLog {
         &mut self,
         records: &[NewRecord<'_>],
         segment_size: usize,
-        open: &mut impl FnMut(Room) -> (u64, Spare),
-    ) -> (usize, Run, isize) {
-        let mut growth = self.open_segment(segment_size, open);
+        begin: &mut impl FnMut(Capacity) -> (u64, Buffers),
+    ) -> (usize, Run) {
+        self.open_segment(segment_size, begin);
         for record in records {
             self.epochs.note(record.offset, record.epoch);
         }
@@ -116,38 +116,38 @@ impl PartitionLog {
             segment.push(record);
             taken += 1;
         }
-        let size = segment.size();
-        growth += size as isize - stored.charged as isize;
-        stored.charged = size;
+        stored.charge.set(segment.size());
         self.end = segment.end();
         let run = first..first + taken as u32;
-        (taken, (stored.segment.clone(), run), growth)
+        (taken, (stored.segment.clone(), run))
     }
 
     /// Makes the last segment one that can be written: a full one, or one that a reader holds, is left as it is. One that
     /// follows a full one gets as much memory at once, since it will be full, too.
-    fn open_segment(&mut self, segment_size: usize, open: &mut impl FnMut(Room) -> (u64, Spare)) -> isize {
-        let (mut growth, mut room) = (0, Room::default());
+    fn open_segment(&mut self, segment_size: usize, begin: &mut impl FnMut(Capacity) -> (u64, Buffers)) {
+        let mut capacity = Capacity::default();
         if let Some(stored) = self.segments.back_mut() {
             let is_full = stored.segment.used() >= segment_size;
             if is_full {
-                room = stored.segment.room();
+                capacity = stored.segment.filled();
             }
             match Arc::get_mut(&mut stored.segment) {
-                Some(_) if !is_full => return 0,
+                Some(_) if !is_full => return,
                 Some(segment) => {
                     segment.seal();
-                    let size = segment.size();
-                    growth = size as isize - stored.charged as isize;
-                    stored.charged = size;
+                    stored.charge.set(segment.size());
                 }
                 None => {}
             }
         }
-        let (born, spare) = open(room);
-        let segment = Arc::new(Segment::with_room(self.end, room, spare));
-        self.segments.push_back(Stored { segment, charged: 0, born });
-        growth
+        let (born, buffers) = begin(capacity);
+        self.store(Segment::with_capacity(self.end, capacity, buffers), born);
+    }
+
+    /// It is charged for what is appended to it.
+    fn store(&mut self, segment: Segment, born: u64) {
+        let charge = self.account.charge(0);
+        self.segments.push_back(Stored { segment: Arc::new(segment), charge, born });
     }
 
     /// Moves the end over offsets that hold no record of a tenant.
@@ -167,7 +167,7 @@ impl PartitionLog {
                     let mut segment = Segment::new(self.end);
                     segment.close(end);
                     if end.offset > self.end.offset {
-                        self.segments.push_back(Stored { segment: Arc::new(segment), charged: 0, born });
+                        self.store(segment, born);
                     }
                 }
             }
@@ -218,12 +218,10 @@ impl PartitionLog {
         older.or_else(|| Some(self.segments.front()?.born))
     }
 
-    /// Gives the oldest segment, and the bytes that were charged for it.
-    pub(crate) fn evict_front(&mut self) -> Option<(Held, usize)> {
-        if let Some(older) = self.older.pop_front() {
-            return Some((older.held, older.charged));
-        }
-        self.segments.pop_front().map(|stored| (Held::Open(stored.segment), stored.charged))
+    /// Drops the oldest segment. Gives it, for its memory.
+    pub(crate) fn evict_front(&mut self) -> Option<Held> {
+        let older = self.older.pop_front().map(|older| older.held);
+        older.or_else(|| Some(Held::Open(self.segments.pop_front()?.segment)))
     }
 
     /// The oldest segment that nobody tried to pack, and its birth. The last one is still written.
@@ -233,27 +231,28 @@ impl PartitionLog {
     }
 
     /// Puts what was made of the oldest open segment in its place (`None`: it stays as it is), unless that has gone
-    /// meanwhile. Gives by how many bytes memory grew.
-    pub(crate) fn pack(&mut self, segment: &Arc<Segment>, packed: Option<Arc<Packed>>) -> isize {
+    /// meanwhile.
+    pub(crate) fn pack(&mut self, segment: &Arc<Segment>, packed: Option<Arc<Packed>>) {
         if !self.segments.front().is_some_and(|stored| Arc::ptr_eq(&stored.segment, segment)) {
-            return 0;
+            return;
         }
-        let Some(Stored { segment, charged, born }) = self.segments.pop_front() else { return 0 };
-        let (held, now) = match packed {
-            Some(packed) => (Held::Packed(packed.clone()), packed.size()),
-            None => (Held::Open(segment), charged),
+        let Some(Stored { segment, mut charge, born }) = self.segments.pop_front() else { return };
+        let held = match packed {
+            Some(packed) => {
+                charge.set(packed.size());
+                Held::Packed(packed)
+            }
+            None => Held::Open(segment),
         };
-        self.older.push_back(Older { held, charged: now, born });
-        now as isize - charged as isize
+        self.older.push_back(Older { held, _charge: charge, born });
     }
 
-    /// Forgets everything: the next offset is `start`. Gives the bytes that were charged.
-    pub(crate) fn reset(&mut self, start: Position) -> usize {
-        let older: usize = self.older.drain(..).map(|older| older.charged).sum();
-        let freed: usize = self.segments.drain(..).map(|stored| stored.charged).sum();
+    /// Forgets everything: the next offset is `start`.
+    pub(crate) fn reset(&mut self, start: Position) {
+        self.older.clear();
+        self.segments.clear();
         self.epochs.cut_to(start.offset);
         self.end = start;
-        older + freed
     }
 
     /// The time between the oldest and the newest record in memory, and the oldest one's timestamp, in milliseconds.
@@ -269,13 +268,13 @@ impl PartitionLog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log::budget::Budget;
+    use crate::log::new_segments::NewSegments;
     use crate::record::Headers;
     use crate::record::tenant::TenantId;
 
     const SEGMENT: usize = 16 * 1024;
 
-    fn append(log: &mut PartitionLog, budget: &Budget, records: u64) {
+    fn append(log: &mut PartitionLog, new: &NewSegments, records: u64) {
         let tenant = TenantId::new("acme").unwrap();
         for _ in 0..records {
             let offset = log.end().offset;
@@ -290,14 +289,17 @@ mod tests {
                 event_type: None,
             };
             let end = Position { offset: offset + 1, epoch: 1 };
-            let (_, growth) = log.append(&[record], end, SEGMENT, |room| budget.next_segment(room));
-            budget.charge(growth);
+            log.append(&[record], end, SEGMENT, |capacity| new.begin(capacity));
         }
     }
 
-    fn evict(log: &mut PartitionLog) -> (Arc<Segment>, usize) {
+    fn begun() -> (PartitionLog, NewSegments) {
+        (PartitionLog::new(Position { offset: 0, epoch: -1 }, Account::default()), NewSegments::default())
+    }
+
+    fn evict(log: &mut PartitionLog) -> Arc<Segment> {
         match log.evict_front() {
-            Some((Held::Open(segment), charged)) => (segment, charged),
+            Some(Held::Open(segment)) => segment,
             other => panic!("{other:?} is not an open segment"),
         }
     }
@@ -308,40 +310,41 @@ mod tests {
 
     #[test]
     fn a_segment_after_a_full_one_lies_in_the_memory_of_the_evicted_one() {
-        let (mut log, budget) = (PartitionLog::new(Position { offset: 0, epoch: -1 }), Budget::new(1 << 20));
-        append(&mut log, &budget, 1000);
-        let (evicted, freed) = evict(&mut log);
+        let (mut log, new) = begun();
+        append(&mut log, &new, 1000);
+        let used = log.account.used();
+        let evicted = evict(&mut log);
         let (records, at) = (evicted.len(), evicted.record(0).value.unwrap().as_ptr());
-        assert_eq!(freed, evicted.size());
-        budget.evicted(evicted);
+        assert_eq!(used - log.account.used(), evicted.size());
+        new.recycle(evicted);
         let segments = log.segments.len();
         while log.segments.len() == segments {
-            append(&mut log, &budget, 1);
+            append(&mut log, &new, 1);
         }
         let newest = &log.segments.back().unwrap().segment;
         assert_eq!(newest.record(0).value.unwrap().as_ptr(), at);
-        append(&mut log, &budget, records as u64 - 1);
+        append(&mut log, &new, records as u64 - 1);
         let newest = &log.segments.back().unwrap().segment;
         assert_eq!((newest.len(), newest.record(0).value.unwrap().as_ptr()), (records, at));
         assert_eq!(newest.record(records as u32 - 1).value, Some(&[b'x'; 200][..]));
     }
 
     #[test]
-    fn the_budget_is_charged_with_memory_that_is_not_used_yet() {
-        let (mut log, budget) = (PartitionLog::new(Position { offset: 0, epoch: -1 }), Budget::new(1 << 20));
+    fn memory_that_is_not_used_yet_is_charged_too() {
+        let (mut log, new) = begun();
         for _ in 0..300 {
-            append(&mut log, &budget, 1);
-            assert_eq!(budget.tail_used(), memory(&log));
+            append(&mut log, &new, 1);
+            assert_eq!(log.account.used(), memory(&log));
         }
     }
 
     #[test]
     fn memory_that_a_reader_holds_is_not_written_again() {
-        let (mut log, budget) = (PartitionLog::new(Position { offset: 0, epoch: -1 }), Budget::new(1 << 20));
-        append(&mut log, &budget, 200);
-        let (held, _) = evict(&mut log);
-        budget.evicted(held.clone());
-        append(&mut log, &budget, 200);
+        let (mut log, new) = begun();
+        append(&mut log, &new, 200);
+        let held = evict(&mut log);
+        new.recycle(held.clone());
+        append(&mut log, &new, 200);
         let offsets: Vec<u64> = (0..held.len() as u32).map(|index| held.record(index).offset).collect();
         assert_eq!(offsets, (0..held.len() as u64).collect::<Vec<_>>());
     }

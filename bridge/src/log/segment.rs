@@ -34,61 +34,61 @@ struct Entry {
 
 /// How much a segment holds: what the next one of the same partition is likely to, too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Room {
+pub(crate) struct Capacity {
     bytes: usize,
     entries: usize,
 }
 
 /// Memory for a segment's records, its own or that of a segment that is gone. Fresh memory costs as much as the copy into it.
 #[derive(Debug, Default)]
-pub(crate) struct Spare {
+pub(crate) struct Buffers {
     bytes: Vec<u8>,
     entries: Vec<Entry>,
 }
 
-impl Room {
+impl Capacity {
     /// More by a 32nd, for records that are not all of one size.
-    fn and_some(self) -> Room {
-        Room { bytes: self.bytes + self.bytes / 32, entries: self.entries + self.entries / 32 }
+    fn and_some(self) -> Capacity {
+        Capacity { bytes: self.bytes + self.bytes / 32, entries: self.entries + self.entries / 32 }
     }
 }
 
-impl Spare {
-    /// Whether it has the room, and little more.
-    pub(crate) fn fits(&self, room: Room) -> bool {
-        let least = room.bytes + room.bytes / 64;
+impl Buffers {
+    /// Whether they have the capacity, and little more.
+    pub(crate) fn fit(&self, capacity: Capacity) -> bool {
+        let least = capacity.bytes + capacity.bytes / 64;
         let fits = (least..=least + least / 2).contains(&self.bytes.capacity());
-        fits && self.entries.capacity() >= room.entries
+        fits && self.entries.capacity() >= capacity.entries
     }
 }
 
 impl Segment {
     pub(crate) fn new(base: Position) -> Segment {
-        Segment::with_room(base, Room::default(), Spare::default())
+        Segment::with_capacity(base, Capacity::default(), Buffers::default())
     }
 
-    /// An empty segment that has room at once, in `spare` if that has it already.
-    pub(crate) fn with_room(base: Position, room: Room, spare: Spare) -> Segment {
-        let Spare { mut bytes, mut entries } = spare;
-        if bytes.capacity() < room.bytes {
-            bytes.reserve_exact(room.and_some().bytes);
+    /// An empty segment that has the capacity at once, in `buffers` if those have it already.
+    pub(crate) fn with_capacity(base: Position, capacity: Capacity, buffers: Buffers) -> Segment {
+        let Buffers { mut bytes, mut entries } = buffers;
+        if bytes.capacity() < capacity.bytes {
+            bytes.reserve_exact(capacity.and_some().bytes);
         }
-        if entries.capacity() < room.entries {
-            entries.reserve_exact(room.and_some().entries);
+        if entries.capacity() < capacity.entries {
+            entries.reserve_exact(capacity.and_some().entries);
         }
         Segment { base: base.offset, end: base, bytes, entries, tenants: TenantMap::default() }
     }
 
     /// What it holds.
-    pub(crate) fn room(&self) -> Room {
-        Room { bytes: self.bytes.len(), entries: self.entries.len() }
+    pub(crate) fn filled(&self) -> Capacity {
+        Capacity { bytes: self.bytes.len(), entries: self.entries.len() }
     }
 
     /// Its memory, for another one.
-    pub(crate) fn into_spare(mut self) -> Spare {
+    pub(crate) fn into_buffers(mut self) -> Buffers {
         self.bytes.clear();
         self.entries.clear();
-        Spare { bytes: self.bytes, entries: self.entries }
+        Buffers { bytes: self.bytes, entries: self.entries }
     }
 
     /// The first offset that this segment covers.
@@ -151,10 +151,10 @@ impl Segment {
 
     /// Returns capacity that no record will use any more, unless it is too little to be worth it.
     pub(crate) fn seal(&mut self) {
-        let room = self.room().and_some();
-        if room.bytes < self.bytes.capacity() - self.bytes.capacity() / 8 {
-            self.bytes.shrink_to(room.bytes);
-            self.entries.shrink_to(room.entries);
+        let filled = self.filled().and_some();
+        if filled.bytes < self.bytes.capacity() - self.bytes.capacity() / 8 {
+            self.bytes.shrink_to(filled.bytes);
+            self.entries.shrink_to(filled.entries);
         }
         self.tenants.values_mut().for_each(SmallVec::shrink_to_fit);
     }

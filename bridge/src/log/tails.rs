@@ -1,9 +1,10 @@
-//! The tails of all partitions together: they keep within their share, and are packed where history wants room.
+//! The tails of all partitions together: they keep within their share, and are packed where history wants memory.
 
 use std::sync::Arc;
 
 use crate::base::sync::{Mutex, RwLock};
-use crate::log::budget::Budget;
+use crate::log::memory::Budget;
+use crate::log::new_segments::NewSegments;
 use crate::log::packed::{Held, Packed};
 use crate::log::partition::Partition;
 use crate::log::segment::Segment;
@@ -11,16 +12,24 @@ use crate::log::segment::Segment;
 #[derive(Debug)]
 pub(crate) struct Tails {
     pub(crate) budget: Budget,
+    pub(crate) new_segments: NewSegments,
     /// All partitions, for the search of the oldest segment.
     partitions: RwLock<Arc<[Arc<Partition>]>>,
+    /// Held by whoever evicts: one is enough.
+    evicting: Mutex<()>,
     /// Held by whoever packs: one after the other.
     packing: Mutex<()>,
 }
 
 impl Tails {
     pub(crate) fn new(budget: Budget) -> Arc<Tails> {
-        let partitions = RwLock::new(Arc::from([]));
-        Arc::new(Tails { budget, partitions, packing: Mutex::new(()) })
+        Arc::new(Tails {
+            budget,
+            new_segments: NewSegments::default(),
+            partitions: RwLock::new(Arc::from([])),
+            evicting: Mutex::new(()),
+            packing: Mutex::new(()),
+        })
     }
 
     /// These are all partitions from now on.
@@ -30,23 +39,22 @@ impl Tails {
 
     /// Bytes of a segment.
     pub(crate) fn segment_size(&self) -> usize {
-        self.budget.segment(self.partitions.read().len())
+        self.budget.segment_size(self.partitions.read().len())
     }
 
     /// Drops the oldest segments of all until the tail is within its share.
     pub(crate) fn evict(&self) {
-        if !self.budget.is_over() {
+        if !self.budget.is_tail_over() {
             return;
         }
-        let Some(_only_one) = self.budget.evicting.try_lock() else { return };
+        let Some(_only_one) = self.evicting.try_lock() else { return };
         let partitions = self.partitions.read().clone();
-        while self.budget.is_over() {
+        while self.budget.is_tail_over() {
             let born = partitions.iter().filter_map(|p| Some((p.log.read().front_born()?, p)));
             let Some((_, oldest)) = born.min_by_key(|(born, _)| *born) else { return };
-            let Some((segment, freed)) = oldest.log.write().evict_front() else { return };
-            self.budget.charge(-(freed as isize));
-            if let Held::Open(segment) = segment {
-                self.budget.evicted(segment);
+            let Some(evicted) = oldest.log.write().evict_front() else { return };
+            if let Held::Open(segment) = evicted {
+                self.new_segments.recycle(segment);
             }
         }
     }
@@ -65,8 +73,7 @@ impl Tails {
         let open = partitions.iter().filter_map(|p| p.log.read().oldest_open().map(|open| (open, p)));
         let Some(((_, segment), partition)) = open.min_by_key(|((born, _), _)| *born) else { return false };
         let packed = Packed::of(&segment).map(Arc::new);
-        let growth = partition.log.write().pack(&segment, packed);
-        self.budget.charge(growth);
+        partition.log.write().pack(&segment, packed);
         true
     }
 }

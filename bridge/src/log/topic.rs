@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64 as Counter;
 
 use crate::base::sync::RwLock;
 use crate::base::sync::atomic::{AtomicU64, Ordering};
+use crate::log::memory::Account;
 use crate::log::partition::{Partition, Start};
 use crate::position::{Fingerprint, TopicId};
 
@@ -28,10 +29,12 @@ pub struct Topic {
     partitions: RwLock<Vec<Arc<Partition>>>,
     /// How often a head has moved.
     moves: Arc<AtomicU64>,
+    /// What its partitions' logs are charged to.
+    account: Account,
 }
 
 impl Topic {
-    pub(crate) fn new(name: &str, id: TopicId, starts: &[Start]) -> Arc<Topic> {
+    pub(crate) fn new(name: &str, id: TopicId, starts: &[Start], account: Account) -> Arc<Topic> {
         let topic = Topic {
             name: name.into(),
             id,
@@ -39,6 +42,7 @@ impl Topic {
             fingerprint: Fingerprint::new(name, id),
             partitions: RwLock::new(Vec::new()),
             moves: Arc::default(),
+            account,
         };
         topic.publish(topic.prepare(starts));
         Arc::new(topic)
@@ -75,10 +79,11 @@ impl Topic {
     /// Partitions to come after those that are there. Nobody sees them before [`Topic::publish`].
     pub(crate) fn prepare(&self, starts: &[Start]) -> Vec<Arc<Partition>> {
         let first = self.partitions.read().len() as u32;
-        (first..)
-            .zip(starts)
-            .map(|(index, start)| Arc::new(Partition::new(self, self.moves.clone(), index, *start)))
-            .collect()
+        (first..).zip(starts).map(|(index, start)| self.new_partition(index, *start)).collect()
+    }
+
+    fn new_partition(&self, index: u32, start: Start) -> Arc<Partition> {
+        Arc::new(Partition::new(self, self.moves.clone(), self.account.clone(), index, start))
     }
 
     /// Adds partitions after those that are there. Views must know them already: a batch may come at once.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::history::Job;
+use crate::history::job::Waiter;
 use crate::history::source::HistoryError;
 use crate::log::partition::Partition;
 use crate::log::segment::Segment;
@@ -44,7 +44,7 @@ impl Question {
 #[derive(Debug)]
 pub(crate) struct Asked {
     question: Question,
-    pub(crate) job: Arc<Job>,
+    pub(crate) read: Waiter,
     /// How often the log had been cut when it was asked: what was said of the log before is void.
     cuts: u32,
     pub(crate) retry_at: Option<Instant>,
@@ -182,12 +182,12 @@ impl Replay {
         cuts: u32,
     ) {
         let from = question.read_from();
-        let job = context.history.request(context.tenant, partition, from, from.offset + 1, CONFIRM_BYTES);
-        self.note_asked(partition, question, job, cuts);
+        let read = context.history.request(context.tenant, partition, from, from.offset + 1, CONFIRM_BYTES);
+        self.note_asked(partition, question, read, cuts);
     }
 
-    pub(crate) fn note_asked(&mut self, partition: &Partition, question: Question, job: Arc<Job>, cuts: u32) {
-        self.asked.insert(partition.key(), Asked { question, job, cuts, retry_at: None });
+    pub(crate) fn note_asked(&mut self, partition: &Partition, question: Question, read: Waiter, cuts: u32) {
+        self.asked.insert(partition.key(), Asked { question, read, cuts, retry_at: None });
     }
 
     /// Looks at what became of the question. What has ended is forgotten: its segment is found now, or asked for again.
@@ -205,10 +205,10 @@ impl Replay {
             self.asked.remove(&key);
             return Answer::NotAsked;
         }
-        if !asked.job.is_done() {
+        if !asked.read.is_done() {
             return Answer::Running;
         }
-        match asked.job.error() {
+        match asked.read.error() {
             Some(error) => Answer::Failed(error),
             None => {
                 self.asked.remove(&key);

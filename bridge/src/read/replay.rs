@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use crate::history::History;
+use crate::history::job::Waiter;
 use crate::history::readers::Reader;
-use crate::history::{History, Job};
 use crate::log::packed::Held;
 use crate::log::partition::Partition;
 use crate::log::partition_log::Found;
@@ -296,13 +297,13 @@ impl Replay {
                 let size = context.history.read_size();
                 let cuts = lane.partition.lineage().cuts();
                 let from = question.read_from();
-                let job = context.history.request(context.tenant, &lane.partition, from, until, size);
-                self.note_asked(&lane.partition, question, job, cuts);
+                let read = context.history.request(context.tenant, &lane.partition, from, until, size);
+                self.note_asked(&lane.partition, question, read, cuts);
             }
             Answer::Running => {}
         }
         // Others are read first: what they bring need not wait for this one.
-        lane.must_wait = self.asked.get(&key).is_some_and(|asked| !asked.job.has_begun());
+        lane.must_wait = self.asked.get(&key).is_some_and(|asked| !asked.read.has_begun());
         None
     }
 
@@ -310,18 +311,18 @@ impl Replay {
     pub(crate) fn wake_when_read(&self, waker: &Waker) -> bool {
         let mut reads = self.asked.values().filter(|asked| asked.retry_at.is_none());
         // After the first that has ended the others do not matter: there is another look, and it asks again.
-        reads.all(|asked| asked.job.wake_when_done(waker))
+        reads.all(|asked| asked.read.wake_when_done(waker))
     }
 
     /// The reads that are waited for, and when to look again even if none of them ends.
-    pub(crate) fn awaited(&self) -> (Vec<Arc<Job>>, Instant) {
-        let jobs = self.asked.values().filter(|asked| !asked.job.is_done());
+    pub(crate) fn awaited(&self) -> (Vec<Waiter>, Instant) {
+        let reads = self.asked.values().filter(|asked| !asked.read.is_done());
         let retries = self.asked.values().filter_map(|asked| asked.retry_at);
         let overtake = self.stalled.map(|since| since + OVERTAKE).filter(|at| *at > Instant::now());
         let room = self.crowded.then(|| Instant::now() + ROOM);
         let soon = retries.chain(overtake).chain(room);
         let latest = Instant::now() + RETRY;
-        (jobs.map(|asked| asked.job.clone()).collect(), soon.min().unwrap_or(latest).min(latest))
+        (reads.map(|asked| asked.read.clone()).collect(), soon.min().unwrap_or(latest).min(latest))
     }
 }
 

@@ -141,7 +141,47 @@ pub fn bridge(memory: usize, kafka: &Kafka) -> Bridge {
         rules: Arc::new("header:tenant".parse::<TenantRules>().unwrap()),
         linger: std::time::Duration::ZERO,
     };
-    Bridge::new(config, Arc::new(kafka.clone()))
+    Bridge::with_clock(config, Arc::new(kafka.clone()), clock())
+}
+
+#[cfg(not(feature = "shuttle"))]
+fn clock() -> Arc<dyn Clock> {
+    Arc::new(TokioClock::new())
+}
+
+#[cfg(feature = "shuttle")]
+fn clock() -> Arc<dyn Clock> {
+    Arc::new(ModelClock)
+}
+
+/// Tasks are scheduled by the model, in which no time passes: what is done after a while must also be done by somebody who
+/// looks.
+#[cfg(feature = "shuttle")]
+#[derive(Debug)]
+struct ModelClock;
+
+#[cfg(feature = "shuttle")]
+impl Clock for ModelClock {
+    fn now(&self) -> std::time::Instant {
+        TokioClock::default().now()
+    }
+
+    fn unix_millis(&self) -> i64 {
+        TokioClock::default().unix_millis()
+    }
+
+    fn sleep_until(&self, _: std::time::Instant) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::pending())
+    }
+
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        shuttle::future::spawn(task);
+    }
+
+    fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()> {
+        work();
+        Box::pin(std::future::ready(()))
+    }
 }
 
 pub fn request(last_event_id: Option<String>, from: From) -> SubscribeRequest {

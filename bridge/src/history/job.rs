@@ -1,0 +1,126 @@
+//! A read of history that everybody waits for who wants the same.
+
+use std::future::poll_fn;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+use std::time::Instant;
+
+use crate::base::sync::Mutex;
+use crate::base::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::history::source::{HistoryError, HistoryRead};
+
+/// What one read is known by: the partition, the offset, and the epoch that it confirms.
+pub(crate) type ReadKey = (u64, u64, i32);
+
+/// A read: first it waits for its turn, then it runs, then it is done.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) key: ReadKey,
+    pub(crate) read: HistoryRead,
+    pub(crate) asked: Instant,
+    has_begun: AtomicBool,
+    is_done: AtomicBool,
+    error: Mutex<Option<HistoryError>>,
+    waiters: AtomicUsize,
+    wakers: Mutex<Vec<Waker>>,
+}
+
+/// Somebody who waits for a read. A read that none waits for is not begun.
+#[derive(Debug)]
+pub(crate) struct Waiter(Arc<Job>);
+
+impl Job {
+    pub(crate) fn new(key: ReadKey, read: HistoryRead, asked: Instant) -> Arc<Job> {
+        Arc::new(Job {
+            key,
+            read,
+            asked,
+            has_begun: AtomicBool::new(false),
+            is_done: AtomicBool::new(false),
+            error: Mutex::new(None),
+            waiters: AtomicUsize::new(0),
+            wakers: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.is_done.load(Ordering::Acquire)
+    }
+
+    /// Whether its turn has come.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.has_begun.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn begin(&self) {
+        self.has_begun.store(true, Ordering::Release);
+    }
+
+    /// How many wait for it.
+    pub(crate) fn waiters(&self) -> usize {
+        self.waiters.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn error(&self) -> Option<HistoryError> {
+        self.error.lock().clone()
+    }
+
+    /// Waits for the end of the read. Cancel-safe.
+    pub(crate) async fn finished(&self) {
+        poll_fn(|context| match self.wake_when_done(context.waker()) {
+            true => Poll::Pending,
+            false => Poll::Ready(()),
+        })
+        .await;
+    }
+
+    /// Wakes `waker` once at the end of the read; false where that has come already.
+    pub(crate) fn wake_when_done(&self, waker: &Waker) -> bool {
+        let mut wakers = self.wakers.lock();
+        if self.is_done() {
+            return false;
+        }
+        if !wakers.iter().any(|known| known.will_wake(waker)) {
+            wakers.push(waker.clone());
+        }
+        true
+    }
+
+    /// The read has ended: what it brought can be found, or there is an error.
+    pub(crate) fn finish(&self, error: Option<HistoryError>) {
+        *self.error.lock() = error;
+        let mut wakers = self.wakers.lock();
+        self.is_done.store(true, Ordering::Release);
+        let woken = std::mem::take(&mut *wakers);
+        drop(wakers);
+        woken.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Waiter {
+    pub(crate) fn new(job: &Arc<Job>) -> Waiter {
+        job.waiters.fetch_add(1, Ordering::AcqRel);
+        Waiter(job.clone())
+    }
+}
+
+impl Clone for Waiter {
+    fn clone(&self) -> Waiter {
+        Waiter::new(&self.0)
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        self.0.waiters.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Deref for Waiter {
+    type Target = Job;
+
+    fn deref(&self) -> &Job {
+        &self.0
+    }
+}
