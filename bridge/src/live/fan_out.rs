@@ -281,7 +281,8 @@ impl ManyViews {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::live::view::{Shared, ViewKey};
+    use crate::live::view::Shared;
+    use crate::live::view_key::ViewKey;
     use crate::log::coverage::Coverages;
     use crate::record::filter::Filter;
     use crate::record::{Headers, NewRecord, encode};
