@@ -58,6 +58,16 @@ mod tests {
         Part { fingerprint: topic.fingerprint(), positions }
     }
 
+    /// Where a vector holds a partition of the topic, in whatever incarnation.
+    fn held(vector: &Vector, topic: &Topic, index: usize) -> Vec<([u8; 3], u64)> {
+        let of_topic = vector.parts.iter().filter(|part| part.fingerprint.name == topic.fingerprint().name);
+        let positions = of_topic.filter_map(|part| Some((part.fingerprint.id, part.positions.get(index)?)));
+        positions
+            .filter(|(_, position)| position.is_known())
+            .map(|(id, position)| (id, position.offset))
+            .collect()
+    }
+
     /// What a client is told that was cut off after `announced` gaps and comes back with the id that it has.
     fn told_after(vector: Vector, old: &Topic, new: Option<&Arc<Topic>>) -> (Vec<Gap>, Vector) {
         let id: EventId = EventId { minutes: 1, vector }.to_string().parse().unwrap();
@@ -99,6 +109,12 @@ mod tests {
                 let (before, after) = (vector.parts.len() - others.1, vector.parts.len());
                 prop_assert_eq!(&vector.parts[..others.0], &replacement.vector.parts[..others.0]);
                 prop_assert_eq!(&vector.parts[before..after], &replacement.vector.parts[others.0 + 1..]);
+                for index in 0..8 {
+                    let announced = index < announced || index >= old.len();
+                    let (from, topic) = if announced { (new.as_ref(), new_topic.as_ref()) } else { (Some(&old), Some(&old_topic)) };
+                    let expected = from.and_then(|offsets| Some((topic?.fingerprint().id, *offsets.get(index)?)));
+                    prop_assert_eq!(held(&vector, &old_topic, index), Vec::from_iter(expected));
+                }
                 vector.parts = vector.parts[others.0..before].to_vec();
                 let (told, end) = told_after(vector, &old_topic, new_topic.as_ref());
                 prop_assert_eq!(&told, &all[announced..], "after {}", announced);
