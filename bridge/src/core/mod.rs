@@ -21,7 +21,8 @@ use crate::history::History;
 use crate::history::source::Source;
 use crate::live::fan_out::FanOut;
 use crate::live::rings::Rings;
-use crate::live::view::{Shared, View, ViewKey};
+use crate::live::view::{Shared, View};
+use crate::live::view_key::ViewKey;
 use crate::live::views::Views;
 use crate::log::coverage::{Coverage, Coverages};
 use crate::log::memory::Budget;
@@ -170,12 +171,8 @@ impl Inner {
     /// Makes a view read the topics `new`, all that its coverage lacks. Batches that are framed from now on find the view, but
     /// only partitions that are registered count, each from its head on.
     fn attach(&self, view: &Arc<View>, coverage: Arc<Coverage>, new: &[Arc<Topic>]) {
-        view.expect(coverage);
-        for topic in new {
-            self.fan_out.of(topic.key()).insert(view);
-            topic.partitions().iter().for_each(|partition| view.register(partition));
-        }
-        view.settle();
+        new.iter().for_each(|topic| self.fan_out.of(topic.key()).insert(view));
+        view.extend(coverage, new.iter().flat_map(|topic| topic.partitions()));
     }
 
     fn list_partitions(&self, structure: &Structure) {

@@ -34,9 +34,8 @@ impl Inner {
         let more = topic.prepare(more);
         let all = [topic.partitions(), more.clone()].concat();
         for view in self.fan_out.of(topic.key()).all() {
-            view.expect(coverages.with(&view.coverage(), name, Some((topic.clone(), all.clone()))));
-            more.iter().for_each(|partition| view.register(partition));
-            view.settle();
+            let coverage = coverages.with(&view.coverage(), name, Some((topic.clone(), all.clone())));
+            view.extend(coverage, more.iter().cloned());
         }
         topic.publish(more);
         self.list_partitions(&structure);

@@ -285,7 +285,8 @@ mod tests {
     use super::*;
     use crate::base::clock::TokioClock;
     use crate::live::rings::Rings;
-    use crate::live::view::{Shared, ViewKey};
+    use crate::live::view::Shared;
+    use crate::live::view_key::ViewKey;
     use crate::log::coverage::Coverages;
     use crate::record::filter::Filter;
     use crate::record::{Headers, NewRecord, encode};

@@ -81,8 +81,8 @@ impl Ring {
         self.charge.bytes()
     }
 
-    pub(crate) fn push(&mut self, bytes: Bytes, marks: Box<[Mark]>) {
-        let page = Page { first: self.next, bytes, marks, pushed: Instant::now() };
+    pub(crate) fn push(&mut self, bytes: Bytes, marks: Box<[Mark]>, now: Instant) {
+        let page = Page { first: self.next, bytes, marks, pushed: now };
         // Most views of very many have few pages.
         self.pages.reserve_exact(usize::from(self.pages.is_empty()));
         self.next += page.marks.len() as u64;

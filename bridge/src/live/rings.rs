@@ -42,20 +42,22 @@ impl Rings {
     }
 
     /// A view has its first frames.
-    pub(crate) fn add(&self, view: Weak<View>) {
-        self.filled.lock().push_back((Instant::now() + VISIT, view));
+    pub(crate) fn add(&self, view: Weak<View>, now: Instant) {
+        self.filled.lock().push_back((now + VISIT, view));
     }
 
-    /// Where all together are over the limit, leaves none more than an equal share. To be called without a view's lock.
-    pub(crate) fn shed(&self) {
-        if self.used() <= self.limit {
-            return;
-        }
+    /// Whether all together are over the limit.
+    pub(crate) fn are_over(&self) -> bool {
+        self.used() > self.limit
+    }
+
+    /// Leaves none more than an equal share, until all together are within the limit. To be called without a view's lock.
+    pub(crate) fn shed(&self, now: Instant) {
         let share = self.limit / self.account.holders().max(1);
         let views = self.filled.lock().len();
         for _ in 0..views {
-            self.visit_next(|_| true, |view| view.trim(None, share));
-            if self.used() <= self.limit {
+            self.visit_next(now, |_| true, |view| view.trim(None, share));
+            if !self.are_over() {
                 return;
             }
         }
@@ -63,13 +65,18 @@ impl Rings {
 
     /// Drops frames that everybody had time to take.
     pub(crate) fn drop_old(&self, now: Instant) {
-        while self.visit_next(|due| due <= now, |view| view.trim(Some(now), usize::MAX)) {}
+        while self.visit_next(now, |due| due <= now, |view| view.trim(Some(now), usize::MAX)) {}
         // Very many may have been busy once.
         self.filled.lock().shrink_to(SPARE);
     }
 
     /// Visits the first view, if `is_due`; `trim` says whether it still has frames. False: there was none.
-    fn visit_next(&self, is_due: impl Fn(Instant) -> bool, trim: impl FnOnce(&Arc<View>) -> bool) -> bool {
+    fn visit_next(
+        &self,
+        now: Instant,
+        is_due: impl Fn(Instant) -> bool,
+        trim: impl FnOnce(&Arc<View>) -> bool,
+    ) -> bool {
         let mut filled = self.filled.lock();
         if !filled.front().is_some_and(|(due, _)| is_due(*due)) {
             return false;
@@ -79,7 +86,7 @@ impl Rings {
         if let Some(view) = view.upgrade()
             && trim(&view)
         {
-            self.add(Arc::downgrade(&view));
+            self.add(Arc::downgrade(&view), now);
         }
         true
     }

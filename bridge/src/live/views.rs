@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use hashbrown::HashTable;
 
-use crate::live::view::{View, ViewKey};
+use crate::live::view::View;
+use crate::live::view_key::ViewKey;
 
 #[derive(Default)]
 pub(crate) struct Views {

@@ -6,7 +6,7 @@ use crate::base::metrics;
 use crate::base::sabotage::{Sabotage, broken};
 use crate::core::{Hold, Inner};
 use crate::history::source::{HistoryError, OffsetsAt};
-use crate::live::view::ViewKey;
+use crate::live::view_key::ViewKey;
 use crate::log::topic::Topics;
 use crate::position::Part;
 use crate::position::Vector;

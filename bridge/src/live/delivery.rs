@@ -1,0 +1,128 @@
+//! What the readers of a view take from it, and when nobody wants its frames any more.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::base::sabotage::{Sabotage, broken};
+use crate::base::sync::MutexGuard;
+use crate::live::ring::Taken;
+use crate::live::view::{State, View};
+use crate::log::topic::Topics;
+use crate::position::Vector;
+
+/// V, the next frame's number, and the topics, as they were at one moment.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) vector: Arc<Vector>,
+    pub(crate) next: u64,
+    pub(crate) shape: u64,
+    cuts: u32,
+}
+
+/// What a live cursor finds.
+#[derive(Debug)]
+pub(crate) enum Live {
+    /// Frames, and V if the cursor is at the view's end after them (with whether the last frame bears V as its id).
+    Frames(Taken, Option<(Arc<Vector>, bool)>),
+    Nothing,
+    /// The cursor fell out of the ring.
+    Overrun,
+}
+
+impl View {
+    /// Another one reads this view.
+    pub(crate) fn enter(&self) {
+        self.state.lock().readers += 1;
+    }
+
+    /// One does not read it any more; how many still do.
+    pub(crate) fn leave(&self) -> u32 {
+        let mut state = self.state.lock();
+        state.readers -= 1;
+        let left = state.readers;
+        self.drop_taken(state);
+        left
+    }
+
+    /// `count` live cursors have reached frame `next`; a negative `count`: so many subscriptions that stood there have ended.
+    pub(crate) fn arrived(&self, next: u64, count: i32) {
+        let mut state = self.state.lock();
+        if next == state.ring.next() {
+            state.at_end += count;
+            self.drop_taken(state);
+        }
+    }
+
+    /// Drops all frames where everybody has them: of very many views each has one reader, which takes them at once.
+    fn drop_taken(&self, mut state: MutexGuard<'_, State>) {
+        if i64::from(state.at_end) >= i64::from(state.readers) && state.ring.size() > 0 {
+            let taken = state.ring.take_all();
+            drop(state);
+            drop(taken);
+        }
+    }
+
+    /// V, brought up to the heads, and the number of the next frame.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let mut state = self.state.lock();
+        state.refresh();
+        let (vector, next) = (state.vector.clone(), state.ring.next());
+        Snapshot { vector, next, shape: state.shape, cuts: state.cuts }
+    }
+
+    /// Rises with every topic or partition that comes or goes.
+    pub(crate) fn shape(&self) -> u64 {
+        self.state.lock().shape
+    }
+
+    /// The topics and their registered partitions, with the shape at which that was so. One list for all readers.
+    pub(crate) fn topics(&self) -> (u64, Arc<Topics>) {
+        let state = self.state.lock();
+        (state.shape, state.coverage.topics().clone())
+    }
+
+    pub(crate) fn take(&self, cursor: u64, records: usize, bytes: usize) -> Live {
+        let state = self.state.lock();
+        if cursor == state.ring.next() {
+            return Live::Nothing;
+        }
+        let Some(taken) = state.ring.take(cursor, records, bytes) else { return Live::Overrun };
+        let at_end = cursor + taken.marks.len() as u64 == state.ring.next();
+        let end = at_end.then(|| (state.vector.clone(), state.framed));
+        Live::Frames(taken, end)
+    }
+
+    /// V for a cursor that stands at the view's next frame, brought up to the heads; `None` for any other.
+    pub(crate) fn vector_at(&self, cursor: u64) -> Option<Arc<Vector>> {
+        let mut state = self.state.lock();
+        if cursor != state.ring.next() && !broken(Sabotage::ProgressAnywhere) {
+            return None;
+        }
+        state.refresh();
+        Some(state.vector.clone())
+    }
+
+    /// Whether a reader may go on from the snapshot: its frames are still there, and no position was put back since. The
+    /// same offset would mean another record then, and the reader would be told of a gap that it is not before.
+    pub(crate) fn holds(&self, snapshot: &Snapshot) -> bool {
+        let state = self.state.lock();
+        snapshot.next >= state.ring.first() && snapshot.cuts == state.cuts
+    }
+
+    /// Whether a position was put back since the snapshot: a place of the log before is nothing to go for.
+    pub(crate) fn was_cut_since(&self, snapshot: &Snapshot) -> bool {
+        self.state.lock().cuts != snapshot.cuts
+    }
+
+    /// Drops frames that everybody had time to take by `now`, and the oldest ones beyond `cap` bytes. Whether there are
+    /// frames left.
+    pub(crate) fn trim(&self, now: Option<Instant>, cap: usize) -> bool {
+        let mut state = self.state.lock();
+        if let Some(now) = now {
+            state.ring.trim_old(now);
+        }
+        state.ring.trim_to(cap);
+        state.filled = state.ring.size() > 0;
+        state.filled
+    }
+}

@@ -1,0 +1,175 @@
+//! What comes into a view's ring: frames of records and of gaps, each with the id of the positions after it.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::base::metrics;
+use crate::base::sabotage::{Sabotage, broken};
+use crate::base::sync::MutexGuard;
+use crate::base::sync::atomic::Ordering;
+use crate::live::ring::{MAX_RING, Mark, PAGE, Ring, Step};
+use crate::live::view::{Shared, State, View};
+use crate::log::partition::Partition;
+use crate::position::event_id::RunningId;
+use crate::position::gap::Gap;
+use crate::position::{Position, Vector};
+use crate::record::RecordRef;
+use crate::sse::frame::{self, Control};
+
+/// Bytes of a page that a thread keeps for the next one.
+const MAX_SPARE: usize = 2 * PAGE;
+
+thread_local! {
+    /// For the frames that this thread encodes: its memory serves all views.
+    static WRITER: Cell<(RunningId, PageWriter)> = Cell::default();
+}
+
+impl View {
+    /// Announces a gap of one partition: its position is `to` from now on.
+    pub(crate) fn gap(&self, partition: &Partition, gap: &Gap, to: Position) {
+        let mut state = self.state.lock();
+        let Some((at, index)) = state.slot(partition) else { return };
+        state.refresh();
+        let mut gap = gap.clone();
+        gap.from = Some(state.vector.parts[at].positions[index].offset);
+        let mut vector = Vector::clone(&state.vector);
+        let old = std::mem::replace(&mut vector.parts[at].positions[index], to);
+        state.cuts += u32::from(to.offset < old.offset);
+        state.push_gap(&self.shared, &gap, &vector);
+        state.vector = Arc::new(vector);
+        self.pushed(state);
+        self.wake();
+    }
+
+    /// Frames those of a batch's records that match; whether there are any, which is then for [`View::announce`] to tell.
+    /// One caller at a time per partition: it holds the ingest lock.
+    pub(crate) fn frame<'a>(
+        &self,
+        partition: &Partition,
+        records: impl Iterator<Item = RecordRef<'a>>,
+    ) -> bool {
+        let mut matching = records.filter(|record| self.key.filter().matches(record)).peekable();
+        if matching.peek().is_none() {
+            return false;
+        }
+        let mut state = self.state.lock();
+        let Some((at, index)) = state.slot(partition) else { return false };
+        state.refresh();
+        let minutes = self.shared.minutes.load(Ordering::Relaxed);
+        let (first, now) = (state.ring.next(), self.shared.clock.now());
+        let (mut id, mut page) = WRITER.take();
+        let mut last = None;
+        for record in matching {
+            let position = Position { offset: record.offset + 1, epoch: record.epoch };
+            if last.replace(position).is_some() {
+                id.advance(at, index, position);
+            } else {
+                state.move_to((at, index), position);
+                begin_id(&mut id, minutes, &state.vector, (at, index));
+            }
+            frame::record(
+                &mut page.bytes,
+                &record,
+                partition.topic_name(),
+                partition.index(),
+                self.key.envelope,
+                id.as_str(),
+            );
+            let step =
+                Step::Record { topic: partition.fingerprint(), partition: partition.index(), position };
+            page.mark(step, record.timestamp, &mut state.ring, now);
+        }
+        if let Some(position) = last {
+            state.move_to((at, index), position);
+        }
+        page.flush(&mut state.ring, now);
+        WRITER.set((id, page));
+        metrics::count_encoded(state.ring.next() - first);
+        state.framed = true;
+        self.pushed(state);
+        true
+    }
+
+    /// Tells readers of what a batch has framed, once its head is published: V is the heads' own vector by then, and all
+    /// that take it share it.
+    pub(crate) fn announce(&self) {
+        self.state.lock().refresh();
+        self.wake();
+    }
+
+    /// Something was pushed into the ring: it and all rings keep within their limits. Readers are still to be told.
+    pub(super) fn pushed(&self, mut state: MutexGuard<'_, State>) {
+        state.at_end = 0;
+        state.ring.trim_to(MAX_RING);
+        let is_first = !std::mem::replace(&mut state.filled, true);
+        drop(state);
+        let Shared { rings, clock, .. } = &*self.shared;
+        if is_first {
+            rings.add(self.me.clone(), clock.now());
+        }
+        if rings.are_over() {
+            rings.shed(clock.now());
+        }
+    }
+}
+
+impl State {
+    pub(super) fn push_gap(&mut self, shared: &Shared, gap: &Gap, vector: &Vector) {
+        metrics::count_gap(gap.code.as_str());
+        if broken(Sabotage::SilentGap) {
+            return;
+        }
+        let bytes = gap_frame(gap, Some(shared.encode_id(vector)));
+        let step = Step::Gap(Arc::new(vector.clone()));
+        let mark = Mark { end: bytes.len() as u32, step, timestamp: -1 };
+        self.ring.push(bytes, [mark].into(), shared.clock.now());
+        self.framed = true;
+    }
+}
+
+pub(crate) fn gap_frame(gap: &Gap, id: Option<String>) -> Bytes {
+    let data = serde_json::to_value(gap).expect("a gap has only strings and numbers");
+    Control { event: "tailrace.gap", data, id, retry_ms: None }.encode()
+}
+
+fn begin_id(id: &mut RunningId, minutes: u32, vector: &Vector, own: (usize, usize)) {
+    if !broken(Sabotage::IdsWithoutOtherPartitions) {
+        return id.begin(minutes, vector);
+    }
+    let mut alone = vector.clone();
+    for (at, part) in alone.parts.iter_mut().enumerate() {
+        for (index, position) in part.positions.iter_mut().enumerate() {
+            if (at, index) != own {
+                *position = Position::UNKNOWN;
+            }
+        }
+    }
+    id.begin(minutes, &alone);
+}
+
+/// Collects frames into pages. Its memory serves one page after the other: what goes into a ring is as large as it need be.
+#[derive(Default)]
+struct PageWriter {
+    bytes: Vec<u8>,
+    marks: Vec<Mark>,
+}
+
+impl PageWriter {
+    fn mark(&mut self, step: Step, timestamp: i64, ring: &mut Ring, now: Instant) {
+        self.marks.push(Mark { end: self.bytes.len() as u32, step, timestamp });
+        if self.bytes.len() >= PAGE {
+            self.flush(ring, now);
+        }
+    }
+
+    fn flush(&mut self, ring: &mut Ring, now: Instant) {
+        if !self.marks.is_empty() {
+            ring.push(Bytes::copy_from_slice(&self.bytes), self.marks.drain(..).collect(), now);
+            self.bytes.clear();
+            self.bytes.shrink_to(MAX_SPARE);
+        }
+    }
+}

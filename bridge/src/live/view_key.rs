@@ -1,0 +1,42 @@
+//! What makes two subscriptions share a view.
+
+use crate::record::filter::{self, Filter};
+use crate::record::tenant::TenantId;
+use crate::sse::envelope::Envelope;
+
+/// What makes two subscriptions share a view.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ViewKey {
+    pub(crate) tenant: TenantId,
+    pub(crate) envelope: Envelope,
+    /// `None`: all that the tenant has, as most ask for.
+    part: Option<Box<WantedPart>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct WantedPart {
+    /// Sorted names; none: every topic that can yield the tenant.
+    topics: Vec<String>,
+    filter: Filter,
+}
+
+impl ViewKey {
+    /// `topics` are sorted; none: all of them.
+    pub(crate) fn new(tenant: TenantId, topics: Vec<String>, filter: Filter, envelope: Envelope) -> ViewKey {
+        let is_all = topics.is_empty() && filter == filter::ANYTHING;
+        ViewKey { tenant, envelope, part: (!is_all).then(|| Box::new(WantedPart { topics, filter })) }
+    }
+
+    pub(crate) fn names_topics(&self) -> bool {
+        self.part.as_ref().is_some_and(|part| !part.topics.is_empty())
+    }
+
+    pub(crate) fn names(&self, topic: &str) -> bool {
+        let named = |part: &WantedPart| part.topics.iter().any(|name| name == topic);
+        !self.names_topics() || self.part.as_deref().is_some_and(named)
+    }
+
+    pub(crate) fn filter(&self) -> &Filter {
+        self.part.as_ref().map_or(&filter::ANYTHING, |part| &part.filter)
+    }
+}

@@ -1,0 +1,54 @@
+//! How the readers of a view learn that there is something new, and how long frames gather before that.
+
+use std::sync::Arc;
+use std::task::Poll;
+
+use crate::base::sync::atomic::Ordering;
+use crate::live::ears::{Ear, TaskBell};
+use crate::live::view::View;
+
+impl View {
+    /// Rises with everything that a reader might wait for.
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// Waits until [`View::version`] is no longer `seen`. Cancel-safe.
+    pub(crate) async fn changed(self: &Arc<Self>, seen: u64) {
+        let mut ear = None;
+        std::future::poll_fn(|context| {
+            // Before the look: what comes after it is told.
+            let bell = Arc::new(TaskBell(context.waker().clone()));
+            ear = Some(Ear::new(self.clone(), bell, 0));
+            if self.version() == seen { Poll::Pending } else { Poll::Ready(()) }
+        })
+        .await;
+    }
+
+    /// Tells readers at once.
+    pub(super) fn bump(&self) {
+        self.version.fetch_add(1, Ordering::AcqRel);
+        self.ears.lock().tell();
+    }
+
+    /// Tells readers, after the linger if there is one: frames that come meanwhile go out with the same write.
+    pub(super) fn wake(&self) {
+        let linger = self.shared.linger;
+        if linger.is_zero() {
+            return self.bump();
+        }
+        // The version moves at once: a reader that is awake anyway need not wait.
+        self.version.fetch_add(1, Ordering::AcqRel);
+        if !self.waking.swap(true, Ordering::AcqRel) {
+            let (me, clock) = (self.me.clone(), &self.shared.clock);
+            let lingered = clock.sleep_until(clock.now() + linger);
+            clock.spawn(Box::pin(async move {
+                lingered.await;
+                if let Some(view) = me.upgrade() {
+                    view.waking.store(false, Ordering::Release);
+                    view.bump();
+                }
+            }));
+        }
+    }
+}
