@@ -1,7 +1,9 @@
-//! What every room may use: [`sync`] (locks and atomics, also the model checker's), [`varint`], [`units`] of settings,
-//! [`metrics`], [`clock`] (the time, and what is done later), and [`sabotage`], the deliberate defects that tests must catch.
+//! What every room may use: [`sync`] (locks and atomics, also the model checker's) and [`lock_order`], [`clock`] (the time, and
+//! what is done later), [`metrics`], [`varint`], [`units`] of settings, and [`sabotage`], the deliberate defects that tests must
+//! catch.
 
 pub(crate) mod clock;
+pub(crate) mod lock_order;
 pub(crate) mod metrics;
 pub(crate) mod sabotage;
 pub(crate) mod sync;

@@ -1,6 +1,4 @@
 //! The catalog of topics and of the views that read them: what comes and goes under one lock, and a hold on a view.
-//!
-//! Order of locks, first to last: `structure`, a partition's `ingest`, a view's `state`.
 
 mod append;
 pub(crate) mod health;
@@ -12,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::clock::Clock;
+use crate::base::lock_order::Rank;
 use crate::base::metrics;
 use crate::base::sync::Mutex;
 use crate::base::sync::atomic::Ordering;
@@ -61,7 +60,7 @@ pub(crate) struct Inner {
     fan_out: FanOut,
     seen: SeenTenants,
     /// Topics and views come and go under this one lock.
-    pub(crate) structure: Mutex<Structure>,
+    pub(crate) structure: Mutex<Structure, { Rank::Structure as u8 }>,
 }
 
 #[derive(Default)]

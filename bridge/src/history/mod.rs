@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::base::clock::Clock;
+use crate::base::lock_order::Rank;
 use crate::base::sync::Mutex;
 use crate::history::job::{Job, Waiter};
 use crate::history::open_cache::OpenCache;
@@ -53,7 +54,7 @@ pub(crate) struct History {
     /// History's share of the budget: bytes that open segments may take.
     limit: usize,
     readers: Readers,
-    state: Mutex<State>,
+    state: Mutex<State, { Rank::History as u8 }>,
 }
 
 #[derive(Default)]

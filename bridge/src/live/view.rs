@@ -12,6 +12,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::base::clock::Clock;
+use crate::base::lock_order::Rank;
 use crate::base::sabotage::{Sabotage, broken};
 use crate::base::sync::Mutex;
 use crate::base::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -53,7 +54,7 @@ pub(crate) struct View {
     pub(super) me: Weak<View>,
     pub(super) key: ViewKey,
     pub(super) shared: Arc<Shared>,
-    pub(super) state: Mutex<State>,
+    pub(super) state: Mutex<State, { Rank::View as u8 }>,
     pub(super) ears: Mutex<Ears>,
     pub(super) version: AtomicU64,
     pub(super) waking: AtomicBool,

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
+use crate::base::lock_order::Rank;
 use crate::base::sync::Mutex;
 use crate::log::partition::Partition;
 use crate::log::topic::{TopicPartitions, Topics};
@@ -12,7 +13,7 @@ use crate::position::{Part, Vector};
 #[derive(Debug)]
 pub(crate) struct Coverage {
     topics: Arc<Topics>,
-    heads: Mutex<Heads>,
+    heads: Mutex<Heads, { Rank::Heads as u8 }>,
 }
 
 /// The heads as they were read last, and how often heads had moved before that.

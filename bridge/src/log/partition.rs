@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::base::lock_order::Rank;
 use crate::base::sabotage::{Sabotage, broken};
 use crate::base::sync::atomic::{AtomicU64, Ordering};
 use crate::base::sync::{Mutex, RwLock};
@@ -35,10 +36,10 @@ pub struct Partition {
     key: u64,
     origin: Position,
     /// Held for the whole of a batch: what must not meet a batch in flight takes it too.
-    pub(crate) ingest: Mutex<Ingest>,
+    pub(crate) ingest: Mutex<Ingest, { Rank::Ingest as u8 }>,
     head: Mutex<Head>,
     moves: Arc<AtomicU64>,
-    pub(crate) log: RwLock<PartitionLog>,
+    pub(crate) log: RwLock<PartitionLog, { Rank::Log as u8 }>,
     log_start: AtomicU64,
     lineage: Lineage,
 }

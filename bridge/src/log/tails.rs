@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::base::lock_order::Rank;
 use crate::base::sync::{Mutex, RwLock};
 use crate::log::memory::Budget;
 use crate::log::new_segments::NewSegments;
@@ -16,9 +17,9 @@ pub(crate) struct Tails {
     /// All partitions, for the search of the oldest segment.
     partitions: RwLock<Arc<[Arc<Partition>]>>,
     /// Held by whoever evicts: one is enough.
-    evicting: Mutex<()>,
+    evicting: Mutex<(), { Rank::Evicting as u8 }>,
     /// Held by whoever packs: one after the other.
-    packing: Mutex<()>,
+    packing: Mutex<(), { Rank::Packing as u8 }>,
 }
 
 impl Tails {
