@@ -16,6 +16,7 @@ use crate::metrics;
 use crate::native::{Code, Message};
 use crate::settings::KafkaSettings;
 use crate::status::Findings;
+use crate::truncation::OutOfRange;
 use crate::watch::Ask;
 
 /// Records of one batch at the most: enough to spread what a batch costs, few enough that they stay in the processor's cache
@@ -150,8 +151,8 @@ impl Ingest {
             tail.client().poll(POLL, MAX_BATCH, &mut batch);
             self.take(&mut batch);
             batch.clear();
-            if let Some((code, message)) = tail.client().fatal() {
-                return End::Failed(KafkaError::Request { what: "consume", code, message });
+            if let Err(error) = tail.client().check_fatal("consume") {
+                return End::Failed(error);
             }
         }
     }
@@ -218,19 +219,16 @@ impl Ingest {
     /// Errors of a partition. Where its reading has stopped, whoever may ask the cluster finds out why.
     fn note_error(&mut self, message: &Message) {
         let (topic, partition) = (message.topic(), message.partition());
-        let code = message.code();
-        if code == Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET
-            || code == Code::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE
-        {
+        if let Some(error) = OutOfRange::of(message) {
             if let Some(partition) = self.assignment.partition(topic, partition) {
                 // The other end is gone only when everything stops.
-                let _ = self.asks.send(Ask::Lost(partition, message.error_text()));
+                let _ = self.asks.send(Ask::Lost(partition, error));
             }
             return;
         }
         // A fatal one is taken care of, and said, after the batch; the group, which this client bears the name of, is nothing
         // to it.
-        if code == Code::RD_KAFKA_RESP_ERR__FATAL || topic.is_empty() {
+        if message.code() == Code::RD_KAFKA_RESP_ERR__FATAL || topic.is_empty() {
             tracing::debug!(topic, partition, error = message.error_text(), "not for the tail");
             return;
         }

@@ -52,5 +52,5 @@ pub use error::KafkaError;
 pub use kafka::{Kafka, Running};
 pub use metrics::describe_metrics;
 pub use report::{CheckReport, RecordSample, TopicReport};
-pub use selection::TopicSelection;
+pub use selection::{TopicSelection, TopicSelectionError};
 pub use settings::{Args, KafkaSettings, SettingsError, kafka_properties};

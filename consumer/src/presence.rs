@@ -115,9 +115,7 @@ impl Presence {
             if member.shown_at.elapsed() >= SILENCE {
                 return Err(KafkaError::Silent("the group's coordinator"));
             }
-            if let Some((code, message)) = member.client.fatal() {
-                return Err(KafkaError::Request { what: "stay in the group", code, message });
-            }
+            member.client.check_fatal("stay in the group")?;
         }
     }
 

@@ -18,7 +18,7 @@ use crate::native::{Client, Code, Described, Found, OffsetQuery};
 use crate::settings::KafkaSettings;
 use crate::starts::Starts;
 use crate::status::{Findings, TopicStates};
-use crate::truncation;
+use crate::truncation::{self, OutOfRange};
 
 /// librdkafka does not notice that a topic was created again under it, so we look this often.
 const POLL: Duration = Duration::from_secs(1);
@@ -45,8 +45,8 @@ pub(crate) const MAY_NOT_DESCRIBE: &str =
 pub(crate) enum Ask {
     /// The list of topics, now.
     Refresh(oneshot::Sender<()>),
-    /// The reading of a partition stopped, with librdkafka's words for it.
-    Lost(Arc<Partition>, String),
+    /// The reading of a partition stopped.
+    Lost(Arc<Partition>, OutOfRange),
     /// Ends the thread.
     Stop,
 }
@@ -77,7 +77,7 @@ pub(crate) struct TopicWatch {
     starts: Starts,
     /// The topics that were there when Kafka first answered: these are warmed, later ones are read from the start.
     at_start: Option<BTreeSet<String>>,
-    lost: Vec<(Arc<Partition>, String)>,
+    lost: Vec<(Arc<Partition>, OutOfRange)>,
     /// Topics that this look found, with their ids and their numbers of partitions.
     found: Vec<(String, TopicId, usize)>,
 }
@@ -138,7 +138,7 @@ impl TopicWatch {
     fn note(&mut self, ask: Ask, waiting: &mut Vec<oneshot::Sender<()>>) {
         match ask {
             Ask::Refresh(answer) => waiting.push(answer),
-            Ask::Lost(partition, why) => self.lost.push((partition, why)),
+            Ask::Lost(partition, error) => self.lost.push((partition, error)),
             Ask::Stop => {}
         }
     }
@@ -401,10 +401,11 @@ impl TopicWatch {
 
     /// Finds out where reading goes on that stopped. A topic that was created again has been taken care of before.
     fn find_lost(&mut self) {
-        for (partition, why) in std::mem::take(&mut self.lost) {
-            match self.where_next(&partition, &why) {
+        for (partition, stopped) in std::mem::take(&mut self.lost) {
+            match self.where_next(&partition, &stopped) {
                 Ok(Some((code, to))) => {
-                    let (topic, index) = (partition.topic_name().clone(), partition.index());
+                    let (topic, index, why) =
+                        (partition.topic_name().clone(), partition.index(), stopped.words());
                     tracing::warn!(%topic, partition = index, code = code.as_str(), to = to.offset, why, "offsets are gone");
                     // Readers hold what they have fetched ahead, of the log as it was.
                     self.readers.forget();
@@ -412,8 +413,8 @@ impl TopicWatch {
                 }
                 Ok(None) => self.command(Command::Resume(partition)),
                 Err(error) => {
-                    tracing::debug!(%error, why, "it is not known yet where reading goes on");
-                    self.lost.push((partition, why));
+                    tracing::debug!(%error, why = %stopped, "it is not known yet where reading goes on");
+                    self.lost.push((partition, stopped));
                 }
             }
         }
@@ -422,7 +423,7 @@ impl TopicWatch {
     fn where_next(
         &self,
         partition: &Partition,
-        why: &str,
+        stopped: &OutOfRange,
     ) -> Result<Option<(GapCode, Position)>, KafkaError> {
         let name = partition.topic_name();
         let is_current = self.known.get(&**name).is_some_and(|known| known.id == partition.topic_id());
@@ -447,7 +448,7 @@ impl TopicWatch {
             partition.set_log_start(start);
             return Ok(None);
         }
-        Ok(truncation::next(from, start, end, why))
+        Ok(truncation::next(from, start, end, stopped))
     }
 
     fn command(&self, command: Command) {

@@ -8,7 +8,7 @@ use super::reader::Reader;
 use crate::admin::Admin;
 use crate::error::KafkaError;
 use crate::native::{Code, OffsetQuery};
-use crate::truncation;
+use crate::truncation::{self, OutOfRange};
 
 const ASK_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -26,17 +26,17 @@ pub(super) fn of_silence(admin: &Admin, reader: &Reader, read: &HistoryRead) -> 
 }
 
 /// Why the offset is not in the log.
-pub(super) fn of_loss(admin: &Admin, read: &HistoryRead, why: &str) -> HistoryError {
+pub(super) fn of_loss(admin: &Admin, read: &HistoryRead, error: &OutOfRange) -> HistoryError {
     let (start, end) = match (ask(admin, read, OffsetQuery::Earliest), ask(admin, read, OffsetQuery::Latest))
     {
         (Ok(start), Ok(end)) => (start, end),
         (Err(error), _) | (_, Err(error)) => return HistoryError::Unavailable(error.to_string()),
     };
     let from = Position { offset: read.from, epoch: read.epoch };
-    match truncation::next(from, start.offset, end, why) {
+    match truncation::next(from, start.offset, end, error) {
         Some((GapCode::Truncated, to)) => HistoryError::Truncated { end: to.offset, epoch: to.epoch },
         Some(_) => HistoryError::OutOfRange { start: start.offset, end: end.offset },
-        None => HistoryError::Unavailable(why.to_owned()),
+        None => HistoryError::Unavailable(error.to_string()),
     }
 }
 

@@ -10,6 +10,7 @@ use crate::decode::Scratch;
 use crate::error::KafkaError;
 use crate::native::{Client, Code, List, Message, Role};
 use crate::settings::KafkaSettings;
+use crate::truncation::OutOfRange;
 use crate::{metrics, properties};
 
 /// Records taken from a reader's queue at once.
@@ -39,8 +40,8 @@ pub(super) enum Seen {
 /// Why a read ends without its records.
 pub(super) enum Lost {
     Error(HistoryError),
-    /// Out of range; librdkafka's words may tell of a truncation.
-    Why(String),
+    /// Kafka has to be asked why.
+    OutOfRange(OutOfRange),
 }
 
 impl Reader {
@@ -87,7 +88,7 @@ impl Reader {
                 let has = match seen(&message, &below) {
                     Seen::Record => message.offset() > below.from || message.leader_epoch() <= read.epoch,
                     // At the log's end, or below its start, the leader's word is all there is.
-                    Seen::End | Seen::Lost(Lost::Why(_)) => true,
+                    Seen::End | Seen::Lost(Lost::OutOfRange(_)) => true,
                     Seen::Lost(Lost::Error(error)) => return Err(error),
                     Seen::Other => continue,
                 };
@@ -135,13 +136,15 @@ impl Reader {
 
 pub(super) fn seen(message: &Message, read: &HistoryRead) -> Seen {
     let here = message.partition() == read.partition as i32 && message.topic() == &*read.topic;
+    if !here {
+        return Seen::Other;
+    }
+    if let Some(error) = OutOfRange::of(message) {
+        return Seen::Lost(Lost::OutOfRange(error));
+    }
     match message.code() {
-        _ if !here => Seen::Other,
         Code::RD_KAFKA_RESP_ERR_NO_ERROR => Seen::Record,
         Code::RD_KAFKA_RESP_ERR__PARTITION_EOF => Seen::End,
-        Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET | Code::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE => {
-            Seen::Lost(Lost::Why(message.error_text()))
-        }
         Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
         | Code::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC
         | Code::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION => Seen::Lost(Lost::Error(HistoryError::Gone)),

@@ -70,7 +70,7 @@ impl Segments {
         let mut last_news = Instant::now();
         loop {
             let stop = stretch.take(reader, read, &mut taken).map_err(|lost| match lost {
-                Lost::Why(why) => cause::of_loss(&self.admin, read, &why),
+                Lost::OutOfRange(error) => cause::of_loss(&self.admin, read, &error),
                 Lost::Error(error) => error,
             })?;
             if let Some(message) = taken.first() {

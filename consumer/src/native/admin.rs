@@ -59,8 +59,10 @@ pub(crate) struct Member {
     pub(crate) host: String,
 }
 
-/// The retention of one topic, or why it is not known.
-pub(crate) type TopicConfig = Result<Vec<(String, String)>, String>;
+/// A topic's configuration, as names and values.
+type TopicConfig = Vec<(String, String)>;
+
+const DESCRIBE_CONFIG: &str = "describe the configuration";
 
 /// The answer to an admin request.
 struct Answer(*mut sys::rd_kafka_event_t);
@@ -377,7 +379,7 @@ impl Client {
     }
 
     /// The configuration of a topic, as names and values.
-    pub(crate) fn topic_config(&self, topic: &str, timeout: Duration) -> TopicConfig {
+    pub(crate) fn topic_config(&self, topic: &str, timeout: Duration) -> Result<TopicConfig, KafkaError> {
         let name = c_string(topic);
         // SAFETY: the name is copied; the object is destroyed below.
         let mut resources = [unsafe {
@@ -387,15 +389,14 @@ impl Client {
             )
         }];
         let op = Op::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS;
-        let answer = self.ask("describe the configuration", op, timeout, |options, queue| {
+        let answer = self.ask(DESCRIBE_CONFIG, op, timeout, |options, queue| {
             // SAFETY: all are valid.
             unsafe { sys::rd_kafka_DescribeConfigs(self.rk(), resources.as_mut_ptr(), 1, options, queue) };
         });
         // SAFETY: made above.
         unsafe { sys::rd_kafka_ConfigResource_destroy(resources[0]) };
-        let answer = answer.map_err(|error| error.to_string())?;
         // SAFETY: the result and all that it gives live as long as the event.
-        unsafe { config_entries(&answer) }
+        unsafe { config_entries(&answer?) }
     }
 }
 
@@ -412,19 +413,16 @@ fn set_broker(options: *mut sys::rd_kafka_AdminOptions_t, broker: i32) {
 
 /// # Safety
 /// The answer is one to DescribeConfigs.
-unsafe fn config_entries(answer: &Answer) -> TopicConfig {
+unsafe fn config_entries(answer: &Answer) -> Result<TopicConfig, KafkaError> {
     let mut count = 0;
     // SAFETY: by this function's own contract; everything lives as long as the event.
     unsafe {
         let result = sys::rd_kafka_event_DescribeConfigs_result(answer.0);
         let resources = sys::rd_kafka_DescribeConfigs_result_resources(result, &mut count);
         if count == 0 {
-            return Err("no answer".to_owned());
+            return Err(KafkaError::Silent("the broker"));
         }
-        let code = sys::rd_kafka_ConfigResource_error(*resources);
-        if code != Code::RD_KAFKA_RESP_ERR_NO_ERROR {
-            return Err(super::describe(code));
-        }
+        check(DESCRIBE_CONFIG, sys::rd_kafka_ConfigResource_error(*resources))?;
         let entries = sys::rd_kafka_ConfigResource_configs(*resources, &mut count);
         Ok((0..count)
             .map(|index| *entries.add(index))

@@ -122,13 +122,17 @@ impl Client {
         *self.context.last_error.lock() = None;
     }
 
-    /// The error that ended this client for good, if one did.
-    pub(crate) fn fatal(&self) -> Option<(Code, String)> {
+    /// # Errors
+    /// The one that ended this client for good: it could not do `what` any more.
+    pub(crate) fn check_fatal(&self, what: &'static str) -> Result<(), KafkaError> {
         let mut message = [0 as c_char; ERROR_TEXT];
         // SAFETY: the handle is valid, the buffer's length is given.
         let code = unsafe { sys::rd_kafka_fatal_error(self.rk, message.as_mut_ptr(), message.len()) };
+        if code == Code::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return Ok(());
+        }
         // SAFETY: librdkafka terminates what it writes.
-        (code != Code::RD_KAFKA_RESP_ERR_NO_ERROR).then(|| (code, unsafe { super::text(message.as_ptr()) }))
+        Err(KafkaError::Request { what, code, message: unsafe { super::text(message.as_ptr()) } })
     }
 
     pub(crate) fn subscribe(&self, topics: &[String]) -> Result<(), KafkaError> {
