@@ -6,18 +6,19 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::time::{Duration, Instant};
 
 use ::metrics::Counter;
-use tailrace_bridge::{Bridge, GapCode, Partition, Position};
+use tailrace_bridge::{Bridge, Partition, Position};
 
 use crate::admin::Admin;
 use crate::assign::{Assignment, Tail};
 use crate::decode::{Decoder, Scratch, Tell};
 use crate::error::KafkaError;
+use crate::findings::Findings;
 use crate::metrics;
 use crate::native::{Code, Message};
+use crate::requests::{Ask, Command};
 use crate::settings::KafkaSettings;
-use crate::status::Findings;
+use crate::shared::Shared;
 use crate::truncation::OutOfRange;
-use crate::watch::Ask;
 
 /// Records of one batch at the most: enough to spread what a batch costs, few enough that they stay in the processor's cache
 /// from the first look to the last.
@@ -33,38 +34,24 @@ const UNROUTABLE: u64 = 1_000;
 /// The same error of the same partition is said at most this often.
 const SAY_EVERY: Duration = Duration::from_secs(60);
 
-/// What the other threads want of the tail.
-pub(crate) enum Command {
-    /// The bridge knows other topics or partitions than before.
-    Follow,
-    /// Reading goes on elsewhere, with a gap.
-    Jump(Arc<Partition>, GapCode, Position),
-    /// Reading goes on at the head.
-    Resume(Arc<Partition>),
-    /// Everything is read by a new client, from the heads.
-    Renew,
-    /// The same where the client has lost all brokers.
-    Probe,
-    /// Ends the thread.
-    Stop,
-}
-
+/// The thread that reads the tail.
 pub(crate) struct Ingest {
-    pub(crate) settings: Arc<KafkaSettings>,
-    pub(crate) bridge: Bridge,
-    pub(crate) decoder: Arc<Decoder>,
-    pub(crate) assignment: Arc<Assignment>,
-    pub(crate) findings: Arc<Findings>,
-    pub(crate) admin: Arc<Admin>,
-    pub(crate) commands: Receiver<Command>,
-    pub(crate) asks: Sender<Ask>,
-    pub(crate) tallies: HashMap<String, Tally>,
-    pub(crate) scratch: Scratch,
-    pub(crate) said: HashMap<(String, i32), Instant>,
+    settings: Arc<KafkaSettings>,
+    bridge: Bridge,
+    decoder: Arc<Decoder>,
+    assignment: Arc<Assignment>,
+    findings: Arc<Findings>,
+    admin: Arc<Admin>,
+    commands: Receiver<Command>,
+    asks: Sender<Ask>,
+    tallies: HashMap<String, Tally>,
+    scratch: Scratch,
+    /// When an error of a partition was last said.
+    said: HashMap<(String, i32), Instant>,
 }
 
 /// What was read of one topic.
-pub(crate) struct Tally {
+struct Tally {
     consumed: Counter,
     /// Whether some record had a tenant.
     has_routed: bool,
@@ -96,6 +83,22 @@ enum End {
 }
 
 impl Ingest {
+    pub(crate) fn new(shared: &Shared, commands: Receiver<Command>, asks: Sender<Ask>) -> Ingest {
+        Ingest {
+            settings: shared.settings.clone(),
+            bridge: shared.bridge.clone(),
+            decoder: shared.decoder.clone(),
+            assignment: shared.assignment.clone(),
+            findings: shared.findings.clone(),
+            admin: shared.admin.clone(),
+            commands,
+            asks,
+            tallies: HashMap::new(),
+            scratch: Scratch::default(),
+            said: HashMap::new(),
+        }
+    }
+
     /// Reads until [`Command::Stop`], through whatever ends a client meanwhile.
     pub(crate) fn run(mut self) {
         loop {

@@ -11,9 +11,10 @@ use tailrace_bridge::Bridge;
 
 use crate::admin::Admin;
 use crate::error::KafkaError;
+use crate::findings::Findings;
 use crate::native::{Client, Commits, List, Role};
 use crate::settings::KafkaSettings;
-use crate::status::Findings;
+use crate::shared::Shared;
 use crate::{error, metrics, properties};
 
 /// How often the member is served, and looked whether something is to be done.
@@ -33,11 +34,12 @@ const RETRY: Duration = Duration::from_secs(5);
 /// last two seconds, whether a broker answers or not.
 const LEAVE: Duration = Duration::from_millis(500);
 
+/// The thread that shows this replica in its group.
 pub(crate) struct Presence {
-    pub(crate) settings: Arc<KafkaSettings>,
-    pub(crate) bridge: Bridge,
-    pub(crate) admin: Arc<Admin>,
-    pub(crate) findings: Arc<Findings>,
+    settings: Arc<KafkaSettings>,
+    bridge: Bridge,
+    admin: Arc<Admin>,
+    findings: Arc<Findings>,
 }
 
 /// One membership.
@@ -55,6 +57,15 @@ struct Member {
 }
 
 impl Presence {
+    pub(crate) fn new(shared: &Shared) -> Presence {
+        Presence {
+            settings: shared.settings.clone(),
+            bridge: shared.bridge.clone(),
+            admin: shared.admin.clone(),
+            findings: shared.findings.clone(),
+        }
+    }
+
     /// Shows until the other end of `stop` is dropped.
     pub(crate) fn run(self, stop: &Receiver<()>) {
         loop {

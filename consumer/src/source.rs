@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use crate::admin::Admin;
 use crate::history::Readers;
 use crate::native::{Client, Code, OffsetQuery};
-use crate::watch::Ask;
+use crate::requests::Ask;
 
 const ASK_TIMEOUT: Duration = Duration::from_secs(3);
 /// A refresh takes so long at the most; whoever waits for it goes on without.

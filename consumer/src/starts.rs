@@ -9,7 +9,7 @@ use tailrace_bridge::{HistoryRead, Position, Start};
 use crate::admin::Admin;
 use crate::error::KafkaError;
 use crate::history::Readers;
-use crate::native::{Code, OffsetQuery};
+use crate::native::{self, Code, OffsetQuery};
 
 const ASK_TIMEOUT: Duration = Duration::from_secs(3);
 /// A stretch of no more records than would fit at this size, in bytes, is warmed without a closer look.
@@ -17,22 +17,33 @@ const SMALL_RECORD: u64 = 128;
 /// Bytes read for that look.
 const PROBE: usize = 64 << 10;
 
+/// Asks Kafka where reading begins.
 pub(crate) struct Starts {
-    pub(crate) admin: Arc<Admin>,
-    pub(crate) readers: Arc<Readers>,
+    admin: Arc<Admin>,
+    readers: Arc<Readers>,
     /// What the tail of one partition may be warmed to, in bytes.
-    pub(crate) warm_share: u64,
+    warm_share: u64,
 }
 
 /// Of several topics, by name: of those of which Kafka tells.
 pub(crate) type OfTopics = Vec<(String, Vec<Start>)>;
 
 impl Starts {
+    /// Without a bound by memory: see [`Starts::share`].
+    pub(crate) fn new(admin: Arc<Admin>, readers: Arc<Readers>) -> Starts {
+        Starts { admin, readers, warm_share: u64::MAX }
+    }
+
+    /// Shares `memory`, in bytes, among so many partitions that are warmed.
+    pub(crate) fn share(&mut self, memory: usize, partitions: usize) {
+        self.warm_share = memory as u64 / partitions.max(1) as u64;
+    }
+
     /// The first records of some partitions of a topic.
     pub(crate) fn first(&self, name: &str, partitions: Range<usize>) -> Result<Vec<Start>, KafkaError> {
         let places: Vec<(&str, i32)> = partitions.map(|index| (name, index as i32)).collect();
         let found = self.admin.client().list_offsets(&places, OffsetQuery::Earliest, false, ASK_TIMEOUT)?;
-        found.into_iter().map(|at| at.map(first_record).map_err(KafkaError::of_offsets)).collect()
+        found.into_iter().map(|at| at.map(first_record).map_err(native::list_error)).collect()
     }
 
     /// As [`Starts::first`], of whole topics.

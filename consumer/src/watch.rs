@@ -11,13 +11,14 @@ use tokio::sync::oneshot;
 
 use crate::admin::Admin;
 use crate::error::{self, KafkaError};
+use crate::findings::{Findings, TopicStates};
 use crate::history::Readers;
-use crate::ingest::Command;
 use crate::metrics;
-use crate::native::{Client, Code, Described, Found, OffsetQuery};
+use crate::native::{self, Client, Code, Described, Found, OffsetQuery};
+use crate::requests::{Ask, Command};
 use crate::settings::KafkaSettings;
+use crate::shared::Shared;
 use crate::starts::Starts;
-use crate::status::{Findings, TopicStates};
 use crate::truncation::{self, OutOfRange};
 
 /// librdkafka does not notice that a topic was created again under it, so we look this often.
@@ -41,16 +42,6 @@ pub(crate) const MAY_NOT_READ: &str =
 pub(crate) const MAY_NOT_DESCRIBE: &str =
     "these credentials may not describe it (Describe and Read on the topic are lacking)";
 
-/// What the other threads want to know.
-pub(crate) enum Ask {
-    /// The list of topics, now.
-    Refresh(oneshot::Sender<()>),
-    /// The reading of a partition stopped.
-    Lost(Arc<Partition>, OutOfRange),
-    /// Ends the thread.
-    Stop,
-}
-
 /// What is known of a topic that the bridge serves.
 #[derive(Debug)]
 struct Known {
@@ -62,6 +53,7 @@ struct Known {
     is_readable: bool,
 }
 
+/// The thread that watches the topics.
 pub(crate) struct TopicWatch {
     settings: Arc<KafkaSettings>,
     bridge: Bridge,
@@ -83,29 +75,21 @@ pub(crate) struct TopicWatch {
 }
 
 impl TopicWatch {
-    pub(crate) fn new(
-        settings: Arc<KafkaSettings>,
-        bridge: Bridge,
-        admin: Arc<Admin>,
-        findings: Arc<Findings>,
-        readers: Arc<Readers>,
-        tail: Sender<Command>,
-    ) -> TopicWatch {
-        let (known, gone, lost) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
-        let starts = Starts { admin: admin.clone(), readers: readers.clone(), warm_share: u64::MAX };
+    /// `tail`: where reading goes on is told to it.
+    pub(crate) fn new(shared: &Shared, tail: Sender<Command>) -> TopicWatch {
         TopicWatch {
-            settings,
-            bridge,
-            admin,
-            findings,
-            readers,
+            settings: shared.settings.clone(),
+            bridge: shared.bridge.clone(),
+            admin: shared.admin.clone(),
+            findings: shared.findings.clone(),
+            readers: shared.readers.clone(),
             tail,
-            known,
-            gone,
+            known: BTreeMap::new(),
+            gone: BTreeSet::new(),
             refused: BTreeSet::new(),
-            starts,
+            starts: Starts::new(shared.admin.clone(), shared.readers.clone()),
             at_start: None,
-            lost,
+            lost: Vec::new(),
             found: Vec::new(),
         }
     }
@@ -269,7 +253,7 @@ impl TopicWatch {
         let there = described.iter().filter(|topic| topic.state.is_ok());
         self.at_start = Some(there.map(|topic| topic.name.clone()).collect());
         let partitions: usize = described.iter().filter_map(|topic| Some(topic.state.ok()?.partitions)).sum();
-        self.starts.warm_share = self.settings.memory as u64 / partitions.max(1) as u64;
+        self.starts.share(self.settings.memory, partitions);
     }
 
     /// `starts`: where its reading begins, of one that is not served so far.
@@ -282,7 +266,7 @@ impl TopicWatch {
         let Found { id, partitions, is_readable, .. } = found;
         self.note_readable(name, is_readable);
         let Some(known) = self.known.get(name) else {
-            let unknown = KafkaError::of_offsets(Code::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE);
+            let unknown = native::list_error(Code::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE);
             let starts = starts.ok_or(unknown)?;
             tracing::debug!(topic = name, %id, partitions, "topic found");
             self.found.push((name.to_owned(), id, partitions));
@@ -434,13 +418,13 @@ impl TopicWatch {
         let start = self.starts.first(name, index..index + 1)?[0].offset;
         let place = [(&**name, index as i32)];
         let ends = self.admin.client().list_positions(&place, OffsetQuery::Latest, false, ASK_TIMEOUT)?;
-        let end = ends.first().copied().unwrap_or(Ok(None)).map_err(KafkaError::of_offsets)?;
+        let end = ends.first().copied().unwrap_or(Ok(None)).map_err(native::list_error)?;
         let end = end.unwrap_or(Position { offset: start, epoch: -1 });
         // Another topic of the same name looks like a log that was cut. Asked last, so that all of the above is of this one.
         let described = self.admin.client().describe_topics(&[name.to_string()], ASK_TIMEOUT)?;
         let id = described.first().and_then(|topic| topic.state.ok()).map(|found| found.id);
         if id != Some(partition.topic_id()) {
-            return Err(KafkaError::of_offsets(Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART));
+            return Err(native::list_error(Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART));
         }
         let from = partition.reading_position();
         if from.offset < start && start <= partition.head().offset {

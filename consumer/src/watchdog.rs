@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use tailrace_bridge::{Partition, Sabotage, broken};
 
-use crate::ingest::Command;
 use crate::metrics;
+use crate::requests::Command;
 
 /// A partition that has news and does not move for so long is stuck.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -7,7 +7,7 @@ use tailrace_bridge::{GapCode, HistoryError, HistoryRead, Position};
 use super::reader::Reader;
 use crate::admin::Admin;
 use crate::error::KafkaError;
-use crate::native::{Code, OffsetQuery};
+use crate::native::{self, Code, OffsetQuery};
 use crate::truncation::{self, OutOfRange};
 
 const ASK_TIMEOUT: Duration = Duration::from_secs(3);
@@ -43,6 +43,6 @@ pub(super) fn of_loss(admin: &Admin, read: &HistoryRead, error: &OutOfRange) -> 
 fn ask(admin: &Admin, read: &HistoryRead, at: OffsetQuery) -> Result<Position, KafkaError> {
     let place = [(&*read.topic, read.partition as i32)];
     let found = admin.client().list_positions(&place, at, false, ASK_TIMEOUT)?;
-    let found = found.first().copied().unwrap_or(Ok(None)).map_err(KafkaError::of_offsets)?;
+    let found = found.first().copied().unwrap_or(Ok(None)).map_err(native::list_error)?;
     Ok(found.unwrap_or(Position { offset: 0, epoch: -1 }))
 }
