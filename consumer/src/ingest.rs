@@ -18,6 +18,7 @@ use crate::native::{Code, Message};
 use crate::requests::{Ask, Command};
 use crate::settings::KafkaSettings;
 use crate::shared::Shared;
+use crate::span;
 use crate::truncation::OutOfRange;
 
 /// Records of one batch at the most: enough to spread what a batch costs, few enough that they stay in the processor's cache
@@ -222,6 +223,7 @@ impl Ingest {
     /// Errors of a partition. Where its reading has stopped, whoever may ask the cluster finds out why.
     fn note_error(&mut self, message: &Message) {
         let (topic, partition) = (message.topic(), message.partition());
+        let _entered = span::of_partition(topic, partition).entered();
         if let Some(error) = OutOfRange::of(message) {
             if let Some(partition) = self.assignment.partition(topic, partition) {
                 // The other end is gone only when everything stops.
@@ -232,13 +234,13 @@ impl Ingest {
         // A fatal one is taken care of, and said, after the batch; the group, which this client bears the name of, is nothing
         // to it.
         if message.code() == Code::RD_KAFKA_RESP_ERR__FATAL || topic.is_empty() {
-            tracing::debug!(topic, partition, error = message.error_text(), "not for the tail");
+            tracing::debug!(error = message.error_text(), "not for the tail");
             return;
         }
         let key = (topic.to_owned(), partition);
         if self.said.get(&key).is_none_or(|last| last.elapsed() >= SAY_EVERY) {
             self.said.insert(key, Instant::now());
-            tracing::warn!(topic, partition, error = message.error_text(), "reading is disturbed");
+            tracing::warn!(error = message.error_text(), "reading is disturbed");
         }
     }
 

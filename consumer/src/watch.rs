@@ -1,12 +1,12 @@
-//! The watch of topics, once a second: what is there and may be read, what was added, created again or deleted, and why the
-//! reading of a partition stopped. What it knows is what the tail reads.
+//! The watch of topics, once a second: what is there and may be read, what was added, created again or deleted. What it knows
+//! is what the tail reads.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
-use tailrace_bridge::{Bridge, GapCode, Partition, Position, Sabotage, Start, TopicId, broken};
+use tailrace_bridge::{Bridge, Sabotage, Start, TopicId, broken};
 use tokio::sync::oneshot;
 
 use crate::admin::Admin;
@@ -14,12 +14,12 @@ use crate::error::{self, KafkaError};
 use crate::findings::{Findings, TopicStates};
 use crate::history::Readers;
 use crate::metrics;
-use crate::native::{self, Client, Code, Described, Found, OffsetQuery};
+use crate::native::{self, Client, Code, Described, Found};
 use crate::requests::{Ask, Command};
 use crate::settings::KafkaSettings;
 use crate::shared::Shared;
 use crate::starts::Starts;
-use crate::truncation::{self, OutOfRange};
+use crate::stopped::Stopped;
 
 /// librdkafka does not notice that a topic was created again under it, so we look this often.
 const POLL: Duration = Duration::from_secs(1);
@@ -69,7 +69,7 @@ pub(crate) struct TopicWatch {
     starts: Starts,
     /// The topics that were there when Kafka first answered: these are warmed, later ones are read from the start.
     at_start: Option<BTreeSet<String>>,
-    lost: Vec<(Arc<Partition>, OutOfRange)>,
+    stopped: Stopped,
     /// Topics that this look found, with their ids and their numbers of partitions.
     found: Vec<(String, TopicId, usize)>,
 }
@@ -83,13 +83,13 @@ impl TopicWatch {
             admin: shared.admin.clone(),
             findings: shared.findings.clone(),
             readers: shared.readers.clone(),
+            stopped: Stopped::new(shared, tail.clone()),
             tail,
             known: BTreeMap::new(),
             gone: BTreeSet::new(),
             refused: BTreeSet::new(),
             starts: Starts::new(shared.admin.clone(), shared.readers.clone()),
             at_start: None,
-            lost: Vec::new(),
             found: Vec::new(),
         }
     }
@@ -104,7 +104,7 @@ impl TopicWatch {
                 // Whoever waited may have gone since.
                 let _ = answer.send(());
             }
-            let pause = if self.lost.is_empty() { POLL } else { LOST_RETRY };
+            let pause = if self.stopped.is_empty() { POLL } else { LOST_RETRY };
             match asks.recv_timeout(pause.saturating_sub(started.elapsed())) {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) | Ok(Ask::Stop) => return,
@@ -122,7 +122,7 @@ impl TopicWatch {
     fn note(&mut self, ask: Ask, waiting: &mut Vec<oneshot::Sender<()>>) {
         match ask {
             Ask::Refresh(answer) => waiting.push(answer),
-            Ask::Lost(partition, error) => self.lost.push((partition, error)),
+            Ask::Lost(partition, error) => self.stopped.add(partition, error),
             Ask::Stop => {}
         }
     }
@@ -142,7 +142,12 @@ impl TopicWatch {
                     self.command(Command::Probe);
                 }
                 self.findings.answered(states);
-                self.find_lost();
+                // After a look that would have found out about a topic that was created again.
+                let known = &self.known;
+                self.stopped.resume(|partition| {
+                    let known = known.get(&**partition.topic_name());
+                    known.is_some_and(|known| known.id == partition.topic_id())
+                });
             }
             Err(error) => {
                 let text = client.last_error().unwrap_or_else(|| error.to_string());
@@ -381,58 +386,6 @@ impl TopicWatch {
         if let Some(names) = &mut self.at_start {
             names.remove(name);
         }
-    }
-
-    /// Finds out where reading goes on that stopped. A topic that was created again has been taken care of before.
-    fn find_lost(&mut self) {
-        for (partition, stopped) in std::mem::take(&mut self.lost) {
-            match self.where_next(&partition, &stopped) {
-                Ok(Some((code, to))) => {
-                    let (topic, index, why) =
-                        (partition.topic_name().clone(), partition.index(), stopped.words());
-                    tracing::warn!(%topic, partition = index, code = code.as_str(), to = to.offset, why, "offsets are gone");
-                    // Readers hold what they have fetched ahead, of the log as it was.
-                    self.readers.forget();
-                    self.command(Command::Jump(partition, code, to));
-                }
-                Ok(None) => self.command(Command::Resume(partition)),
-                Err(error) => {
-                    tracing::debug!(%error, why = %stopped, "it is not known yet where reading goes on");
-                    self.lost.push((partition, stopped));
-                }
-            }
-        }
-    }
-
-    fn where_next(
-        &self,
-        partition: &Partition,
-        stopped: &OutOfRange,
-    ) -> Result<Option<(GapCode, Position)>, KafkaError> {
-        let name = partition.topic_name();
-        let is_current = self.known.get(&**name).is_some_and(|known| known.id == partition.topic_id());
-        if !is_current {
-            return Ok(None);
-        }
-        let index = partition.index() as usize;
-        let start = self.starts.first(name, index..index + 1)?[0].offset;
-        let place = [(&**name, index as i32)];
-        let ends = self.admin.client().list_positions(&place, OffsetQuery::Latest, false, ASK_TIMEOUT)?;
-        let end = ends.first().copied().unwrap_or(Ok(None)).map_err(native::list_error)?;
-        let end = end.unwrap_or(Position { offset: start, epoch: -1 });
-        // Another topic of the same name looks like a log that was cut. Asked last, so that all of the above is of this one.
-        let described = self.admin.client().describe_topics(&[name.to_string()], ASK_TIMEOUT)?;
-        let id = described.first().and_then(|topic| topic.state.ok()).map(|found| found.id);
-        if id != Some(partition.topic_id()) {
-            return Err(native::list_error(Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART));
-        }
-        let from = partition.reading_position();
-        if from.offset < start && start <= partition.head().offset {
-            // What retention has passed is a hole.
-            partition.set_log_start(start);
-            return Ok(None);
-        }
-        Ok(truncation::next(from, start, end, stopped))
     }
 
     fn command(&self, command: Command) {

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use tailrace_bridge::{Partition, Sabotage, broken};
 
-use crate::metrics;
 use crate::requests::Command;
+use crate::{metrics, span};
 
 /// A partition that has news and does not move for so long is stuck.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -134,8 +134,8 @@ impl Still {
 }
 
 fn say(partition: &Partition, head: u64, end: Option<u64>, what: &'static str) {
-    let (topic, index) = (partition.topic_name(), partition.index());
-    tracing::warn!(%topic, partition = index, head, end = end.unwrap_or(head), "{what}");
+    let span = span::of_partition(partition.topic_name(), partition.index());
+    span.in_scope(|| tracing::warn!(head, end = end.unwrap_or(head), "{what}"));
 }
 
 #[cfg(test)]

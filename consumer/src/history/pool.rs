@@ -10,8 +10,8 @@ use super::reader::Reader;
 use super::segment::Segments;
 use crate::admin::Admin;
 use crate::decode::Decoder;
-use crate::metrics;
 use crate::settings::KafkaSettings;
+use crate::{metrics, span};
 
 /// Readers at once, at the least and at the most, and the memory for records that allows one more: the bridge reads through as
 /// many partitions at a time. With fewer, a reader is moved from one to the other with every read, and what it has fetched
@@ -61,7 +61,8 @@ impl Readers {
     /// Reads one stretch. Blocks; for a thread that may.
     pub(crate) fn read(&self, read: &HistoryRead) -> Result<Segment, HistoryError> {
         let mut pooled = self.take(read)?;
-        let result = self.segments.read(&mut pooled.reader, read);
+        let span = span::of_partition(&read.topic, read.partition);
+        let result = span.in_scope(|| self.segments.read(&mut pooled.reader, read));
         match &result {
             Ok(segment) => metrics::history_read("ok", segment.size()),
             Err(error) => {

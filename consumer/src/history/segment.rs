@@ -39,8 +39,6 @@ impl Segments {
             return Ok(segment);
         }
         tracing::warn!(
-            topic = &*read.topic,
-            partition = read.partition,
             offset = read.from,
             epoch = read.epoch,
             "the leader confirmed a position that its log contradicts; it is asked again"
