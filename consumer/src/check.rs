@@ -30,6 +30,7 @@ pub async fn check(settings: KafkaSettings) -> Result<CheckReport, KafkaError> {
     checked.unwrap_or_else(|error| Err(KafkaError::Thread(error.to_string())))
 }
 
+/// One run of the check.
 struct Check {
     settings: KafkaSettings,
     admin: Client,

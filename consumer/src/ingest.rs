@@ -24,15 +24,15 @@ use crate::truncation::OutOfRange;
 /// Records of one batch at the most: enough to spread what a batch costs, few enough that they stay in the processor's cache
 /// from the first look to the last.
 const MAX_BATCH: usize = 256;
-/// How long a poll waits for the first record; so long, too, a command may wait in a quiet time.
+/// How long a poll waits for the first record. While there are none, a command waits as long.
 const POLL: Duration = Duration::from_millis(50);
 /// How long to wait before a client is made anew that ended with an error.
 const RETRY: Duration = Duration::from_secs(2);
-/// How long a client may take to show that it reaches a broker. Nothing is read meanwhile, and nothing came before.
+/// How long a client may take to show that it reaches a broker. Nothing is read meanwhile.
 const PROBE: Duration = Duration::from_secs(1);
-/// So many records without a tenant, one after the other, make a topic unroutable that had some with one.
+/// A topic that had records with a tenant becomes unroutable after so many in a row without.
 const UNROUTABLE: u64 = 1_000;
-/// The same error of the same partition is said at most this often.
+/// The errors of a partition are logged at most this often.
 const SAY_EVERY: Duration = Duration::from_secs(60);
 
 /// The thread that reads the tail.
@@ -117,13 +117,13 @@ impl Ingest {
         }
     }
 
-    /// One client, from its first to its last record.
+    /// Reads with one client, from its first to its last record.
     fn read(&mut self) -> End {
         let tail = match Tail::new(&self.settings, self.admin.client().is_mock(), self.assignment.clone()) {
             Ok(tail) => tail,
             Err(error) => return End::Failed(error),
         };
-        // What was told to the client before.
+        // What commands to an earlier client asked for is in the bridge.
         if let Err(error) = tail.follow(&self.bridge) {
             return End::Failed(error);
         }
@@ -220,7 +220,7 @@ impl Ingest {
         }
     }
 
-    /// Errors of a partition. Where its reading has stopped, whoever may ask the cluster finds out why.
+    /// Errors of a partition. Where its reading has stopped, the watch of topics asks the cluster where it goes on.
     fn note_error(&mut self, message: &Message) {
         let (topic, partition) = (message.topic(), message.partition());
         let _entered = span::of_partition(topic, partition).entered();
@@ -231,10 +231,10 @@ impl Ingest {
             }
             return;
         }
-        // A fatal one is taken care of, and said, after the batch; the group, which this client bears the name of, is nothing
-        // to it.
+        // A fatal one is handled, and logged, after the batch. One without a topic is of the group: this client has its id, and
+        // never joins it.
         if message.code() == Code::RD_KAFKA_RESP_ERR__FATAL || topic.is_empty() {
-            tracing::debug!(error = message.error_text(), "not for the tail");
+            tracing::debug!(error = message.error_text(), "an error of no partition");
             return;
         }
         let key = (topic.to_owned(), partition);
@@ -244,7 +244,7 @@ impl Ingest {
         }
     }
 
-    /// Waits; false where it is time to stop. What was wanted meanwhile is found in the bridge by the next client.
+    /// Waits; false where it is time to stop. What commands ask for meanwhile, the next client finds in the bridge.
     fn pause(&mut self, time: Duration) -> bool {
         let until = Instant::now() + time;
         loop {

@@ -74,7 +74,7 @@ impl Kafka {
     pub fn start(&self, bridge: Bridge) -> Running {
         let Some(inbox) = self.inbox.lock().take() else { return Running::default() };
         let servers = self.settings.bootstrap().to_owned();
-        // Nobody waits for it: a resolver may take long.
+        // It is not waited for: a resolver may take long.
         drop(thread("kafka-names", move || bootstrap::say_unknown_names(&servers)));
         let shared = Shared {
             settings: self.settings.clone(),
@@ -137,14 +137,14 @@ impl Running {
         let joined = tokio::task::spawn_blocking(move || {
             for thread in threads {
                 if thread.join().is_err() {
-                    tracing::error!("a thread of the consumer had panicked");
+                    tracing::error!("a thread of the consumer panicked");
                 }
             }
         });
         match tokio::time::timeout(STOP, joined).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(%error, "the consumer was not waited for"),
-            Err(_) => tracing::warn!("Kafka does not answer; what was asked of it is not waited for"),
+            Ok(Err(error)) => tracing::error!(%error, "waiting for the consumer's threads failed"),
+            Err(_) => tracing::warn!("Kafka does not answer; its last requests are not waited for"),
         }
     }
 

@@ -17,14 +17,14 @@ use crate::settings::KafkaSettings;
 use crate::shared::Shared;
 use crate::{error, metrics, properties};
 
-/// How often the member is served, and looked whether something is to be done.
+/// How often the member's callbacks are served, and what is due is done.
 const TURN: Duration = Duration::from_millis(100);
 /// How often positions are committed, where they have moved.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
 /// How often the member's partitions are counted.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// A process that was killed is a member until its session ends; longer, another one is somebody else. So long, too, it may
-/// take the group to see new partitions.
+/// Another member is reported after this time. That of a process that was killed is in the group until its session ends, and
+/// the group may take as long to learn of new partitions.
 const SHARED_FOR: Duration = Duration::from_secs(30);
 /// A member whose commits are not answered for so long may have lost all brokers: another client is tried.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -66,7 +66,7 @@ impl Presence {
         }
     }
 
-    /// Shows until the other end of `stop` is dropped.
+    /// Shows the replica until the other end of `stop` is dropped.
     pub(crate) fn run(self, stop: &Receiver<()>) {
         loop {
             match self.be_member(stop) {
@@ -145,7 +145,7 @@ impl Presence {
         Ok(())
     }
 
-    /// Commits where heads have moved. Nobody goes on from what is committed: it only tells how far reading is.
+    /// Commits the heads that have moved. Reading never resumes from what is committed: it only tells how far reading is.
     fn commit(&self, member: &mut Member) {
         let topics = self.bridge.topics();
         let mut moved = Vec::new();
@@ -182,7 +182,7 @@ impl Presence {
             Err(error) => {
                 metrics::committed("failed");
                 tracing::debug!(%error, "positions were not committed");
-                // All of them again, once that is possible: it may have failed for some.
+                // The next commit is of all of them: this one may have failed for some.
                 member.committed.clear();
                 if error.is_denied() {
                     member.shown_at = Instant::now();
@@ -196,7 +196,7 @@ impl Presence {
         if error::is_denied(code) {
             self.note_denied(text);
         } else {
-            tracing::debug!(error = text, "the group's member is disturbed");
+            tracing::debug!(error = text, "an error of the group's member");
         }
     }
 
@@ -214,9 +214,9 @@ impl Presence {
         }
     }
 
-    /// Whether somebody else is in the group: then not all partitions are this member's. (To ask for the members would be
-    /// plainer, but librdkafka can end the whole process where such a question outlives its time limit: the reply to it is
-    /// released twice once the coordinator is there, `rd_kafka_admin_coord_request`.)
+    /// Whether there is another member in the group: then not all partitions are this member's. (To ask for the members would
+    /// be simpler, but librdkafka can crash the process where such a request times out: the reply to it is released twice once
+    /// the coordinator is there, `rd_kafka_admin_coord_request`.)
     fn look(&self, member: &mut Member) {
         let count = |topic: &Arc<tailrace_bridge::Topic>| topic.partitions().len();
         let all: usize = self.bridge.topics().iter().map(count).sum();
@@ -231,7 +231,8 @@ impl Presence {
         if since.elapsed() >= SHARED_FOR {
             let group = self.settings.group();
             let note = format!(
-                "the consumer group {group} is shared: {} of {all} partitions are another member's (TAILRACE_INSTANCE should be unique; reading does not depend on it)",
+                "the consumer group {group} is shared: {} of {all} partitions are another member's (TAILRACE_INSTANCE should be \
+                 unique; reading does not depend on it)",
                 all - own
             );
             if self.findings.set_group(Some(note.clone())) {

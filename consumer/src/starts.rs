@@ -72,12 +72,13 @@ impl Starts {
         let ask = |at| self.admin.client().list_positions(&places, at, false, ASK_TIMEOUT);
         let since = now_millis().saturating_sub(back.as_millis().try_into().unwrap_or(i64::MAX));
         let (first, ends) = (ask(OffsetQuery::Earliest)?, ask(OffsetQuery::Latest)?);
-        // No record that young, or a broker that cannot tell by time: such a one finds no record of any time.
+        // Without an offset for a time, either no record is that young, or the broker cannot search by time; then it finds none
+        // for time 0 either.
         let (since, any) = (ask(OffsetQuery::Time(since))?, ask(OffsetQuery::Time(0))?);
         let known = |index: usize| -> Result<(Start, u64), Code> {
             let none = Position { offset: 0, epoch: -1 };
             let (first, end) = (first[index]?.unwrap_or(none).offset, ends[index]?.unwrap_or(none));
-            // An error is no answer by time; ends and beginnings have told already whether the partition can be read.
+            // An error counts as no offset: ends and beginnings have told already whether the partition can be read.
             let by_time = |found: &Result<Option<Position>, Code>| found.ok().flatten().map(|at| at.offset);
             let offset = match (by_time(&since[index]), by_time(&any[index])) {
                 (Some(offset), _) => offset,
@@ -102,7 +103,7 @@ impl Starts {
         Ok(starts)
     }
 
-    /// What would not fit into memory need not be read. How large records are is told by a few of the longest stretch.
+    /// What would not fit into memory need not be read. How large records are is estimated from a few of the longest stretch.
     fn bound(&self, name: &str, starts: &mut [Start], end: &[u64]) {
         let span = |index: usize| end[index].saturating_sub(starts[index].offset);
         let Some(longest) = (0..starts.len()).max_by_key(|&index| span(index)) else { return };

@@ -16,7 +16,7 @@ use crate::shared::Shared;
 const SILENCE: Duration = Duration::from_secs(3);
 /// A tail that is behind for longer than this is lagging, in seconds.
 const LAGGING: f64 = 10.0;
-/// The same thing is logged at most this often.
+/// That Kafka does not answer is logged at most this often.
 const SAY_EVERY: Duration = Duration::from_secs(60);
 /// What is not known of a topic while Kafka answers, such as the end of a partition without a leader, holds up the first
 /// readiness for so long.
@@ -153,7 +153,7 @@ impl Reporter {
         self.connected_since.is_none_or(|since| since.elapsed() < PENDING_PATIENCE)
     }
 
-    /// What the tail still lacks. A partition that brings nothing is waited for in vain: a broker may be away for long.
+    /// What the tail still lacks. A partition that brings nothing is waited for only for a while: its broker may be away for long.
     fn warming(&mut self, topics: &TopicStates) -> Option<String> {
         let all: Vec<Arc<Partition>> = self
             .bridge
@@ -171,7 +171,7 @@ impl Reporter {
             unread += usize::from(now.saturating_duration_since(since) < WARMING_PATIENCE);
             self.warming.insert(key, (head, since));
         }
-        // Where nothing at all comes, there is nothing to be ready for.
+        // Where no partition was read to its end, all are waited for: there is nothing to be ready for.
         let unread = if self.warming.len() == all.len() { self.warming.len() } else { unread };
         (unread > 0).then(|| format!("warming the tail: {unread} of {} partitions to go", all.len()))
     }

@@ -54,8 +54,9 @@ impl OutOfRange {
 /// Where reading goes on from `head`, and why; `None`: at the head, as if nothing had been. `end` is the offset after the
 /// last record that a consumer may see, with the current leader's epoch.
 ///
-/// The position after a cut bears the epoch of the leader that goes on from there, not that of the last record below it:
-/// another replica that has not noticed the cut yet knows by it that what it holds from there on may be of an earlier log.
+/// The position after a truncation has the epoch of the leader that goes on from there, not that of the last record below it:
+/// by this, another replica that has not noticed the truncation yet knows that what it holds from there on may be of an earlier
+/// log.
 pub(crate) fn next(
     head: Position,
     start: u64,
@@ -65,7 +66,7 @@ pub(crate) fn next(
     if let Some(cut) = error.cut()
         && cut.offset < head.offset
     {
-        // A leader that is new may not know yet how far consumers may see, so the end does not bound this.
+        // A new leader may not know the high watermark yet, so the end does not bound this.
         let offset = cut.offset.max(start);
         let epoch = if offset == cut.offset { end.epoch.max(cut.epoch) } else { -1 };
         return Some((GapCode::Truncated, Position { offset, epoch }));
@@ -73,7 +74,8 @@ pub(crate) fn next(
     if head.offset < start {
         return Some((GapCode::Retention, Position { offset: start, epoch: -1 }));
     }
-    // Where the epoch is known, the leader is asked for it on the way back, and tells exactly where the log was cut.
+    // Where the epoch is known, the leader is asked to confirm the position when it is assigned, and tells exactly where the log
+    // was truncated.
     (head.offset > end.offset && head.epoch < 0).then_some((GapCode::Truncated, end))
 }
 

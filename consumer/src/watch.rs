@@ -21,19 +21,19 @@ use crate::shared::Shared;
 use crate::starts::Starts;
 use crate::stopped::Stopped;
 
-/// librdkafka does not notice that a topic was created again under it, so we look this often.
+/// librdkafka does not notice that a topic was created again under it, so topics are asked for this often.
 const POLL: Duration = Duration::from_secs(1);
 const ASK_TIMEOUT: Duration = Duration::from_secs(3);
 /// A topic counts as deleted once it was missing so often in a row: a broker that just started may not know it yet.
 const MISSES: u32 = 3;
-/// A partition that was lost is looked at again after this time, where the cluster could not say why.
+/// Where the cluster could not say where the reading of a partition goes on, it is asked again after this time.
 const LOST_RETRY: Duration = Duration::from_millis(500);
-/// A topic that may be read from now on is read from so far back, as by an id that does not know it yet.
+/// A topic that may be read from now on is read from so far back, as for an event id that does not have it yet.
 const ALLOWED_SINCE: Duration = Duration::from_secs(120);
 /// Earlier ids of a topic that are remembered, so that a broker that lags behind does not bring one back.
 const MAX_RETIRED: usize = 16;
 
-/// Topics that one look finds are said one by one up to so many.
+/// Topics that one look finds are logged one by one up to so many.
 const MAX_SAID: usize = 20;
 
 /// Why a topic is not served, in words for its operator.
@@ -138,7 +138,7 @@ impl TopicWatch {
                 }
                 client.clear_error();
                 if self.admin.answered() {
-                    // What has cost this one its answers may have cost the tail its brokers.
+                    // What kept this client from getting answers may have cost the tail's client its brokers.
                     self.command(Command::Probe);
                 }
                 self.findings.answered(states);

@@ -21,11 +21,11 @@ use crate::watchdog::Watchdog;
 use crate::{metrics, properties};
 
 const ASK_TIMEOUT: Duration = Duration::from_secs(3);
-/// Ends remembered per partition: at one in two seconds, lag is told to two minutes.
+/// Ends remembered per partition: at one in two seconds, lag is exact up to two minutes.
 const MAX_ENDS: usize = 64;
 
-/// The logs' beginnings are asked for once in so many looks: they only tell how far back a replay may go, and who asks for more
-/// is told by Kafka.
+/// The logs' beginnings are asked for once in so many looks: they only tell how far back a replay may go, and a replay that
+/// begins further back is told so by Kafka.
 const STARTS_EVERY: u32 = 5;
 /// How often other replicas are asked about where this one is stuck.
 const ASK_OTHERS: Duration = Duration::from_secs(10);
@@ -82,7 +82,7 @@ impl Watermarks {
         self.look_for_others(&partitions);
     }
 
-    /// Kafka answers and nothing comes, whatever was tried: whether that is so for this replica alone.
+    /// Where Kafka answers and nothing comes, whatever was tried: finds out whether that is so for this replica alone.
     fn look_for_others(&mut self, partitions: &[Arc<Partition>]) {
         let now = Instant::now();
         let sum = partitions.iter().fold(0, |sum: u64, one| sum.wrapping_add(one.head().offset));

@@ -1,7 +1,7 @@
 //! What only Kafka still has, read by a few readers outside of the group.
 //!
-//! A reader keeps its assignment for a while, and librdkafka fetches ahead meanwhile, so that a read that continues where
-//! the last one ended is served without asking for anything.
+//! A reader keeps its assignment for a while, and librdkafka fetches ahead meanwhile: a read that continues where the last
+//! one ended finds its records fetched.
 //!
 //! The files stand in one direction; each knows only those below it:
 //!

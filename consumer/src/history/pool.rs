@@ -13,9 +13,9 @@ use crate::decode::Decoder;
 use crate::settings::KafkaSettings;
 use crate::{metrics, span};
 
-/// Readers at once, at the least and at the most, and the memory for records that allows one more: the bridge reads through as
-/// many partitions at a time. With fewer, a reader is moved from one to the other with every read, and what it has fetched
-/// ahead is fetched again; each takes about 2 MiB beside that memory while it reads.
+/// The least and the most readers, and for how much of the memory for records there is one: as many partitions as the bridge
+/// replays at a time. With fewer, a reader would be assigned to another partition with every read, and what it had fetched
+/// ahead would be fetched again. Each takes about 2 MiB beside that memory while it reads.
 const READERS: (usize, usize) = (4, 8);
 const MEMORY_OF_A_READER: usize = 4 << 20;
 /// A reader that no read continues stops fetching ahead after this time.
@@ -31,11 +31,12 @@ pub(crate) struct Readers {
     free: Condvar,
 }
 
+/// The readers that no read uses, and the number of the others.
 #[derive(Default)]
 struct Pool {
     idle: Vec<Pooled>,
     busy: usize,
-    /// Rises when a topic was replaced: what readers of an earlier one hold may be of the old topic.
+    /// Rises with each [`Readers::forget`]: what a reader of an earlier one holds may be of the old log.
     generation: u64,
 }
 
@@ -97,7 +98,7 @@ impl Readers {
         drop(closed);
     }
 
-    /// Another topic has taken the name of one that was: nothing that readers hold is to be continued.
+    /// What readers have fetched ahead may be of a log that was replaced or truncated: no read continues it.
     pub(crate) fn forget(&self) {
         let mut pool = self.pool.lock();
         pool.generation += 1;
@@ -126,7 +127,7 @@ impl Readers {
         drop(old);
     }
 
-    /// The reader that stands where the read begins, or one that can be moved there.
+    /// The reader that stands where the read begins, or one that can be assigned to it.
     fn take(&self, read: &HistoryRead) -> Result<Pooled, HistoryError> {
         let mut pool = self.pool.lock();
         loop {

@@ -21,7 +21,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// One client that reads one partition at a time.
 pub(super) struct Reader {
-    /// Taken from the queue, and past the end of the read that took them. Before the client: they are parts of it.
+    /// Taken from the queue, and past the end of the read that took them. Declared before the client, so that they are dropped
+    /// before it: they are in its memory.
     held: VecDeque<Message>,
     client: Client,
     /// What is assigned, and the offset that the next record comes at or after.
@@ -70,14 +71,14 @@ impl Reader {
         let mut list = List::new(1);
         let from = Position { offset: read.from, epoch: read.epoch };
         list.add_position(&read.topic, read.partition as i32, from);
-        // Without this, assigning the same partition again goes on where it was.
+        // Without this, a partition that is assigned already would be read on where it was.
         self.client.unassign();
         self.client.assign(&list)?;
         if read.epoch >= 0 && read.from > 0 { self.client.confirm(&list) } else { Ok(()) }
     }
 
-    /// Whether the record below the read is of no later epoch than the read speaks of, as far as the log tells: it may have no
-    /// record there. It may be of an earlier one, right after a cut and where a replica began.
+    /// Whether the record before the read is of the read's epoch or, right after a truncation and where a replica began, of an
+    /// earlier one. True, too, where the log has no record there.
     pub(super) fn may_follow(&mut self, read: &HistoryRead) -> Result<bool, HistoryError> {
         let below = HistoryRead { from: read.from - 1, epoch: -1, until: read.from, ..read.clone() };
         self.assign(&below).map_err(|error| HistoryError::Unavailable(error.to_string()))?;
@@ -87,7 +88,7 @@ impl Reader {
             while let Some(message) = self.next() {
                 let has = match seen(&message, &below) {
                     Seen::Record => message.offset() > below.from || message.leader_epoch() <= read.epoch,
-                    // At the log's end, or below its start, the leader's word is all there is.
+                    // At the log's end, or below its start, there is only the leader's confirmation.
                     Seen::End | Seen::Lost(Lost::OutOfRange(_)) => true,
                     Seen::Lost(Lost::Error(error)) => return Err(error),
                     Seen::Other => continue,

@@ -31,7 +31,7 @@ impl Segments {
             return Ok(segment);
         }
         let (segment, first) = stretch?;
-        // What follows in the same epoch was written by the same leader, after what is asked about.
+        // A first record of the same epoch was written by the same leader, after the position that is confirmed.
         if read.epoch < 0 || read.from == 0 || first == Some(read.epoch) {
             return Ok(segment);
         }
@@ -43,11 +43,11 @@ impl Segments {
             epoch = read.epoch,
             "the leader confirmed a position that its log contradicts; it is asked again"
         );
-        Err(HistoryError::Unavailable("the leader's answer was not to this question".to_owned()))
+        Err(HistoryError::Unavailable("the leader's answer contradicts its log".to_owned()))
     }
 
-    /// Whether the log, which is said to be cut back to `end`, has no record from there up to the read: then nothing was cut
-    /// that a consumer is given. The mark of a transaction may be of a later leader than the records before it.
+    /// Whether the log, which the leader says was truncated to `end`, has no record from there up to the read: then no record
+    /// was lost. The control record of a transaction may be of a later leader epoch than the records before it.
     fn is_hole(&self, reader: &mut Reader, read: &HistoryRead, end: u64) -> Result<bool, HistoryError> {
         let stretch = HistoryRead { from: end, epoch: -1, until: read.from, max_bytes: 1, ..read.clone() };
         let (segment, first) = self.read_stretch(reader, &stretch)?;

@@ -5,7 +5,7 @@ use tailrace_bridge::{HistoryRead, NewRecord, Position, Segment, SegmentBuilder}
 use super::reader::{Lost, Reader, Seen, seen};
 use crate::native::Message;
 
-/// What a record takes beside its bytes, for the bound of a read.
+/// What a record counts beside its bytes, for the bound of a read.
 const RECORD_OVERHEAD: usize = 64;
 
 /// A read in progress.
@@ -50,7 +50,7 @@ impl Stretch {
                 }
                 Seen::End => {
                     self.move_end(message.offset());
-                    // librdkafka tells of an end only once, so the next read must ask anew; and there is nothing to fetch.
+                    // librdkafka reports an end only once, so the next read needs a new assignment; and there is nothing to fetch.
                     reader.forget();
                     return Ok(true);
                 }

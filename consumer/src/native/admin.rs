@@ -1,4 +1,4 @@
-//! Questions to the cluster. Each blocks its thread for at most the given time.
+//! Requests to the cluster. Each blocks its thread for at most the given time.
 
 use std::ffi::{CString, c_char};
 use std::ptr;
@@ -12,7 +12,7 @@ use super::client::{c_string, check, millis};
 use super::{Client, Code, List};
 use crate::error::KafkaError;
 
-/// The cluster's id comes with the first metadata; this is for who asks before.
+/// The cluster's id comes with the first metadata. A question for it before that waits so long.
 const CLUSTER_ID_TIMEOUT_MS: i32 = 1000;
 
 /// What the cluster says of one topic.
@@ -30,15 +30,15 @@ pub(crate) struct Found {
     pub(crate) partitions: usize,
     /// Whether these credentials may read it (KIP-430). A broker that does not say so is taken to allow it.
     pub(crate) is_readable: bool,
-    /// Whether every partition has a leader. Of one without, no offset is to be had, nor of any other in the same request.
+    /// Whether every partition has a leader. Where one has none, a request for its offset fails, and with it for all others in it.
     pub(crate) has_leaders: bool,
 }
 
-/// librdkafka looks each partition of an answer up by going through all of them: of thousands at once, that is most of what a
-/// process at rest would do.
+/// Partitions in one request for offsets. librdkafka finds each partition of an answer by going through all of them: with
+/// thousands in one answer, an idle process would do little else.
 const LISTED_AT_ONCE: usize = 400;
 
-/// What was asked of one partition's log: none where nothing is there.
+/// What was found in one partition's log; none where there is no such record.
 type Listed<T> = Result<Option<T>, Code>;
 
 /// Which offset of a partition to look up.
@@ -96,7 +96,7 @@ impl Client {
             );
             let queue = sys::rd_kafka_queue_new(self.rk());
             send(options, queue);
-            // The request ends by itself at its timeout; the second more is for the answer's way.
+            // The request ends by itself at its timeout; the second more is for the answer to reach the queue.
             let event = sys::rd_kafka_queue_poll(queue, millis(timeout + Duration::from_secs(1)));
             sys::rd_kafka_queue_destroy(queue);
             sys::rd_kafka_AdminOptions_destroy(options);
@@ -220,7 +220,7 @@ impl Client {
         Ok(listed.into_iter().map(|found| found.map(|at| at.map(|(position, _)| position))).collect())
     }
 
-    /// Positions, each with the timestamp that the broker found it by; without a meaning where it was not found so.
+    /// Positions, each with the timestamp of its record, which means something only where a time was asked for.
     fn list(
         &self,
         partitions: &[(&str, i32)],
