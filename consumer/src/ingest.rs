@@ -133,24 +133,8 @@ impl Ingest {
     fn read_on(&mut self, tail: &Tail) -> End {
         let mut batch = Vec::new();
         loop {
-            loop {
-                match self.commands.try_recv() {
-                    Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return End::Stopped,
-                    Ok(Command::Renew) => return End::Renewed,
-                    Ok(Command::Probe) => {
-                        if !tail.client().reaches_a_broker(PROBE) {
-                            metrics::reader_restarted("client_stuck");
-                            tracing::warn!("the tail has lost all brokers; a new client reads everything");
-                            return End::Renewed;
-                        }
-                    }
-                    Ok(command) => {
-                        if let Err(error) = self.obey(tail, command) {
-                            return End::Failed(error);
-                        }
-                    }
-                    Err(TryRecvError::Empty) => break,
-                }
+            if let Some(end) = self.obey(tail) {
+                return end;
             }
             tail.client().poll(POLL, MAX_BATCH, &mut batch);
             self.take(&mut batch);
@@ -161,15 +145,29 @@ impl Ingest {
         }
     }
 
-    fn obey(&mut self, tail: &Tail, command: Command) -> Result<(), KafkaError> {
-        match command {
-            Command::Follow => tail.follow(&self.bridge),
-            Command::Jump(partition, code, to) => {
-                self.bridge.jump(&partition, code, to);
-                tail.resume(&partition)
+    /// Does what the commands that have come say; gives an end where one of them ends this client.
+    fn obey(&mut self, tail: &Tail) -> Option<End> {
+        loop {
+            let done = match self.commands.try_recv() {
+                Ok(Command::Follow) => tail.follow(&self.bridge),
+                Ok(Command::Jump(partition, code, to)) => {
+                    self.bridge.jump(&partition, code, to);
+                    tail.resume(&partition)
+                }
+                Ok(Command::Resume(partition)) => tail.resume(&partition),
+                Ok(Command::Probe) if tail.client().reaches_a_broker(PROBE) => Ok(()),
+                Ok(Command::Probe) => {
+                    metrics::reader_restarted("client_stuck");
+                    tracing::warn!("the tail has lost all brokers; a new client reads everything");
+                    return Some(End::Renewed);
+                }
+                Ok(Command::Renew) => return Some(End::Renewed),
+                Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return Some(End::Stopped),
+                Err(TryRecvError::Empty) => return None,
+            };
+            if let Err(error) = done {
+                return Some(End::Failed(error));
             }
-            Command::Resume(partition) => tail.resume(&partition),
-            Command::Renew | Command::Probe | Command::Stop => Ok(()),
         }
     }
 

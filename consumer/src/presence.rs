@@ -101,33 +101,36 @@ impl Presence {
             looked_at: now,
             shared_since: None,
         };
-        let mut messages = Vec::new();
-        loop {
-            if stop.recv_timeout(Duration::ZERO) == Err(RecvTimeoutError::Disconnected) {
-                self.leave(member);
-                return Ok(());
-            }
-            self.follow(&mut member)?;
-            member.client.poll(TURN, 64, &mut messages);
-            for message in messages.drain(..) {
-                self.note(message.code(), &message.error_text());
-            }
-            if let Some(outcome) = member.commits.outcome(Duration::ZERO) {
-                self.note_commit(&mut member, outcome);
-            }
-            if member.committed_at.elapsed() >= COMMIT_EVERY && !member.commits.is_under_way() {
-                member.committed_at = Instant::now();
-                self.commit(&mut member);
-            }
-            if member.looked_at.elapsed() >= LOOK_EVERY {
-                member.looked_at = Instant::now();
-                self.look(&mut member);
-            }
-            if member.shown_at.elapsed() >= SILENCE {
-                return Err(KafkaError::Silent("the group's coordinator"));
-            }
-            member.client.check_fatal("stay in the group")?;
+        while stop.recv_timeout(Duration::ZERO) != Err(RecvTimeoutError::Disconnected) {
+            self.turn(&mut member)?;
         }
+        self.leave(member);
+        Ok(())
+    }
+
+    /// Serves the member, and does what is due.
+    fn turn(&self, member: &mut Member) -> Result<(), KafkaError> {
+        self.follow(member)?;
+        let mut messages = Vec::new();
+        member.client.poll(TURN, 64, &mut messages);
+        for message in messages {
+            self.note(message.code(), &message.error_text());
+        }
+        if let Some(outcome) = member.commits.outcome(Duration::ZERO) {
+            self.note_commit(member, outcome);
+        }
+        if member.committed_at.elapsed() >= COMMIT_EVERY && !member.commits.is_under_way() {
+            member.committed_at = Instant::now();
+            self.commit(member);
+        }
+        if member.looked_at.elapsed() >= LOOK_EVERY {
+            member.looked_at = Instant::now();
+            self.look(member);
+        }
+        if member.shown_at.elapsed() >= SILENCE {
+            return Err(KafkaError::Silent("the group's coordinator"));
+        }
+        member.client.check_fatal("stay in the group")
     }
 
     /// Is a member for the topics that are served.

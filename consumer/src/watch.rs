@@ -175,57 +175,76 @@ impl TopicWatch {
 
     /// Compares what is there with what is known, and tells the bridge and the tail.
     fn take(&mut self, described: Vec<Described>) -> TopicStates {
-        let mut states = TopicStates::default();
         if self.at_start.is_none() {
             self.note_start(&described);
         }
-        states.unmatched = self.settings.topics.unmatched(described.iter().map(|topic| topic.name.as_str()));
-        states.leaderless = described
-            .iter()
-            .filter(|topic| topic.state.is_ok_and(|found| !found.has_leaders))
-            .map(|topic| topic.name.clone())
-            .collect();
+        let names = described.iter().map(|topic| topic.name.as_str());
+        let is_leaderless = |topic: &&Described| topic.state.is_ok_and(|found| !found.has_leaders);
+        let mut states = TopicStates {
+            unmatched: self.settings.topics.unmatched(names),
+            leaderless: described.iter().filter(is_leaderless).map(|topic| topic.name.clone()).collect(),
+            ..TopicStates::default()
+        };
         let mut starts = self.starts_of_new(&described);
         let mut most = Change::None;
-        for Described { name, state } in described {
-            let change = match state {
-                Ok(found) if !found.is_readable && !self.known.contains_key(&name) => {
-                    self.forget_start(&name);
-                    self.refused.insert(name.clone());
-                    states.forbidden.push((name, MAY_NOT_READ));
-                    continue;
-                }
-                Ok(found) => self.take_one(&name, found, starts.remove(&name)).unwrap_or_else(|error| {
+        for topic in described {
+            let starts = starts.remove(&topic.name);
+            most = most.max(self.take_topic(topic, starts, &mut states));
+        }
+        self.tell_tail(most);
+        self.bridge.set_unserved(states.unserved());
+        self.say_found();
+        states
+    }
+
+    /// `starts`: where its reading begins, of a topic that is not served so far.
+    fn take_topic(
+        &mut self,
+        Described { name, state }: Described,
+        starts: Option<Vec<Start>>,
+        states: &mut TopicStates,
+    ) -> Change {
+        match state {
+            Ok(found) if !found.is_readable && !self.known.contains_key(&name) => {
+                self.forget_start(&name);
+                self.refused.insert(name.clone());
+                states.forbidden.push((name, MAY_NOT_READ));
+                Change::None
+            }
+            Ok(found) => {
+                let change = self.take_found(&name, found, starts).unwrap_or_else(|error| {
                     tracing::debug!(topic = name, %error, "offsets are not known yet");
                     states.pending.push(name.clone());
                     Change::None
-                }),
-                Err(code) if error::is_denied(code) => {
-                    self.note_readable(&name, false);
-                    states.forbidden.push((name, MAY_NOT_DESCRIBE));
-                    continue;
+                });
+                if self.known.get(&name).is_some_and(|known| !known.is_readable) {
+                    states.forbidden.push((name, MAY_NOT_READ));
                 }
-                Err(Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) => {
-                    let change = self.miss(&name);
-                    if self.settings.topics.names().contains(&name) {
-                        states.missing.push(name);
-                    }
-                    most = most.max(change);
-                    continue;
-                }
-                // Such as a leader that is being elected: nothing new is known.
-                Err(_) if self.known.contains_key(&name) => continue,
-                Err(_) => {
-                    states.pending.push(name);
-                    continue;
-                }
-            };
-            if self.known.get(&name).is_some_and(|known| !known.is_readable) {
-                states.forbidden.push((name, MAY_NOT_READ));
+                change
             }
-            most = most.max(change);
+            Err(code) if error::is_denied(code) => {
+                self.note_readable(&name, false);
+                states.forbidden.push((name, MAY_NOT_DESCRIBE));
+                Change::None
+            }
+            Err(Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) => {
+                let change = self.miss(&name);
+                if self.settings.topics.names().contains(&name) {
+                    states.missing.push(name);
+                }
+                change
+            }
+            // Such as a leader that is being elected: nothing new is known.
+            Err(_) if self.known.contains_key(&name) => Change::None,
+            Err(_) => {
+                states.pending.push(name);
+                Change::None
+            }
         }
-        match most {
+    }
+
+    fn tell_tail(&self, change: Change) {
+        match change {
             Change::None => {}
             Change::Partitions => self.command(Command::Follow),
             Change::Replaced if broken(Sabotage::KeepClient) => self.command(Command::Follow),
@@ -234,9 +253,6 @@ impl TopicWatch {
                 self.command(Command::Renew);
             }
         }
-        self.bridge.set_unserved(states.unserved());
-        self.say_found();
-        states
     }
 
     /// A pattern may match thousands.
@@ -261,8 +277,8 @@ impl TopicWatch {
         self.starts.share(self.settings.memory, partitions);
     }
 
-    /// `starts`: where its reading begins, of one that is not served so far.
-    fn take_one(
+    /// A topic that is there. `starts`: where its reading begins, of one that is not served so far.
+    fn take_found(
         &mut self,
         name: &str,
         found: Found,
@@ -272,32 +288,12 @@ impl TopicWatch {
         self.note_readable(name, is_readable);
         let Some(known) = self.known.get(name) else {
             let unknown = native::list_error(Code::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE);
-            let starts = starts.ok_or(unknown)?;
-            tracing::debug!(topic = name, %id, partitions, "topic found");
-            self.found.push((name.to_owned(), id, partitions));
-            metrics::topic_found(name);
-            self.bridge.add_topic(name, id, &starts);
-            self.known.insert(
-                name.to_owned(),
-                Known { id, partitions, misses: 0, retired: Vec::new(), is_readable },
-            );
-            self.refused.remove(name);
-            return Ok(if self.gone.remove(name) { Change::Replaced } else { Change::Partitions });
+            return Ok(self.add(name, found, &starts.ok_or(unknown)?));
         };
         let count = known.partitions;
         let another = id != known.id && !id.is_zero() && !known.id.is_zero();
         if another && !known.retired.contains(&id) {
-            let starts = self.starts.first(name, 0..partitions)?;
-            tracing::warn!(topic = name, old = %known.id, new = %id, "topic was created again");
-            // Before, for what was held so far, and after, for what came in between.
-            self.readers.forget();
-            self.bridge.recreate_topic(name, id, &starts);
-            self.readers.forget();
-            self.forget_start(name);
-            if let Some(known) = self.known.get_mut(name) {
-                known.retire(id, partitions);
-            }
-            return Ok(Change::Replaced);
+            return self.replace(name, id, partitions);
         }
         let grown = !another && partitions > count;
         if grown {
@@ -307,9 +303,35 @@ impl TopicWatch {
         }
         if let Some(known) = self.known.get_mut(name) {
             known.misses = 0;
-            known.partitions = known.partitions.max(if grown { partitions } else { 0 });
+            known.partitions = if grown { partitions } else { count };
         }
         Ok(if grown { Change::Partitions } else { Change::None })
+    }
+
+    fn add(&mut self, name: &str, found: Found, starts: &[Start]) -> Change {
+        let Found { id, partitions, is_readable, .. } = found;
+        tracing::debug!(topic = name, %id, partitions, "topic found");
+        self.found.push((name.to_owned(), id, partitions));
+        metrics::topic_found(name);
+        self.bridge.add_topic(name, id, starts);
+        let known = Known { id, partitions, misses: 0, retired: Vec::new(), is_readable };
+        self.known.insert(name.to_owned(), known);
+        self.refused.remove(name);
+        if self.gone.remove(name) { Change::Replaced } else { Change::Partitions }
+    }
+
+    /// Another topic has the name of one that is known.
+    fn replace(&mut self, name: &str, id: TopicId, partitions: usize) -> Result<Change, KafkaError> {
+        let starts = self.starts.first(name, 0..partitions)?;
+        let Some(known) = self.known.get_mut(name) else { return Ok(Change::None) };
+        tracing::warn!(topic = name, old = %known.id, new = %id, "topic was created again");
+        known.retire(id, partitions);
+        // Before, for what was held so far, and after, for what came in between.
+        self.readers.forget();
+        self.bridge.recreate_topic(name, id, &starts);
+        self.readers.forget();
+        self.forget_start(name);
+        Ok(Change::Replaced)
     }
 
     /// Where the reading of topics begins that are not served so far, as far as Kafka knows. All are asked about together:
