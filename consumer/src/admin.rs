@@ -1,8 +1,8 @@
-//! The client that asks the cluster, and the next one where it gets no answers any more.
+//! The client for requests to the cluster, and its replacement once it gets no answers any more.
 //!
-//! A client of librdkafka can lose the cluster for good: where an answer names no broker, as that of a broker which has fenced
-//! itself for a moment does, it lets go of all brokers that it knew and begins with no other (its issue 5301). Nor does it look
-//! where the bootstrap names lead now while brokers that it knew are merely silent.
+//! A client of librdkafka can lose the cluster for good: where an answer names no broker, as that of a broker which is fenced
+//! for a moment does, it forgets all brokers that it knew and does not go back to the bootstrap servers (its issue 5301). Nor
+//! does it resolve the bootstrap names again while brokers that it knew merely do not answer.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,20 +14,21 @@ use crate::native::{Client, Role};
 use crate::properties;
 use crate::settings::KafkaSettings;
 
-/// A client that gets no answer for so long is given up; each time for twice as long, up to the second. The first is less than
-/// a question waits for its answer: one that is not answered is enough.
+/// A client that gets no answer for the first of these is replaced; each next one is given twice as long, up to the second. The
+/// first is shorter than the timeout of a request: one that is not answered is enough.
 const PATIENCE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(32));
 
+/// Holds the client, and makes the next one.
 pub(crate) struct Admin {
     settings: Arc<KafkaSettings>,
     client: RwLock<Arc<Client>>,
     silence: Mutex<Option<Silence>>,
 }
 
-/// Questions that have failed since.
+/// Requests that have failed, and none has succeeded since.
 #[derive(Clone, Copy, Debug)]
 struct Silence {
-    /// When the first was asked, or the client was made.
+    /// When the first was sent, or the client was made.
     since: Instant,
     patience: Duration,
 }
@@ -51,17 +52,17 @@ impl Admin {
         Ok(Admin { settings, client, silence: Mutex::new(None) })
     }
 
-    /// To ask one question; the next may be another's to answer.
+    /// The client for one request. It is not to be kept: the next request may need its replacement.
     pub(crate) fn client(&self) -> Arc<Client> {
         self.client.read().clone()
     }
 
-    /// Kafka has answered. True where it had not before.
+    /// Kafka has answered. True where requests had failed before.
     pub(crate) fn answered(&self) -> bool {
         self.silence.lock().take().is_some()
     }
 
-    /// A question failed that was asked at this time. Makes a new client where that has been so for long.
+    /// A request failed that was sent at `asked`. Makes a new client where requests have failed for long.
     pub(crate) fn failed(&self, asked: Instant, now: Instant) {
         let mut silence = self.silence.lock();
         let silence = silence.get_or_insert(Silence { since: asked, patience: PATIENCE.0 });
@@ -70,12 +71,12 @@ impl Admin {
         }
         match make(&self.settings) {
             Ok(new) => {
-                tracing::debug!("Kafka is asked by a new client");
+                tracing::debug!("a new client sends the requests to Kafka");
                 let old = std::mem::replace(&mut *self.client.write(), Arc::new(new));
-                // To close one that reaches nobody may take long.
+                // Closing a client without a connection may take long.
                 std::thread::spawn(move || drop(old));
             }
-            Err(error) => tracing::warn!(%error, "there is no new client to ask Kafka by"),
+            Err(error) => tracing::warn!(%error, "no new client could be made for requests to Kafka"),
         }
     }
 }

@@ -31,7 +31,7 @@ impl Assignment {
         place.as_ref().map(|place| place.partition.clone())
     }
 
-    /// Whether messages of this very partition, and of none that had its name before or after, are taken.
+    /// Whether this partition is assigned, rather than one of a topic that had the same name before or after.
     pub(crate) fn has(&self, partition: &Arc<Partition>) -> bool {
         let now = self.partition(partition.topic_name(), partition.index() as i32);
         now.is_some_and(|now| Arc::ptr_eq(&now, partition))
@@ -53,7 +53,7 @@ impl Assignment {
         place.is_some_and(|place| place.ended && Arc::ptr_eq(&place.partition, partition))
     }
 
-    /// Takes up what the bridge knows by now. Gives what is not to be read any more and what is new.
+    /// Brings the assignment up to what the bridge knows. Gives the partitions to unassign and those to assign.
     fn follow(&self, bridge: &Bridge) -> Changes {
         let (mut places, mut changes) = (self.0.lock(), Changes::default());
         let topics = bridge.topics();
@@ -97,6 +97,7 @@ impl Assignment {
     }
 }
 
+/// What is to be unassigned and to be assigned.
 #[derive(Debug, Default)]
 struct Changes {
     gone: Vec<Arc<Partition>>,
@@ -185,7 +186,7 @@ fn list(partitions: &[Arc<Partition>], which: impl Fn(Position) -> bool) -> List
     list
 }
 
-/// Whether the position says of which leader's log it is.
+/// Whether the position has a leader epoch for the leader to confirm.
 fn is_to_confirm(position: Position) -> bool {
     position.epoch >= 0 && position.offset > 0
 }

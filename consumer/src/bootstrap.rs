@@ -8,7 +8,8 @@ const PORT: u16 = 9092;
 /// Protocols that librdkafka takes before a host.
 const PROTOCOLS: [&str; 4] = ["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"];
 
-pub(crate) const ACCEPTED: &str = "hosts with their ports, comma-separated: broker-1:9092,broker-2:9092 (encryption by TAILRACE_KAFKA_SECURITY_PROTOCOL)";
+pub(crate) const ACCEPTED: &str = "hosts with their ports, comma-separated: broker-1:9092,broker-2:9092 (encryption by \
+     TAILRACE_KAFKA_SECURITY_PROTOCOL)";
 
 /// Whether this is a list of hosts that librdkafka would take in the same way.
 pub(crate) fn is_list(servers: &str) -> bool {

@@ -30,6 +30,7 @@ pub async fn check(settings: KafkaSettings) -> Result<CheckReport, KafkaError> {
     checked.unwrap_or_else(|error| Err(KafkaError::Thread(error.to_string())))
 }
 
+/// One run of the check.
 struct Check {
     settings: KafkaSettings,
     admin: Client,
@@ -102,7 +103,8 @@ impl Check {
                 return report;
             }
         }
-        report.retention = self.admin.topic_config(&report.name, ASK_TIMEOUT).map(|entries| {
+        let config = self.admin.topic_config(&report.name, ASK_TIMEOUT).map_err(|error| error.to_string());
+        report.retention = config.map(|entries| {
             entries.into_iter().filter(|(name, _)| RETENTION.contains(&name.as_str())).collect()
         });
         if report.forbidden.is_some() {

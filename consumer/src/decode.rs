@@ -16,15 +16,15 @@ const SAY_EVERY: Duration = Duration::from_secs(60);
 /// Topics and reasons remembered for that; beyond it nothing new is said.
 const MAX_SAID: usize = 10_000;
 
-/// Whether what a record lacks is counted and said, or was already, when the tail came by.
+/// Whether records that the rules cannot use are counted and logged. The tail does; a read of history does not do it again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tell {
     Loudly,
     Silently,
 }
 
-/// What one thread keeps from batch to batch: names of tenants, and room. To ask for that much room anew with each batch
-/// makes glibc's allocator tidy up first, after which librdkafka's many small pieces cost more.
+/// What one thread keeps from batch to batch: names of tenants, and allocated memory. To allocate that much for each batch
+/// makes glibc's allocator consolidate its free memory first, after which librdkafka's many small allocations cost more.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     names: TenantNames,
@@ -63,7 +63,7 @@ impl Decoder {
         take: impl FnOnce(&[NewRecord<'_>]) -> T,
     ) -> T {
         let Scratch { names, headers, ends, records: kept_records } = scratch;
-        // All headers first, in one run of memory: records hold slices of it.
+        // All headers first, in one piece of memory: records hold slices of it.
         headers.clear();
         ends.clear();
         for message in &mut *messages {

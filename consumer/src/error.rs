@@ -1,6 +1,6 @@
 //! What can go wrong between this package and Kafka.
 
-use crate::native::Code;
+use rdkafka_sys::rd_kafka_resp_err_t as Code;
 
 /// Kafka, or librdkafka, did not do what was asked of it.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -42,10 +42,4 @@ pub(crate) fn is_denied(code: Code) -> bool {
             | Code::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED
             | Code::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED
     )
-}
-
-impl KafkaError {
-    pub(crate) fn of_offsets(code: Code) -> KafkaError {
-        KafkaError::Request { what: "list offsets", code, message: crate::native::describe(code) }
-    }
 }

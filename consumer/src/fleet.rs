@@ -16,8 +16,8 @@ const MAX_OTHERS: usize = 16;
 
 /// The group of another replica that has read on where this one stands, if there is one.
 ///
-/// One that has cannot be told the same of: of all replicas that are stuck, whichever stands furthest finds none. So however
-/// many are, one of them stays ready.
+/// Of all replicas that are stuck, the one that has read furthest finds none ahead of it. So however many are stuck, one of
+/// them stays ready.
 pub(crate) fn ahead(
     settings: &KafkaSettings,
     admin: &Client,

@@ -42,7 +42,8 @@ fn wanted(failure: &Unroutable) -> Option<String> {
     }
 }
 
-/// The names of the fields of an object that hold a text or a number. One with a slash or tilde would need escapes.
+/// The names of the fields of an object that hold a text or a number. Names with `/` or `~` are left out: a JSON pointer has to
+/// escape them.
 fn fields(value: Option<&[u8]>) -> Vec<String> {
     let value = value.filter(|value| value.len() <= MAX_VALUE);
     let Some(Ok(Value::Object(fields))) = value.map(serde_json::from_slice) else { return Vec::new() };
@@ -52,12 +53,12 @@ fn fields(value: Option<&[u8]>) -> Vec<String> {
     fields.into_iter().filter_map(of_use).collect()
 }
 
-/// Without what is written now this way, now that.
+/// Without what differs between spellings of the same name.
 fn plain(name: &str) -> String {
     name.to_lowercase().replace(['-', '_', '.', ' '], "")
 }
 
-/// A slip of the finger, or a part of the other's name.
+/// Whether one is a misspelling of the other, or a part of it.
 fn is_near(name: &str, wanted: &str) -> bool {
     let name = plain(name);
     let (short, long) = if name.len() < wanted.len() { (name.as_str(), wanted) } else { (wanted, &*name) };

@@ -1,4 +1,4 @@
-//! How far back Kafka itself reaches: the age of each partition's first record, asked for little by little.
+//! How far back Kafka itself reaches: the age of each partition's first record, asked for a few partitions at a time.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::error::KafkaError;
 use crate::metrics;
 use crate::native::Client;
 
-/// A broker looks into its log to answer, so a look asks for one in so many of the partitions.
+/// A broker reads from its log to answer, so each look asks about one in so many of the partitions.
 const SHARE: usize = 30;
 
 /// What is known of the first records.
@@ -62,8 +62,8 @@ impl Horizon {
     }
 }
 
-/// From when on all that was written to a topic is still there. `firsts`: of each partition the topic, whether its log has
-/// lost its beginning, and when its first record was written. Where none has lost anything, the first record of all.
+/// From when on all that was written to a topic is still there. `firsts`: of each partition the topic, whether retention has
+/// deleted the beginning of its log, and when its first record was written. Where nothing was deleted: the first record of all.
 fn oldest_by_topic<'a>(
     firsts: impl Iterator<Item = (&'a Arc<str>, bool, i64)>,
 ) -> BTreeMap<&'a Arc<str>, i64> {

@@ -6,64 +6,53 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::time::{Duration, Instant};
 
 use ::metrics::Counter;
-use tailrace_bridge::{Bridge, GapCode, Partition, Position};
+use tailrace_bridge::{Bridge, Partition, Position};
 
 use crate::admin::Admin;
 use crate::assign::{Assignment, Tail};
 use crate::decode::{Decoder, Scratch, Tell};
 use crate::error::KafkaError;
+use crate::findings::Findings;
 use crate::metrics;
 use crate::native::{Code, Message};
+use crate::requests::{Ask, Command};
 use crate::settings::KafkaSettings;
-use crate::status::Findings;
-use crate::watch::Ask;
+use crate::shared::Shared;
+use crate::span;
+use crate::truncation::OutOfRange;
 
 /// Records of one batch at the most: enough to spread what a batch costs, few enough that they stay in the processor's cache
 /// from the first look to the last.
 const MAX_BATCH: usize = 256;
-/// How long a poll waits for the first record; so long, too, a command may wait in a quiet time.
+/// How long a poll waits for the first record. While there are none, a command waits as long.
 const POLL: Duration = Duration::from_millis(50);
 /// How long to wait before a client is made anew that ended with an error.
 const RETRY: Duration = Duration::from_secs(2);
-/// How long a client may take to show that it reaches a broker. Nothing is read meanwhile, and nothing came before.
+/// How long a client may take to show that it reaches a broker. Nothing is read meanwhile.
 const PROBE: Duration = Duration::from_secs(1);
-/// So many records without a tenant, one after the other, make a topic unroutable that had some with one.
+/// A topic that had records with a tenant becomes unroutable after so many in a row without.
 const UNROUTABLE: u64 = 1_000;
-/// The same error of the same partition is said at most this often.
+/// The errors of a partition are logged at most this often.
 const SAY_EVERY: Duration = Duration::from_secs(60);
 
-/// What the other threads want of the tail.
-pub(crate) enum Command {
-    /// The bridge knows other topics or partitions than before.
-    Follow,
-    /// Reading goes on elsewhere, with a gap.
-    Jump(Arc<Partition>, GapCode, Position),
-    /// Reading goes on at the head.
-    Resume(Arc<Partition>),
-    /// Everything is read by a new client, from the heads.
-    Renew,
-    /// The same where the client has lost all brokers.
-    Probe,
-    /// Ends the thread.
-    Stop,
-}
-
+/// The thread that reads the tail.
 pub(crate) struct Ingest {
-    pub(crate) settings: Arc<KafkaSettings>,
-    pub(crate) bridge: Bridge,
-    pub(crate) decoder: Arc<Decoder>,
-    pub(crate) assignment: Arc<Assignment>,
-    pub(crate) findings: Arc<Findings>,
-    pub(crate) admin: Arc<Admin>,
-    pub(crate) commands: Receiver<Command>,
-    pub(crate) asks: Sender<Ask>,
-    pub(crate) tallies: HashMap<String, Tally>,
-    pub(crate) scratch: Scratch,
-    pub(crate) said: HashMap<(String, i32), Instant>,
+    settings: Arc<KafkaSettings>,
+    bridge: Bridge,
+    decoder: Arc<Decoder>,
+    assignment: Arc<Assignment>,
+    findings: Arc<Findings>,
+    admin: Arc<Admin>,
+    commands: Receiver<Command>,
+    asks: Sender<Ask>,
+    tallies: HashMap<String, Tally>,
+    scratch: Scratch,
+    /// When an error of a partition was last said.
+    said: HashMap<(String, i32), Instant>,
 }
 
 /// What was read of one topic.
-pub(crate) struct Tally {
+struct Tally {
     consumed: Counter,
     /// Whether some record had a tenant.
     has_routed: bool,
@@ -95,6 +84,22 @@ enum End {
 }
 
 impl Ingest {
+    pub(crate) fn new(shared: &Shared, commands: Receiver<Command>, asks: Sender<Ask>) -> Ingest {
+        Ingest {
+            settings: shared.settings.clone(),
+            bridge: shared.bridge.clone(),
+            decoder: shared.decoder.clone(),
+            assignment: shared.assignment.clone(),
+            findings: shared.findings.clone(),
+            admin: shared.admin.clone(),
+            commands,
+            asks,
+            tallies: HashMap::new(),
+            scratch: Scratch::default(),
+            said: HashMap::new(),
+        }
+    }
+
     /// Reads until [`Command::Stop`], through whatever ends a client meanwhile.
     pub(crate) fn run(mut self) {
         loop {
@@ -112,13 +117,13 @@ impl Ingest {
         }
     }
 
-    /// One client, from its first to its last record.
+    /// Reads with one client, from its first to its last record.
     fn read(&mut self) -> End {
         let tail = match Tail::new(&self.settings, self.admin.client().is_mock(), self.assignment.clone()) {
             Ok(tail) => tail,
             Err(error) => return End::Failed(error),
         };
-        // What was told to the client before.
+        // What commands to an earlier client asked for is in the bridge.
         if let Err(error) = tail.follow(&self.bridge) {
             return End::Failed(error);
         }
@@ -128,43 +133,41 @@ impl Ingest {
     fn read_on(&mut self, tail: &Tail) -> End {
         let mut batch = Vec::new();
         loop {
-            loop {
-                match self.commands.try_recv() {
-                    Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return End::Stopped,
-                    Ok(Command::Renew) => return End::Renewed,
-                    Ok(Command::Probe) => {
-                        if !tail.client().reaches_a_broker(PROBE) {
-                            metrics::reader_restarted("client_stuck");
-                            tracing::warn!("the tail has lost all brokers; a new client reads everything");
-                            return End::Renewed;
-                        }
-                    }
-                    Ok(command) => {
-                        if let Err(error) = self.obey(tail, command) {
-                            return End::Failed(error);
-                        }
-                    }
-                    Err(TryRecvError::Empty) => break,
-                }
+            if let Some(end) = self.obey(tail) {
+                return end;
             }
             tail.client().poll(POLL, MAX_BATCH, &mut batch);
             self.take(&mut batch);
             batch.clear();
-            if let Some((code, message)) = tail.client().fatal() {
-                return End::Failed(KafkaError::Request { what: "consume", code, message });
+            if let Err(error) = tail.client().check_fatal("consume") {
+                return End::Failed(error);
             }
         }
     }
 
-    fn obey(&mut self, tail: &Tail, command: Command) -> Result<(), KafkaError> {
-        match command {
-            Command::Follow => tail.follow(&self.bridge),
-            Command::Jump(partition, code, to) => {
-                self.bridge.jump(&partition, code, to);
-                tail.resume(&partition)
+    /// Does what the commands that have come say; gives an end where one of them ends this client.
+    fn obey(&mut self, tail: &Tail) -> Option<End> {
+        loop {
+            let done = match self.commands.try_recv() {
+                Ok(Command::Follow) => tail.follow(&self.bridge),
+                Ok(Command::Jump(partition, code, to)) => {
+                    self.bridge.jump(&partition, code, to);
+                    tail.resume(&partition)
+                }
+                Ok(Command::Resume(partition)) => tail.resume(&partition),
+                Ok(Command::Probe) if tail.client().reaches_a_broker(PROBE) => Ok(()),
+                Ok(Command::Probe) => {
+                    metrics::reader_restarted("client_stuck");
+                    tracing::warn!("the tail has lost all brokers; a new client reads everything");
+                    return Some(End::Renewed);
+                }
+                Ok(Command::Renew) => return Some(End::Renewed),
+                Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return Some(End::Stopped),
+                Err(TryRecvError::Empty) => return None,
+            };
+            if let Err(error) = done {
+                return Some(End::Failed(error));
             }
-            Command::Resume(partition) => tail.resume(&partition),
-            Command::Renew | Command::Probe | Command::Stop => Ok(()),
         }
     }
 
@@ -215,33 +218,31 @@ impl Ingest {
         }
     }
 
-    /// Errors of a partition. Where its reading has stopped, whoever may ask the cluster finds out why.
+    /// Errors of a partition. Where its reading has stopped, the watch of topics asks the cluster where it goes on.
     fn note_error(&mut self, message: &Message) {
         let (topic, partition) = (message.topic(), message.partition());
-        let code = message.code();
-        if code == Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET
-            || code == Code::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE
-        {
+        let _entered = span::of_partition(topic, partition).entered();
+        if let Some(error) = OutOfRange::of(message) {
             if let Some(partition) = self.assignment.partition(topic, partition) {
                 // The other end is gone only when everything stops.
-                let _ = self.asks.send(Ask::Lost(partition, message.error_text()));
+                let _ = self.asks.send(Ask::Lost(partition, error));
             }
             return;
         }
-        // A fatal one is taken care of, and said, after the batch; the group, which this client bears the name of, is nothing
-        // to it.
-        if code == Code::RD_KAFKA_RESP_ERR__FATAL || topic.is_empty() {
-            tracing::debug!(topic, partition, error = message.error_text(), "not for the tail");
+        // A fatal one is handled, and logged, after the batch. One without a topic is of the group: this client has its id, and
+        // never joins it.
+        if message.code() == Code::RD_KAFKA_RESP_ERR__FATAL || topic.is_empty() {
+            tracing::debug!(error = message.error_text(), "an error of no partition");
             return;
         }
         let key = (topic.to_owned(), partition);
         if self.said.get(&key).is_none_or(|last| last.elapsed() >= SAY_EVERY) {
             self.said.insert(key, Instant::now());
-            tracing::warn!(topic, partition, error = message.error_text(), "reading is disturbed");
+            tracing::warn!(error = message.error_text(), "reading is disturbed");
         }
     }
 
-    /// Waits; false where it is time to stop. What was wanted meanwhile is found in the bridge by the next client.
+    /// Waits; false where it is time to stop. What commands ask for meanwhile, the next client finds in the bridge.
     fn pause(&mut self, time: Duration) -> bool {
         let until = Instant::now() + time;
         loop {

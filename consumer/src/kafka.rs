@@ -1,6 +1,5 @@
 //! Wiring: the threads of this package, from their start to a clean drain.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -11,21 +10,20 @@ use parking_lot::Mutex;
 use tailrace_bridge::{Bridge, Source};
 
 use crate::admin::Admin;
-use crate::assign::Assignment;
 use crate::bootstrap;
-use crate::decode::{Decoder, Scratch};
+use crate::decode::Decoder;
 use crate::error::KafkaError;
 use crate::history::Readers;
-use crate::horizon::Horizon;
-use crate::ingest::{Command, Ingest};
+use crate::ingest::Ingest;
 use crate::native::{Client, Role};
 use crate::presence::Presence;
 use crate::properties;
+use crate::requests::{Ask, Command};
 use crate::settings::KafkaSettings;
+use crate::shared::Shared;
 use crate::source::KafkaSource;
-use crate::status::{Findings, Reporter};
-use crate::watch::{Ask, TopicWatch};
-use crate::watchdog::Watchdog;
+use crate::status::Reporter;
+use crate::watch::TopicWatch;
 use crate::watermarks::Watermarks;
 
 /// How often readiness and status are looked at: a restart must not wait for its readiness.
@@ -76,54 +74,25 @@ impl Kafka {
     pub fn start(&self, bridge: Bridge) -> Running {
         let Some(inbox) = self.inbox.lock().take() else { return Running::default() };
         let servers = self.settings.bootstrap().to_owned();
-        // Nobody waits for it: a resolver may take long.
+        // It is not waited for: a resolver may take long.
         drop(thread("kafka-names", move || bootstrap::say_unknown_names(&servers)));
-        let findings = Arc::new(Findings::default());
-        let assignment = Arc::new(Assignment::default());
+        let shared = Shared {
+            settings: self.settings.clone(),
+            bridge,
+            admin: self.admin.clone(),
+            decoder: self.decoder.clone(),
+            readers: self.readers.clone(),
+            assignment: Arc::default(),
+            findings: Arc::default(),
+        };
         let stopping = Arc::new(AtomicBool::new(false));
         let (commands, orders) = channel();
         let (shown, stop_showing) = channel();
-        let topics = TopicWatch::new(
-            self.settings.clone(),
-            bridge.clone(),
-            self.admin.clone(),
-            findings.clone(),
-            self.readers.clone(),
-            commands.clone(),
-        );
-        let ingest = Ingest {
-            settings: self.settings.clone(),
-            bridge: bridge.clone(),
-            decoder: self.decoder.clone(),
-            assignment: assignment.clone(),
-            findings: findings.clone(),
-            admin: self.admin.clone(),
-            commands: orders,
-            asks: self.asks.clone(),
-            tallies: HashMap::new(),
-            scratch: Scratch::default(),
-            said: HashMap::new(),
-        };
-        let presence = Presence {
-            settings: self.settings.clone(),
-            bridge: bridge.clone(),
-            admin: self.admin.clone(),
-            findings: findings.clone(),
-        };
-        let watermarks = Watermarks {
-            settings: self.settings.clone(),
-            asked_others: None,
-            looks: 0,
-            bridge: bridge.clone(),
-            admin: self.admin.clone(),
-            findings: findings.clone(),
-            watchdog: Watchdog::new(commands.clone()),
-            horizon: Horizon::default(),
-            committed: properties::reads_committed(&self.settings),
-            by_partition: self.settings.lag_by_partition,
-            ends: HashMap::new(),
-        };
-        let reporter = Reporter::new(bridge, findings, assignment, &self.settings);
+        let topics = TopicWatch::new(&shared, commands.clone());
+        let ingest = Ingest::new(&shared, orders, self.asks.clone());
+        let presence = Presence::new(&shared);
+        let watermarks = Watermarks::new(&shared, commands.clone());
+        let reporter = Reporter::new(&shared);
         let readers = self.readers.clone();
         let threads = vec![
             thread("kafka-topics", move || topics.run(&inbox)),
@@ -168,14 +137,14 @@ impl Running {
         let joined = tokio::task::spawn_blocking(move || {
             for thread in threads {
                 if thread.join().is_err() {
-                    tracing::error!("a thread of the consumer had panicked");
+                    tracing::error!("a thread of the consumer panicked");
                 }
             }
         });
         match tokio::time::timeout(STOP, joined).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(%error, "the consumer was not waited for"),
-            Err(_) => tracing::warn!("Kafka does not answer; what was asked of it is not waited for"),
+            Ok(Err(error)) => tracing::error!(%error, "waiting for the consumer's threads failed"),
+            Err(_) => tracing::warn!("Kafka does not answer; its last requests are not waited for"),
         }
     }
 

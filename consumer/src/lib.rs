@@ -1,9 +1,11 @@
 //! Kafka for Tailrace: everything between a cluster and the [bridge](tailrace_bridge).
 //!
-//! The files follow the data: `watch` knows the topics and `starts` where their reading begins, `assign` has the tail read all their partitions, `ingest` takes its
-//! queue in batches, `decode`d by the tenant's rules and appended to the bridge. Beside it, `history` reads what has left
-//! memory, `watermarks` and `status` tell how things stand, the `watchdog` gets going again what is stuck, and `presence`
-//! shows all this to Kafka's own tools.
+//! The files follow the data: `watch` knows the topics and `starts` where their reading begins, `assign` has the tail read all
+//! their partitions, `ingest` takes its queue in batches, `decode`d by the tenant's rules and appended to the bridge; `stopped`
+//! finds where a partition goes on whose reading stopped. Beside it, `history` reads what has left memory, `watermarks` and
+//! `status` tell how things stand (`findings` is what they tell), the `watchdog` restarts the reading of what is stuck, and
+//! `presence` shows all this to Kafka's own tools. `shared` and `requests` are what connects the threads; no two files need
+//! each other (`tests/rooms.rs`).
 //!
 //! ```no_run
 //! # async fn serve(settings: tailrace_consumer::KafkaSettings) -> Result<(), tailrace_consumer::KafkaError> {
@@ -26,6 +28,7 @@ mod check;
 mod decode;
 pub mod demo;
 mod error;
+mod findings;
 mod fleet;
 mod hint;
 mod history;
@@ -37,11 +40,15 @@ mod native;
 mod presence;
 mod properties;
 mod report;
+mod requests;
 mod selection;
 mod settings;
+mod shared;
 mod source;
+mod span;
 mod starts;
 mod status;
+mod stopped;
 mod truncation;
 mod watch;
 mod watchdog;
@@ -52,5 +59,5 @@ pub use error::KafkaError;
 pub use kafka::{Kafka, Running};
 pub use metrics::describe_metrics;
 pub use report::{CheckReport, RecordSample, TopicReport};
-pub use selection::TopicSelection;
+pub use selection::{TopicSelection, TopicSelectionError};
 pub use settings::{Args, KafkaSettings, SettingsError, kafka_properties};

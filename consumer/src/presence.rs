@@ -11,19 +11,20 @@ use tailrace_bridge::Bridge;
 
 use crate::admin::Admin;
 use crate::error::KafkaError;
+use crate::findings::Findings;
 use crate::native::{Client, Commits, List, Role};
 use crate::settings::KafkaSettings;
-use crate::status::Findings;
+use crate::shared::Shared;
 use crate::{error, metrics, properties};
 
-/// How often the member is served, and looked whether something is to be done.
+/// How often the member's callbacks are served, and what is due is done.
 const TURN: Duration = Duration::from_millis(100);
 /// How often positions are committed, where they have moved.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
 /// How often the member's partitions are counted.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// A process that was killed is a member until its session ends; longer, another one is somebody else. So long, too, it may
-/// take the group to see new partitions.
+/// Another member is reported after this time. That of a process that was killed is in the group until its session ends, and
+/// the group may take as long to learn of new partitions.
 const SHARED_FOR: Duration = Duration::from_secs(30);
 /// A member whose commits are not answered for so long may have lost all brokers: another client is tried.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -33,11 +34,12 @@ const RETRY: Duration = Duration::from_secs(5);
 /// last two seconds, whether a broker answers or not.
 const LEAVE: Duration = Duration::from_millis(500);
 
+/// The thread that shows this replica in its group.
 pub(crate) struct Presence {
-    pub(crate) settings: Arc<KafkaSettings>,
-    pub(crate) bridge: Bridge,
-    pub(crate) admin: Arc<Admin>,
-    pub(crate) findings: Arc<Findings>,
+    settings: Arc<KafkaSettings>,
+    bridge: Bridge,
+    admin: Arc<Admin>,
+    findings: Arc<Findings>,
 }
 
 /// One membership.
@@ -55,7 +57,16 @@ struct Member {
 }
 
 impl Presence {
-    /// Shows until the other end of `stop` is dropped.
+    pub(crate) fn new(shared: &Shared) -> Presence {
+        Presence {
+            settings: shared.settings.clone(),
+            bridge: shared.bridge.clone(),
+            admin: shared.admin.clone(),
+            findings: shared.findings.clone(),
+        }
+    }
+
+    /// Shows the replica until the other end of `stop` is dropped.
     pub(crate) fn run(self, stop: &Receiver<()>) {
         loop {
             match self.be_member(stop) {
@@ -90,35 +101,36 @@ impl Presence {
             looked_at: now,
             shared_since: None,
         };
-        let mut messages = Vec::new();
-        loop {
-            if stop.recv_timeout(Duration::ZERO) == Err(RecvTimeoutError::Disconnected) {
-                self.leave(member);
-                return Ok(());
-            }
-            self.follow(&mut member)?;
-            member.client.poll(TURN, 64, &mut messages);
-            for message in messages.drain(..) {
-                self.note(message.code(), &message.error_text());
-            }
-            if let Some(outcome) = member.commits.outcome(Duration::ZERO) {
-                self.note_commit(&mut member, outcome);
-            }
-            if member.committed_at.elapsed() >= COMMIT_EVERY && !member.commits.is_under_way() {
-                member.committed_at = Instant::now();
-                self.commit(&mut member);
-            }
-            if member.looked_at.elapsed() >= LOOK_EVERY {
-                member.looked_at = Instant::now();
-                self.look(&mut member);
-            }
-            if member.shown_at.elapsed() >= SILENCE {
-                return Err(KafkaError::Silent("the group's coordinator"));
-            }
-            if let Some((code, message)) = member.client.fatal() {
-                return Err(KafkaError::Request { what: "stay in the group", code, message });
-            }
+        while stop.recv_timeout(Duration::ZERO) != Err(RecvTimeoutError::Disconnected) {
+            self.turn(&mut member)?;
         }
+        self.leave(member);
+        Ok(())
+    }
+
+    /// Serves the member, and does what is due.
+    fn turn(&self, member: &mut Member) -> Result<(), KafkaError> {
+        self.follow(member)?;
+        let mut messages = Vec::new();
+        member.client.poll(TURN, 64, &mut messages);
+        for message in messages {
+            self.note(message.code(), &message.error_text());
+        }
+        if let Some(outcome) = member.commits.outcome(Duration::ZERO) {
+            self.note_commit(member, outcome);
+        }
+        if member.committed_at.elapsed() >= COMMIT_EVERY && !member.commits.is_under_way() {
+            member.committed_at = Instant::now();
+            self.commit(member);
+        }
+        if member.looked_at.elapsed() >= LOOK_EVERY {
+            member.looked_at = Instant::now();
+            self.look(member);
+        }
+        if member.shown_at.elapsed() >= SILENCE {
+            return Err(KafkaError::Silent("the group's coordinator"));
+        }
+        member.client.check_fatal("stay in the group")
     }
 
     /// Is a member for the topics that are served.
@@ -136,7 +148,7 @@ impl Presence {
         Ok(())
     }
 
-    /// Commits where heads have moved. Nobody goes on from what is committed: it only tells how far reading is.
+    /// Commits the heads that have moved. Reading never resumes from what is committed: it only tells how far reading is.
     fn commit(&self, member: &mut Member) {
         let topics = self.bridge.topics();
         let mut moved = Vec::new();
@@ -173,7 +185,7 @@ impl Presence {
             Err(error) => {
                 metrics::committed("failed");
                 tracing::debug!(%error, "positions were not committed");
-                // All of them again, once that is possible: it may have failed for some.
+                // The next commit is of all of them: this one may have failed for some.
                 member.committed.clear();
                 if error.is_denied() {
                     member.shown_at = Instant::now();
@@ -187,7 +199,7 @@ impl Presence {
         if error::is_denied(code) {
             self.note_denied(text);
         } else {
-            tracing::debug!(error = text, "the group's member is disturbed");
+            tracing::debug!(error = text, "an error of the group's member");
         }
     }
 
@@ -205,9 +217,9 @@ impl Presence {
         }
     }
 
-    /// Whether somebody else is in the group: then not all partitions are this member's. (To ask for the members would be
-    /// plainer, but librdkafka can end the whole process where such a question outlives its time limit: the reply to it is
-    /// released twice once the coordinator is there, `rd_kafka_admin_coord_request`.)
+    /// Whether there is another member in the group: then not all partitions are this member's. (To ask for the members would
+    /// be simpler, but librdkafka can crash the process where such a request times out: the reply to it is released twice once
+    /// the coordinator is there, `rd_kafka_admin_coord_request`.)
     fn look(&self, member: &mut Member) {
         let count = |topic: &Arc<tailrace_bridge::Topic>| topic.partitions().len();
         let all: usize = self.bridge.topics().iter().map(count).sum();
@@ -222,7 +234,8 @@ impl Presence {
         if since.elapsed() >= SHARED_FOR {
             let group = self.settings.group();
             let note = format!(
-                "the consumer group {group} is shared: {} of {all} partitions are another member's (TAILRACE_INSTANCE should be unique; reading does not depend on it)",
+                "the consumer group {group} is shared: {} of {all} partitions are another member's (TAILRACE_INSTANCE should be \
+                 unique; reading does not depend on it)",
                 all - own
             );
             if self.findings.set_group(Some(note.clone())) {

@@ -1,7 +1,8 @@
-//! The properties of each kind of client: defaults, then the user's own, then what exactness rests on.
+//! The properties of each kind of client: defaults, then the user's own, then those that exact delivery depends on.
 
 use crate::settings::KafkaSettings;
 
+/// Names and values; later ones replace earlier ones of the same name.
 type Properties = Vec<(String, String)>;
 
 /// Bounds of `queued.max.messages.kbytes`.
@@ -18,14 +19,14 @@ const COMMON: [(&str, &str); 8] = [
     ("client.id", "tailrace"),
     ("reconnect.backoff.ms", "100"),
     ("reconnect.backoff.max.ms", "500"),
-    // A connection that has died without a word is noticed by an answer that does not come. It must not be much less: on a
-    // slow way an answer of `fetch.max.bytes` takes its time.
+    // A dead connection that was not closed is noticed by an answer that does not come. It must not be much less: over a slow
+    // network an answer of `fetch.max.bytes` takes long.
     ("socket.timeout.ms", "15000"),
     ("socket.keepalive.enable", "true"),
     // Retries within a request would only hide an outage for longer.
     ("topic.metadata.refresh.fast.interval.ms", "100"),
     ("isolation.level", "read_committed"),
-    // A full queue is looked at again soon; librdkafka's own second would be most of a long reading's time.
+    // A partition whose queue was full is fetched again soon; librdkafka's own second would be most of the time of a long read.
     ("fetch.queue.backoff.ms", "5"),
 ];
 
@@ -51,7 +52,7 @@ const PRESENCE: [(&str, &str); 2] = [("heartbeat.interval.ms", "3000"), ("sessio
 /// A group learns of added partitions by this alone.
 const PRESENCE_METADATA: [(&str, &str); 1] = [("topic.metadata.refresh.interval.ms", "10000")];
 
-/// What keeps the member from doing anything but being there.
+/// What keeps the member from reading, and from committing by itself.
 const PRESENCE_OWNED: [(&str, &str); 5] = [
     ("auto.offset.reset", "error"),
     ("enable.auto.commit", "false"),
@@ -70,11 +71,11 @@ const READER_OWNED: [(&str, &str); 8] = [
     ("fetch.min.bytes", "1"),
     // The end of a partition is told only after this wait.
     ("fetch.wait.max.ms", "5"),
-    // A topic that is not there is said so, rather than hoped for.
+    // A topic that does not exist is reported soon, rather than waited for.
     ("topic.metadata.propagation.max.ms", "1000"),
 ];
 
-/// The client of the tail. `mock`: of librdkafka's mock cluster, which holds every fetch for as long as it may. It bears the
+/// The client of the tail. `mock`: of librdkafka's mock cluster, which holds every fetch for as long as it may. It has the
 /// group's id, without which librdkafka assigns nothing, but never joins it and never commits.
 pub(crate) fn tail(settings: &KafkaSettings, mock: bool) -> Properties {
     let mut properties = Properties::new();
@@ -94,8 +95,8 @@ pub(crate) fn tail(settings: &KafkaSettings, mock: bool) -> Properties {
     properties
 }
 
-/// The member that shows this replica in its group, a dynamic one: another of the same name takes no place from it, and no
-/// assignment of an earlier life is handed back to it.
+/// The member that shows this replica in its group. It has no `group.instance.id`: another process of the same name does not
+/// fence it, and it does not get back the assignment of an earlier process.
 pub(crate) fn presence(settings: &KafkaSettings) -> Properties {
     let mut properties = Properties::new();
     extend(&mut properties, &COMMON);
@@ -109,7 +110,7 @@ pub(crate) fn presence(settings: &KafkaSettings) -> Properties {
     properties
 }
 
-/// A reader outside of the group. It bears the group's id, since that is the one that it has a permission for, but never
+/// A reader outside of the group. It has the group's id, since that is the one that there is a permission for, but never
 /// joins it and never commits.
 pub(crate) fn reader(settings: &KafkaSettings) -> Properties {
     reader_of(settings, &settings.group())

@@ -50,20 +50,38 @@ impl fmt::Display for TopicSelection {
     }
 }
 
-impl FromStr for TopicSelection {
-    type Err = String;
+/// A text that selects no topics; it says what would be accepted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TopicSelectionError {
+    /// There is neither a name nor a pattern in it.
+    #[error("{ACCEPTED}")]
+    Empty,
+    /// A pattern is no regular expression.
+    #[error("a regular expression after the leading ^ ({pattern}: {why})")]
+    #[non_exhaustive]
+    Pattern {
+        /// The pattern, with its `^`.
+        pattern: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Kafka has no such names.
+    #[error(
+        "{0:?} cannot be a topic's name; accepted: up to {MAX_NAME} letters, digits, '.', '_' and '-'; commas between names; \
+         a pattern begins with ^"
+    )]
+    Name(String),
+}
 
-    fn from_str(text: &str) -> Result<TopicSelection, String> {
+impl FromStr for TopicSelection {
+    type Err = TopicSelectionError;
+
+    fn from_str(text: &str) -> Result<TopicSelection, TopicSelectionError> {
         let mut selection = TopicSelection { names: Vec::new(), patterns: Vec::new(), text: text.to_owned() };
         for item in split(text).into_iter().map(str::trim).filter(|item| !item.is_empty()) {
             if item.starts_with('^') {
-                let pattern = Regex::new(item).map_err(|error| {
-                    format!(
-                        "a regular expression after the leading ^ ({item}: {})",
-                        last_line(&error.to_string())
-                    )
-                })?;
-                selection.patterns.push(pattern);
+                selection.patterns.push(pattern(item)?);
             } else {
                 check_name(item)?;
                 if !selection.names.iter().any(|name| name == item) {
@@ -72,7 +90,7 @@ impl FromStr for TopicSelection {
             }
         }
         if selection.names.is_empty() && selection.patterns.is_empty() {
-            return Err(ACCEPTED.to_owned());
+            return Err(TopicSelectionError::Empty);
         }
         Ok(selection)
     }
@@ -81,13 +99,17 @@ impl FromStr for TopicSelection {
 pub(crate) const ACCEPTED: &str =
     "names of topics, comma-separated; one with a leading ^ is a regular expression: orders,^metrics[.].*";
 
-fn check_name(name: &str) -> Result<(), String> {
+fn pattern(text: &str) -> Result<Regex, TopicSelectionError> {
+    Regex::new(text).map_err(|error| {
+        let why = last_line(&error.to_string()).to_owned();
+        TopicSelectionError::Pattern { pattern: text.to_owned(), why }
+    })
+}
+
+fn check_name(name: &str) -> Result<(), TopicSelectionError> {
     let legal = name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
     if !legal || name.len() > MAX_NAME || name == "." || name == ".." {
-        return Err(format!(
-            "{name:?} cannot be a topic's name; accepted: up to {MAX_NAME} letters, digits, '.', '_' and '-'; commas between names; \
-             a pattern begins with ^"
-        ));
+        return Err(TopicSelectionError::Name(name.to_owned()));
     }
     Ok(())
 }

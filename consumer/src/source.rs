@@ -1,4 +1,4 @@
-//! The bridge's way to Kafka's past: reads, offsets and refreshes, none of which blocks its caller's thread.
+//! The bridge's port to what only Kafka still has: reads, offsets and refreshes, none of which blocks its caller's thread.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,24 +14,26 @@ use tokio::sync::oneshot;
 use crate::admin::Admin;
 use crate::history::Readers;
 use crate::native::{Client, Code, OffsetQuery};
-use crate::watch::Ask;
+use crate::requests::Ask;
 
 const ASK_TIMEOUT: Duration = Duration::from_secs(3);
 /// A refresh takes so long at the most; whoever waits for it goes on without.
 const REFRESH: Duration = Duration::from_secs(1);
 
+/// The implementation of the bridge's port.
 pub(crate) struct KafkaSource {
     readers: Arc<Readers>,
     admin: Arc<Admin>,
     committed: bool,
     asks: Mutex<Sender<Ask>>,
-    /// Questions for offsets that are under way: whoever asks the same shares the answer. A thousand clients that begin at
-    /// once would else ask for each partition a thousand times, and no answer would come in time.
+    /// Questions for offsets that are under way: whoever asks the same shares the answer. Else a thousand clients that
+    /// begin at once would ask for each partition a thousand times, and no answer would come in time.
     asked: Arc<Mutex<HashMap<Question, Answer>>>,
 }
 
 /// A topic, and a point in each of its partitions.
 type Question = (String, OffsetsAt);
+/// An offset for each partition, once Kafka has answered.
 type Answer = Shared<BoxFuture<'static, Result<Vec<u64>, HistoryError>>>;
 
 impl KafkaSource {

@@ -9,7 +9,7 @@ use tailrace_bridge::{HistoryRead, Position, Start};
 use crate::admin::Admin;
 use crate::error::KafkaError;
 use crate::history::Readers;
-use crate::native::{Code, OffsetQuery};
+use crate::native::{self, Code, OffsetQuery};
 
 const ASK_TIMEOUT: Duration = Duration::from_secs(3);
 /// A stretch of no more records than would fit at this size, in bytes, is warmed without a closer look.
@@ -17,22 +17,33 @@ const SMALL_RECORD: u64 = 128;
 /// Bytes read for that look.
 const PROBE: usize = 64 << 10;
 
+/// Asks Kafka where reading begins.
 pub(crate) struct Starts {
-    pub(crate) admin: Arc<Admin>,
-    pub(crate) readers: Arc<Readers>,
+    admin: Arc<Admin>,
+    readers: Arc<Readers>,
     /// What the tail of one partition may be warmed to, in bytes.
-    pub(crate) warm_share: u64,
+    warm_share: u64,
 }
 
 /// Of several topics, by name: of those of which Kafka tells.
 pub(crate) type OfTopics = Vec<(String, Vec<Start>)>;
 
 impl Starts {
+    /// Without a bound by memory: see [`Starts::share`].
+    pub(crate) fn new(admin: Arc<Admin>, readers: Arc<Readers>) -> Starts {
+        Starts { admin, readers, warm_share: u64::MAX }
+    }
+
+    /// Shares `memory`, in bytes, among so many partitions that are warmed.
+    pub(crate) fn share(&mut self, memory: usize, partitions: usize) {
+        self.warm_share = memory as u64 / partitions.max(1) as u64;
+    }
+
     /// The first records of some partitions of a topic.
     pub(crate) fn first(&self, name: &str, partitions: Range<usize>) -> Result<Vec<Start>, KafkaError> {
         let places: Vec<(&str, i32)> = partitions.map(|index| (name, index as i32)).collect();
         let found = self.admin.client().list_offsets(&places, OffsetQuery::Earliest, false, ASK_TIMEOUT)?;
-        found.into_iter().map(|at| at.map(first_record).map_err(KafkaError::of_offsets)).collect()
+        found.into_iter().map(|at| at.map(first_record).map_err(native::list_error)).collect()
     }
 
     /// As [`Starts::first`], of whole topics.
@@ -61,12 +72,13 @@ impl Starts {
         let ask = |at| self.admin.client().list_positions(&places, at, false, ASK_TIMEOUT);
         let since = now_millis().saturating_sub(back.as_millis().try_into().unwrap_or(i64::MAX));
         let (first, ends) = (ask(OffsetQuery::Earliest)?, ask(OffsetQuery::Latest)?);
-        // No record that young, or a broker that cannot tell by time: such a one finds no record of any time.
+        // Without an offset for a time, either no record is that young, or the broker cannot search by time; then it finds none
+        // for time 0 either.
         let (since, any) = (ask(OffsetQuery::Time(since))?, ask(OffsetQuery::Time(0))?);
         let known = |index: usize| -> Result<(Start, u64), Code> {
             let none = Position { offset: 0, epoch: -1 };
             let (first, end) = (first[index]?.unwrap_or(none).offset, ends[index]?.unwrap_or(none));
-            // An error is no answer by time; ends and beginnings have told already whether the partition can be read.
+            // An error counts as no offset: ends and beginnings have told already whether the partition can be read.
             let by_time = |found: &Result<Option<Position>, Code>| found.ok().flatten().map(|at| at.offset);
             let offset = match (by_time(&since[index]), by_time(&any[index])) {
                 (Some(offset), _) => offset,
@@ -91,7 +103,7 @@ impl Starts {
         Ok(starts)
     }
 
-    /// What would not fit into memory need not be read. How large records are is told by a few of the longest stretch.
+    /// What would not fit into memory need not be read. How large records are is estimated from a few of the longest stretch.
     fn bound(&self, name: &str, starts: &mut [Start], end: &[u64]) {
         let span = |index: usize| end[index].saturating_sub(starts[index].offset);
         let Some(longest) = (0..starts.len()).max_by_key(|&index| span(index)) else { return };

@@ -5,18 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
-use tailrace_bridge::{Bridge, Partition, Status, Unserved};
+use tailrace_bridge::{Bridge, Partition, Status};
 
 use crate::assign::Assignment;
+use crate::findings::{Findings, Found, TopicStates};
 use crate::metrics;
-use crate::settings::KafkaSettings;
+use crate::shared::Shared;
 
 /// So long Kafka may be silent before it counts as unavailable. Topics are asked for every second.
 const SILENCE: Duration = Duration::from_secs(3);
 /// A tail that is behind for longer than this is lagging, in seconds.
 const LAGGING: f64 = 10.0;
-/// The same thing is logged at most this often.
+/// That Kafka does not answer is logged at most this often.
 const SAY_EVERY: Duration = Duration::from_secs(60);
 /// What is not known of a topic while Kafka answers, such as the end of a partition without a leader, holds up the first
 /// readiness for so long.
@@ -25,102 +25,6 @@ const PENDING_PATIENCE: Duration = Duration::from_secs(10);
 const WARMING_PATIENCE: Duration = Duration::from_secs(30);
 /// Topics named in one note.
 const MAX_NAMED: usize = 10;
-
-/// What the threads of this package have found out.
-#[derive(Default)]
-pub(crate) struct Findings(Mutex<Found>);
-
-#[derive(Default)]
-struct Found {
-    answered: Option<Instant>,
-    error: Option<String>,
-    /// Topics by state, as of the last answer.
-    topics: TopicStates,
-    /// Topics of which no record has a tenant.
-    unroutable: BTreeSet<String>,
-    /// What is wrong with the group that shows this replica.
-    group: Option<String>,
-    /// Why this replica cannot read though Kafka answers and another one reads.
-    blocked: Option<String>,
-    /// The greatest lag of any partition, in seconds, and whose it is.
-    lag: Option<(f64, String)>,
-}
-
-/// Topics that are not served as they should be.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct TopicStates {
-    /// Configured, and not there.
-    pub(crate) missing: Vec<String>,
-    /// There, and not for these credentials, with the words for it.
-    pub(crate) forbidden: Vec<(String, &'static str)>,
-    /// There, and not known well enough to be served yet.
-    pub(crate) pending: Vec<String>,
-    /// Topics of which some partition has no leader.
-    pub(crate) leaderless: BTreeSet<String>,
-    /// Patterns that no topic matches.
-    pub(crate) unmatched: Vec<String>,
-}
-
-impl TopicStates {
-    /// What a client is to be told of them.
-    pub(crate) fn unserved(&self) -> BTreeMap<String, Unserved> {
-        let missing = self.missing.iter().map(|name| (name.clone(), Unserved::Missing));
-        let forbidden = self.forbidden.iter().map(|(name, _)| (name.clone(), Unserved::Forbidden));
-        missing.chain(forbidden).collect()
-    }
-
-    fn is_forbidden(&self, topic: &str) -> bool {
-        self.forbidden.iter().any(|(name, _)| name == topic)
-    }
-}
-
-impl Findings {
-    pub(crate) fn answered(&self, topics: TopicStates) {
-        let mut found = self.0.lock();
-        found.answered = Some(Instant::now());
-        found.topics = topics;
-    }
-
-    pub(crate) fn failed(&self, error: String) {
-        self.0.lock().error = Some(error);
-    }
-
-    /// True where this is news.
-    pub(crate) fn set_group(&self, problem: Option<String>) -> bool {
-        let mut found = self.0.lock();
-        let is_news = found.group != problem;
-        found.group = problem;
-        is_news
-    }
-
-    pub(crate) fn set_blocked(&self, blocked: Option<String>) {
-        self.0.lock().blocked = blocked;
-    }
-
-    pub(crate) fn set_unroutable(&self, topic: &str, is_unroutable: bool) {
-        let unroutable = &mut self.0.lock().unroutable;
-        if is_unroutable {
-            unroutable.insert(topic.to_owned());
-        } else {
-            unroutable.remove(topic);
-        }
-    }
-
-    pub(crate) fn set_lag(&self, lag: Option<(f64, String)>) {
-        self.0.lock().lag = lag;
-    }
-
-    /// Whether some partition of the topic has no leader: of it, and of what is asked about together with it, no end is to be
-    /// had.
-    pub(crate) fn is_leaderless(&self, topic: &str) -> bool {
-        self.0.lock().topics.leaderless.contains(topic)
-    }
-
-    /// Whether Kafka does not allow to read the topic.
-    pub(crate) fn is_forbidden(&self, topic: &str) -> bool {
-        self.0.lock().topics.is_forbidden(topic)
-    }
-}
 
 /// Looks at everything once in a while and tells the bridge's health.
 pub(crate) struct Reporter {
@@ -139,17 +43,12 @@ pub(crate) struct Reporter {
 }
 
 impl Reporter {
-    pub(crate) fn new(
-        bridge: Bridge,
-        findings: Arc<Findings>,
-        assignment: Arc<Assignment>,
-        settings: &KafkaSettings,
-    ) -> Reporter {
+    pub(crate) fn new(shared: &Shared) -> Reporter {
         Reporter {
-            bridge,
-            findings,
-            assignment,
-            bootstrap: settings.bootstrap().to_owned(),
+            bridge: shared.bridge.clone(),
+            findings: shared.findings.clone(),
+            assignment: shared.assignment.clone(),
+            bootstrap: shared.settings.bootstrap().to_owned(),
             said_unavailable: None,
             connected_since: None,
             said: BTreeMap::new(),
@@ -160,36 +59,24 @@ impl Reporter {
     }
 
     pub(crate) fn look(&mut self) {
-        let now = {
-            let found = self.findings.0.lock();
-            Look {
-                connected: found.answered.is_some_and(|at| at.elapsed() < SILENCE),
-                has_answered: found.answered.is_some(),
-                error: found.error.clone(),
-                topics: found.topics.clone(),
-                unroutable: found.unroutable.clone(),
-                group: found.group.clone(),
-                blocked: found.blocked.clone(),
-                lag: found.lag.clone(),
-            }
-        };
+        let now = Look::at(self.findings.now());
         metrics::connected(now.connected);
-        self.say_connection(now.connected, now.error.as_deref());
-        if now.has_answered {
+        self.say_connection(now.connected, now.found.error.as_deref());
+        if now.found.answered.is_some() {
             self.say_topics(&now);
         }
-        self.say_blocked(now.blocked.as_deref());
+        self.say_blocked(now.found.blocked.as_deref());
         let bridge = self.bridge.clone();
         let health = bridge.health();
-        health.set_status(match (now.connected, now.is_lagging() || now.blocked.is_some()) {
+        health.set_status(match (now.connected, now.is_lagging() || now.found.blocked.is_some()) {
             (false, _) => Status::KafkaUnavailable,
             (true, true) => Status::Lagging,
             (true, false) => Status::Ok,
         });
-        health.set_blocked(now.blocked.clone());
+        health.set_blocked(now.found.blocked.clone());
         let mut reasons = now.reasons(&self.bootstrap, self.is_patient());
         if now.connected {
-            reasons.extend(self.warming(&now.topics));
+            reasons.extend(self.warming(&now.found.topics));
         }
         let mut notes = now.notes();
         if health.is_warm() {
@@ -241,8 +128,8 @@ impl Reporter {
         let gone = self.said.iter().filter(|(name, _)| !states.contains_key(*name));
         gone.for_each(|(name, (state, _))| metrics::topic_state(name, Some(state), None));
         self.said = states;
-        if self.said_unmatched != now.topics.unmatched {
-            self.said_unmatched = now.topics.unmatched.clone();
+        if self.said_unmatched != now.found.topics.unmatched {
+            self.said_unmatched = now.found.topics.unmatched.clone();
             if !self.said_unmatched.is_empty() {
                 let patterns = self.said_unmatched.join(",");
                 tracing::warn!(patterns, "no topic matches; one that appears is served");
@@ -266,7 +153,7 @@ impl Reporter {
         self.connected_since.is_none_or(|since| since.elapsed() < PENDING_PATIENCE)
     }
 
-    /// What the tail still lacks. A partition that brings nothing is waited for in vain: a broker may be away for long.
+    /// What the tail still lacks. A partition that brings nothing is waited for only for a while: its broker may be away for long.
     fn warming(&mut self, topics: &TopicStates) -> Option<String> {
         let all: Vec<Arc<Partition>> = self
             .bridge
@@ -284,45 +171,44 @@ impl Reporter {
             unread += usize::from(now.saturating_duration_since(since) < WARMING_PATIENCE);
             self.warming.insert(key, (head, since));
         }
-        // Where nothing at all comes, there is nothing to be ready for.
+        // Where no partition was read to its end, all are waited for: there is nothing to be ready for.
         let unread = if self.warming.len() == all.len() { self.warming.len() } else { unread };
         (unread > 0).then(|| format!("warming the tail: {unread} of {} partitions to go", all.len()))
     }
 }
 
-/// One look at the state of things.
+/// What was found out, as of one moment.
 struct Look {
     connected: bool,
-    has_answered: bool,
-    error: Option<String>,
-    topics: TopicStates,
-    unroutable: BTreeSet<String>,
-    group: Option<String>,
-    blocked: Option<String>,
-    lag: Option<(f64, String)>,
+    found: Found,
 }
 
 impl Look {
+    fn at(found: Found) -> Look {
+        Look { connected: found.answered.is_some_and(|at| at.elapsed() < SILENCE), found }
+    }
+
     fn is_lagging(&self) -> bool {
-        self.lag.as_ref().is_some_and(|(seconds, _)| *seconds > LAGGING)
+        self.found.lag.as_ref().is_some_and(|(seconds, _)| *seconds > LAGGING)
     }
 
     /// Every topic's state, with its reason. `known` are those that the bridge has.
     fn states(&self, known: impl Iterator<Item = String>) -> BTreeMap<String, (&'static str, String)> {
         let mut states: BTreeMap<_, _> = known.map(|name| (name, ("served", String::new()))).collect();
-        for name in &self.unroutable {
+        for name in &self.found.unroutable {
             if let Some(state) = states.get_mut(name) {
                 *state = ("unroutable", UNROUTABLE.to_owned());
             }
         }
         let missing = self
+            .found
             .topics
             .missing
             .iter()
             .map(|name| (name, "missing", "it does not exist; it is served once it does"));
-        let forbidden = self.topics.forbidden.iter().map(|(name, why)| (name, "forbidden", *why));
+        let forbidden = self.found.topics.forbidden.iter().map(|(name, why)| (name, "forbidden", *why));
         let pending =
-            self.topics.pending.iter().map(|name| (name, "pending", "its offsets are not known yet"));
+            self.found.topics.pending.iter().map(|name| (name, "pending", "its offsets are not known yet"));
         for (name, state, why) in pending.chain(missing).chain(forbidden) {
             states.insert(name.clone(), (state, why.to_owned()));
         }
@@ -333,37 +219,40 @@ impl Look {
     fn reasons(&self, bootstrap: &str, patient: bool) -> Vec<String> {
         let mut reasons = Vec::new();
         if !self.connected {
-            let error = self.error.as_deref().map(|error| format!(": {error}")).unwrap_or_default();
+            let error = self.found.error.as_deref().map(|error| format!(": {error}")).unwrap_or_default();
             reasons.push(format!("Kafka at {bootstrap} does not answer{error}"));
         }
-        if !self.topics.pending.is_empty() && patient {
-            reasons.push(format!("offsets not known yet of topics: {}", named(&self.topics.pending)));
+        if !self.found.topics.pending.is_empty() && patient {
+            reasons.push(format!("offsets not known yet of topics: {}", named(&self.found.topics.pending)));
         }
         reasons
     }
 
     fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
-        if !self.topics.missing.is_empty() {
-            notes.push(format!("missing topics: {}", named(&self.topics.missing)));
+        if !self.found.topics.missing.is_empty() {
+            notes.push(format!("missing topics: {}", named(&self.found.topics.missing)));
         }
-        for words in self.topics.forbidden.iter().map(|(_, why)| *why).collect::<BTreeSet<_>>() {
-            let same = self.topics.forbidden.iter().filter(|(_, why)| *why == words);
+        for words in self.found.topics.forbidden.iter().map(|(_, why)| *why).collect::<BTreeSet<_>>() {
+            let same = self.found.topics.forbidden.iter().filter(|(_, why)| *why == words);
             let names: Vec<String> = same.map(|(name, _)| name.clone()).collect();
             notes.push(format!("forbidden topics: {}: {words}", named(&names)));
         }
-        if !self.topics.pending.is_empty() {
-            notes.push(format!("topics whose offsets are not known yet: {}", named(&self.topics.pending)));
+        if !self.found.topics.pending.is_empty() {
+            notes.push(format!(
+                "topics whose offsets are not known yet: {}",
+                named(&self.found.topics.pending)
+            ));
         }
-        if !self.unroutable.is_empty() {
-            let names: Vec<String> = self.unroutable.iter().cloned().collect();
+        if !self.found.unroutable.is_empty() {
+            let names: Vec<String> = self.found.unroutable.iter().cloned().collect();
             notes.push(format!("unroutable topics: {}: {UNROUTABLE}", named(&names)));
         }
-        if !self.topics.unmatched.is_empty() {
-            notes.push(format!("no topic matches: {}", self.topics.unmatched.join(", ")));
+        if !self.found.topics.unmatched.is_empty() {
+            notes.push(format!("no topic matches: {}", self.found.topics.unmatched.join(", ")));
         }
-        notes.extend(self.group.clone());
-        if let Some((seconds, partition)) = self.lag.as_ref().filter(|_| self.is_lagging()) {
+        notes.extend(self.found.group.clone());
+        if let Some((seconds, partition)) = self.found.lag.as_ref().filter(|_| self.is_lagging()) {
             notes.push(format!("lagging: {partition} is {seconds:.0} s behind"));
         }
         notes
@@ -404,16 +293,7 @@ mod tests {
     use super::*;
 
     fn look(topics: TopicStates) -> Look {
-        Look {
-            connected: true,
-            has_answered: true,
-            error: None,
-            topics,
-            unroutable: BTreeSet::new(),
-            group: None,
-            blocked: None,
-            lag: None,
-        }
+        Look { connected: true, found: Found { topics, ..Found::default() } }
     }
 
     #[test]
@@ -431,8 +311,8 @@ mod tests {
     #[test]
     fn silence_is_a_reason_and_a_shared_group_is_none() {
         let mut look = look(TopicStates::default());
-        (look.connected, look.error) = (false, Some("Connection refused".to_owned()));
-        look.group = Some("the consumer group g is shared".to_owned());
+        (look.connected, look.found.error) = (false, Some("Connection refused".to_owned()));
+        look.found.group = Some("the consumer group g is shared".to_owned());
         assert_eq!(look.reasons("b:1", true), ["Kafka at b:1 does not answer: Connection refused"]);
         assert_eq!(look.notes(), ["the consumer group g is shared"]);
     }
@@ -449,7 +329,7 @@ mod tests {
     fn a_known_topic_is_served_unless_something_is_known_of_it() {
         let mut look =
             look(TopicStates { forbidden: vec![("b".to_owned(), "no Read")], ..TopicStates::default() });
-        look.unroutable.insert("c".to_owned());
+        look.found.unroutable.insert("c".to_owned());
         let states = look.states(["a", "b", "c"].into_iter().map(str::to_owned));
         let states: Vec<_> = states.iter().map(|(name, (state, _))| (name.as_str(), *state)).collect();
         assert_eq!(states, [("a", "served"), ("b", "forbidden"), ("c", "unroutable")]);

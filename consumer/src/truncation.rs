@@ -5,29 +5,68 @@ use std::sync::LazyLock;
 use regex::Regex;
 use tailrace_bridge::{GapCode, Position};
 
+use crate::native::{Code, Message};
+
 /// librdkafka tells the end of the confirmed epoch (KIP-320) only in words.
 static CUT: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"broker end offset is (-?\d+) \(offset leader epoch (-?\d+)\)").ok());
 
-/// The end and the epoch up to which the log is the same, where librdkafka's words tell of a truncation.
-pub(crate) fn told(why: &str) -> Option<Position> {
-    let found = CUT.as_ref()?.captures(why)?;
-    let end: i64 = found[1].parse().ok()?;
-    let epoch: i32 = found[2].parse().ok()?;
-    // No epoch at or below the one asked for: nothing of what was read is confirmed.
-    Some(Position { offset: u64::try_from(end).unwrap_or(0), epoch: epoch.max(-1) })
+/// librdkafka has stopped reading a partition: the offset is not in its log, or the log was truncated below it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{topic}[{partition}]@{offset}: {words}")]
+pub(crate) struct OutOfRange {
+    topic: String,
+    partition: i32,
+    offset: u64,
+    /// librdkafka's words.
+    words: String,
+}
+
+impl OutOfRange {
+    /// What the message says, where it is such an error.
+    pub(crate) fn of(message: &Message) -> Option<OutOfRange> {
+        let is_out_of_range = matches!(
+            message.code(),
+            Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET | Code::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE
+        );
+        is_out_of_range.then(|| OutOfRange {
+            topic: message.topic().to_owned(),
+            partition: message.partition(),
+            offset: message.offset(),
+            words: message.error_text(),
+        })
+    }
+
+    pub(crate) fn words(&self) -> &str {
+        &self.words
+    }
+
+    /// The end and the epoch up to which the log is the same, where librdkafka's words tell of a truncation.
+    fn cut(&self) -> Option<Position> {
+        let found = CUT.as_ref()?.captures(&self.words)?;
+        let end: i64 = found[1].parse().ok()?;
+        let epoch: i32 = found[2].parse().ok()?;
+        // No epoch at or below the one asked for: nothing of what was read is confirmed.
+        Some(Position { offset: u64::try_from(end).unwrap_or(0), epoch: epoch.max(-1) })
+    }
 }
 
 /// Where reading goes on from `head`, and why; `None`: at the head, as if nothing had been. `end` is the offset after the
 /// last record that a consumer may see, with the current leader's epoch.
 ///
-/// The position after a cut bears the epoch of the leader that goes on from there, not that of the last record below it:
-/// another replica that has not noticed the cut yet knows by it that what it holds from there on may be of an earlier log.
-pub(crate) fn next(head: Position, start: u64, end: Position, why: &str) -> Option<(GapCode, Position)> {
-    if let Some(cut) = told(why)
+/// The position after a truncation has the epoch of the leader that goes on from there, not that of the last record below it:
+/// by this, another replica that has not noticed the truncation yet knows that what it holds from there on may be of an earlier
+/// log.
+pub(crate) fn next(
+    head: Position,
+    start: u64,
+    end: Position,
+    error: &OutOfRange,
+) -> Option<(GapCode, Position)> {
+    if let Some(cut) = error.cut()
         && cut.offset < head.offset
     {
-        // A leader that is new may not know yet how far consumers may see, so the end does not bound this.
+        // A new leader may not know the high watermark yet, so the end does not bound this.
         let offset = cut.offset.max(start);
         let epoch = if offset == cut.offset { end.epoch.max(cut.epoch) } else { -1 };
         return Some((GapCode::Truncated, Position { offset, epoch }));
@@ -35,7 +74,8 @@ pub(crate) fn next(head: Position, start: u64, end: Position, why: &str) -> Opti
     if head.offset < start {
         return Some((GapCode::Retention, Position { offset: start, epoch: -1 }));
     }
-    // Where the epoch is known, the leader is asked for it on the way back, and tells exactly where the log was cut.
+    // Where the epoch is known, the leader is asked to confirm the position when it is assigned, and tells exactly where the log
+    // was truncated.
     (head.offset > end.offset && head.epoch < 0).then_some((GapCode::Truncated, end))
 }
 
@@ -46,9 +86,14 @@ mod tests {
     const HEAD: Position = Position { offset: 100, epoch: 4 };
     const END: Position = Position { offset: 200, epoch: 6 };
 
+    fn error(words: &str) -> OutOfRange {
+        OutOfRange { topic: "orders".to_owned(), partition: 3, offset: 100, words: words.to_owned() }
+    }
+
     #[test]
     fn what_retention_took_is_skipped() {
-        let next = next(HEAD, 150, END, "fetch failed due to requested offset not available on the broker");
+        let next =
+            next(HEAD, 150, END, &error("fetch failed due to requested offset not available on the broker"));
         assert_eq!(next, Some((GapCode::Retention, Position { offset: 150, epoch: -1 })));
     }
 
@@ -56,16 +101,22 @@ mod tests {
     fn a_log_that_ends_before_the_head_was_truncated() {
         let end = Position { offset: 90, epoch: 6 };
         let unknown = Position { epoch: -1, ..HEAD };
-        assert_eq!(next(unknown, 0, end, ""), Some((GapCode::Truncated, end)));
-        assert_eq!(next(HEAD, 0, end, ""), None, "the leader is asked where exactly");
+        assert_eq!(next(unknown, 0, end, &error("")), Some((GapCode::Truncated, end)));
+        assert_eq!(next(HEAD, 0, end, &error("")), None, "the leader is asked where exactly");
     }
 
     #[test]
     fn a_cut_is_taken_from_librdkafka_s_words() {
         let why = "Partition log truncation detected at offset 100 (leader epoch 4): broker end offset is 80 (offset \
                    leader epoch 3). Reset to INVALID.: Local: Partition log truncation detected (broker 1)";
-        assert_eq!(next(HEAD, 0, END, why), Some((GapCode::Truncated, Position { offset: 80, epoch: 6 })));
-        assert_eq!(next(HEAD, 90, END, why), Some((GapCode::Truncated, Position { offset: 90, epoch: -1 })));
+        assert_eq!(
+            next(HEAD, 0, END, &error(why)),
+            Some((GapCode::Truncated, Position { offset: 80, epoch: 6 }))
+        );
+        assert_eq!(
+            next(HEAD, 90, END, &error(why)),
+            Some((GapCode::Truncated, Position { offset: 90, epoch: -1 }))
+        );
     }
 
     #[test]
@@ -73,11 +124,21 @@ mod tests {
         let why = "Partition log truncation detected at offset 100 (leader epoch 4): broker end offset is 80 (offset \
                    leader epoch 3). Reset to INVALID.: Local: Partition log truncation detected (broker 1)";
         let end = Position { offset: 0, epoch: 5 };
-        assert_eq!(next(HEAD, 0, end, why), Some((GapCode::Truncated, Position { offset: 80, epoch: 5 })));
+        assert_eq!(
+            next(HEAD, 0, end, &error(why)),
+            Some((GapCode::Truncated, Position { offset: 80, epoch: 5 }))
+        );
     }
 
     #[test]
     fn an_offset_that_is_there_after_all_is_read_on() {
-        assert_eq!(next(HEAD, 0, Position { offset: 100, epoch: 4 }, ""), None);
+        assert_eq!(next(HEAD, 0, Position { offset: 100, epoch: 4 }, &error("")), None);
+    }
+
+    #[test]
+    fn the_error_says_where_reading_stopped() {
+        let error = error("fetch failed due to requested offset not available on the broker");
+        let text = "orders[3]@100: fetch failed due to requested offset not available on the broker";
+        assert_eq!(error.to_string(), text);
     }
 }

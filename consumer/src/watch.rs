@@ -1,38 +1,39 @@
-//! The watch of topics, once a second: what is there and may be read, what was added, created again or deleted, and why the
-//! reading of a partition stopped. What it knows is what the tail reads.
+//! The watch of topics, once a second: what is there and may be read, what was added, created again or deleted. What it knows
+//! is what the tail reads.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
-use tailrace_bridge::{Bridge, GapCode, Partition, Position, Sabotage, Start, TopicId, broken};
+use tailrace_bridge::{Bridge, Sabotage, Start, TopicId, broken};
 use tokio::sync::oneshot;
 
 use crate::admin::Admin;
 use crate::error::{self, KafkaError};
+use crate::findings::{Findings, TopicStates};
 use crate::history::Readers;
-use crate::ingest::Command;
 use crate::metrics;
-use crate::native::{Client, Code, Described, Found, OffsetQuery};
+use crate::native::{self, Client, Code, Described, Found};
+use crate::requests::{Ask, Command};
 use crate::settings::KafkaSettings;
+use crate::shared::Shared;
 use crate::starts::Starts;
-use crate::status::{Findings, TopicStates};
-use crate::truncation;
+use crate::stopped::Stopped;
 
-/// librdkafka does not notice that a topic was created again under it, so we look this often.
+/// librdkafka does not notice that a topic was created again under it, so topics are asked for this often.
 const POLL: Duration = Duration::from_secs(1);
 const ASK_TIMEOUT: Duration = Duration::from_secs(3);
 /// A topic counts as deleted once it was missing so often in a row: a broker that just started may not know it yet.
 const MISSES: u32 = 3;
-/// A partition that was lost is looked at again after this time, where the cluster could not say why.
+/// Where the cluster could not say where the reading of a partition goes on, it is asked again after this time.
 const LOST_RETRY: Duration = Duration::from_millis(500);
-/// A topic that may be read from now on is read from so far back, as by an id that does not know it yet.
+/// A topic that may be read from now on is read from so far back, as for an event id that does not have it yet.
 const ALLOWED_SINCE: Duration = Duration::from_secs(120);
 /// Earlier ids of a topic that are remembered, so that a broker that lags behind does not bring one back.
 const MAX_RETIRED: usize = 16;
 
-/// Topics that one look finds are said one by one up to so many.
+/// Topics that one look finds are logged one by one up to so many.
 const MAX_SAID: usize = 20;
 
 /// Why a topic is not served, in words for its operator.
@@ -40,16 +41,6 @@ pub(crate) const MAY_NOT_READ: &str =
     "these credentials may describe it, not read it (Read on the topic is lacking)";
 pub(crate) const MAY_NOT_DESCRIBE: &str =
     "these credentials may not describe it (Describe and Read on the topic are lacking)";
-
-/// What the other threads want to know.
-pub(crate) enum Ask {
-    /// The list of topics, now.
-    Refresh(oneshot::Sender<()>),
-    /// The reading of a partition stopped, with librdkafka's words for it.
-    Lost(Arc<Partition>, String),
-    /// Ends the thread.
-    Stop,
-}
 
 /// What is known of a topic that the bridge serves.
 #[derive(Debug)]
@@ -62,6 +53,7 @@ struct Known {
     is_readable: bool,
 }
 
+/// The thread that watches the topics.
 pub(crate) struct TopicWatch {
     settings: Arc<KafkaSettings>,
     bridge: Bridge,
@@ -77,35 +69,27 @@ pub(crate) struct TopicWatch {
     starts: Starts,
     /// The topics that were there when Kafka first answered: these are warmed, later ones are read from the start.
     at_start: Option<BTreeSet<String>>,
-    lost: Vec<(Arc<Partition>, String)>,
+    stopped: Stopped,
     /// Topics that this look found, with their ids and their numbers of partitions.
     found: Vec<(String, TopicId, usize)>,
 }
 
 impl TopicWatch {
-    pub(crate) fn new(
-        settings: Arc<KafkaSettings>,
-        bridge: Bridge,
-        admin: Arc<Admin>,
-        findings: Arc<Findings>,
-        readers: Arc<Readers>,
-        tail: Sender<Command>,
-    ) -> TopicWatch {
-        let (known, gone, lost) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
-        let starts = Starts { admin: admin.clone(), readers: readers.clone(), warm_share: u64::MAX };
+    /// `tail`: where reading goes on is told to it.
+    pub(crate) fn new(shared: &Shared, tail: Sender<Command>) -> TopicWatch {
         TopicWatch {
-            settings,
-            bridge,
-            admin,
-            findings,
-            readers,
+            settings: shared.settings.clone(),
+            bridge: shared.bridge.clone(),
+            admin: shared.admin.clone(),
+            findings: shared.findings.clone(),
+            readers: shared.readers.clone(),
+            stopped: Stopped::new(shared, tail.clone()),
             tail,
-            known,
-            gone,
+            known: BTreeMap::new(),
+            gone: BTreeSet::new(),
             refused: BTreeSet::new(),
-            starts,
+            starts: Starts::new(shared.admin.clone(), shared.readers.clone()),
             at_start: None,
-            lost,
             found: Vec::new(),
         }
     }
@@ -120,7 +104,7 @@ impl TopicWatch {
                 // Whoever waited may have gone since.
                 let _ = answer.send(());
             }
-            let pause = if self.lost.is_empty() { POLL } else { LOST_RETRY };
+            let pause = if self.stopped.is_empty() { POLL } else { LOST_RETRY };
             match asks.recv_timeout(pause.saturating_sub(started.elapsed())) {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) | Ok(Ask::Stop) => return,
@@ -138,7 +122,7 @@ impl TopicWatch {
     fn note(&mut self, ask: Ask, waiting: &mut Vec<oneshot::Sender<()>>) {
         match ask {
             Ask::Refresh(answer) => waiting.push(answer),
-            Ask::Lost(partition, why) => self.lost.push((partition, why)),
+            Ask::Lost(partition, error) => self.stopped.add(partition, error),
             Ask::Stop => {}
         }
     }
@@ -154,11 +138,16 @@ impl TopicWatch {
                 }
                 client.clear_error();
                 if self.admin.answered() {
-                    // What has cost this one its answers may have cost the tail its brokers.
+                    // What kept this client from getting answers may have cost the tail's client its brokers.
                     self.command(Command::Probe);
                 }
                 self.findings.answered(states);
-                self.find_lost();
+                // After a look that would have found out about a topic that was created again.
+                let known = &self.known;
+                self.stopped.resume(|partition| {
+                    let known = known.get(&**partition.topic_name());
+                    known.is_some_and(|known| known.id == partition.topic_id())
+                });
             }
             Err(error) => {
                 let text = client.last_error().unwrap_or_else(|| error.to_string());
@@ -186,57 +175,76 @@ impl TopicWatch {
 
     /// Compares what is there with what is known, and tells the bridge and the tail.
     fn take(&mut self, described: Vec<Described>) -> TopicStates {
-        let mut states = TopicStates::default();
         if self.at_start.is_none() {
             self.note_start(&described);
         }
-        states.unmatched = self.settings.topics.unmatched(described.iter().map(|topic| topic.name.as_str()));
-        states.leaderless = described
-            .iter()
-            .filter(|topic| topic.state.is_ok_and(|found| !found.has_leaders))
-            .map(|topic| topic.name.clone())
-            .collect();
+        let names = described.iter().map(|topic| topic.name.as_str());
+        let is_leaderless = |topic: &&Described| topic.state.is_ok_and(|found| !found.has_leaders);
+        let mut states = TopicStates {
+            unmatched: self.settings.topics.unmatched(names),
+            leaderless: described.iter().filter(is_leaderless).map(|topic| topic.name.clone()).collect(),
+            ..TopicStates::default()
+        };
         let mut starts = self.starts_of_new(&described);
         let mut most = Change::None;
-        for Described { name, state } in described {
-            let change = match state {
-                Ok(found) if !found.is_readable && !self.known.contains_key(&name) => {
-                    self.forget_start(&name);
-                    self.refused.insert(name.clone());
-                    states.forbidden.push((name, MAY_NOT_READ));
-                    continue;
-                }
-                Ok(found) => self.take_one(&name, found, starts.remove(&name)).unwrap_or_else(|error| {
+        for topic in described {
+            let starts = starts.remove(&topic.name);
+            most = most.max(self.take_topic(topic, starts, &mut states));
+        }
+        self.tell_tail(most);
+        self.bridge.set_unserved(states.unserved());
+        self.say_found();
+        states
+    }
+
+    /// `starts`: where its reading begins, of a topic that is not served so far.
+    fn take_topic(
+        &mut self,
+        Described { name, state }: Described,
+        starts: Option<Vec<Start>>,
+        states: &mut TopicStates,
+    ) -> Change {
+        match state {
+            Ok(found) if !found.is_readable && !self.known.contains_key(&name) => {
+                self.forget_start(&name);
+                self.refused.insert(name.clone());
+                states.forbidden.push((name, MAY_NOT_READ));
+                Change::None
+            }
+            Ok(found) => {
+                let change = self.take_found(&name, found, starts).unwrap_or_else(|error| {
                     tracing::debug!(topic = name, %error, "offsets are not known yet");
                     states.pending.push(name.clone());
                     Change::None
-                }),
-                Err(code) if error::is_denied(code) => {
-                    self.note_readable(&name, false);
-                    states.forbidden.push((name, MAY_NOT_DESCRIBE));
-                    continue;
+                });
+                if self.known.get(&name).is_some_and(|known| !known.is_readable) {
+                    states.forbidden.push((name, MAY_NOT_READ));
                 }
-                Err(Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) => {
-                    let change = self.miss(&name);
-                    if self.settings.topics.names().contains(&name) {
-                        states.missing.push(name);
-                    }
-                    most = most.max(change);
-                    continue;
-                }
-                // Such as a leader that is being elected: nothing new is known.
-                Err(_) if self.known.contains_key(&name) => continue,
-                Err(_) => {
-                    states.pending.push(name);
-                    continue;
-                }
-            };
-            if self.known.get(&name).is_some_and(|known| !known.is_readable) {
-                states.forbidden.push((name, MAY_NOT_READ));
+                change
             }
-            most = most.max(change);
+            Err(code) if error::is_denied(code) => {
+                self.note_readable(&name, false);
+                states.forbidden.push((name, MAY_NOT_DESCRIBE));
+                Change::None
+            }
+            Err(Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) => {
+                let change = self.miss(&name);
+                if self.settings.topics.names().contains(&name) {
+                    states.missing.push(name);
+                }
+                change
+            }
+            // Such as a leader that is being elected: nothing new is known.
+            Err(_) if self.known.contains_key(&name) => Change::None,
+            Err(_) => {
+                states.pending.push(name);
+                Change::None
+            }
         }
-        match most {
+    }
+
+    fn tell_tail(&self, change: Change) {
+        match change {
             Change::None => {}
             Change::Partitions => self.command(Command::Follow),
             Change::Replaced if broken(Sabotage::KeepClient) => self.command(Command::Follow),
@@ -245,9 +253,6 @@ impl TopicWatch {
                 self.command(Command::Renew);
             }
         }
-        self.bridge.set_unserved(states.unserved());
-        self.say_found();
-        states
     }
 
     /// A pattern may match thousands.
@@ -269,11 +274,11 @@ impl TopicWatch {
         let there = described.iter().filter(|topic| topic.state.is_ok());
         self.at_start = Some(there.map(|topic| topic.name.clone()).collect());
         let partitions: usize = described.iter().filter_map(|topic| Some(topic.state.ok()?.partitions)).sum();
-        self.starts.warm_share = self.settings.memory as u64 / partitions.max(1) as u64;
+        self.starts.share(self.settings.memory, partitions);
     }
 
-    /// `starts`: where its reading begins, of one that is not served so far.
-    fn take_one(
+    /// A topic that is there. `starts`: where its reading begins, of one that is not served so far.
+    fn take_found(
         &mut self,
         name: &str,
         found: Found,
@@ -282,33 +287,13 @@ impl TopicWatch {
         let Found { id, partitions, is_readable, .. } = found;
         self.note_readable(name, is_readable);
         let Some(known) = self.known.get(name) else {
-            let unknown = KafkaError::of_offsets(Code::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE);
-            let starts = starts.ok_or(unknown)?;
-            tracing::debug!(topic = name, %id, partitions, "topic found");
-            self.found.push((name.to_owned(), id, partitions));
-            metrics::topic_found(name);
-            self.bridge.add_topic(name, id, &starts);
-            self.known.insert(
-                name.to_owned(),
-                Known { id, partitions, misses: 0, retired: Vec::new(), is_readable },
-            );
-            self.refused.remove(name);
-            return Ok(if self.gone.remove(name) { Change::Replaced } else { Change::Partitions });
+            let unknown = native::list_error(Code::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE);
+            return Ok(self.add(name, found, &starts.ok_or(unknown)?));
         };
         let count = known.partitions;
         let another = id != known.id && !id.is_zero() && !known.id.is_zero();
         if another && !known.retired.contains(&id) {
-            let starts = self.starts.first(name, 0..partitions)?;
-            tracing::warn!(topic = name, old = %known.id, new = %id, "topic was created again");
-            // Before, for what was held so far, and after, for what came in between.
-            self.readers.forget();
-            self.bridge.recreate_topic(name, id, &starts);
-            self.readers.forget();
-            self.forget_start(name);
-            if let Some(known) = self.known.get_mut(name) {
-                known.retire(id, partitions);
-            }
-            return Ok(Change::Replaced);
+            return self.replace(name, id, partitions);
         }
         let grown = !another && partitions > count;
         if grown {
@@ -318,9 +303,35 @@ impl TopicWatch {
         }
         if let Some(known) = self.known.get_mut(name) {
             known.misses = 0;
-            known.partitions = known.partitions.max(if grown { partitions } else { 0 });
+            known.partitions = if grown { partitions } else { count };
         }
         Ok(if grown { Change::Partitions } else { Change::None })
+    }
+
+    fn add(&mut self, name: &str, found: Found, starts: &[Start]) -> Change {
+        let Found { id, partitions, is_readable, .. } = found;
+        tracing::debug!(topic = name, %id, partitions, "topic found");
+        self.found.push((name.to_owned(), id, partitions));
+        metrics::topic_found(name);
+        self.bridge.add_topic(name, id, starts);
+        let known = Known { id, partitions, misses: 0, retired: Vec::new(), is_readable };
+        self.known.insert(name.to_owned(), known);
+        self.refused.remove(name);
+        if self.gone.remove(name) { Change::Replaced } else { Change::Partitions }
+    }
+
+    /// Another topic has the name of one that is known.
+    fn replace(&mut self, name: &str, id: TopicId, partitions: usize) -> Result<Change, KafkaError> {
+        let starts = self.starts.first(name, 0..partitions)?;
+        let Some(known) = self.known.get_mut(name) else { return Ok(Change::None) };
+        tracing::warn!(topic = name, old = %known.id, new = %id, "topic was created again");
+        known.retire(id, partitions);
+        // Before, for what was held so far, and after, for what came in between.
+        self.readers.forget();
+        self.bridge.recreate_topic(name, id, &starts);
+        self.readers.forget();
+        self.forget_start(name);
+        Ok(Change::Replaced)
     }
 
     /// Where the reading of topics begins that are not served so far, as far as Kafka knows. All are asked about together:
@@ -397,57 +408,6 @@ impl TopicWatch {
         if let Some(names) = &mut self.at_start {
             names.remove(name);
         }
-    }
-
-    /// Finds out where reading goes on that stopped. A topic that was created again has been taken care of before.
-    fn find_lost(&mut self) {
-        for (partition, why) in std::mem::take(&mut self.lost) {
-            match self.where_next(&partition, &why) {
-                Ok(Some((code, to))) => {
-                    let (topic, index) = (partition.topic_name().clone(), partition.index());
-                    tracing::warn!(%topic, partition = index, code = code.as_str(), to = to.offset, why, "offsets are gone");
-                    // Readers hold what they have fetched ahead, of the log as it was.
-                    self.readers.forget();
-                    self.command(Command::Jump(partition, code, to));
-                }
-                Ok(None) => self.command(Command::Resume(partition)),
-                Err(error) => {
-                    tracing::debug!(%error, why, "it is not known yet where reading goes on");
-                    self.lost.push((partition, why));
-                }
-            }
-        }
-    }
-
-    fn where_next(
-        &self,
-        partition: &Partition,
-        why: &str,
-    ) -> Result<Option<(GapCode, Position)>, KafkaError> {
-        let name = partition.topic_name();
-        let is_current = self.known.get(&**name).is_some_and(|known| known.id == partition.topic_id());
-        if !is_current {
-            return Ok(None);
-        }
-        let index = partition.index() as usize;
-        let start = self.starts.first(name, index..index + 1)?[0].offset;
-        let place = [(&**name, index as i32)];
-        let ends = self.admin.client().list_positions(&place, OffsetQuery::Latest, false, ASK_TIMEOUT)?;
-        let end = ends.first().copied().unwrap_or(Ok(None)).map_err(KafkaError::of_offsets)?;
-        let end = end.unwrap_or(Position { offset: start, epoch: -1 });
-        // Another topic of the same name looks like a log that was cut. Asked last, so that all of the above is of this one.
-        let described = self.admin.client().describe_topics(&[name.to_string()], ASK_TIMEOUT)?;
-        let id = described.first().and_then(|topic| topic.state.ok()).map(|found| found.id);
-        if id != Some(partition.topic_id()) {
-            return Err(KafkaError::of_offsets(Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART));
-        }
-        let from = partition.reading_position();
-        if from.offset < start && start <= partition.head().offset {
-            // What retention has passed is a hole.
-            partition.set_log_start(start);
-            return Ok(None);
-        }
-        Ok(truncation::next(from, start, end, why))
     }
 
     fn command(&self, command: Command) {

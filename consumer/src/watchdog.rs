@@ -1,5 +1,5 @@
-//! Finds partitions that are stuck: Kafka has news of them, answers, and nothing comes. Whatever the cause may be in
-//! librdkafka, such a partition is assigned anew, and where that does not help everything is read by a new client.
+//! Finds partitions that are stuck: Kafka answers, has records of them beyond the head, and none come. Whatever the cause may
+//! be in librdkafka, such a partition is assigned anew, and where that does not help everything is read by a new client.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use tailrace_bridge::{Partition, Sabotage, broken};
 
-use crate::ingest::Command;
-use crate::metrics;
+use crate::requests::Command;
+use crate::{metrics, span};
 
-/// A partition that has news and does not move for so long is stuck.
+/// A partition that has further records and does not move for so long is stuck.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Before that, the client is asked whether it has lost all brokers.
 const PROBE_AFTER: Duration = Duration::from_secs(1);
-/// Tries follow each other after this time, each after twice the time of the one before, and at most this.
+/// The pause between tries doubles with each, up to this.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 
 /// What to do about a stuck partition.
@@ -27,7 +27,7 @@ enum Remedy {
     Client,
 }
 
-/// A partition with news that has not moved.
+/// A partition with further records that has not moved.
 #[derive(Clone, Copy, Debug)]
 struct Still {
     head: u64,
@@ -36,6 +36,7 @@ struct Still {
     tried: Instant,
 }
 
+/// Partitions with further records, and what was tried.
 pub(crate) struct Watchdog {
     tail: Sender<Command>,
     still: HashMap<(Arc<str>, u32), Still>,
@@ -78,10 +79,10 @@ impl Watchdog {
                 say(partition, head, end, "nothing comes of a partition that has news; it is assigned anew");
                 self.command(Command::Resume(partition.clone()));
             }
-            // One for all that are stuck at a time.
+            // One new client for all partitions that are stuck.
             Some(Remedy::Client) if self.renewed.is_none_or(|at| now.duration_since(at) >= PATIENCE) => {
                 metrics::reader_restarted("client_stuck");
-                say(partition, head, end, "nothing comes of it still; a new client reads everything");
+                say(partition, head, end, "nothing comes of it even so; a new client reads everything");
                 self.renewed = Some(now);
                 self.command(Command::Renew);
             }
@@ -134,8 +135,8 @@ impl Still {
 }
 
 fn say(partition: &Partition, head: u64, end: Option<u64>, what: &'static str) {
-    let (topic, index) = (partition.topic_name(), partition.index());
-    tracing::warn!(%topic, partition = index, head, end = end.unwrap_or(head), "{what}");
+    let span = span::of_partition(partition.topic_name(), partition.index());
+    span.in_scope(|| tracing::warn!(head, end = end.unwrap_or(head), "{what}"));
 }
 
 #[cfg(test)]

@@ -2,48 +2,68 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use tailrace_bridge::{Bridge, Partition};
 
 use crate::admin::Admin;
 use crate::error::KafkaError;
+use crate::findings::Findings;
 use crate::fleet;
 use crate::horizon::Horizon;
-use crate::metrics;
 use crate::native::OffsetQuery;
+use crate::requests::Command;
 use crate::settings::KafkaSettings;
+use crate::shared::Shared;
 use crate::starts::now_millis;
-use crate::status::Findings;
 use crate::watchdog::Watchdog;
+use crate::{metrics, properties};
 
 const ASK_TIMEOUT: Duration = Duration::from_secs(3);
-/// Ends remembered per partition: at one in two seconds, lag is told to two minutes.
+/// Ends remembered per partition: at one in two seconds, lag is exact up to two minutes.
 const MAX_ENDS: usize = 64;
 
-/// The logs' beginnings are asked for once in so many looks: they only tell how far back a replay may go, and who asks for more
-/// is told by Kafka.
+/// The logs' beginnings are asked for once in so many looks: they only tell how far back a replay may go, and a replay that
+/// begins further back is told so by Kafka.
 const STARTS_EVERY: u32 = 5;
 /// How often other replicas are asked about where this one is stuck.
 const ASK_OTHERS: Duration = Duration::from_secs(10);
 
+/// Asks once in a while where the logs begin and end.
 pub(crate) struct Watermarks {
-    pub(crate) settings: Arc<KafkaSettings>,
-    pub(crate) asked_others: Option<Instant>,
+    bridge: Bridge,
+    admin: Arc<Admin>,
+    findings: Arc<Findings>,
+    settings: Arc<KafkaSettings>,
+    /// Whether a log ends where its open transactions begin.
+    committed: bool,
+    watchdog: Watchdog,
+    horizon: Horizon,
+    ends: HashMap<(Arc<str>, u32), Ends>,
     /// How often the ends were asked for.
-    pub(crate) looks: u32,
-    pub(crate) bridge: Bridge,
-    pub(crate) admin: Arc<Admin>,
-    pub(crate) findings: Arc<Findings>,
-    pub(crate) watchdog: Watchdog,
-    pub(crate) horizon: Horizon,
-    pub(crate) committed: bool,
-    /// Whether lag is told by partition, too.
-    pub(crate) by_partition: bool,
-    pub(crate) ends: HashMap<(Arc<str>, u32), Ends>,
+    looks: u32,
+    /// When other replicas were last asked about.
+    asked_others: Option<Instant>,
 }
 
 impl Watermarks {
+    /// `tail`: where the reading is begun anew of partitions that are stuck.
+    pub(crate) fn new(shared: &Shared, tail: Sender<Command>) -> Watermarks {
+        Watermarks {
+            bridge: shared.bridge.clone(),
+            admin: shared.admin.clone(),
+            findings: shared.findings.clone(),
+            settings: shared.settings.clone(),
+            committed: properties::reads_committed(&shared.settings),
+            watchdog: Watchdog::new(tail),
+            horizon: Horizon::default(),
+            ends: HashMap::new(),
+            looks: 0,
+            asked_others: None,
+        }
+    }
+
     /// Asks once for all partitions.
     pub(crate) fn look(&mut self) {
         let topics = self.bridge.topics();
@@ -62,7 +82,7 @@ impl Watermarks {
         self.look_for_others(&partitions);
     }
 
-    /// Kafka answers and nothing comes, whatever was tried: whether that is so for this replica alone.
+    /// Where Kafka answers and nothing comes, whatever was tried: finds out whether that is so for this replica alone.
     fn look_for_others(&mut self, partitions: &[Arc<Partition>]) {
         let now = Instant::now();
         let sum = partitions.iter().fold(0, |sum: u64, one| sum.wrapping_add(one.head().offset));
@@ -127,7 +147,7 @@ impl Watermarks {
             let is_forbidden = is_forbidden.unwrap_or_else(|| self.findings.is_forbidden(&key.0));
             let lag = topics.entry(key.0.clone()).or_insert(Lag { is_forbidden, ..Lag::default() });
             lag.add(records, seconds);
-            if self.by_partition {
+            if self.settings.lag_by_partition {
                 metrics::partition_lag(&key.0, key.1, records, seconds);
             }
             if !is_forbidden && worst.as_ref().is_none_or(|(most, _)| seconds > *most) {
@@ -167,7 +187,7 @@ fn places(partitions: &[Arc<Partition>]) -> Vec<(&str, i32)> {
 
 /// The ends of one partition as they were seen, those first that the tail has not reached.
 #[derive(Debug, Default)]
-pub(crate) struct Ends(VecDeque<(Instant, u64)>);
+struct Ends(VecDeque<(Instant, u64)>);
 
 impl Ends {
     fn note(&mut self, end: u64, now: Instant) {

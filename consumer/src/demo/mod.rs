@@ -1,4 +1,4 @@
-//! The demo's Kafka: a broker inside of the process, and a producer of four lively topics for three tenants.
+//! The demo's Kafka: a broker inside of the process, and a producer of records in four topics, for three tenants.
 
 mod stories;
 
@@ -18,7 +18,7 @@ use crate::native::Mock;
 
 /// The topics, each with its partitions.
 const TOPICS: [(&str, i32); 4] = [("orders", 4), ("metrics", 2), ("logs", 3), ("notifications", 2)];
-/// How often the stories go on. Several events may come of one step, or none.
+/// How often the stories go on. One step may have several events, or none.
 const STEP: Duration = Duration::from_millis(100);
 /// Steps told before the start, so that there is something to replay.
 const PROLOGUE: usize = 600;
@@ -55,7 +55,7 @@ pub async fn start() -> Result<Demo, DemoError> {
     let servers = broker.bootstrap_servers();
     let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
         .set("bootstrap.servers", &servers)
-        // The embedded broker keeps one request after the other: batches keep it calm.
+        // The embedded broker handles one request after the other: batches keep their number low.
         .set("linger.ms", "5")
         .create()?;
     let teller = tokio::spawn(tell(producer));
@@ -107,7 +107,7 @@ fn send(producer: &ThreadedProducer<DefaultProducerContext>, event: &Event) {
         .headers(headers);
     if let Err((error, _)) = producer.send(record) {
         tracing::debug!(%error, "a demo event was not produced");
-        // The queue is full only while the broker is held up.
+        // The queue is full only while the broker does not answer.
         let _ = producer.flush(FLUSH);
     }
 }

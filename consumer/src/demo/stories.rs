@@ -64,6 +64,7 @@ pub(super) struct Event {
     pub(super) time: i64,
 }
 
+/// An order that is not delivered yet.
 struct Order {
     number: u64,
     state: usize,
@@ -73,6 +74,7 @@ struct Order {
     total: u32,
 }
 
+/// What goes on at one tenant.
 struct Tenant {
     name: &'static str,
     orders: Vec<Order>,

@@ -1,4 +1,4 @@
-//! Questions to the cluster. Each blocks its thread for at most the given time.
+//! Requests to the cluster. Each blocks its thread for at most the given time.
 
 use std::ffi::{CString, c_char};
 use std::ptr;
@@ -12,7 +12,7 @@ use super::client::{c_string, check, millis};
 use super::{Client, Code, List};
 use crate::error::KafkaError;
 
-/// The cluster's id comes with the first metadata; this is for who asks before.
+/// The cluster's id comes with the first metadata. A question for it before that waits so long.
 const CLUSTER_ID_TIMEOUT_MS: i32 = 1000;
 
 /// What the cluster says of one topic.
@@ -30,15 +30,15 @@ pub(crate) struct Found {
     pub(crate) partitions: usize,
     /// Whether these credentials may read it (KIP-430). A broker that does not say so is taken to allow it.
     pub(crate) is_readable: bool,
-    /// Whether every partition has a leader. Of one without, no offset is to be had, nor of any other in the same request.
+    /// Whether every partition has a leader. Where one has none, a request for its offset fails, and with it for all others in it.
     pub(crate) has_leaders: bool,
 }
 
-/// librdkafka looks each partition of an answer up by going through all of them: of thousands at once, that is most of what a
-/// process at rest would do.
+/// Partitions in one request for offsets. librdkafka finds each partition of an answer by going through all of them: with
+/// thousands in one answer, an idle process would do little else.
 const LISTED_AT_ONCE: usize = 400;
 
-/// What was asked of one partition's log: none where nothing is there.
+/// What was found in one partition's log; none where there is no such record.
 type Listed<T> = Result<Option<T>, Code>;
 
 /// Which offset of a partition to look up.
@@ -59,8 +59,10 @@ pub(crate) struct Member {
     pub(crate) host: String,
 }
 
-/// The retention of one topic, or why it is not known.
-pub(crate) type TopicConfig = Result<Vec<(String, String)>, String>;
+/// A topic's configuration, as names and values.
+type TopicConfig = Vec<(String, String)>;
+
+const DESCRIBE_CONFIG: &str = "describe the configuration";
 
 /// The answer to an admin request.
 struct Answer(*mut sys::rd_kafka_event_t);
@@ -94,7 +96,7 @@ impl Client {
             );
             let queue = sys::rd_kafka_queue_new(self.rk());
             send(options, queue);
-            // The request ends by itself at its timeout; the second more is for the answer's way.
+            // The request ends by itself at its timeout; the second more is for the answer to reach the queue.
             let event = sys::rd_kafka_queue_poll(queue, millis(timeout + Duration::from_secs(1)));
             sys::rd_kafka_queue_destroy(queue);
             sys::rd_kafka_AdminOptions_destroy(options);
@@ -218,7 +220,7 @@ impl Client {
         Ok(listed.into_iter().map(|found| found.map(|at| at.map(|(position, _)| position))).collect())
     }
 
-    /// Positions, each with the timestamp that the broker found it by; without a meaning where it was not found so.
+    /// Positions, each with the timestamp of its record, which means something only where a time was asked for.
     fn list(
         &self,
         partitions: &[(&str, i32)],
@@ -377,7 +379,7 @@ impl Client {
     }
 
     /// The configuration of a topic, as names and values.
-    pub(crate) fn topic_config(&self, topic: &str, timeout: Duration) -> TopicConfig {
+    pub(crate) fn topic_config(&self, topic: &str, timeout: Duration) -> Result<TopicConfig, KafkaError> {
         let name = c_string(topic);
         // SAFETY: the name is copied; the object is destroyed below.
         let mut resources = [unsafe {
@@ -387,15 +389,14 @@ impl Client {
             )
         }];
         let op = Op::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS;
-        let answer = self.ask("describe the configuration", op, timeout, |options, queue| {
+        let answer = self.ask(DESCRIBE_CONFIG, op, timeout, |options, queue| {
             // SAFETY: all are valid.
             unsafe { sys::rd_kafka_DescribeConfigs(self.rk(), resources.as_mut_ptr(), 1, options, queue) };
         });
         // SAFETY: made above.
         unsafe { sys::rd_kafka_ConfigResource_destroy(resources[0]) };
-        let answer = answer.map_err(|error| error.to_string())?;
         // SAFETY: the result and all that it gives live as long as the event.
-        unsafe { config_entries(&answer) }
+        unsafe { config_entries(&answer?) }
     }
 }
 
@@ -412,19 +413,16 @@ fn set_broker(options: *mut sys::rd_kafka_AdminOptions_t, broker: i32) {
 
 /// # Safety
 /// The answer is one to DescribeConfigs.
-unsafe fn config_entries(answer: &Answer) -> TopicConfig {
+unsafe fn config_entries(answer: &Answer) -> Result<TopicConfig, KafkaError> {
     let mut count = 0;
     // SAFETY: by this function's own contract; everything lives as long as the event.
     unsafe {
         let result = sys::rd_kafka_event_DescribeConfigs_result(answer.0);
         let resources = sys::rd_kafka_DescribeConfigs_result_resources(result, &mut count);
         if count == 0 {
-            return Err("no answer".to_owned());
+            return Err(KafkaError::Silent("the broker"));
         }
-        let code = sys::rd_kafka_ConfigResource_error(*resources);
-        if code != Code::RD_KAFKA_RESP_ERR_NO_ERROR {
-            return Err(super::describe(code));
-        }
+        check(DESCRIBE_CONFIG, sys::rd_kafka_ConfigResource_error(*resources))?;
         let entries = sys::rd_kafka_ConfigResource_configs(*resources, &mut count);
         Ok((0..count)
             .map(|index| *entries.add(index))

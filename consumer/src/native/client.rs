@@ -117,18 +117,22 @@ impl Client {
         self.context.last_error.lock().clone()
     }
 
-    /// Forgets that error: all is well again.
+    /// Forgets that error: Kafka has answered since.
     pub(crate) fn clear_error(&self) {
         *self.context.last_error.lock() = None;
     }
 
-    /// The error that ended this client for good, if one did.
-    pub(crate) fn fatal(&self) -> Option<(Code, String)> {
+    /// # Errors
+    /// The one that ended this client for good: it could not do `what` any more.
+    pub(crate) fn check_fatal(&self, what: &'static str) -> Result<(), KafkaError> {
         let mut message = [0 as c_char; ERROR_TEXT];
         // SAFETY: the handle is valid, the buffer's length is given.
         let code = unsafe { sys::rd_kafka_fatal_error(self.rk, message.as_mut_ptr(), message.len()) };
+        if code == Code::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return Ok(());
+        }
         // SAFETY: librdkafka terminates what it writes.
-        (code != Code::RD_KAFKA_RESP_ERR_NO_ERROR).then(|| (code, unsafe { super::text(message.as_ptr()) }))
+        Err(KafkaError::Request { what, code, message: unsafe { super::text(message.as_ptr()) } })
     }
 
     pub(crate) fn subscribe(&self, topics: &[String]) -> Result<(), KafkaError> {
@@ -167,9 +171,9 @@ impl Client {
         unsafe { check_error("unassign", sys::rd_kafka_incremental_unassign(self.rk, list.ptr())) }
     }
 
-    /// Has the leaders confirm where the reading of these partitions, just assigned, begins (KIP-320). An assignment alone
-    /// does not ask where the leader's epoch is known already: the offset would be read on in another log. Of a partition
-    /// that is not known yet it does, once it is. Waits for the assignment to be in force, which takes no broker.
+    /// Has the leaders confirm the positions of these partitions, which were just assigned (KIP-320). Where librdkafka knows
+    /// the leader's epoch already, an assignment alone does not ask: the offset would be read on in another log. Where it does
+    /// not know the partition yet, it asks once it does. Waits for the assignment to be in force, which takes no broker.
     pub(crate) fn confirm(&self, list: &List) -> Result<(), KafkaError> {
         let until = Instant::now() + CONFIRM;
         loop {
@@ -185,14 +189,14 @@ impl Client {
                 (Ok(()), None) => return Ok(()),
                 (Err(error), _) if Instant::now() >= until => return Err(error),
                 (Ok(()), Some(entry)) if Instant::now() >= until => return check("seek", entry.error),
-                // What is being stopped or started cannot be sought yet.
+                // A partition whose fetching is being stopped or started cannot be sought yet.
                 _ => std::thread::sleep(CONFIRM_AGAIN),
             }
         }
     }
 
-    /// Whether there is a connection to some broker within this time. One that is connected and answers late, behind what it was
-    /// asked before, is reached.
+    /// Whether there is a connection to some broker within this time. A broker that is connected and answers late, after
+    /// earlier requests, counts.
     pub(crate) fn reaches_a_broker(&self, timeout: Duration) -> bool {
         let mut found = ptr::null();
         // SAFETY: the handle is valid; no topic is named; what is found is destroyed, once.

@@ -96,8 +96,9 @@ impl Message {
     /// Takes the headers out of the message: appends them in their order, for [`tailrace_bridge::Headers::written`]. A name
     /// that is not UTF-8 (no client writes one) is left out.
     ///
-    /// librdkafka parses them into pieces of memory of their own. Those of one message after the other are the same ones,
-    /// still in the cache; of a whole batch they would come from, and go back to, what its own threads share.
+    /// librdkafka parses them into allocations of their own. Freed after each message, the same memory serves the next one,
+    /// still in the processor's cache; freed after a whole batch, it would come from, and return to, what the allocator shares
+    /// between threads.
     pub(crate) fn take_headers(&mut self, out: &mut Vec<u8>) {
         let mut headers = ptr::null_mut();
         // SAFETY: valid message; the headers are ours from here on.

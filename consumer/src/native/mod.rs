@@ -23,11 +23,18 @@ pub(crate) use rdkafka_sys::rd_kafka_resp_err_t as Code;
 
 use std::ffi::CStr;
 
+use crate::error::KafkaError;
+
 /// librdkafka's words for an error code.
 pub(crate) fn describe(code: Code) -> String {
     // SAFETY: the function takes any code and gives a static string.
     let text = unsafe { CStr::from_ptr(rdkafka_sys::rd_kafka_err2str(code)) };
     text.to_string_lossy().into_owned()
+}
+
+/// The error of an offset that was asked for and not told.
+pub(crate) fn list_error(code: Code) -> KafkaError {
+    KafkaError::Request { what: "list offsets", code, message: describe(code) }
 }
 
 /// A C string as text; empty where there is none.

@@ -1,0 +1,83 @@
+//! The records of one read, as they come from a reader's queue.
+
+use tailrace_bridge::{HistoryRead, NewRecord, Position, Segment, SegmentBuilder};
+
+use super::reader::{Lost, Reader, Seen, seen};
+use crate::native::Message;
+
+/// What a record counts beside its bytes, for the bound of a read.
+const RECORD_OVERHEAD: usize = 64;
+
+/// A read in progress.
+pub(super) struct Stretch {
+    builder: SegmentBuilder,
+    /// The offset after what was taken so far, and the leader epoch of the last record before it.
+    end: Position,
+    bytes: usize,
+}
+
+impl Stretch {
+    pub(super) fn new(read: &HistoryRead) -> Stretch {
+        let end = Position { offset: read.from, epoch: -1 };
+        Stretch { builder: SegmentBuilder::new(read.from), end, bytes: 0 }
+    }
+
+    /// Takes what the reader holds, and appends its records to `taken`. True: the stretch is read.
+    pub(super) fn take(
+        &mut self,
+        reader: &mut Reader,
+        read: &HistoryRead,
+        taken: &mut Vec<Message>,
+    ) -> Result<bool, Lost> {
+        while let Some(message) = reader.next() {
+            match seen(&message, read) {
+                Seen::Record if message.offset() < self.end.offset => {}
+                Seen::Record if message.offset() >= read.until => {
+                    // What lies in between is a hole, which the segment covers.
+                    self.move_end(message.offset());
+                    reader.stand_at(read, message.offset());
+                    reader.put_back(message);
+                    return Ok(true);
+                }
+                Seen::Record => {
+                    self.bytes += RECORD_OVERHEAD + message.value().map_or(0, <[u8]>::len);
+                    self.end = Position { offset: message.offset() + 1, epoch: message.leader_epoch() };
+                    taken.push(message);
+                    if self.bytes >= read.max_bytes || self.end.offset >= read.until {
+                        reader.stand_at(read, self.end.offset);
+                        return Ok(true);
+                    }
+                }
+                Seen::End => {
+                    self.move_end(message.offset());
+                    // librdkafka reports an end only once, so the next read needs a new assignment; and there is nothing to fetch.
+                    reader.forget();
+                    return Ok(true);
+                }
+                Seen::Lost(lost) => return Err(lost),
+                Seen::Other => {}
+            }
+        }
+        Ok(false)
+    }
+
+    fn move_end(&mut self, offset: u64) {
+        if offset > self.end.offset {
+            self.end = Position { offset, epoch: -1 };
+        }
+    }
+
+    /// Adds what was decoded of the records that were taken.
+    pub(super) fn push(&mut self, records: &[NewRecord<'_>]) {
+        records.iter().for_each(|record| self.builder.push(record));
+    }
+
+    /// The offset that the next record comes at or after.
+    pub(super) fn next(&self) -> u64 {
+        self.end.offset
+    }
+
+    pub(super) fn finish(self) -> Segment {
+        self.builder.finish(self.end)
+    }
+}
