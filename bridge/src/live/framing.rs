@@ -10,7 +10,7 @@ use crate::base::sabotage::{Sabotage, broken};
 use crate::base::sync::MutexGuard;
 use crate::base::sync::atomic::Ordering;
 use crate::live::ring::{MAX_RING, Mark, PAGE, Ring, Step};
-use crate::live::view::{Shared, State, View};
+use crate::live::view::{Shared, View, ViewState};
 use crate::log::partition::Partition;
 use crate::position::event_id::RunningId;
 use crate::position::gap::Gap;
@@ -101,7 +101,7 @@ impl View {
     }
 
     /// Accounts for what was pushed into the ring, which had `before` bytes. Readers are still to be told.
-    pub(super) fn pushed(&self, mut state: MutexGuard<'_, State>, before: usize) {
+    pub(super) fn pushed(&self, mut state: MutexGuard<'_, ViewState>, before: usize) {
         state.at_end = 0;
         state.ring.trim_to(MAX_RING);
         self.shared.rings.note(before, state.ring.size());
@@ -114,7 +114,7 @@ impl View {
     }
 }
 
-impl State {
+impl ViewState {
     pub(super) fn push_gap(&mut self, shared: &Shared, gap: &Gap, vector: &Vector) {
         metrics::count_gap(gap.code.as_str());
         if broken(Sabotage::SilentGap) {

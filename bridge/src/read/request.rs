@@ -1,7 +1,7 @@
 //! What a client asks for, and why it may get nothing.
 
 use crate::core::Unserved;
-use crate::position::start::From;
+use crate::position::start::StartFrom;
 use crate::record::filter::Filter;
 use crate::record::tenant::TenantId;
 use crate::sse::envelope::Envelope;
@@ -17,13 +17,13 @@ pub struct SubscribeRequest {
     pub filter: Filter,
     /// How a record is written.
     pub envelope: Envelope,
-    /// Where to begin, unless there is a last event id.
-    pub from: From,
+    /// Where to start, unless there is a last event id.
+    pub from: StartFrom,
     /// The last event id that the client saw, as it came; it wins over `from`.
     pub last_event_id: Option<String>,
 }
 
-/// Why a subscription cannot begin.
+/// Why a subscription cannot start.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SubscribeError {
     /// No such topic is served, or it cannot yield this tenant.
@@ -37,7 +37,7 @@ pub enum SubscribeError {
         /// What is in the way.
         why: Unserved,
     },
-    /// Kafka had to be asked where to begin, and did not answer.
+    /// Kafka had to be asked where to start, and did not answer.
     #[error("Kafka could not be asked where to begin: {0}")]
     Unavailable(String),
 }

@@ -144,7 +144,7 @@ pub fn bridge(memory: usize, kafka: &Kafka) -> Bridge {
     Bridge::new(config, Arc::new(kafka.clone()))
 }
 
-pub fn request(last_event_id: Option<String>, from: From) -> SubscribeRequest {
+pub fn request(last_event_id: Option<String>, from: StartFrom) -> SubscribeRequest {
     SubscribeRequest {
         tenant: TenantId::new("acme").unwrap(),
         topics: Vec::new(),

@@ -12,16 +12,16 @@ use crate::position::Part;
 use crate::position::Vector;
 use crate::position::event_id::EventId;
 use crate::position::gap::Gap;
-use crate::position::start::From;
-use crate::read::beginning::{LastRecords, SinceId, at_offsets, lookup};
+use crate::position::start::StartFrom;
 use crate::read::reconcile::{Change, Pending, reconcile, strangers};
 use crate::read::request::{SubscribeError, SubscribeRequest};
-use crate::read::subscription::{Beginning, Subscription};
+use crate::read::start::{LastRecords, SinceId, at_offsets, lookup};
+use crate::read::subscription::{Subscription, SubscriptionStart};
 
 /// The longest id of a client that is repeated to it; a request's headers may take 16 KiB.
 const MAX_ID_TEXT: usize = 16 * 1024;
 
-/// Begins a subscription. Cancel-safe.
+/// Starts a subscription. Cancel-safe.
 pub(crate) async fn subscribe(
     inner: &Arc<Inner>,
     request: SubscribeRequest,
@@ -30,17 +30,17 @@ pub(crate) async fn subscribe(
     let came_with = request.last_event_id.filter(|text| !text.is_empty());
     let parsed = came_with.as_deref().map(str::parse::<EventId>);
     let from = match (&parsed, request.from) {
-        (Some(Ok(id)), _) => From::Id(id.clone()),
+        (Some(Ok(id)), _) => StartFrom::Id(id.clone()),
         (_, from) => from,
     };
-    if let From::Id(id) = &from {
+    if let StartFrom::Id(id) = &from {
         see_parts_of(inner, id).await;
     }
     let topics = sorted(request.topics);
     let hold = inner.hold(ViewKey::new(request.tenant, topics, request.filter, request.envelope));
     let unknown = matches!(parsed, Some(Err(_)));
     let came_with = came_with.map(|text| printable(text, unknown));
-    begin(hold, from, came_with, unknown).await
+    start(hold, from, came_with, unknown).await
 }
 
 /// Whoever comes back may go on with what a topic has in memory though Kafka does not allow to read it any more.
@@ -78,16 +78,16 @@ async fn see_parts_of(inner: &Inner, id: &EventId) {
     }
 }
 
-async fn begin(
+async fn start(
     hold: Hold,
-    from: From,
+    from: StartFrom,
     came_with: Option<String>,
     unknown: bool,
 ) -> Result<Subscription, SubscribeError> {
     let (shape, topics) = hold.view.topics();
     let history = hold.inner.history.clone();
     let resumed = came_with.is_some() && !unknown;
-    let mut beginning = Beginning {
+    let mut start = SubscriptionStart {
         vector: Vector::default(),
         carried: Vec::new(),
         pending: Vec::new(),
@@ -97,33 +97,39 @@ async fn begin(
         shape,
     };
     if unknown {
-        beginning.pending.push(Pending { gap: Gap::unknown_id(), change: Change::Nothing });
+        start.pending.push(Pending { gap: Gap::unknown_id(), change: Change::Nothing });
     }
-    let topics: &Topics = &beginning.topics.clone();
+    let topics: &Topics = &start.topics.clone();
     let unavailable = |error: HistoryError| SubscribeError::Unavailable(error.to_string());
     let at = |at| lookup(&history, topics, at);
-    beginning.vector = match from {
-        From::Latest => return Ok(Subscription::latest(hold, beginning)),
-        From::Earliest => at_offsets(topics, &at(OffsetsAt::Earliest).await.map_err(unavailable)?),
-        From::Time(millis) => at_offsets(topics, &at(OffsetsAt::Time(millis)).await.map_err(unavailable)?),
-        From::Ago(ago) => {
+    start.vector = match from {
+        StartFrom::Latest => return Ok(Subscription::latest(hold, start)),
+        StartFrom::Earliest => at_offsets(topics, &at(OffsetsAt::Earliest).await.map_err(unavailable)?),
+        StartFrom::Time(millis) => {
+            at_offsets(topics, &at(OffsetsAt::Time(millis)).await.map_err(unavailable)?)
+        }
+        StartFrom::Ago(ago) => {
             let millis = metrics::unix_millis() - ago.as_millis() as i64;
             at_offsets(topics, &at(OffsetsAt::Time(millis)).await.map_err(unavailable)?)
         }
-        From::Last(count) => {
+        StartFrom::Last(count) => {
             let key = hold.view.key();
             let (tenant, filter) = (&key.tenant, key.filter());
             let last = LastRecords { history: &history, tenant, filter, count: count as usize };
             last.find(topics, &hold.view.snapshot().vector).await
         }
-        From::Id(id) => return resume(hold, id, beginning).await,
+        StartFrom::Id(id) => return resume(hold, id, start).await,
     };
-    Ok(Subscription::replaying(hold, beginning))
+    Ok(Subscription::replaying(hold, start))
 }
 
 /// Goes on at an id: holds it against the topics as they are now.
-async fn resume(hold: Hold, id: EventId, mut beginning: Beginning) -> Result<Subscription, SubscribeError> {
-    let topics = beginning.topics.clone();
+async fn resume(
+    hold: Hold,
+    id: EventId,
+    mut start: SubscriptionStart,
+) -> Result<Subscription, SubscribeError> {
+    let topics = start.topics.clone();
     let mut vector = id.vector;
     if broken(Sabotage::OffByOne) {
         let positions = vector.parts.iter_mut().flat_map(|part| &mut part.positions);
@@ -132,13 +138,13 @@ async fn resume(hold: Hold, id: EventId, mut beginning: Beginning) -> Result<Sub
     let since = SinceId::of(&hold.inner.history, &vector, id.minutes, &topics)
         .await
         .map_err(|error| SubscribeError::Unavailable(error.to_string()))?;
-    beginning.pending.extend(reconcile(&mut vector, &mut beginning.carried, &topics, &since));
+    start.pending.extend(reconcile(&mut vector, &mut start.carried, &topics, &since));
     let unseen = strangers(&mut vector, &topics);
     if !hold.view.key().names_topics() {
-        beginning.carried.extend(unseen.into_iter().filter(|part| !is_seen(&hold.inner, part)));
+        start.carried.extend(unseen.into_iter().filter(|part| !is_seen(&hold.inner, part)));
     }
-    beginning.vector = vector;
-    Ok(Subscription::replaying(hold, beginning))
+    start.vector = vector;
+    Ok(Subscription::replaying(hold, start))
 }
 
 /// Whether the part is of a topic that is known here, though it may not be one of the subscription's.
