@@ -11,44 +11,42 @@ use crate::log::topic::Topics;
 use crate::position::Part;
 use crate::position::Vector;
 use crate::position::event_id::EventId;
-use crate::position::gap::Gap;
 use crate::position::start::StartFrom;
 use crate::read::reconcile::{Change, Pending, reconcile, strangers};
-use crate::read::request::{SubscribeError, SubscribeRequest};
+use crate::read::request::{LastEventId, SubscribeError, SubscribeRequest};
 use crate::read::start::{LastRecords, SinceId, at_offsets, lookup};
 use crate::read::subscription::{Subscription, SubscriptionStart};
-
-/// The longest id of a client that is repeated to it; a request's headers may take 16 KiB.
-const MAX_ID_TEXT: usize = 16 * 1024;
+use crate::record::tenant::TenantId;
 
 /// Starts a subscription. Cancel-safe.
 pub(crate) async fn subscribe(
     inner: &Arc<Inner>,
     request: SubscribeRequest,
 ) -> Result<Subscription, SubscribeError> {
-    check_topics(inner, &request)?;
-    let came_with = request.last_event_id.filter(|text| !text.is_empty());
-    let parsed = came_with.as_deref().map(str::parse::<EventId>);
-    let from = match (&parsed, request.from) {
-        (Some(Ok(id)), _) => StartFrom::Id(id.clone()),
-        (_, from) => from,
+    let SubscribeRequest { tenant, topics, filter, envelope, from, last_event_id } = request;
+    let last_event_id = LastEventId::of(last_event_id);
+    check_topics(inner, &tenant, &topics, last_event_id.is_some())?;
+    let from = match &last_event_id {
+        LastEventId::Known { id, .. } => StartFrom::Id(id.clone()),
+        LastEventId::None | LastEventId::Unknown { .. } => from,
     };
     if let StartFrom::Id(id) = &from {
         see_parts_of(inner, id).await;
     }
-    let topics = sorted(request.topics);
-    let hold = inner.hold(ViewKey::new(request.tenant, topics, request.filter, request.envelope));
-    let unknown = matches!(parsed, Some(Err(_)));
-    let came_with = came_with.map(|text| printable(text, unknown));
-    start(hold, from, came_with, unknown).await
+    let hold = inner.hold(ViewKey::new(tenant, sorted(topics), filter, envelope));
+    start(hold, from, last_event_id).await
 }
 
 /// Whoever comes back may go on with what a topic has in memory though Kafka does not allow to read it any more.
-fn check_topics(inner: &Inner, request: &SubscribeRequest) -> Result<(), SubscribeError> {
+fn check_topics(
+    inner: &Inner,
+    tenant: &TenantId,
+    names: &[String],
+    comes_back: bool,
+) -> Result<(), SubscribeError> {
     let structure = inner.structure.lock();
-    let comes_back = request.last_event_id.as_ref().is_some_and(|id| !id.is_empty());
-    for name in &request.topics {
-        if !inner.rules.can_yield(name, &request.tenant) {
+    for name in names {
+        if !inner.rules.can_yield(name, tenant) {
             return Err(SubscribeError::UnknownTopic(name.clone()));
         }
         let is_known = structure.topics.contains_key(name.as_str());
@@ -81,24 +79,19 @@ async fn see_parts_of(inner: &Inner, id: &EventId) {
 async fn start(
     hold: Hold,
     from: StartFrom,
-    came_with: Option<String>,
-    unknown: bool,
+    last_event_id: LastEventId,
 ) -> Result<Subscription, SubscribeError> {
     let (shape, topics) = hold.view.topics();
     let history = hold.inner.history.clone();
-    let resumed = came_with.is_some() && !unknown;
+    let pending = last_event_id.gap().map(|gap| Pending { gap, change: Change::Nothing });
     let mut start = SubscriptionStart {
         vector: Vector::default(),
         carried: Vec::new(),
-        pending: Vec::new(),
-        came_with,
-        resumed,
+        pending: pending.into_iter().collect(),
+        last_event_id,
         topics,
         shape,
     };
-    if unknown {
-        start.pending.push(Pending { gap: Gap::unknown_id(), change: Change::Nothing });
-    }
     let topics: &Topics = &start.topics.clone();
     let unavailable = |error: HistoryError| SubscribeError::Unavailable(error.to_string());
     let at = |at| lookup(&history, topics, at);
@@ -157,10 +150,4 @@ fn sorted(mut names: Vec<String>) -> Vec<String> {
     names.sort();
     names.dedup();
     names
-}
-
-/// The client's id as it may be repeated: an unreadable one only if it is harmless text.
-fn printable(text: String, unknown: bool) -> String {
-    let harmless = text.len() <= MAX_ID_TEXT && text.bytes().all(|byte| (0x20..0x7f).contains(&byte));
-    if !unknown || harmless { text } else { "unknown".to_owned() }
 }

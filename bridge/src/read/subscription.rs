@@ -24,6 +24,7 @@ use crate::position::{Part, Vector};
 use crate::read::reconcile::{AtOrigin, Pending, deleted, reconcile, strangers};
 use crate::read::repeat::{Last, Lookaside};
 use crate::read::replay::{Chunk, Context, Replay, Replayed};
+use crate::read::request::LastEventId;
 use crate::record::tenant::TenantId;
 use crate::sse::frame::{self, Control};
 
@@ -138,8 +139,7 @@ pub(crate) struct SubscriptionStart {
     pub(crate) vector: Vector,
     pub(crate) carried: Vec<Part>,
     pub(crate) pending: Vec<Pending>,
-    pub(crate) came_with: Option<String>,
-    pub(crate) resumed: bool,
+    pub(crate) last_event_id: LastEventId,
     pub(crate) topics: Arc<Topics>,
     pub(crate) shape: u64,
 }
@@ -164,7 +164,8 @@ impl Subscription {
     /// A subscription that starts with a replay from `start`.
     pub(crate) fn replaying(hold: Hold, start: SubscriptionStart) -> Subscription {
         metrics::replaying(1.0);
-        let (carried, came_with) = (start.carried, start.came_with);
+        let resumed = start.last_event_id.is_known();
+        let (carried, came_with) = (start.carried, start.last_event_id.into_text());
         let rare = Rare { carried, came_with, pending: start.pending.into(), replayed: 0 };
         Subscription {
             seen: hold.view.version(),
@@ -177,7 +178,7 @@ impl Subscription {
             wait: Wait::View,
             moved: false,
             synced: false,
-            resumed: start.resumed,
+            resumed,
         }
     }
 
