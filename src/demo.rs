@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use tailrace_bridge::{Bridge, Envelope, Filter, From, SubscribeRequest, TenantId};
+use tailrace_bridge::{Bridge, Envelope, Filter, StartFrom, SubscribeRequest, TenantId};
 use tailrace_consumer::demo::{self, TENANTS};
 
 use crate::config::{self, Environment};
@@ -112,7 +112,7 @@ async fn an_id(bridge: &Bridge) -> anyhow::Result<String> {
         topics: vec!["orders".to_owned()],
         filter: Filter::default(),
         envelope: Envelope::None,
-        from: From::Last(RESUME_BEFORE),
+        from: StartFrom::Last(RESUME_BEFORE),
         last_event_id: None,
     };
     let mut subscription = bridge.subscribe(request).await.context("take an id to resume from")?;

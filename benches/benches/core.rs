@@ -8,9 +8,9 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use futures::executor::block_on;
 use futures::future::{BoxFuture, FutureExt as _, ready};
 use tailrace_bridge::{
-    Bridge, BridgeConfig, Budget, Envelope, EventId, Filter, Fingerprint, From, Headers, HistoryError,
-    HistoryRead, NewRecord, Next, OffsetsAt, Part, Partition, Position, RawRecord, RunningId, Segment,
-    Source, Start, SubscribeRequest, Subscription, TenantId, TenantNames, TenantRules, TopicId, Vector,
+    Bridge, BridgeConfig, Budget, Envelope, EventId, Filter, Fingerprint, Headers, HistoryError, HistoryRead,
+    NewRecord, Next, OffsetsAt, Part, Partition, Position, RawRecord, RunningId, Segment, Source, Start,
+    StartFrom, SubscribeRequest, Subscription, TenantId, TenantNames, TenantRules, TopicId, Vector,
     put_header,
 };
 
@@ -90,7 +90,7 @@ impl Core {
             topics: vec![TOPIC.to_owned()],
             filter: Filter::parse(&[], &[], &wheres).expect("a filter"),
             envelope: Envelope::None,
-            from: From::Latest,
+            from: StartFrom::Latest,
             last_event_id,
         };
         block_on(self.bridge.subscribe(request)).expect("a subscription")

@@ -15,8 +15,8 @@ use crate::log::topic::Topic;
 use crate::position::event_id::EventId;
 use crate::position::gap::GapCode;
 use crate::position::{Part, Position, TopicId, Vector};
-use crate::read::begin;
 use crate::read::request::{SubscribeError, SubscribeRequest};
+use crate::read::subscribe;
 use crate::read::subscription::Subscription;
 use crate::record::NewRecord;
 use crate::record::routing::TenantRules;
@@ -151,12 +151,12 @@ impl Bridge {
         (partitions, id.to_string().len())
     }
 
-    /// Begins a subscription. Cancel-safe.
+    /// Starts a subscription. Cancel-safe.
     ///
     /// # Errors
     /// [`SubscribeError`]: a topic that is not there, or Kafka not answering where only it knows.
     pub async fn subscribe(&self, request: SubscribeRequest) -> Result<Subscription, SubscribeError> {
-        begin::subscribe(&self.inner, request).await
+        subscribe::subscribe(&self.inner, request).await
     }
 
     /// Bytes of frames that views keep.

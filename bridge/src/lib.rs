@@ -5,14 +5,14 @@
 //! | folder | |
 //! | --- | --- |
 //! | `base` | locks, numbers, units, metrics, deliberate defects |
-//! | `position` | offsets, positions, event ids, gaps, where a stream begins |
+//! | `position` | offsets, positions, event ids, gaps, where a stream starts |
 //! | `record` | a decoded record, whose it is, and whether a filter matches it |
 //! | `sse` | a record as bytes of an event stream |
 //! | `log` | what of a partition is in memory, under one budget |
 //! | `history` | what only Kafka still has, and the port to it |
-//! | `live` | what all subscriptions of one kind share: a view (a vector V and a ring of frames), and whom it wakes |
+//! | `live` | what all subscriptions of one kind share: a view (a vector V and a ring of frames), and whom it notifies |
 //! | `core` | the catalog of topics, the way of a batch, and a hold on a view |
-//! | `read` | one client: where it begins, how it catches up, how it follows |
+//! | `read` | one client: where it starts, how it catches up, how it follows |
 //!
 //! `bridge.rs` is the front.
 //!
@@ -28,7 +28,7 @@
 //!     topics: vec!["orders".to_owned()],
 //!     filter: Filter::default(),
 //!     envelope: Envelope::None,
-//!     from: From::Latest,
+//!     from: StartFrom::Latest,
 //!     last_event_id: None,
 //! };
 //! let mut subscription = bridge.subscribe(request).await?;
@@ -63,13 +63,13 @@ pub use base::sabotage::{Sabotage, broken};
 pub use base::units::{ByteSize, Rate, Span};
 pub use bridge::{Bridge, BridgeConfig, describe_metrics};
 pub use history::source::{HistoryError, HistoryRead, OffsetsAt, Source};
-pub use live::ears::{Bell, Ear};
+pub use live::listeners::{Listener, Notify};
 pub use log::partition::{Partition, Start};
 pub use log::segment::{Segment, SegmentBuilder};
 pub use log::topic::Topic;
 pub use position::event_id::{EventId, EventIdError, RunningId};
 pub use position::gap::{Gap, GapCode};
-pub use position::start::From;
+pub use position::start::StartFrom;
 pub use position::{Fingerprint, Part, Position, TopicId, Vector};
 pub use read::repeat::Lookaside;
 pub use read::request::{SubscribeError, SubscribeRequest};

@@ -114,7 +114,7 @@ impl Scene {
         let subscription = match subscription {
             Some(subscription) => subscription,
             None => {
-                let from = if which == 0 { From::Latest } else { From::Earliest };
+                let from = if which == 0 { StartFrom::Latest } else { StartFrom::Earliest };
                 let request = request(client.id.clone(), from);
                 let mut fresh = self.bridge.subscribe(request).await.unwrap();
                 let id = fresh.id();

@@ -18,7 +18,7 @@ const PARTITIONS: usize = 64;
 fn tenant_request(number: usize) -> SubscribeRequest {
     SubscribeRequest {
         tenant: TenantId::new(&format!("tenant-{number}")).unwrap(),
-        ..request(None, From::Latest)
+        ..request(None, StartFrom::Latest)
     }
 }
 

@@ -103,7 +103,7 @@ impl Reader {
     /// Looks so many times at its stream, from the beginning or from its id on; true: it is live.
     async fn read(&mut self, bridge: &Bridge, looks: usize) -> bool {
         if self.subscription.is_none() {
-            let request = request(self.client.id.clone(), From::Earliest);
+            let request = request(self.client.id.clone(), StartFrom::Earliest);
             self.subscription = Some(bridge.subscribe(request).await.unwrap());
         }
         let Some(subscription) = &mut self.subscription else { return false };
@@ -245,7 +245,7 @@ async fn what_was_packed_before_a_truncation_is_gone_after_it() {
 async fn the_last_records_and_those_since_a_time_are_found_in_what_is_packed() {
     let mut scene = Scene::new(5, Kind::Json, 1200);
     (0..PARTITIONS).for_each(|partition| scene.ingest(partition, 400));
-    let heads = [From::Last(900), From::Time(3 * 1200 + 100)];
+    let heads = [StartFrom::Last(900), StartFrom::Time(3 * 1200 + 100)];
     let mut begins = Vec::new();
     for from in heads.clone() {
         begins.push(scene.bridge.subscribe(request(None, from)).await.unwrap().id());

@@ -21,7 +21,7 @@ const ROUNDS: usize = 50;
 const RECORDS: usize = 6;
 
 fn subscribe(bridge: &Bridge, client: &mut Client) -> Subscription {
-    let request = request(client.id.clone(), From::Latest);
+    let request = request(client.id.clone(), StartFrom::Latest);
     let mut subscription = shuttle::future::block_on(bridge.subscribe(request)).unwrap();
     let id = subscription.id();
     client.begin(&id);
@@ -195,7 +195,7 @@ fn behind() {
 }
 
 fn resuming(client: &Client) -> SubscribeRequest {
-    request(client.id.clone(), From::Latest)
+    request(client.id.clone(), StartFrom::Latest)
 }
 
 /// Whether some schedule shows the defect. The first that does ends the search, so its bound may be far beyond what it

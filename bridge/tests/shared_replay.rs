@@ -94,7 +94,7 @@ async fn subscribe(bridge: &Bridge) -> Subscription {
         topics: Vec::new(),
         filter: Filter::default(),
         envelope: Envelope::None,
-        from: From::Earliest,
+        from: StartFrom::Earliest,
         last_event_id: None,
     };
     bridge.subscribe(request).await.unwrap()

@@ -8,7 +8,7 @@ use tailrace_bridge::*;
 const START: Start = Start { offset: 0, epoch: -1, log_start: 0 };
 
 async fn subscribe(bridge: &Bridge, client: &mut Client) -> Subscription {
-    let mut subscription = bridge.subscribe(request(client.id.clone(), From::Latest)).await.unwrap();
+    let mut subscription = bridge.subscribe(request(client.id.clone(), StartFrom::Latest)).await.unwrap();
     client.begin(&subscription.id());
     subscription
 }

@@ -138,7 +138,7 @@ impl Replica {
         let part =
             Part { fingerprint: Fingerprint::new("t", ID), positions: vec![Position { offset, epoch }] };
         let id = EventId { minutes: 29_000_000, vector: Vector { parts: vec![part] } };
-        self.bridge.subscribe(request(Some(id.to_string()), From::Latest)).await.unwrap()
+        self.bridge.subscribe(request(Some(id.to_string()), StartFrom::Latest)).await.unwrap()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use percent_encoding::percent_decode_str;
-use tailrace_bridge::{Envelope, Filter, From, Span};
+use tailrace_bridge::{Envelope, Filter, Span, StartFrom};
 
 use crate::problem::Problem;
 use crate::settings::{HEARTBEAT_BOUNDS, RETRY_BOUNDS, WebSettings};
@@ -39,7 +39,7 @@ pub(crate) struct Raw {
 pub(crate) struct Query {
     pub(crate) topics: Vec<String>,
     pub(crate) filter: Filter,
-    pub(crate) from: From,
+    pub(crate) from: StartFrom,
     pub(crate) envelope: Envelope,
     pub(crate) heartbeat: Duration,
     /// Whether a heartbeat is an event that scripts see.
@@ -124,9 +124,9 @@ impl Raw {
         })
     }
 
-    fn from(&self) -> Result<From, Problem> {
+    fn from(&self) -> Result<StartFrom, Problem> {
         match self.one("from")? {
-            None => Ok(From::Latest),
+            None => Ok(StartFrom::Latest),
             Some("snapshot") => Err(reserved("from", "snapshot")),
             Some(text) => {
                 let from = text.parse().map_err(|error: String| Problem::parameter("from", error))?;
@@ -167,8 +167,8 @@ impl Raw {
 }
 
 /// A stream that begins in the future would give what comes before it, or nothing and look frozen.
-fn check_past(from: &From, text: &str) -> Result<(), Problem> {
-    let From::Time(millis) = *from else { return Ok(()) };
+fn check_past(from: &StartFrom, text: &str) -> Result<(), Problem> {
+    let StartFrom::Time(millis) = *from else { return Ok(()) };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let ahead = Duration::from_millis(millis.unsigned_abs()).saturating_sub(now);
     if ahead <= CLOCK_SKEW {

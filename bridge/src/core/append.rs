@@ -80,22 +80,11 @@ impl Inner {
         let gap = Gap::of_partition(code, partition.topic_name(), partition.index(), 0, to.offset);
         let views = self.fan_out.of(partition.topic_key());
         let tell = || views.all().iter().for_each(|view| view.gap(partition, &gap, to));
-        // An id must not pass the gap before it is announced: a head that rises comes after the views, one that falls before.
-        let rises = to.offset > partition.head().offset;
         // Before the cut is counted: who asks after it must not find what was read of the log before.
         self.history.forget(partition);
-        if rises {
-            tell();
-        } else {
-            partition.lineage().note_cut();
-            partition.set_head(to);
-        }
-        partition.log.write().reset(to);
-        if rises {
-            partition.set_head(to);
-            partition.set_log_start(to.offset);
-        } else {
-            tell();
+        match to.offset > partition.head().offset {
+            true => rise_over_gap(partition, to, tell),
+            false => fall_to_cut(partition, to, tell),
         }
     }
 
@@ -128,4 +117,21 @@ impl Inner {
             concerned.some.into_iter().for_each(|(view, some)| frame(view, &some));
         }
     }
+}
+
+/// The head rises: what lies before `to` was passed by retention. An id must not pass the gap before it is announced, so views
+/// come first.
+fn rise_over_gap(partition: &Partition, to: Position, tell: impl FnOnce()) {
+    tell();
+    partition.log.write().reset(to);
+    partition.set_head(to);
+    partition.set_log_start(to.offset);
+}
+
+/// The head falls: the log was cut back to `to`. An id must not pass the gap before it is announced, so the head comes first.
+fn fall_to_cut(partition: &Partition, to: Position, tell: impl FnOnce()) {
+    partition.lineage().note_cut();
+    partition.set_head(to);
+    partition.log.write().reset(to);
+    tell();
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::base::sabotage::{Sabotage, broken};
 use crate::base::sync::MutexGuard;
 use crate::live::ring::Taken;
-use crate::live::view::{State, View};
+use crate::live::view::{View, ViewState};
 use crate::log::topic::Topics;
 use crate::position::Vector;
 
@@ -54,7 +54,7 @@ impl View {
     }
 
     /// Drops all frames where everybody has them: of very many views each has one reader, which takes them at once.
-    fn drop_taken(&self, mut state: MutexGuard<'_, State>) {
+    fn drop_taken(&self, mut state: MutexGuard<'_, ViewState>) {
         if i64::from(state.at_end) >= i64::from(state.readers) && state.ring.size() > 0 {
             let taken = state.ring.take_all();
             drop(state);

@@ -11,7 +11,7 @@ use crate::base::sabotage::{Sabotage, broken};
 use crate::base::sync::MutexGuard;
 use crate::base::sync::atomic::Ordering;
 use crate::live::ring::{MAX_RING, Mark, PAGE, Ring, Step};
-use crate::live::view::{Shared, State, View};
+use crate::live::view::{Shared, View, ViewState};
 use crate::log::partition::Partition;
 use crate::position::event_id::RunningId;
 use crate::position::gap::Gap;
@@ -101,7 +101,7 @@ impl View {
     }
 
     /// Something was pushed into the ring: it and all rings keep within their limits. Readers are still to be told.
-    pub(super) fn pushed(&self, mut state: MutexGuard<'_, State>) {
+    pub(super) fn pushed(&self, mut state: MutexGuard<'_, ViewState>) {
         state.at_end = 0;
         state.ring.trim_to(MAX_RING);
         let is_first = !std::mem::replace(&mut state.filled, true);
@@ -116,7 +116,7 @@ impl View {
     }
 }
 
-impl State {
+impl ViewState {
     pub(super) fn push_gap(&mut self, shared: &Shared, gap: &Gap, vector: &Vector) {
         metrics::count_gap(gap.code.as_str());
         if broken(Sabotage::SilentGap) {

@@ -128,7 +128,7 @@ mod tests {
             topics: Vec::new(),
             filter: Filter::default(),
             envelope: Envelope::None,
-            from: From::Latest,
+            from: StartFrom::Latest,
             last_event_id: None,
         };
         bridge.subscribe(request).now_or_never().unwrap().unwrap()

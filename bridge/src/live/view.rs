@@ -16,7 +16,7 @@ use crate::base::lock_order::Rank;
 use crate::base::sabotage::{Sabotage, broken};
 use crate::base::sync::Mutex;
 use crate::base::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use crate::live::ears::Ears;
+use crate::live::listeners::Listeners;
 use crate::live::ring::Ring;
 use crate::live::rings::Rings;
 use crate::live::view_key::ViewKey;
@@ -54,14 +54,14 @@ pub(crate) struct View {
     pub(super) me: Weak<View>,
     pub(super) key: ViewKey,
     pub(super) shared: Arc<Shared>,
-    pub(super) state: Mutex<State, { Rank::View as u8 }>,
-    pub(super) ears: Mutex<Ears>,
+    pub(super) state: Mutex<ViewState, { Rank::View as u8 }>,
+    pub(super) listeners: Mutex<Listeners>,
     pub(super) version: AtomicU64,
     pub(super) waking: AtomicBool,
 }
 
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct ViewState {
     /// What readers know of: V has all of it.
     pub(super) coverage: Arc<Coverage>,
     /// What V is being extended to, while its partitions are registered one by one: V has some of it.
@@ -86,7 +86,7 @@ pub(super) struct State {
 impl View {
     /// A view that takes nothing into account yet: its coverage is empty.
     pub(crate) fn new(key: ViewKey, shared: Arc<Shared>, nothing: Arc<Coverage>) -> Arc<View> {
-        let state = State {
+        let state = ViewState {
             vector: nothing.heads(),
             coverage: nothing,
             registering: None,
@@ -103,7 +103,7 @@ impl View {
             key,
             shared,
             state: Mutex::new(state),
-            ears: Mutex::default(),
+            listeners: Mutex::default(),
             version: AtomicU64::new(0),
             waking: AtomicBool::new(false),
         })
@@ -122,7 +122,7 @@ impl View {
     }
 }
 
-impl State {
+impl ViewState {
     /// The coverage whose topics are V's parts.
     pub(super) fn whole_coverage(&self) -> &Coverage {
         self.registering.as_ref().unwrap_or(&self.coverage)

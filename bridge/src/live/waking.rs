@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use crate::base::sync::atomic::Ordering;
-use crate::live::ears::{Ear, TaskBell};
+use crate::live::listeners::{Listener, NotifyTask};
 use crate::live::view::View;
 
 impl View {
@@ -15,23 +15,23 @@ impl View {
 
     /// Waits until [`View::version`] is no longer `seen`. Cancel-safe.
     pub(crate) async fn changed(self: &Arc<Self>, seen: u64) {
-        let mut ear = None;
+        let mut listener = None;
         std::future::poll_fn(|context| {
             // Before the look: what comes after it is told.
-            let bell = Arc::new(TaskBell(context.waker().clone()));
-            ear = Some(Ear::new(self.clone(), bell, 0));
+            let task = Arc::new(NotifyTask(context.waker().clone()));
+            listener = Some(Listener::new(self.clone(), task, 0));
             if self.version() == seen { Poll::Pending } else { Poll::Ready(()) }
         })
         .await;
     }
 
-    /// Tells readers at once.
+    /// Notifies readers at once.
     pub(super) fn bump(&self) {
         self.version.fetch_add(1, Ordering::AcqRel);
-        self.ears.lock().tell();
+        self.listeners.lock().notify();
     }
 
-    /// Tells readers, after the linger if there is one: frames that come meanwhile go out with the same write.
+    /// Notifies readers, after the linger if there is one: frames that come meanwhile go out with the same write.
     pub(super) fn wake(&self) {
         let linger = self.shared.linger;
         if linger.is_zero() {

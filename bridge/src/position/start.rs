@@ -1,4 +1,4 @@
-//! Where a stream begins: the parameter `from`.
+//! Where a stream starts: the parameter `from`.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -11,9 +11,9 @@ const MAX_LAST: u32 = 100_000;
 const ACCEPTED: &str =
     "accepted: latest, earliest, -15m (also s, h, d), -100 (records), 2026-01-31T12:00:00Z, or an event id";
 
-/// Where a stream begins.
+/// Where a stream starts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum From {
+pub enum StartFrom {
     /// With what comes from now on.
     #[default]
     Latest,
@@ -29,14 +29,14 @@ pub enum From {
     Id(EventId),
 }
 
-impl FromStr for From {
+impl FromStr for StartFrom {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<From, String> {
+    fn from_str(text: &str) -> Result<StartFrom, String> {
         let begins_with_digit = |text: &str| text.starts_with(|c: char| c.is_ascii_digit());
         match text {
-            "latest" => return Ok(From::Latest),
-            "earliest" => return Ok(From::Earliest),
+            "latest" => return Ok(StartFrom::Latest),
+            "earliest" => return Ok(StartFrom::Earliest),
             "snapshot" => return Err(format!("snapshot is reserved for a later release; {ACCEPTED}")),
             _ => {}
         }
@@ -55,28 +55,28 @@ impl FromStr for From {
         if !text.starts_with(|c: char| c.is_ascii_uppercase()) {
             return Err(format!("{text:?} is not a place to begin at; {ACCEPTED}"));
         }
-        text.parse().map(From::Id).map_err(|why| format!("{why}; {ACCEPTED}"))
+        text.parse().map(StartFrom::Id).map_err(|why| format!("{why}; {ACCEPTED}"))
     }
 }
 
-fn parse_back(text: &str) -> Option<Result<From, String>> {
+fn parse_back(text: &str) -> Option<Result<StartFrom, String>> {
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         let within = text.parse().ok().filter(|count| (1..=MAX_LAST).contains(count));
         let why = || format!("the last 1 to {MAX_LAST} records can be asked for; {ACCEPTED}");
-        return Some(within.map(From::Last).ok_or_else(why));
+        return Some(within.map(StartFrom::Last).ok_or_else(why));
     }
     let ago = text.parse::<Span>().ok()?;
-    Some(Ok(From::Ago(ago.get())))
+    Some(Ok(StartFrom::Ago(ago.get())))
 }
 
 /// RFC 3339. In a query a `+` arrives as a space.
-fn parse_time(text: &str) -> Option<From> {
+fn parse_time(text: &str) -> Option<StartFrom> {
     let parsed = text.parse::<jiff::Timestamp>().or_else(|why| match text.rsplit_once(' ') {
         Some((time, zone)) => format!("{time}+{zone}").parse(),
         None => Err(why),
     });
     // Kafka's interface has meanings of its own for negative times.
-    parsed.ok().map(|time| From::Time(time.as_millisecond().max(0)))
+    parsed.ok().map(|time| StartFrom::Time(time.as_millisecond().max(0)))
 }
 
 #[cfg(test)]
@@ -85,26 +85,26 @@ mod tests {
     use crate::position::Vector;
     use proptest::prelude::*;
 
-    fn from(text: &str) -> From {
+    fn from(text: &str) -> StartFrom {
         text.parse().unwrap_or_else(|why| panic!("{text}: {why}"))
     }
 
     #[test]
     fn every_form_is_read() {
-        assert_eq!(from("latest"), From::Latest);
-        assert_eq!(from("earliest"), From::Earliest);
-        assert_eq!(from("-15m"), From::Ago(Duration::from_secs(900)));
-        assert_eq!(from("-90s"), From::Ago(Duration::from_secs(90)));
-        assert_eq!(from("-2h"), From::Ago(Duration::from_secs(7200)));
-        assert_eq!(from("-1d"), From::Ago(Duration::from_secs(86_400)));
-        assert_eq!(from("-100"), From::Last(100));
+        assert_eq!(from("latest"), StartFrom::Latest);
+        assert_eq!(from("earliest"), StartFrom::Earliest);
+        assert_eq!(from("-15m"), StartFrom::Ago(Duration::from_secs(900)));
+        assert_eq!(from("-90s"), StartFrom::Ago(Duration::from_secs(90)));
+        assert_eq!(from("-2h"), StartFrom::Ago(Duration::from_secs(7200)));
+        assert_eq!(from("-1d"), StartFrom::Ago(Duration::from_secs(86_400)));
+        assert_eq!(from("-100"), StartFrom::Last(100));
         let id = EventId { minutes: 29_000_000, vector: Vector::default() };
-        assert_eq!(from(&id.to_string()), From::Id(id));
+        assert_eq!(from(&id.to_string()), StartFrom::Id(id));
     }
 
     #[test]
     fn times_are_read_with_any_offset_and_with_a_plus_that_became_a_space() {
-        let noon = From::Time(1_769_860_800_000);
+        let noon = StartFrom::Time(1_769_860_800_000);
         for text in [
             "2026-01-31T12:00:00Z",
             "2026-01-31T12:00:00.000Z",
@@ -114,7 +114,7 @@ mod tests {
         ] {
             assert_eq!(from(text), noon, "{text}");
         }
-        assert_eq!(from("1950-01-01T00:00:00Z"), From::Time(0));
+        assert_eq!(from("1950-01-01T00:00:00Z"), StartFrom::Time(0));
     }
 
     #[test]
@@ -137,7 +137,7 @@ mod tests {
             "AAAA",
             "+5",
         ] {
-            assert!(bad.parse::<From>().unwrap_err().contains(ACCEPTED), "{bad}");
+            assert!(bad.parse::<StartFrom>().unwrap_err().contains(ACCEPTED), "{bad}");
         }
         for (bad, says) in [
             ("15m", "-15m"),
@@ -146,7 +146,7 @@ mod tests {
             ("2026-01-31T12:00:00", "time of day and zone"),
             ("AQAAAAAAAAAAAAAA", "the id"),
         ] {
-            let why = bad.parse::<From>().unwrap_err();
+            let why = bad.parse::<StartFrom>().unwrap_err();
             assert!(why.contains(says), "{bad}: {why}");
         }
     }
@@ -154,7 +154,7 @@ mod tests {
     proptest! {
         #[test]
         fn foreign_text_never_panics(text in "[-0-9TZ:+ a-z]{0,30}|.{0,20}") {
-            let _ = text.parse::<From>();
+            let _ = text.parse::<StartFrom>();
         }
     }
 }

@@ -1,16 +1,16 @@
 //! One client's subscription.
 //!
-//! [`request`] → [`begin`] (the topics, the view, the positions: [`beginning`], [`reconcile`]) → [`subscription`], which first
+//! [`request`] → [`subscribe`] (the topics, the view, the positions: [`start`], [`reconcile`]) → [`subscription`], which first
 //! catches up by [`replay`] (of each partition a [`lane`]; whether its log is still the same is what [`confirm`] asks) and then
 //! follows its view. [`repeat`] gives the next subscription what the one before it was given,
 //! where both stand at the same place.
 
-pub(crate) mod begin;
-pub(crate) mod beginning;
 pub(crate) mod confirm;
 pub(crate) mod lane;
 pub(crate) mod reconcile;
 pub(crate) mod repeat;
 pub(crate) mod replay;
 pub(crate) mod request;
+pub(crate) mod start;
+pub(crate) mod subscribe;
 pub(crate) mod subscription;

@@ -1,5 +1,5 @@
 //! Holds a subscription's positions against the topics as they are now: what is the same goes on, what was created again
-//! or deleted is a gap, what is new begins.
+//! or deleted is a gap, what is new starts.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ pub(crate) enum Change {
         partition: u32,
         to: Position,
     },
-    /// One partition leaves the incarnation `old`, and begins in `new` if there is one.
+    /// One partition leaves the incarnation `old`, and starts in `new` if there is one.
     Leave {
         old: Fingerprint,
         new: Option<Fingerprint>,
@@ -49,18 +49,18 @@ impl Change {
     }
 }
 
-/// Where reading begins in what the positions lack.
-pub(crate) trait Beginnings {
+/// Where reading starts in what the positions lack.
+pub(crate) trait StartPositions {
     /// In a topic that is lacking, or a partition whose position was not known.
     fn of_lacking(&self, partition: &Partition) -> Position;
     /// In a partition that a known topic got since.
     fn of_added(&self, partition: &Partition) -> Position;
 }
 
-/// While a subscription runs, what is new begins where this replica began with it: at its first record.
+/// While a subscription runs, what is new starts where this replica started with it: at its first record.
 pub(crate) struct AtOrigin;
 
-impl Beginnings for AtOrigin {
+impl StartPositions for AtOrigin {
     fn of_lacking(&self, partition: &Partition) -> Position {
         partition.origin()
     }
@@ -75,12 +75,12 @@ pub(crate) fn reconcile(
     vector: &mut Vector,
     carried: &mut Vec<Part>,
     topics: &Topics,
-    beginnings: &dyn Beginnings,
+    starts: &dyn StartPositions,
 ) -> Vec<Pending> {
     absorb(vector, std::mem::take(carried));
     let mut pending = Vec::new();
     for (topic, partitions) in topics {
-        reconcile_topic(vector, carried, topic, partitions, beginnings, &mut pending);
+        reconcile_topic(vector, carried, topic, partitions, starts, &mut pending);
     }
     pending
 }
@@ -120,7 +120,7 @@ fn reconcile_topic(
     carried: &mut Vec<Part>,
     topic: &Arc<Topic>,
     partitions: &[Arc<Partition>],
-    beginnings: &dyn Beginnings,
+    starts: &dyn StartPositions,
     pending: &mut Vec<Pending>,
 ) {
     let fingerprint = topic.fingerprint();
@@ -135,8 +135,7 @@ fn reconcile_topic(
             continue;
         }
         let added = index >= known && !(lacking && old.is_empty());
-        part.positions[index] =
-            if added { beginnings.of_added(partition) } else { beginnings.of_lacking(partition) };
+        part.positions[index] = if added { starts.of_added(partition) } else { starts.of_lacking(partition) };
     }
     for part in &old {
         leave_incarnation(part, topic, partitions, pending);

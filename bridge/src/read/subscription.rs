@@ -15,8 +15,8 @@ use crate::base::sabotage::{Sabotage, broken};
 use crate::base::sync::atomic::Ordering;
 use crate::core::Hold;
 use crate::live::delivery::{Live, Snapshot};
-use crate::live::ears::{Bell, Ear};
 use crate::live::framing::gap_frame;
+use crate::live::listeners::{Listener, Notify};
 use crate::live::ring::{Step, Taken};
 use crate::log::topic::Topics;
 use crate::position::event_id::RunningId;
@@ -24,6 +24,7 @@ use crate::position::{Part, Vector};
 use crate::read::reconcile::{AtOrigin, Pending, deleted, reconcile, strangers};
 use crate::read::repeat::{Last, Lookaside};
 use crate::read::replay::{Chunk, Context, Replay, Replayed};
+use crate::read::request::LastEventId;
 use crate::record::tenant::TenantId;
 use crate::sse::frame::{self, Control};
 
@@ -133,13 +134,12 @@ enum Wait {
     Turn,
 }
 
-/// How a subscription begins.
-pub(crate) struct Beginning {
+/// How a subscription starts.
+pub(crate) struct SubscriptionStart {
     pub(crate) vector: Vector,
     pub(crate) carried: Vec<Part>,
     pub(crate) pending: Vec<Pending>,
-    pub(crate) came_with: Option<String>,
-    pub(crate) resumed: bool,
+    pub(crate) last_event_id: LastEventId,
     pub(crate) topics: Arc<Topics>,
     pub(crate) shape: u64,
 }
@@ -151,33 +151,34 @@ impl Rare {
 }
 
 impl Subscription {
-    /// A subscription that begins at the view's own position: live at once.
-    pub(crate) fn latest(hold: Hold, beginning: Beginning) -> Subscription {
+    /// A subscription that starts at the view's own position: live at once.
+    pub(crate) fn latest(hold: Hold, start: SubscriptionStart) -> Subscription {
         let snapshot = hold.view.snapshot();
         let cursor = snapshot.next;
-        let mut subscription = Subscription::replaying(hold, beginning);
+        let mut subscription = Subscription::replaying(hold, start);
         subscription.vector = snapshot.vector;
         subscription.go_live(cursor);
         subscription
     }
 
-    /// A subscription that begins with a replay from `beginning`.
-    pub(crate) fn replaying(hold: Hold, beginning: Beginning) -> Subscription {
+    /// A subscription that starts with a replay from `start`.
+    pub(crate) fn replaying(hold: Hold, start: SubscriptionStart) -> Subscription {
         metrics::replaying(1.0);
-        let (carried, came_with) = (beginning.carried, beginning.came_with);
-        let rare = Rare { carried, came_with, pending: beginning.pending.into(), replayed: 0 };
+        let resumed = start.last_event_id.is_known();
+        let (carried, came_with) = (start.carried, start.last_event_id.into_text());
+        let rare = Rare { carried, came_with, pending: start.pending.into(), replayed: 0 };
         Subscription {
             seen: hold.view.version(),
             hold,
-            vector: Arc::new(beginning.vector),
-            topics: beginning.topics,
+            vector: Arc::new(start.vector),
+            topics: start.topics,
             state: State::Replaying(Box::default()),
             rare: rare.is_any().then(|| Box::new(rare)),
-            shape: Shape::of(beginning.shape),
+            shape: Shape::of(start.shape),
             wait: Wait::View,
             moved: false,
             synced: false,
-            resumed: beginning.resumed,
+            resumed,
         }
     }
 
@@ -257,10 +258,10 @@ impl Subscription {
         }
     }
 
-    /// Has `bell` rung with `number` whenever the subscription's view has something new, until the ear is dropped. One ear
-    /// serves all subscriptions of the same [`Subscription::view`].
-    pub fn listen(&self, bell: Arc<dyn Bell>, number: u32) -> Ear {
-        Ear::new(self.hold.view.clone(), bell, number)
+    /// Has `target` notified with `number` whenever the subscription's view has something new, until the listener is dropped.
+    /// One serves all subscriptions of the same [`Subscription::view`].
+    pub fn listen(&self, target: Arc<dyn Notify>, number: u32) -> Listener {
+        Listener::new(self.hold.view.clone(), target, number)
     }
 
     /// Whose records they are.

@@ -184,7 +184,7 @@ impl Clock for ModelClock {
     }
 }
 
-pub fn request(last_event_id: Option<String>, from: From) -> SubscribeRequest {
+pub fn request(last_event_id: Option<String>, from: StartFrom) -> SubscribeRequest {
     SubscribeRequest {
         tenant: TenantId::new("acme").unwrap(),
         topics: Vec::new(),

@@ -1,11 +1,11 @@
 //! The streams of one view, in the order in which they are served.
 
 use smallvec::SmallVec;
-use tailrace_bridge::Ear;
+use tailrace_bridge::Listener;
 
 pub(super) struct Group {
-    /// Rings the thread's bell for as long as the group is there.
-    pub(super) ear: Ear,
+    /// Wakes the thread on news of the view, for as long as the group is there.
+    pub(super) listener: Listener,
     /// Keys of streams: those before `served` had their turn in this pass, the others have not. Of very many views, nearly
     /// all have one stream.
     members: SmallVec<[u32; 4]>,
@@ -16,8 +16,8 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) fn new(ear: Ear) -> Group {
-        Group { ear, members: SmallVec::new(), served: 0, queued: false, again: false }
+    pub(super) fn new(listener: Listener) -> Group {
+        Group { listener, members: SmallVec::new(), served: 0, queued: false, again: false }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -68,16 +68,16 @@ mod tests {
     use futures::FutureExt;
     use futures::future::BoxFuture;
     use tailrace_bridge::{
-        Bell, Bridge, BridgeConfig, Envelope, Filter, From, HistoryError, HistoryRead, OffsetsAt, Segment,
-        Source, Start, SubscribeRequest, TenantId, TopicId,
+        Bridge, BridgeConfig, Envelope, Filter, HistoryError, HistoryRead, Notify, OffsetsAt, Segment,
+        Source, Start, StartFrom, SubscribeRequest, TenantId, TopicId,
     };
 
     use super::*;
 
     struct Nothing;
 
-    impl Bell for Nothing {
-        fn ring(&self, _: u32) {}
+    impl Notify for Nothing {
+        fn notify(&self, _: u32) {}
     }
 
     impl Source for Nothing {
@@ -105,7 +105,7 @@ mod tests {
             topics: Vec::new(),
             filter: Filter::default(),
             envelope: Envelope::default(),
-            from: From::Latest,
+            from: StartFrom::Latest,
             last_event_id: None,
         };
         let subscription = bridge.subscribe(request).now_or_never().unwrap().unwrap();

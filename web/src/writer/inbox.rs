@@ -1,4 +1,4 @@
-//! How the rest of the program reaches a writer thread: one letter box, one bell.
+//! How the rest of the program reaches a writer thread: one letter box, one waker.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +7,7 @@ use std::task::Wake;
 use bytes::Bytes;
 use mio::net::TcpStream;
 use parking_lot::Mutex;
-use tailrace_bridge::Bell;
+use tailrace_bridge::Notify;
 
 use super::chunk::Coding;
 use crate::permit::ConnectionPermit;
@@ -40,14 +40,14 @@ pub(super) struct Mail {
 
 pub(super) struct Inbox {
     mail: Mutex<Mail>,
-    /// Whether the bell has been rung for what is in the box.
-    rung: AtomicBool,
-    bell: mio::Waker,
+    /// Whether the thread has been woken for what is in the box.
+    woken: AtomicBool,
+    waker: mio::Waker,
 }
 
 impl Inbox {
-    pub(super) fn new(bell: mio::Waker) -> Arc<Inbox> {
-        Arc::new(Inbox { mail: Mutex::default(), rung: AtomicBool::new(false), bell })
+    pub(super) fn new(waker: mio::Waker) -> Arc<Inbox> {
+        Arc::new(Inbox { mail: Mutex::default(), woken: AtomicBool::new(false), waker })
     }
 
     /// Takes no more arrivals from now on; gives those that nobody has taken.
@@ -70,32 +70,32 @@ impl Inbox {
     /// Puts something in, and wakes the thread if nobody has yet.
     pub(super) fn post(&self, put: impl FnOnce(&mut Mail)) {
         put(&mut self.mail.lock());
-        if !self.rung.swap(true, Ordering::AcqRel)
-            && let Err(error) = self.bell.wake()
+        if !self.woken.swap(true, Ordering::AcqRel)
+            && let Err(error) = self.waker.wake()
         {
             tracing::error!(%error, "a writer thread could not be woken");
         }
     }
 
-    /// Takes everything. What comes from now on rings again.
+    /// Takes everything. What comes from now on wakes it again.
     pub(super) fn take(&self, mail: &mut Mail) {
-        self.rung.store(false, Ordering::Release);
+        self.woken.store(false, Ordering::Release);
         std::mem::swap(mail, &mut *self.mail.lock());
     }
 }
 
 /// Told at the end of a read of history.
-pub(super) struct HistoryBell(pub(super) Arc<Inbox>);
+pub(super) struct HistoryWaker(pub(super) Arc<Inbox>);
 
-impl Wake for HistoryBell {
+impl Wake for HistoryWaker {
     fn wake(self: Arc<Self>) {
         self.0.post(|mail| mail.history = true);
     }
 }
 
 /// A view has something new: its number here is that of its group.
-impl Bell for Inbox {
-    fn ring(&self, group: u32) {
+impl Notify for Inbox {
+    fn notify(&self, group: u32) {
         self.post(|mail| mail.news.push(group));
     }
 }

@@ -10,8 +10,8 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use socket2::SockRef;
 use tailrace_bridge::{
-    Bridge, BridgeConfig, Envelope, Filter, From, Headers, HistoryError, HistoryRead, NewRecord, OffsetsAt,
-    Position, Segment, SegmentBuilder, Source, Start, SubscribeRequest, TenantId, TopicId,
+    Bridge, BridgeConfig, Envelope, Filter, Headers, HistoryError, HistoryRead, NewRecord, OffsetsAt,
+    Position, Segment, SegmentBuilder, Source, Start, StartFrom, SubscribeRequest, TenantId, TopicId,
 };
 use tokio::sync::Semaphore;
 
@@ -112,7 +112,7 @@ impl Lab {
             topics: Vec::new(),
             filter: Filter::default(),
             envelope: Envelope::None,
-            from: From::Earliest,
+            from: StartFrom::Earliest,
             last_event_id: None,
         };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();

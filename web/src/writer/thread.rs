@@ -15,7 +15,7 @@ use tokio::time::{Duration, Instant};
 
 use super::chunk::Chunks;
 use super::group::Group;
-use super::inbox::{Arrival, HistoryBell, Inbox, Mail};
+use super::inbox::{Arrival, HistoryWaker, Inbox, Mail};
 use super::slot::{Hands, Heard, Hears, Outcome, Slot};
 use super::turns::Turns;
 use super::wheel::{Entry, Tick, Wheel};
@@ -25,8 +25,8 @@ use crate::end::End;
 use crate::moment::Moment;
 use crate::stream::{Stream, World};
 
-/// The token of the bell; streams have their keys.
-const BELL: Token = Token(usize::MAX);
+/// The token of the inbox's waker; streams have their keys.
+const INBOX: Token = Token(usize::MAX);
 /// Events of one poll.
 const EVENTS: usize = 1024;
 /// Streams of one group that are served before the next group has its turn.
@@ -80,13 +80,13 @@ pub(super) struct Thread {
 impl Thread {
     pub(super) fn new(news: News, max_held: usize) -> io::Result<(Thread, Arc<Inbox>)> {
         let poll = Poll::new()?;
-        let inbox = Inbox::new(mio::Waker::new(poll.registry(), BELL)?);
+        let inbox = Inbox::new(mio::Waker::new(poll.registry(), INBOX)?);
         let now = Moment::now();
         let thread = Thread {
             poll,
             inbox: inbox.clone(),
             news,
-            history: Arc::new(HistoryBell(inbox.clone())).into(),
+            history: Arc::new(HistoryWaker(inbox.clone())).into(),
             slots: Slab::new(),
             groups: Slab::new(),
             by_view: HashTable::new(),
@@ -156,7 +156,7 @@ impl Thread {
 
     fn socket_event(&mut self, event: &mio::event::Event) {
         let key = event.token().0;
-        if event.token() == BELL || !self.slots.contains(key) {
+        if event.token() == INBOX || !self.slots.contains(key) {
             return;
         }
         if event.is_error() {
@@ -248,31 +248,33 @@ impl Thread {
     fn group_of(&mut self, stream: &Stream) -> usize {
         let view = stream.subscription.view();
         let hash = |view: usize| self.hasher.hash_one(view);
-        let known = self.by_view.find(hash(view), |group| self.groups[*group as usize].ear.view() == view);
+        let known =
+            self.by_view.find(hash(view), |group| self.groups[*group as usize].listener.view() == view);
         if let Some(group) = known {
             return *group as usize;
         }
         let entry = self.groups.vacant_entry();
         let key = entry.key();
-        let ear = stream.subscription.listen(self.inbox.clone(), key as u32);
-        entry.insert(Group::new(ear));
-        self.by_view
-            .insert_unique(hash(view), key as u32, |group| hash(self.groups[*group as usize].ear.view()));
+        let listener = stream.subscription.listen(self.inbox.clone(), key as u32);
+        entry.insert(Group::new(listener));
+        self.by_view.insert_unique(hash(view), key as u32, |group| {
+            hash(self.groups[*group as usize].listener.view())
+        });
         key
     }
 
     fn remove_group(&mut self, key: usize) {
         let group = self.groups.remove(key);
-        let hash = self.hasher.hash_one(group.ear.view());
+        let hash = self.hasher.hash_one(group.listener.view());
         if let Ok(entry) = self.by_view.find_entry(hash, |other| *other as usize == key) {
             entry.remove();
         }
     }
 
     fn queue_group(&mut self, key: usize) {
-        // A bell of a group that has gone may ring once for the next one with its key.
+        // A listener of a group that has gone may have left a notification: then it is of the next group with its key.
         let Some(group) = self.groups.get_mut(key) else { return };
-        group.ear.heard();
+        group.listener.rearm();
         if std::mem::replace(&mut group.queued, true) {
             group.again = true;
         } else {

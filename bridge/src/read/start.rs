@@ -1,4 +1,4 @@
-//! Where a subscription begins: at an id, at a time, at the first record, at the last so many, or now.
+//! Where a subscription starts: at an id, at a time, at the first record, at the last so many, or now.
 
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::log::segment::Segment;
 use crate::log::topic::Topic;
 use crate::log::topic::Topics;
 use crate::position::{Part, Position, Vector};
-use crate::read::reconcile::{Beginnings, first_record};
+use crate::read::reconcile::{StartPositions, first_record};
 use crate::record::filter::Filter;
 use crate::record::tenant::TenantId;
 
@@ -23,7 +23,7 @@ pub(crate) const LAST_HISTORY: u64 = 10_000;
 /// The offsets of topics, by the topic's name, for each of its partitions.
 type Offsets = HashMap<Arc<str>, Vec<u64>>;
 
-/// For a resume: what is lacking begins at the id's time, a partition added since at its first record.
+/// For a resume: what is lacking starts at the id's time, a partition added since at its first record.
 pub(crate) struct SinceId {
     lacking: Offsets,
 }
@@ -48,7 +48,7 @@ impl SinceId {
     }
 }
 
-impl Beginnings for SinceId {
+impl StartPositions for SinceId {
     fn of_lacking(&self, partition: &Partition) -> Position {
         let offsets = self.lacking.get(partition.topic_name());
         match offsets.and_then(|offsets| offsets.get(partition.index() as usize)) {

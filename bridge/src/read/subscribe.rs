@@ -11,44 +11,42 @@ use crate::log::topic::Topics;
 use crate::position::Part;
 use crate::position::Vector;
 use crate::position::event_id::EventId;
-use crate::position::gap::Gap;
-use crate::position::start::From;
-use crate::read::beginning::{LastRecords, SinceId, at_offsets, lookup};
+use crate::position::start::StartFrom;
 use crate::read::reconcile::{Change, Pending, reconcile, strangers};
-use crate::read::request::{SubscribeError, SubscribeRequest};
-use crate::read::subscription::{Beginning, Subscription};
+use crate::read::request::{LastEventId, SubscribeError, SubscribeRequest};
+use crate::read::start::{LastRecords, SinceId, at_offsets, lookup};
+use crate::read::subscription::{Subscription, SubscriptionStart};
+use crate::record::tenant::TenantId;
 
-/// The longest id of a client that is repeated to it; a request's headers may take 16 KiB.
-const MAX_ID_TEXT: usize = 16 * 1024;
-
-/// Begins a subscription. Cancel-safe.
+/// Starts a subscription. Cancel-safe.
 pub(crate) async fn subscribe(
     inner: &Arc<Inner>,
     request: SubscribeRequest,
 ) -> Result<Subscription, SubscribeError> {
-    check_topics(inner, &request)?;
-    let came_with = request.last_event_id.filter(|text| !text.is_empty());
-    let parsed = came_with.as_deref().map(str::parse::<EventId>);
-    let from = match (&parsed, request.from) {
-        (Some(Ok(id)), _) => From::Id(id.clone()),
-        (_, from) => from,
+    let SubscribeRequest { tenant, topics, filter, envelope, from, last_event_id } = request;
+    let last_event_id = LastEventId::of(last_event_id);
+    check_topics(inner, &tenant, &topics, last_event_id.is_some())?;
+    let from = match &last_event_id {
+        LastEventId::Known { id, .. } => StartFrom::Id(id.clone()),
+        LastEventId::None | LastEventId::Unknown { .. } => from,
     };
-    if let From::Id(id) = &from {
+    if let StartFrom::Id(id) = &from {
         see_parts_of(inner, id).await;
     }
-    let topics = sorted(request.topics);
-    let hold = inner.hold(ViewKey::new(request.tenant, topics, request.filter, request.envelope));
-    let unknown = matches!(parsed, Some(Err(_)));
-    let came_with = came_with.map(|text| printable(text, unknown));
-    begin(hold, from, came_with, unknown).await
+    let hold = inner.hold(ViewKey::new(tenant, sorted(topics), filter, envelope));
+    start(hold, from, last_event_id).await
 }
 
 /// Whoever comes back may go on with what a topic has in memory though Kafka does not allow to read it any more.
-fn check_topics(inner: &Inner, request: &SubscribeRequest) -> Result<(), SubscribeError> {
+fn check_topics(
+    inner: &Inner,
+    tenant: &TenantId,
+    names: &[String],
+    comes_back: bool,
+) -> Result<(), SubscribeError> {
     let structure = inner.structure.lock();
-    let comes_back = request.last_event_id.as_ref().is_some_and(|id| !id.is_empty());
-    for name in &request.topics {
-        if !inner.rules.can_yield(name, &request.tenant) {
+    for name in names {
+        if !inner.rules.can_yield(name, tenant) {
             return Err(SubscribeError::UnknownTopic(name.clone()));
         }
         let is_known = structure.topics.contains_key(name.as_str());
@@ -78,52 +76,53 @@ async fn see_parts_of(inner: &Inner, id: &EventId) {
     }
 }
 
-async fn begin(
+async fn start(
     hold: Hold,
-    from: From,
-    came_with: Option<String>,
-    unknown: bool,
+    from: StartFrom,
+    last_event_id: LastEventId,
 ) -> Result<Subscription, SubscribeError> {
     let (shape, topics) = hold.view.topics();
     let history = hold.inner.history.clone();
-    let resumed = came_with.is_some() && !unknown;
-    let mut beginning = Beginning {
+    let pending = last_event_id.gap().map(|gap| Pending { gap, change: Change::Nothing });
+    let mut start = SubscriptionStart {
         vector: Vector::default(),
         carried: Vec::new(),
-        pending: Vec::new(),
-        came_with,
-        resumed,
+        pending: pending.into_iter().collect(),
+        last_event_id,
         topics,
         shape,
     };
-    if unknown {
-        beginning.pending.push(Pending { gap: Gap::unknown_id(), change: Change::Nothing });
-    }
-    let topics: &Topics = &beginning.topics.clone();
+    let topics: &Topics = &start.topics.clone();
     let unavailable = |error: HistoryError| SubscribeError::Unavailable(error.to_string());
     let at = |at| lookup(&history, topics, at);
-    beginning.vector = match from {
-        From::Latest => return Ok(Subscription::latest(hold, beginning)),
-        From::Earliest => at_offsets(topics, &at(OffsetsAt::Earliest).await.map_err(unavailable)?),
-        From::Time(millis) => at_offsets(topics, &at(OffsetsAt::Time(millis)).await.map_err(unavailable)?),
-        From::Ago(ago) => {
+    start.vector = match from {
+        StartFrom::Latest => return Ok(Subscription::latest(hold, start)),
+        StartFrom::Earliest => at_offsets(topics, &at(OffsetsAt::Earliest).await.map_err(unavailable)?),
+        StartFrom::Time(millis) => {
+            at_offsets(topics, &at(OffsetsAt::Time(millis)).await.map_err(unavailable)?)
+        }
+        StartFrom::Ago(ago) => {
             let millis = metrics::unix_millis() - ago.as_millis() as i64;
             at_offsets(topics, &at(OffsetsAt::Time(millis)).await.map_err(unavailable)?)
         }
-        From::Last(count) => {
+        StartFrom::Last(count) => {
             let key = hold.view.key();
             let (tenant, filter) = (&key.tenant, key.filter());
             let last = LastRecords { history: &history, tenant, filter, count: count as usize };
             last.find(topics, &hold.view.snapshot().vector).await
         }
-        From::Id(id) => return resume(hold, id, beginning).await,
+        StartFrom::Id(id) => return resume(hold, id, start).await,
     };
-    Ok(Subscription::replaying(hold, beginning))
+    Ok(Subscription::replaying(hold, start))
 }
 
 /// Goes on at an id: holds it against the topics as they are now.
-async fn resume(hold: Hold, id: EventId, mut beginning: Beginning) -> Result<Subscription, SubscribeError> {
-    let topics = beginning.topics.clone();
+async fn resume(
+    hold: Hold,
+    id: EventId,
+    mut start: SubscriptionStart,
+) -> Result<Subscription, SubscribeError> {
+    let topics = start.topics.clone();
     let mut vector = id.vector;
     if broken(Sabotage::OffByOne) {
         let positions = vector.parts.iter_mut().flat_map(|part| &mut part.positions);
@@ -132,13 +131,13 @@ async fn resume(hold: Hold, id: EventId, mut beginning: Beginning) -> Result<Sub
     let since = SinceId::of(&hold.inner.history, &vector, id.minutes, &topics)
         .await
         .map_err(|error| SubscribeError::Unavailable(error.to_string()))?;
-    beginning.pending.extend(reconcile(&mut vector, &mut beginning.carried, &topics, &since));
+    start.pending.extend(reconcile(&mut vector, &mut start.carried, &topics, &since));
     let unseen = strangers(&mut vector, &topics);
     if !hold.view.key().names_topics() {
-        beginning.carried.extend(unseen.into_iter().filter(|part| !is_seen(&hold.inner, part)));
+        start.carried.extend(unseen.into_iter().filter(|part| !is_seen(&hold.inner, part)));
     }
-    beginning.vector = vector;
-    Ok(Subscription::replaying(hold, beginning))
+    start.vector = vector;
+    Ok(Subscription::replaying(hold, start))
 }
 
 /// Whether the part is of a topic that is known here, though it may not be one of the subscription's.
@@ -151,10 +150,4 @@ fn sorted(mut names: Vec<String>) -> Vec<String> {
     names.sort();
     names.dedup();
     names
-}
-
-/// The client's id as it may be repeated: an unreadable one only if it is harmless text.
-fn printable(text: String, unknown: bool) -> String {
-    let harmless = text.len() <= MAX_ID_TEXT && text.bytes().all(|byte| (0x20..0x7f).contains(&byte));
-    if !unknown || harmless { text } else { "unknown".to_owned() }
 }
