@@ -33,6 +33,10 @@ impl Signals {
         tokio::spawn(async move {
             let kind = self.next().await;
             tracing::warn!(signal = name(kind), "stopped without a drain");
+            #[allow(
+                clippy::disallowed_methods,
+                reason = "what is open is left as it is: that was asked for"
+            )]
             std::process::exit(SIGNALLED + kind.as_raw_value());
         });
     }

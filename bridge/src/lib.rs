@@ -42,6 +42,9 @@
 //! # }
 //! ```
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "a test is not the core"))]
+#![cfg_attr(not(test), warn(clippy::unwrap_used, reason = "no panic on input"))]
+
 mod base;
 mod bridge;
 mod core;

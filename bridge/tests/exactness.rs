@@ -1,4 +1,5 @@
 //! Views, joins, cuts, restarts and little memory against a plain list: whatever happens, a client gets its records exactly.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a test is not the core")]
 
 mod support;
 

@@ -1,5 +1,6 @@
 //! What was read is packed, and so is the tail where history wants its room: clients get the same records, memory keeps to its
 //! budget, and the tail reaches as far back as ever.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a test is not the core")]
 
 mod support;
 

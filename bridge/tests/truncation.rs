@@ -1,4 +1,5 @@
 //! A log that was cut back under another leader (KIP-320): only leader epochs tell, and a replica may be late to notice.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a test is not the core")]
 
 mod support;
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use crate::ingest::Ingest;
 use crate::native::{Client, Role};
 use crate::presence::Presence;
 use crate::properties;
-use crate::requests::{Ask, Command};
+use crate::requests::{self, Ask, Command};
 use crate::settings::KafkaSettings;
 use crate::shared::Shared;
 use crate::source::KafkaSource;
@@ -60,7 +60,7 @@ impl Kafka {
         drop(Client::new(&properties::reader(&settings), Role::Consumer)?);
         let decoder = Arc::new(Decoder::new(settings.rules.clone(), settings.event_type.clone()));
         let readers = Arc::new(Readers::new(settings.clone(), decoder.clone(), admin.clone()));
-        let (asks, inbox) = channel();
+        let (asks, inbox) = requests::channel();
         Ok(Kafka { settings, admin, decoder, readers, asks, inbox: Mutex::new(Some(inbox)) })
     }
 
@@ -86,8 +86,8 @@ impl Kafka {
             findings: Arc::default(),
         };
         let stopping = Arc::new(AtomicBool::new(false));
-        let (commands, orders) = channel();
-        let (shown, stop_showing) = channel();
+        let (commands, orders) = requests::channel();
+        let (shown, stop_showing) = requests::channel();
         let topics = TopicWatch::new(&shared, commands.clone());
         let ingest = Ingest::new(&shared, orders, self.asks.clone());
         let presence = Presence::new(&shared);

@@ -21,6 +21,8 @@
 //! # }
 //! ```
 
+#![cfg_attr(not(test), warn(clippy::unwrap_used, reason = "no panic on input"))]
+
 mod admin;
 mod assign;
 mod bootstrap;

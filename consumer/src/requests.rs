@@ -1,11 +1,19 @@
 //! What the threads of this package ask of each other, each through a channel of its own.
 
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
 
 use tailrace_bridge::{GapCode, Partition, Position};
 use tokio::sync::oneshot;
 
 use crate::truncation::OutOfRange;
+
+/// A way for requests without a cap: threads must not wait for each other. At most one is under way for each partition that
+/// has stopped, and for each client that waits for the list of topics.
+#[allow(clippy::disallowed_methods, reason = "who asks is bounded")]
+pub(crate) fn channel<T>() -> (Sender<T>, Receiver<T>) {
+    mpsc::channel()
+}
 
 /// What other threads ask of the tail.
 pub(crate) enum Command {

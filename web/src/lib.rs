@@ -6,6 +6,8 @@
 //! be served is a `problem` document, or a `refusal` within the stream where a browser would otherwise give up for good.
 //! Nothing here knows Kafka.
 
+#![cfg_attr(not(test), warn(clippy::unwrap_used, reason = "no panic on input"))]
+
 mod access;
 mod admin;
 mod app;

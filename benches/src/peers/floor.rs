@@ -69,6 +69,7 @@ impl Publish for Frames {
 pub(crate) fn run() -> Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("listen")?;
     println!("{}", listener.local_addr().context("read the port")?.port());
+    #[allow(clippy::disallowed_methods, reason = "as many as there are clients")]
     let (sender, arrived) = channel();
     // A thread that sleeps once all are there.
     std::thread::spawn(move || {

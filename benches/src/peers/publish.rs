@@ -89,6 +89,7 @@ impl Publisher {
         mut publish: Box<dyn Publish>,
         run: impl FnOnce(&mut dyn Publish, &Receiver<Order>) -> Result<u64> + Send + 'static,
     ) -> Publisher {
+        #[allow(clippy::disallowed_methods, reason = "a few orders in a run")]
         let (orders, receiver) = channel();
         let thread = std::thread::spawn(move || {
             let sent = run(publish.as_mut(), &receiver).context("publish")?;

@@ -2,6 +2,8 @@
 //!
 //! [`TokioClock`] is the real one. A test gives another, and has an hour pass in a second.
 
+#![allow(clippy::disallowed_methods, reason = "here alone")]
+
 use std::fmt::Debug;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 

@@ -71,19 +71,10 @@ pub(crate) fn replaying(change: f64) {
     gauge!("tailrace_replays_running").increment(change);
 }
 
-/// Notes how long a live record took from its Kafka timestamp (milliseconds since the Unix epoch) until now, to so many
-/// streams.
-pub(crate) fn delivered(timestamp: i64, streams: usize) {
+/// Notes that a live record was so many milliseconds old, by its Kafka timestamp, when so many streams were given it.
+pub(crate) fn delivered(age_millis: i64, streams: usize) {
     static LATENCY: LazyLock<Histogram> = LazyLock::new(|| histogram!("tailrace_delivery_latency_seconds"));
-    if timestamp >= 0 && streams > 0 {
-        let seconds = (unix_millis() - timestamp).max(0) as f64 / 1000.0;
-        LATENCY.record_many(seconds, streams);
-    }
-}
-
-pub(crate) fn unix_millis() -> i64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    now.map_or(0, |since| since.as_millis() as i64)
+    LATENCY.record_many(age_millis.max(0) as f64 / 1000.0, streams);
 }
 
 pub(crate) fn set_gauge(name: &'static str, value: f64) {

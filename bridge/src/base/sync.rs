@@ -1,6 +1,8 @@
 //! Locks and atomics: `parking_lot`'s and the standard library's, or `shuttle`'s under model checking. Locks have a
 //! [`Rank`], and a thread may take one only after those of lower ranks.
 
+#![allow(clippy::disallowed_types, reason = "here alone")]
+
 use std::ops::{Deref, DerefMut};
 
 use crate::base::lock_order::{Held, Rank};

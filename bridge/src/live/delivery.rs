@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::base::metrics;
 use crate::base::sabotage::{Sabotage, broken};
 use crate::base::sync::MutexGuard;
 use crate::live::ring::Taken;
@@ -30,6 +31,13 @@ pub(crate) enum Live {
 }
 
 impl View {
+    /// Notes that the newest of the records that so many streams were given has this timestamp.
+    pub(crate) fn count_delivered(&self, timestamp: i64, streams: usize) {
+        if timestamp >= 0 && streams > 0 {
+            metrics::delivered(self.shared.clock.unix_millis() - timestamp, streams);
+        }
+    }
+
     /// Another one reads this view.
     pub(crate) fn enter(&self) {
         self.state.lock().readers += 1;

@@ -132,7 +132,7 @@ impl Replay {
         question: Question,
         cuts: u32,
     ) -> Confirmation {
-        let (key, now) = (partition.key(), Instant::now());
+        let (key, now) = (partition.key(), context.now);
         match self.answer(partition, question, now) {
             Answer::Running => {}
             Answer::Good => return Confirmation::Confirmed,
@@ -158,7 +158,7 @@ impl Replay {
         memory: Position,
     ) -> bool {
         let cuts = partition.lineage().cuts();
-        let now = Instant::now();
+        let now = context.now;
         match self.answer(partition, Question::Memory(memory), now) {
             Answer::Running => {}
             Answer::Failed(_) => self.retry_later(partition.key(), now),

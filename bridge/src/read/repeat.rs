@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::base::metrics;
 use crate::live::view::View;
 use crate::position::Vector;
 
@@ -50,7 +49,7 @@ impl Lookaside {
     /// Forgets what was given: to be called when the thread turns to something else, before it sleeps.
     pub fn clear(&mut self) {
         if let Some(last) = self.last.take() {
-            metrics::delivered(last.timestamp, last.uncounted);
+            last.view.count_delivered(last.timestamp, last.uncounted);
             last.view.arrived(last.next, last.uncounted as i32);
         }
     }

@@ -36,6 +36,8 @@ pub(crate) struct Context<'a> {
     pub(crate) filter: &'a Filter,
     pub(crate) history: &'a Arc<History>,
     pub(crate) topics: &'a Topics,
+    /// When it is read.
+    pub(crate) now: Instant,
 }
 
 /// One subscription's replay. It holds no records between two chunks, only what it waits for.
@@ -162,7 +164,7 @@ impl Replay {
             return Chunk::Gap(gap);
         }
         self.fruitful = lanes.iter().filter(|lane| !lane.found.is_empty()).count();
-        let overtake = self.stalled.is_some_and(|since| since.elapsed() >= OVERTAKE);
+        let overtake = self.stalled.is_some_and(|since| context.now.duration_since(since) >= OVERTAKE);
         let mut moved = merge(vector, &mut lanes, overtake, emit);
         for lane in &lanes {
             let position = &mut vector.parts[lane.part].positions[lane.index];
@@ -175,7 +177,7 @@ impl Replay {
             self.stalled = None;
             return Chunk::Moved;
         }
-        self.stalled.get_or_insert_with(Instant::now);
+        self.stalled.get_or_insert(context.now);
         // A place may be free by now, since scans also end by time.
         context.history.dispatch();
         Chunk::Waiting
@@ -271,7 +273,7 @@ impl Replay {
     /// Asks for history, or sees what became of what was asked for.
     fn fetch(&mut self, context: &Context<'_>, lane: &mut Lane) -> Option<Pending> {
         self.enter_history(context);
-        let now = Instant::now();
+        let now = context.now;
         let key = lane.partition.key();
         let question = Question::From(lane.scanned.offset);
         match self.answer(&lane.partition, question, now) {
@@ -315,13 +317,13 @@ impl Replay {
     }
 
     /// The reads that are waited for, and when to look again even if none of them ends.
-    pub(crate) fn awaited(&self) -> (Vec<Waiter>, Instant) {
+    pub(crate) fn awaited(&self, now: Instant) -> (Vec<Waiter>, Instant) {
         let reads = self.asked.values().filter(|asked| !asked.read.is_done());
         let retries = self.asked.values().filter_map(|asked| asked.retry_at);
-        let overtake = self.stalled.map(|since| since + OVERTAKE).filter(|at| *at > Instant::now());
-        let room = self.crowded.then(|| Instant::now() + ROOM);
+        let overtake = self.stalled.map(|since| since + OVERTAKE).filter(|at| *at > now);
+        let room = self.crowded.then(|| now + ROOM);
         let soon = retries.chain(overtake).chain(room);
-        let latest = Instant::now() + RETRY;
+        let latest = now + RETRY;
         (reads.map(|asked| asked.read.clone()).collect(), soon.min().unwrap_or(latest).min(latest))
     }
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::base::metrics;
 use crate::base::sabotage::{Sabotage, broken};
 use crate::core::{Hold, Inner};
 use crate::history::source::{HistoryError, OffsetsAt};
@@ -102,7 +101,7 @@ async fn start(
             at_offsets(topics, &at(OffsetsAt::Time(millis)).await.map_err(unavailable)?)
         }
         StartFrom::Ago(ago) => {
-            let millis = metrics::unix_millis() - ago.as_millis() as i64;
+            let millis = hold.inner.shared.clock.unix_millis() - ago.as_millis() as i64;
             at_offsets(topics, &at(OffsetsAt::Time(millis)).await.map_err(unavailable)?)
         }
         StartFrom::Last(count) => {

@@ -3,13 +3,17 @@
 //! Synchronous: [`Subscription::next`] gives what there is within a budget, and whoever writes it to a socket asks again
 //! when that is done. Nothing queues up for a slow client: it costs a cursor.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures::future::select;
 use serde_json::json;
 
+use crate::base::clock::Clock;
 use crate::base::metrics;
 use crate::base::sabotage::{Sabotage, broken};
 use crate::base::sync::atomic::Ordering;
@@ -243,9 +247,11 @@ impl Subscription {
     pub fn wanted(&self) -> Wanted {
         match (&self.wait, &self.state) {
             (Wait::Turn, _) => Wanted::Turn,
-            (Wait::Replay, State::Replaying(replaying)) => Wanted::History(replaying.replay.awaited().1),
+            (Wait::Replay, State::Replaying(replaying)) => {
+                Wanted::History(replaying.replay.awaited(self.now()).1)
+            }
             (_, State::Live { .. }) => Wanted::News,
-            _ => Wanted::NewsUntil(Instant::now() + LOOK_AGAIN),
+            _ => Wanted::NewsUntil(self.now() + LOOK_AGAIN),
         }
     }
 
@@ -281,7 +287,8 @@ impl Subscription {
             Wait::Turn => tokio::task::yield_now().await,
             Wait::View if self.is_live() => self.hold.view.changed(self.seen).await,
             Wait::View => {
-                let _ = tokio::time::timeout(LOOK_AGAIN, self.hold.view.changed(self.seen)).await;
+                let again = self.clock().sleep_until(self.now() + LOOK_AGAIN);
+                select(again, pin!(self.hold.view.changed(self.seen))).await;
             }
             Wait::Replay => self.replay_changed().await,
         }
@@ -431,7 +438,7 @@ impl Subscription {
                 });
             }
             None => {
-                metrics::delivered(timestamp, 1);
+                self.hold.view.count_delivered(timestamp, 1);
                 self.follow(&taken);
             }
         }
@@ -496,6 +503,7 @@ impl Subscription {
 
     /// One chunk of the replay towards the target.
     fn replay_chunk(&mut self, target: &Vector, budget: Budget, out: &mut Emitted) -> Chunk {
+        let now = self.now();
         let State::Replaying(replaying) = &mut self.state else { return Chunk::Done };
         let key = self.hold.view.key();
         let context = Context {
@@ -503,6 +511,7 @@ impl Subscription {
             filter: key.filter(),
             history: &self.hold.inner.history,
             topics: &self.topics,
+            now,
         };
         let carried = self.rare.as_ref().map_or(&[][..], |rare| &rare.carried);
         let shared = &self.hold.inner.shared;
@@ -594,18 +603,24 @@ impl Subscription {
         self.shape = Shape::of(shape);
     }
 
+    fn clock(&self) -> &dyn Clock {
+        &*self.hold.inner.shared.clock
+    }
+
+    fn now(&self) -> Instant {
+        self.clock().now()
+    }
+
     async fn replay_changed(&mut self) {
         let State::Replaying(replaying) = &self.state else { return };
-        let (jobs, until) = replaying.replay.awaited();
-        let until = tokio::time::Instant::from_std(until.max(Instant::now() + Duration::from_millis(1)));
-        let ended = futures::future::select_all(
-            jobs.iter().map(|job| Box::pin(job.finished()) as futures::future::BoxFuture<'_, ()>).chain(
-                std::iter::once(
-                    Box::pin(tokio::time::sleep_until(until)) as futures::future::BoxFuture<'_, ()>
-                ),
-            ),
-        );
-        ended.await;
+        let now = self.now();
+        let (reads, until) = replaying.replay.awaited(now);
+        let again = self.clock().sleep_until(until.max(now + Duration::from_millis(1)));
+        let ended = poll_fn(|context| match reads.iter().all(|read| read.wake_when_done(context.waker())) {
+            true => Poll::Pending,
+            false => Poll::Ready(()),
+        });
+        select(again, ended).await;
     }
 }
 

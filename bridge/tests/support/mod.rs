@@ -1,6 +1,10 @@
 //! A pretended Kafka and a plain reader of SSE blocks, for tests of the core.
 // Each test is a program of its own and uses a part of this.
 #![allow(dead_code, unreachable_pub)]
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a test is not the core")]
+
+#[cfg(not(feature = "shuttle"))]
+pub mod manual_clock;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
