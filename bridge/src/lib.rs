@@ -70,7 +70,7 @@ pub use position::event_id::{EventId, EventIdError, RunningId};
 pub use position::gap::{Gap, GapCode};
 pub use position::start::StartFrom;
 pub use position::{Fingerprint, Part, Position, TopicId, Vector};
-pub use read::repeat::Lookaside;
+pub use read::repeat::LastFrames;
 pub use read::request::{SubscribeError, SubscribeRequest};
 pub use read::subscription::{Budget, Next, Subscription, Wanted};
 pub use record::event_type::EventTypeRule;

@@ -22,7 +22,7 @@ use crate::log::topic::Topics;
 use crate::position::event_id::RunningId;
 use crate::position::{Part, Vector};
 use crate::read::reconcile::{AtOrigin, Pending, deleted, reconcile, strangers};
-use crate::read::repeat::{Last, Lookaside};
+use crate::read::repeat::{Last, LastFrames};
 use crate::read::replay::{Chunk, Context, Replay, Replayed};
 use crate::read::request::LastEventId;
 use crate::record::tenant::TenantId;
@@ -194,11 +194,13 @@ impl Subscription {
 
     /// What there is for the client, within the budget. Does not block.
     pub fn next(&mut self, budget: Budget) -> Next {
-        self.next_beside(budget, &mut Lookaside::default())
+        self.next_keeping(budget, &mut LastFrames::<()>::default())
     }
 
-    /// As [`Subscription::next`], and keeps it in `lookaside` for [`Subscription::repeat`] where others may have the same.
-    pub fn next_beside(&mut self, budget: Budget, lookaside: &mut Lookaside) -> Next {
+    /// As [`Subscription::next`], and keeps the frames in `last` for [`Subscription::repeat`] where others may have the same.
+    /// [`LastFrames::set_encoded`] is to follow.
+    pub fn next_keeping<E>(&mut self, budget: Budget, last: &mut LastFrames<E>) -> Next {
+        last.drop_unencoded();
         let budget = Budget { records: budget.records.max(1), ..budget };
         for _ in 0..MAX_ROUNDS {
             self.seen = self.hold.view.version();
@@ -208,7 +210,7 @@ impl Subscription {
             let next = match &mut self.state {
                 State::Live { cursor } => {
                     let cursor = *cursor;
-                    self.next_live(cursor, budget, lookaside)
+                    self.next_live(cursor, budget, last)
                 }
                 State::Replaying(_) => self.next_replayed(budget),
             };
@@ -220,23 +222,23 @@ impl Subscription {
         Next::Wait
     }
 
-    /// Takes the frames that another subscription was given by the last [`Subscription::next_beside`] with this
-    /// `lookaside`, if this one stands where that one stood and its budget allows; whether it did.
-    pub fn repeat(&mut self, budget: Budget, lookaside: &mut Lookaside) -> bool {
+    /// Takes the frames that are kept in `frames`, if this subscription stands where that one stood which was given them, and
+    /// its budget allows. Gives what they were encoded to.
+    pub fn repeat<'a, E>(&mut self, budget: Budget, frames: &'a mut LastFrames<E>) -> Option<&'a E> {
         // One that has not said so yet says first that it is live.
         let gaps = self.has_gaps() || !self.synced;
-        let State::Live { cursor } = &mut self.state else { return false };
-        let Some(last) = lookaside.last.as_mut() else { return false };
+        let State::Live { cursor } = &mut self.state else { return None };
+        let (last, encoded) = frames.kept()?;
         let here = *cursor == last.cursor && Arc::ptr_eq(&self.hold.view, &last.view);
         if !here || gaps || last.records > budget.records || last.bytes > budget.bytes {
-            return false;
+            return None;
         }
         *cursor = last.next;
         self.vector = last.vector.clone();
         self.moved = !last.framed;
         self.left();
-        last.uncounted += 1;
-        true
+        last.unreported += 1;
+        Some(encoded)
     }
 
     /// After [`Next::Wait`]: what to look again for.
@@ -384,9 +386,9 @@ impl Subscription {
         (!broken(Sabotage::SilentGap)).then(|| gap_frame(&pending.gap, Some(id)))
     }
 
-    fn next_live(&mut self, cursor: u64, budget: Budget, lookaside: &mut Lookaside) -> Option<Next> {
+    fn next_live<E>(&mut self, cursor: u64, budget: Budget, last: &mut LastFrames<E>) -> Option<Next> {
         match self.hold.view.take(cursor, budget.records, budget.bytes) {
-            Live::Frames(taken, end) => Some(self.take(cursor, taken, end, lookaside)),
+            Live::Frames(taken, end) => Some(self.take(cursor, taken, end, last)),
             Live::Nothing => Some(self.sync().unwrap_or_else(|| {
                 self.wait = Wait::View;
                 Next::Wait
@@ -399,12 +401,12 @@ impl Subscription {
     }
 
     /// Moves on over frames that were taken from the ring.
-    fn take(
+    fn take<E>(
         &mut self,
         cursor: u64,
         taken: Taken,
         end: Option<(Arc<Vector>, bool)>,
-        lookaside: &mut Lookaside,
+        last: &mut LastFrames<E>,
     ) -> Next {
         self.left();
         let next = cursor + taken.marks.len() as u64;
@@ -417,18 +419,8 @@ impl Subscription {
                 self.moved = !framed;
                 let bytes = taken.slices.iter().map(Bytes::len).sum();
                 let view = self.hold.view.clone();
-                let uncounted = 1;
-                lookaside.keep(Last {
-                    view,
-                    cursor,
-                    next,
-                    vector,
-                    framed,
-                    records,
-                    bytes,
-                    timestamp,
-                    uncounted,
-                });
+                let unreported = 1;
+                last.keep(Last { view, cursor, next, vector, framed, records, bytes, timestamp, unreported });
             }
             None => {
                 metrics::delivered(timestamp, 1);
