@@ -10,7 +10,7 @@ use crate::base::sabotage::{Sabotage, broken};
 use crate::base::sync::MutexGuard;
 use crate::base::sync::atomic::Ordering;
 use crate::live::ring::{MAX_RING, Mark, PAGE, Ring, Step};
-use crate::live::view::{Shared, View, ViewState};
+use crate::live::view::{View, ViewState};
 use crate::log::partition::Partition;
 use crate::position::event_id::RunningId;
 use crate::position::gap::Gap;
@@ -38,7 +38,7 @@ impl View {
         let old = std::mem::replace(&mut vector.parts[at].positions[index], to);
         state.cuts += u32::from(to.offset < old.offset);
         let before = state.ring.size();
-        state.push_gap(&self.shared, &gap, &vector);
+        self.push_gap(&mut state, &gap, &vector);
         state.vector = Arc::new(vector);
         self.pushed(state, before);
         self.wake();
@@ -100,6 +100,18 @@ impl View {
         self.wake();
     }
 
+    pub(super) fn push_gap(&self, state: &mut ViewState, gap: &Gap, vector: &Vector) {
+        gap.note_announced(self.tenant());
+        if broken(Sabotage::SilentGap) {
+            return;
+        }
+        let bytes = gap_frame(gap, Some(self.shared.encode_id(vector)));
+        let step = Step::Gap(Arc::new(vector.clone()));
+        let mark = Mark { end: bytes.len() as u32, step, timestamp: -1 };
+        state.ring.push(bytes, [mark].into());
+        state.framed = true;
+    }
+
     /// Accounts for what was pushed into the ring, which had `before` bytes. Readers are still to be told.
     pub(super) fn pushed(&self, mut state: MutexGuard<'_, ViewState>, before: usize) {
         state.at_end = 0;
@@ -111,20 +123,6 @@ impl View {
             self.shared.rings.add(self.me.clone());
         }
         self.shared.rings.shed();
-    }
-}
-
-impl ViewState {
-    pub(super) fn push_gap(&mut self, shared: &Shared, gap: &Gap, vector: &Vector) {
-        metrics::count_gap(gap.code.as_str());
-        if broken(Sabotage::SilentGap) {
-            return;
-        }
-        let bytes = gap_frame(gap, Some(shared.encode_id(vector)));
-        let step = Step::Gap(Arc::new(vector.clone()));
-        let mark = Mark { end: bytes.len() as u32, step, timestamp: -1 };
-        self.ring.push(bytes, [mark].into());
-        self.framed = true;
     }
 }
 

@@ -81,7 +81,7 @@ impl View {
         let replacement = Replacement { vector: &before, at, new: new.as_ref() };
         for ((index, gap), position) in gaps.iter().enumerate().zip(&before.parts[at].positions) {
             let gap = Gap { from: Some(position.offset), ..gap.clone() };
-            state.push_gap(&self.shared, &gap, &replacement.vector(index + 1));
+            self.push_gap(&mut state, &gap, &replacement.vector(index + 1));
         }
         state.vector = Arc::new(replacement.vector(gaps.len()));
         state.coverage = coverage;
