@@ -117,6 +117,19 @@ impl Vector {
         self.parts.iter().position(|part| part.fingerprint == fingerprint)
     }
 
+    /// Sets one position. A topic or partition that has come since is added; what was not given of it is not known.
+    pub(crate) fn put(&mut self, topic: Fingerprint, partition: u32, to: Position) {
+        let at = self.part_of(topic).unwrap_or_else(|| {
+            self.parts.push(Part { fingerprint: topic, positions: Vec::new() });
+            self.parts.len() - 1
+        });
+        let (positions, index) = (&mut self.parts[at].positions, partition as usize);
+        if positions.len() <= index {
+            positions.resize(index + 1, Position::UNKNOWN);
+        }
+        positions[index] = to;
+    }
+
     /// Whether both stand at the same offsets in all partitions, whatever the order of their parts. What is not known is
     /// the same as what is lacking.
     pub(crate) fn meets(&self, other: &Vector) -> bool {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::base::metrics;
 use crate::live::delivery::Live;
 use crate::live::ring::{Step, Taken};
-use crate::position::{Position, Vector};
+use crate::position::Vector;
 use crate::read::repeat::{Last, LastFrames};
 use crate::read::subscription::{Budget, Next, Round, State, Subscription};
 use crate::read::wait::Wait;
@@ -61,15 +61,7 @@ impl Subscription {
             match &mark.step {
                 Step::Gap(vector) => self.vector = vector.clone(),
                 Step::Record { topic, partition, position } => {
-                    let vector = Arc::make_mut(&mut self.vector);
-                    if let Some(part) = vector.part_of(*topic) {
-                        let positions = &mut vector.parts[part].positions;
-                        let index = *partition as usize;
-                        if positions.len() <= index {
-                            positions.resize(index + 1, Position::UNKNOWN);
-                        }
-                        positions[index] = *position;
-                    }
+                    Arc::make_mut(&mut self.vector).put(*topic, *partition, *position);
                 }
             }
         }
