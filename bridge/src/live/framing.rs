@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::base::metrics;
-use crate::base::sabotage::{Sabotage, broken};
+use crate::base::sabotage::{Sabotage, any_broken, broken};
 use crate::base::sync::MutexGuard;
 use crate::base::sync::atomic::Ordering;
 use crate::live::ring::{MAX_RING, Mark, PAGE, Ring, Step};
@@ -64,6 +64,10 @@ impl View {
         let mut last = None;
         for record in matching {
             let position = Position { offset: record.offset + 1, epoch: record.epoch };
+            debug_assert!(
+                last.unwrap_or(state.vector.parts[at].positions[index]).is_before(position) || any_broken(),
+                "a view would go back to {position:?}"
+            );
             if last.replace(position).is_some() {
                 id.advance(at, index, position);
             } else {

@@ -31,6 +31,10 @@ impl Subscription {
         if out.records > 0 && !self.synced {
             self.note(|rare| rare.replayed += out.records as u64);
         }
+        debug_assert!(
+            out.records == 0 || matches!(chunk, Chunk::Moved),
+            "records would be dropped: {chunk:?}"
+        );
         match chunk {
             Chunk::Gap(pending) => self.announce([pending]),
             Chunk::Moved => self.own_replay().target = Some(target),

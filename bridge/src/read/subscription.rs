@@ -239,6 +239,7 @@ impl Subscription {
 
     /// From replaying to live: U has met V, and the ring goes on from the frame `cursor`.
     fn join(&mut self, cursor: u64) {
+        debug_assert!(!self.is_live(), "it counts as one that replays");
         metrics::replaying(-1.0);
         self.state = State::Live { cursor };
         self.hold.view.arrived(cursor, 1);
