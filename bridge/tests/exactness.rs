@@ -49,8 +49,7 @@ struct Scene {
     memory: usize,
     clients: Vec<(Client, Option<Subscription>)>,
     /// As a writer thread has them: what one client was given, for the other where it stands at the same place.
-    lookaside: Lookaside,
-    kept: Vec<u8>,
+    last: LastFrames<Vec<u8>>,
     repeated: usize,
     written: u64,
 }
@@ -60,8 +59,7 @@ impl Scene {
         let kafka = Kafka::with_partitions(PARTITIONS);
         let bridge = started(memory, &kafka, &[0; PARTITIONS]);
         let clients = (0..2).map(|_| (Client::default(), None)).collect();
-        let (lookaside, kept, repeated) = (Lookaside::default(), Vec::new(), 0);
-        Scene { kafka, bridge, memory, clients, lookaside, kept, repeated, written: 0 }
+        Scene { kafka, bridge, memory, clients, last: LastFrames::default(), repeated: 0, written: 0 }
     }
 
     async fn play(&mut self, event: &Event) {
@@ -125,19 +123,16 @@ impl Scene {
         };
         for _ in 0..rounds {
             let budget = Budget { records, bytes: 4096 };
-            if subscription.repeat(budget, &mut self.lookaside) {
-                client.take(&self.kept);
+            if let Some(bytes) = subscription.repeat(budget, &mut self.last) {
+                client.take(bytes);
                 self.repeated += 1;
                 continue;
             }
-            let before = self.lookaside.kept();
-            match subscription.next_beside(budget, &mut self.lookaside) {
+            match subscription.next_keeping(budget, &mut self.last) {
                 Next::Frames { bytes, .. } => {
                     let bytes = joined(bytes);
                     client.take(&bytes);
-                    if self.lookaside.kept() != before {
-                        self.kept = bytes;
-                    }
+                    self.last.set_encoded(|| bytes);
                 }
                 Next::Wait if subscription.is_live() => break,
                 Next::Wait => {

@@ -109,3 +109,31 @@ async fn a_topic_that_is_back_before_its_end_was_told_is_one_gap() {
     let id: EventId = client.id.as_deref().unwrap().parse().unwrap();
     assert!(id.vector.parts.iter().all(|part| part.positions.iter().all(Position::is_known)), "{id:?}");
 }
+
+/// It has taken a part of what the view has of the new topic when the rest leaves the ring: what it has is not given again.
+#[tokio::test]
+async fn a_topic_that_appears_while_a_client_lags_is_given_once() {
+    let (bridge, mut client) = (bridge(16 << 20, &Kafka::with_partitions(1)), Client::default());
+    bridge.add_topic("orders", TopicId([1; 16]), &[START]);
+    let mut subscription = subscribe(&bridge, &mut client).await;
+    read(&mut subscription, &mut client);
+    bridge.add_topic("calm", TopicId([2; 16]), &[START]);
+    let calm = bridge.topic("calm").unwrap().partitions()[0].clone();
+    let fact = |offset: u64| Fact {
+        offset,
+        timestamp: offset as i64,
+        tenant: "acme".to_owned(),
+        value: format!("{offset}:{}", "x".repeat(10_000)),
+    };
+    append(&bridge, &calm, &[fact(0), fact(1)]);
+    match subscription.next(Budget { records: 1, bytes: 1 }) {
+        Next::Frames { bytes, records: 1 } => client.take(&joined(bytes)),
+        other => panic!("{other:?}"),
+    }
+    // More than a ring holds.
+    (2..300).for_each(|offset| append(&bridge, &calm, &[fact(offset)]));
+    read(&mut subscription, &mut client);
+    assert!(client.gaps.is_empty(), "{:?}", client.gaps);
+    let number = |value: &String| value.split_once(':').unwrap().0.parse::<u64>().unwrap();
+    assert_eq!(client.values.iter().map(number).collect::<Vec<_>>(), (0..300).collect::<Vec<_>>());
+}

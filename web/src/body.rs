@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::Bytes;
-use tailrace_bridge::{Lookaside, Status};
+use tailrace_bridge::{LastFrames, Status};
 use tokio::sync::watch;
 use tokio::time::Sleep;
 
@@ -112,14 +112,14 @@ impl Reading {
     /// Takes what there is, until it fills a frame. Whether there is something to write, or an end.
     fn gather(&mut self) -> bool {
         while self.out.iter().map(Bytes::len).sum::<usize>() < SMALLEST_FRAME {
-            match self.stream.turn(&self.news.world(), &mut Lookaside::default()) {
+            match self.stream.turn(&self.news.world(), &mut LastFrames::default()) {
                 Said::Block(block) => self.out.push_back(block),
                 Said::Frames(frames, records) => {
                     self.news.metrics.frames.increment(records as u64);
                     self.out.extend(frames);
                 }
-                // Nobody else looks aside here.
-                Said::Nothing | Said::Repeated => return !self.out.is_empty(),
+                // There is nobody else here whose frames could be repeated.
+                Said::Nothing | Said::Repeated(..) => return !self.out.is_empty(),
                 Said::Ended => return true,
             }
         }

@@ -11,7 +11,7 @@ use axum::http::{HeaderName, HeaderValue};
 use bytes::Bytes;
 use rand::Rng;
 use serde_json::json;
-use tailrace_bridge::{Budget, Control, Lookaside, Next, Status, Subscription};
+use tailrace_bridge::{Budget, Control, LastFrames, Next, Status, Subscription};
 
 use crate::access::Account;
 use crate::drain::Phase;
@@ -65,8 +65,8 @@ pub(crate) enum Said {
     Block(Bytes),
     /// Blocks, one after the other, and how many records they bear.
     Frames(Vec<Bytes>, usize),
-    /// What the stream before was given, and is in the lookaside; it is all that there is for now.
-    Repeated,
+    /// What a stream before was given, encoded, and how many records it bears; it is all that there is for now.
+    Repeated(Bytes, usize),
     /// Nothing for now.
     Nothing,
     /// Nothing any more: the last block has been given.
@@ -190,7 +190,7 @@ impl Stream {
     }
 
     /// One look at everything that may be due.
-    pub(crate) fn turn(&mut self, world: &World<'_>, lookaside: &mut Lookaside) -> Said {
+    pub(crate) fn turn(&mut self, world: &World<'_>, last: &mut LastFrames<Bytes>) -> Said {
         match self.state {
             State::Priming => return Said::Block(self.prime(world.now)),
             State::Ended => return Said::Ended,
@@ -214,7 +214,7 @@ impl Stream {
         if self.is_paced(world) {
             return Said::Nothing;
         }
-        self.read(world, lookaside)
+        self.read(world, last)
     }
 
     /// When to look again, whether or not there is news; later than now after a [`Stream::turn`] that gave nothing.
@@ -284,14 +284,14 @@ impl Stream {
     }
 
     /// Takes what the subscription has.
-    fn read(&mut self, world: &World<'_>, lookaside: &mut Lookaside) -> Said {
+    fn read(&mut self, world: &World<'_>, last: &mut LastFrames<Bytes>) -> Said {
         let budget = self.paced().map_or(UNPACED, |paced| paced.pace.budget());
-        if self.subscription.repeat(budget, lookaside) {
-            self.note_read(world, lookaside.records(), lookaside.bytes());
-            return Said::Repeated;
+        if let Some(chunk) = self.subscription.repeat(budget, last).cloned() {
+            self.note_read(world, last.records(), last.bytes());
+            return Said::Repeated(chunk, last.records());
         }
         let bytes = if world.is_pressed { budget.bytes.min(SMALL_READ) } else { budget.bytes };
-        match self.subscription.next_beside(Budget { bytes, ..budget }, lookaside) {
+        match self.subscription.next_keeping(Budget { bytes, ..budget }, last) {
             Next::Wait => Said::Nothing,
             Next::Frames { bytes, records } => {
                 self.note_read(world, records, bytes.iter().map(Bytes::len).sum());

@@ -74,6 +74,11 @@ mod switch {
         *named == Some(rule) || BY_TEST.with(Cell::get) == Some(rule)
     }
 
+    /// Whether any rule is broken: what is asserted elsewhere rests on all of them, and it is for the tests to notice.
+    pub(crate) fn any_broken() -> bool {
+        BY_ENVIRONMENT.get().copied().flatten().or_else(|| BY_TEST.with(Cell::get)).is_some()
+    }
+
     /// Some defects show only to who comes in a moment of microseconds. In a real process that moment is made longer; a
     /// model finds it by itself.
     pub(crate) fn widen(rules: &[Sabotage]) {
@@ -89,12 +94,18 @@ pub use switch::broken;
 #[cfg(feature = "sabotage")]
 pub use switch::sabotage;
 #[cfg(feature = "sabotage")]
-pub(crate) use switch::widen;
+pub(crate) use switch::{any_broken, widen};
 
 #[cfg(not(feature = "sabotage"))]
 #[inline(always)]
 /// Never, in a release.
 pub const fn broken(_: Sabotage) -> bool {
+    false
+}
+
+#[cfg(not(feature = "sabotage"))]
+#[inline(always)]
+pub(crate) const fn any_broken() -> bool {
     false
 }
 

@@ -16,7 +16,8 @@ impl Inner {
         let mut structure = self.structure.lock();
         let Structure { topics, views, coverages, .. } = &mut *structure;
         let topic = self.new_topic(name, id, starts);
-        topics.insert(topic.name().clone(), topic.clone());
+        let before = topics.insert(topic.name().clone(), topic.clone());
+        debug_assert!(before.is_none(), "{name} is known: its views would have it twice");
         for view in views.iter() {
             if self.covers(view.key(), name) {
                 let listed = Some((topic.clone(), topic.partitions()));
@@ -61,6 +62,7 @@ impl Inner {
             Some(topic) => structure.topics.insert(topic.name().clone(), topic.clone()),
             None => structure.topics.remove(name),
         };
+        debug_assert!(old.is_some() || new.is_none(), "{name} is not known: no view would read it");
         let Some(old) = old else { return };
         let gaps: Vec<Gap> = old.partitions().iter().map(|gone| gap_of_gone(gone, new.as_ref())).collect();
         for partition in old.partitions() {

@@ -46,7 +46,7 @@ impl View {
     /// One does not read it any more; how many still do.
     pub(crate) fn leave(&self) -> u32 {
         let mut state = self.state.lock();
-        state.readers -= 1;
+        state.readers = state.readers.checked_sub(1).expect("each reader leaves once");
         let left = state.readers;
         self.drop_taken(state);
         left

@@ -7,7 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use crate::base::metrics;
-use crate::base::sabotage::{Sabotage, broken};
+use crate::base::sabotage::{Sabotage, any_broken, broken};
 use crate::base::sync::MutexGuard;
 use crate::base::sync::atomic::Ordering;
 use crate::live::ring::{MAX_RING, Mark, PAGE, Ring, Step};
@@ -38,7 +38,7 @@ impl View {
         let mut vector = Vector::clone(&state.vector);
         let old = std::mem::replace(&mut vector.parts[at].positions[index], to);
         state.cuts += u32::from(to.offset < old.offset);
-        state.push_gap(&self.shared, &gap, &vector);
+        self.push_gap(&mut state, &gap, &vector);
         state.vector = Arc::new(vector);
         self.pushed(state);
         self.wake();
@@ -64,6 +64,10 @@ impl View {
         let mut last = None;
         for record in matching {
             let position = Position { offset: record.offset + 1, epoch: record.epoch };
+            debug_assert!(
+                last.unwrap_or(state.vector.parts[at].positions[index]).is_before(position) || any_broken(),
+                "a view would go back to {position:?}"
+            );
             if last.replace(position).is_some() {
                 id.advance(at, index, position);
             } else {
@@ -100,6 +104,18 @@ impl View {
         self.wake();
     }
 
+    pub(super) fn push_gap(&self, state: &mut ViewState, gap: &Gap, vector: &Vector) {
+        gap.note_announced(self.tenant());
+        if broken(Sabotage::SilentGap) {
+            return;
+        }
+        let bytes = gap_frame(gap, Some(self.shared.encode_id(vector)));
+        let step = Step::Gap(Arc::new(vector.clone()));
+        let mark = Mark { end: bytes.len() as u32, step, timestamp: -1 };
+        state.ring.push(bytes, [mark].into(), self.shared.clock.now());
+        state.framed = true;
+    }
+
     /// Something was pushed into the ring: it and all rings keep within their limits. Readers are still to be told.
     pub(super) fn pushed(&self, mut state: MutexGuard<'_, ViewState>) {
         state.at_end = 0;
@@ -113,20 +129,6 @@ impl View {
         if rings.are_over() {
             rings.shed(clock.now());
         }
-    }
-}
-
-impl ViewState {
-    pub(super) fn push_gap(&mut self, shared: &Shared, gap: &Gap, vector: &Vector) {
-        metrics::count_gap(gap.code.as_str());
-        if broken(Sabotage::SilentGap) {
-            return;
-        }
-        let bytes = gap_frame(gap, Some(shared.encode_id(vector)));
-        let step = Step::Gap(Arc::new(vector.clone()));
-        let mark = Mark { end: bytes.len() as u32, step, timestamp: -1 };
-        self.ring.push(bytes, [mark].into(), shared.clock.now());
-        self.framed = true;
     }
 }
 

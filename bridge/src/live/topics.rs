@@ -44,12 +44,14 @@ impl View {
 
     fn register_at(&self, partition: &Partition, head: Position) {
         let mut state = self.state.lock();
-        let Some((at, index)) = state.whole_coverage().place(partition) else { return };
+        let (at, index) =
+            state.whole_coverage().place(partition).expect("the coverage has what is registered");
         let positions = &mut Arc::make_mut(&mut state.vector).parts[at].positions;
         if positions.len() <= index {
             positions.resize(index + 1, Position::UNKNOWN);
         }
-        positions[index] = head;
+        let before = std::mem::replace(&mut positions[index], head);
+        debug_assert!(!before.is_known(), "{before:?} is registered already");
     }
 
     /// Everything is registered: readers may know of it.
@@ -74,13 +76,14 @@ impl View {
     ) {
         let mut state = self.state.lock();
         let is_old = |(topic, _): &TopicPartitions| Arc::ptr_eq(topic, old);
-        let Some(at) = state.coverage.topics().iter().position(is_old) else { return };
+        let at = state.coverage.topics().iter().position(is_old).expect("a view that reads the topic has it");
         state.refresh();
         let (before, new) = (state.vector.clone(), new.map(|topic| part_at_origin(topic)));
+        assert_eq!(gaps.len(), before.parts[at].positions.len(), "a gap for each partition");
         let replacement = Replacement { vector: &before, at, new: new.as_ref() };
         for ((index, gap), position) in gaps.iter().enumerate().zip(&before.parts[at].positions) {
             let gap = Gap { from: Some(position.offset), ..gap.clone() };
-            state.push_gap(&self.shared, &gap, &replacement.vector(index + 1));
+            self.push_gap(&mut state, &gap, &replacement.vector(index + 1));
         }
         state.vector = Arc::new(replacement.vector(gaps.len()));
         state.coverage = coverage;

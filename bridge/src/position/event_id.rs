@@ -118,7 +118,7 @@ impl RunningId {
 
     /// The id as text.
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.text).unwrap_or_default()
+        std::str::from_utf8(&self.text).expect("base64 is ASCII")
     }
 
     /// Moves one position: that of partition number `partition` in the vector's part number `part`, both from 0.
@@ -146,14 +146,16 @@ impl RunningId {
         self.last = None;
         self.bytes.clear();
         put_id(&mut self.bytes, self.minutes, &self.vector);
-        self.text.resize(base64::encoded_len(self.bytes.len(), false).unwrap_or(0), 0);
+        let len = base64::encoded_len(self.bytes.len(), false).expect("bytes in memory fit as base64");
+        self.text.resize(len, 0);
         self.write_text(0);
     }
 
     /// Writes the text from a group on: three bytes are four characters, each group for itself.
     fn write_text(&mut self, group: usize) {
-        // It fails where there is too little room, and there is just enough.
-        let _ = URL_SAFE_NO_PAD.encode_slice(&self.bytes[group * 3..], &mut self.text[group * 4..]);
+        let (bytes, text) = (&self.bytes[group * 3..], &mut self.text[group * 4..]);
+        let len = URL_SAFE_NO_PAD.encode_slice(bytes, text).expect("there is just enough room");
+        debug_assert_eq!(len, text.len());
     }
 
     /// Where a position stands that was `before` when the bytes were written.

@@ -1,8 +1,11 @@
 //! Offsets that can no longer be delivered: a value that travels to the client, never a silent jump.
 
+use std::fmt;
 use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
+
+use crate::base::metrics;
 
 /// Why records do not come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -76,6 +79,15 @@ impl Gap {
             to: (!reused).then_some(to),
             next: reused.then_some(to),
         }
+    }
+
+    /// Counts it, and tells an operator who asks what a client of the tenant was told.
+    pub(crate) fn note_announced(&self, tenant: &dyn fmt::Display) {
+        let (code, topic) = (self.code.as_str(), self.topic.as_deref());
+        let Gap { partition, from, to, next, .. } = *self;
+        let count = from.zip(to).map(|(from, to)| to.saturating_sub(from));
+        metrics::count_gap(code);
+        tracing::debug!(%tenant, code, topic, partition, from, to, next, count, "a gap is announced");
     }
 
     /// The gap of an id that could not be read. It names no partition.

@@ -11,6 +11,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use twox_hash::XxHash64;
 
+use crate::base::sabotage::any_broken;
+
 /// A seed of its own changes every fingerprint; it is fixed for good, since ids outlive processes.
 const SEED: u64 = 0;
 
@@ -48,6 +50,11 @@ pub struct Position {
 impl Position {
     /// Nothing is known of the partition; treated as if the id lacked it.
     pub const UNKNOWN: Position = Position { offset: u64::MAX, epoch: -1 };
+
+    /// Whether a move to `to` is one onwards. What is not known may become any.
+    pub(crate) fn is_before(&self, to: Position) -> bool {
+        !self.is_known() || self.offset < to.offset
+    }
 
     /// Whether there is an offset.
     pub fn is_known(&self) -> bool {
@@ -117,6 +124,20 @@ impl Vector {
         self.parts.iter().position(|part| part.fingerprint == fingerprint)
     }
 
+    /// Moves one position on. A topic or partition that has come since is added; what was not given of it is not known.
+    pub(crate) fn put(&mut self, topic: Fingerprint, partition: u32, to: Position) {
+        let at = self.part_of(topic).unwrap_or_else(|| {
+            self.parts.push(Part { fingerprint: topic, positions: Vec::new() });
+            self.parts.len() - 1
+        });
+        let (positions, index) = (&mut self.parts[at].positions, partition as usize);
+        if positions.len() <= index {
+            positions.resize(index + 1, Position::UNKNOWN);
+        }
+        let before = std::mem::replace(&mut positions[index], to);
+        debug_assert!(before.is_before(to) || any_broken(), "{before:?} would go back to {to:?}");
+    }
+
     /// Whether both stand at the same offsets in all partitions, whatever the order of their parts. What is not known is
     /// the same as what is lacking.
     pub(crate) fn meets(&self, other: &Vector) -> bool {
@@ -126,6 +147,7 @@ impl Vector {
     /// Whether this is ahead of `heads` anywhere, and whether it is behind anywhere. Both have the same parts in the same
     /// order; where this has fewer positions, it is neither.
     pub(crate) fn compare(&self, heads: &Vector) -> (bool, bool) {
+        debug_assert!(self.has_parts_of(heads), "{self:?}, but {heads:?}");
         let (mut ahead, mut behind) = (false, false);
         for (ours, theirs) in self.parts.iter().zip(&heads.parts) {
             for (known, head) in ours.positions.iter().zip(&theirs.positions) {
@@ -138,6 +160,7 @@ impl Vector {
 
     /// Moves to `heads` wherever this is behind. What is not known stays so.
     pub(crate) fn rise_to(&mut self, heads: &Vector) {
+        debug_assert!(self.has_parts_of(heads), "{self:?}, but {heads:?}");
         for (ours, theirs) in self.parts.iter_mut().zip(&heads.parts) {
             for (known, head) in ours.positions.iter_mut().zip(&theirs.positions) {
                 if known.offset < head.offset {
@@ -145,6 +168,12 @@ impl Vector {
                 }
             }
         }
+    }
+
+    /// Whether both have the same parts in the same order.
+    fn has_parts_of(&self, other: &Vector) -> bool {
+        let topics = |vector: &Vector| vector.parts.iter().map(|part| part.fingerprint).collect::<Vec<_>>();
+        topics(self) == topics(other)
     }
 
     /// Whether `other` stands at the same offset wherever this has one.

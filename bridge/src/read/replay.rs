@@ -105,6 +105,7 @@ impl Replay {
             let (Some(part), Some(goal)) =
                 (vector.part_of(topic.fingerprint()), target.part_of(topic.fingerprint()))
             else {
+                debug_assert!(false, "both have the shape that the topics are of");
                 continue;
             };
             for partition in partitions {
@@ -340,8 +341,9 @@ fn merge(vector: &mut Vector, lanes: &mut [Lane], overtake: bool, emit: &mut Emi
         let Some(lane) = earliest else { break };
         let Some(found) = lane.found.pop_front() else { break };
         let record = found.segment.record(found.index);
-        vector.parts[lane.part].positions[lane.index] =
-            Position { offset: record.offset + 1, epoch: record.epoch };
+        let position = Position { offset: record.offset + 1, epoch: record.epoch };
+        let before = std::mem::replace(&mut vector.parts[lane.part].positions[lane.index], position);
+        debug_assert!(before.is_before(position), "{before:?} would go back to {position:?}");
         moved = true;
         let next = Replayed { vector, part: lane.part, partition: &lane.partition, record };
         if !emit(next) {

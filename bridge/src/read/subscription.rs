@@ -1,43 +1,36 @@
-//! One client's reading of a view: *replaying* until its own positions meet the view's, then *live*.
+//! One client's reading of a view: *replaying* until its own positions meet the view's, then *live*; at times back again.
 //!
 //! Synchronous: [`Subscription::next`] gives what there is within a budget, and whoever writes it to a socket asks again
 //! when that is done. Nothing queues up for a slow client: it costs a cursor.
+//!
+//! Here are the states and the loop over them. [`catch_up`](super::catch_up) is one look of a replaying subscription,
+//! [`follow`](super::follow) one of a live one, and [`wait`](super::wait) is for between looks.
 
-use std::future::poll_fn;
-use std::pin::pin;
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
-use futures::future::select;
 use serde_json::json;
 
 use crate::base::clock::Clock;
 use crate::base::metrics;
 use crate::base::sabotage::{Sabotage, broken};
-use crate::base::sync::atomic::Ordering;
 use crate::core::Hold;
-use crate::live::delivery::{Live, Snapshot};
+use crate::live::delivery::Snapshot;
 use crate::live::framing::gap_frame;
-use crate::live::listeners::{Listener, Notify};
-use crate::live::ring::{Step, Taken};
 use crate::log::topic::Topics;
-use crate::position::event_id::RunningId;
 use crate::position::{Part, Vector};
-use crate::read::reconcile::{AtOrigin, Pending, deleted, reconcile, strangers};
-use crate::read::repeat::{Last, Lookaside};
-use crate::read::replay::{Chunk, Context, Replay, Replayed};
+use crate::read::reconcile::Pending;
+use crate::read::repeat::LastFrames;
+use crate::read::replay::Replay;
 use crate::read::request::LastEventId;
+use crate::read::wait::Wait;
 use crate::record::tenant::TenantId;
-use crate::sse::frame::{self, Control};
+use crate::sse::frame::Control;
 
 /// Rounds of one call without a frame before the caller gets a chance to do something else.
 const MAX_ROUNDS: usize = 16;
-/// Bytes of one chunk of a replay, whatever the budget.
-const MAX_LOOK_AHEAD: usize = 256 * 1024;
-/// How often a subscription that is ahead of its view looks again.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// How much one call of [`Subscription::next`] may give.
 #[derive(Clone, Copy, Debug)]
@@ -62,80 +55,100 @@ pub enum Next {
     Wait,
 }
 
-/// What is worth a further look after [`Next::Wait`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
-    /// News of the view.
-    News,
-    /// News of the view, or this moment.
-    NewsUntil(Instant),
-    /// The end of a read of history ([`Subscription::wake_when_read`]), or this moment.
-    History(Instant),
-    /// Nothing: there is more to do, but others should have their turn.
-    Turn,
-}
-
 /// One client's reading of a view. Dropping it ends it.
+///
+/// # States
+/// *Replaying*: it reads the log and history, with a vector U of its own, up to a moment of the view. *Live*: it is a cursor in
+/// the view's ring. It starts in either, and goes from one to the other in [`Subscription::next`] alone, any number of times:
+///
+/// | from | when | to |
+/// | --- | --- | --- |
+/// | replaying | everything up to the view's V is given, and the ring still goes on from there | live |
+/// | live | the ring no longer has the frames after the cursor | replaying |
+///
+/// In either state gaps that are due are given before anything else.
+///
+/// # Calls
+/// - What is to be written: [`id`](Subscription::id) before the first frame of a connection (and in its last block, if that has an
+///   id), then [`next`](Subscription::next) whenever there is room. Where several subscriptions are served by one thread:
+///   [`repeat`](Subscription::repeat) first, then [`next_keeping`](Subscription::next_keeping) if that has given nothing.
+///   [`progress`](Subscription::progress) at a heartbeat. Each takes what it gives as delivered: it is to be written, whole and in
+///   this order, or the connection is to be cut.
+/// - What is worth waiting for after [`Next::Wait`]: [`changed`](Subscription::changed) for a task; for an event loop
+///   [`wanted`](Subscription::wanted), and as that says a listener of the view ([`listen`](Subscription::listen): registered before
+///   the first look, rearmed before each further one) or [`wake_when_read`](Subscription::wake_when_read).
+/// - What changes nothing: [`tenant`](Subscription::tenant), [`view`](Subscription::view),
+///   [`is_live`](Subscription::is_live).
+///
+/// Only `changed` is async. It is cancel-safe: it takes nothing, and what came meanwhile is found by the next look. All others
+/// return at once.
 pub struct Subscription {
     /// The view. The last reader that lets go of it retires it.
-    hold: Hold,
+    pub(super) hold: Hold,
     /// U: the position after everything that was given.
-    vector: Arc<Vector>,
-    topics: Arc<Topics>,
-    state: State,
+    pub(super) vector: Arc<Vector>,
+    pub(super) topics: Arc<Topics>,
+    pub(super) state: State,
     /// The view's version before the last look at it.
-    seen: u64,
+    pub(super) seen: u64,
     /// What few subscriptions have, and none for long.
-    rare: Option<Box<Rare>>,
+    pub(super) rare: Option<Box<Rare>>,
     /// The shape of the view to which `topics` and U belong.
-    shape: Shape,
-    wait: Wait,
+    pub(super) shape: Shape,
+    pub(super) wait: Wait,
     /// Whether U is further than the last id that was given.
-    moved: bool,
-    synced: bool,
-    resumed: bool,
+    pub(super) moved: bool,
+    pub(super) synced: bool,
+    pub(super) resumed: bool,
 }
 
 /// A view's shape. It is only held against another one, and never changes four billion times between two looks.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Shape(u32);
+pub(super) struct Shape(u32);
 
 impl Shape {
-    fn of(shape: u64) -> Shape {
+    pub(super) fn of(shape: u64) -> Shape {
         Shape(shape as u32)
     }
 }
 
 #[derive(Default)]
-struct Rare {
+pub(super) struct Rare {
     /// Parts of the id that this replica does not see, for another that may. Such a stream keeps a vector of its own.
-    carried: Vec<Part>,
+    pub(super) carried: Vec<Part>,
     /// The id that the client came with, as long as nothing has moved.
-    came_with: Option<String>,
+    pub(super) came_with: Option<String>,
     /// Gaps that are due.
-    pending: std::collections::VecDeque<Pending>,
+    pub(super) pending: VecDeque<Pending>,
     /// How many records the replay has given, until that is said.
-    replayed: u64,
+    pub(super) replayed: u64,
 }
 
-enum State {
+/// In the order of transition; see [`Subscription`].
+pub(super) enum State {
+    /// It gives what lies between U and a moment of the view, chunk by chunk.
     Replaying(Box<Replaying>),
+    /// It gives the frames of the view's ring from this number on.
     Live { cursor: u64 },
 }
 
 /// A replay and the moment of the view that it is going for.
 #[derive(Default)]
-struct Replaying {
-    replay: Replay,
-    target: Option<Snapshot>,
+pub(super) struct Replaying {
+    pub(super) replay: Replay,
+    pub(super) target: Option<Snapshot>,
 }
 
-/// What the next look is worth waiting for.
-enum Wait {
-    View,
-    Replay,
-    /// Nothing: there is more to do, but others should have their turn.
-    Turn,
+/// What one look came to.
+pub(super) enum Round {
+    /// It is for the caller.
+    Gives(Next),
+    /// There may be more at once: a gap that is due now, another target, another shape.
+    Goes,
+    /// The replay has met the view, at the frame `cursor`.
+    Joins { cursor: u64 },
+    /// The ring no longer has the cursor's frames.
+    FallsBehind,
 }
 
 /// How a subscription starts.
@@ -149,7 +162,7 @@ pub(crate) struct SubscriptionStart {
 }
 
 impl Rare {
-    fn is_any(&self) -> bool {
+    pub(super) fn is_any(&self) -> bool {
         !self.carried.is_empty() || self.came_with.is_some() || !self.pending.is_empty() || self.replayed > 0
     }
 }
@@ -161,7 +174,7 @@ impl Subscription {
         let cursor = snapshot.next;
         let mut subscription = Subscription::replaying(hold, start);
         subscription.vector = snapshot.vector;
-        subscription.go_live(cursor);
+        subscription.join(cursor);
         subscription
     }
 
@@ -198,76 +211,48 @@ impl Subscription {
 
     /// What there is for the client, within the budget. Does not block.
     pub fn next(&mut self, budget: Budget) -> Next {
-        self.next_beside(budget, &mut Lookaside::default())
+        self.next_keeping(budget, &mut LastFrames::<()>::default())
     }
 
-    /// As [`Subscription::next`], and keeps it in `lookaside` for [`Subscription::repeat`] where others may have the same.
-    pub fn next_beside(&mut self, budget: Budget, lookaside: &mut Lookaside) -> Next {
+    /// As [`Subscription::next`], and keeps the frames in `last` for [`Subscription::repeat`] where others may have the same.
+    /// [`LastFrames::set_encoded`] is to follow.
+    pub fn next_keeping<E>(&mut self, budget: Budget, last: &mut LastFrames<E>) -> Next {
+        last.drop_unencoded();
         let budget = Budget { records: budget.records.max(1), ..budget };
         for _ in 0..MAX_ROUNDS {
             self.seen = self.hold.view.version();
             if let Some(gaps) = self.give_gaps(budget) {
                 return gaps;
             }
-            let next = match &mut self.state {
-                State::Live { cursor } => {
-                    let cursor = *cursor;
-                    self.next_live(cursor, budget, lookaside)
-                }
-                State::Replaying(_) => self.next_replayed(budget),
+            let round = match self.state {
+                State::Replaying(_) => self.catch_up(budget),
+                State::Live { cursor } => self.follow(cursor, budget, last),
             };
-            if let Some(next) = next {
-                return next;
+            match round {
+                Round::Gives(next) => return next,
+                Round::Goes => {}
+                Round::Joins { cursor } => self.join(cursor),
+                Round::FallsBehind => self.fall_behind(),
             }
         }
         self.wait = Wait::Turn;
         Next::Wait
     }
 
-    /// Takes the frames that another subscription was given by the last [`Subscription::next_beside`] with this
-    /// `lookaside`, if this one stands where that one stood and its budget allows; whether it did.
-    pub fn repeat(&mut self, budget: Budget, lookaside: &mut Lookaside) -> bool {
-        // One that has not said so yet says first that it is live.
-        let gaps = self.has_gaps() || !self.synced;
-        let State::Live { cursor } = &mut self.state else { return false };
-        let Some(last) = lookaside.last.as_mut() else { return false };
-        let here = *cursor == last.cursor && Arc::ptr_eq(&self.hold.view, &last.view);
-        if !here || gaps || last.records > budget.records || last.bytes > budget.bytes {
-            return false;
-        }
-        *cursor = last.next;
-        self.vector = last.vector.clone();
-        self.moved = !last.framed;
-        self.left();
-        last.uncounted += 1;
-        true
+    /// From replaying to live: U has met V, and the ring goes on from the frame `cursor`.
+    fn join(&mut self, cursor: u64) {
+        debug_assert!(!self.is_live(), "it counts as one that replays");
+        metrics::replaying(-1.0);
+        self.state = State::Live { cursor };
+        self.hold.view.arrived(cursor, 1);
+        tracing::debug!(tenant = %self.tenant(), frame = cursor, resumed = self.resumed, "a subscription has joined its view");
     }
 
-    /// After [`Next::Wait`]: what to look again for.
-    pub fn wanted(&self) -> Wanted {
-        match (&self.wait, &self.state) {
-            (Wait::Turn, _) => Wanted::Turn,
-            (Wait::Replay, State::Replaying(replaying)) => {
-                Wanted::History(replaying.replay.awaited(self.now()).1)
-            }
-            (_, State::Live { .. }) => Wanted::News,
-            _ => Wanted::NewsUntil(self.now() + LOOK_AGAIN),
-        }
-    }
-
-    /// Wakes `waker` at the end of any read of history that this subscription waits for; false where one has ended
-    /// already, so that it is worth to look again.
-    pub fn wake_when_read(&self, waker: &Waker) -> bool {
-        match &self.state {
-            State::Replaying(replaying) => replaying.replay.wake_when_read(waker),
-            State::Live { .. } => true,
-        }
-    }
-
-    /// Has `target` notified with `number` whenever the subscription's view has something new, until the listener is dropped.
-    /// One serves all subscriptions of the same [`Subscription::view`].
-    pub fn listen(&self, target: Arc<dyn Notify>, number: u32) -> Listener {
-        Listener::new(self.hold.view.clone(), target, number)
+    /// From live to replaying: the frames after the cursor have left the ring.
+    fn fall_behind(&mut self) {
+        metrics::replaying(1.0);
+        self.state = State::Replaying(Box::default());
+        tracing::debug!(tenant = %self.tenant(), "a subscription has fallen behind its view");
     }
 
     /// Whose records they are.
@@ -280,47 +265,20 @@ impl Subscription {
         Arc::as_ptr(&self.hold.view) as usize
     }
 
-    /// After [`Next::Wait`]: waits until [`Subscription::next`] may give something. It may also return for nothing.
-    /// Cancel-safe.
-    pub async fn changed(&mut self) {
-        match self.wait {
-            Wait::Turn => tokio::task::yield_now().await,
-            Wait::View if self.is_live() => self.hold.view.changed(self.seen).await,
-            Wait::View => {
-                let again = self.clock().sleep_until(self.now() + LOOK_AGAIN);
-                select(again, pin!(self.hold.view.changed(self.seen))).await;
-            }
-            Wait::Replay => self.replay_changed().await,
-        }
-    }
-
-    /// At a heartbeat: the id to send if the position has moved past records that do not match since the last id, so that
-    /// a resume does not look at them again.
-    pub fn progress(&mut self) -> Option<String> {
-        if self.has_gaps() {
-            return None;
-        }
-        if let State::Live { cursor } = self.state {
-            // Only a cursor at the view's end may take the view's vector: behind it there are frames to come.
-            if let Some(vector) = self.hold.view.vector_at(cursor) {
-                self.moved |= vector != self.vector;
-                self.vector = vector;
-            }
-        }
-        if !self.moved {
-            return None;
-        }
-        self.moved = false;
-        self.left();
-        Some(self.encode_id())
-    }
-
     /// Whether the replay has met the view.
     pub fn is_live(&self) -> bool {
         matches!(self.state, State::Live { .. })
     }
 
-    fn encode_id(&self) -> String {
+    pub(super) fn clock(&self) -> &dyn Clock {
+        &*self.hold.inner.shared.clock
+    }
+
+    pub(super) fn now(&self) -> Instant {
+        self.clock().now()
+    }
+
+    pub(super) fn encode_id(&self) -> String {
         let shared = &self.hold.inner.shared;
         match self.carried() {
             [] => shared.encode_id(&self.vector),
@@ -328,46 +286,31 @@ impl Subscription {
         }
     }
 
-    fn carried(&self) -> &[Part] {
+    pub(super) fn carried(&self) -> &[Part] {
         self.rare.as_ref().map_or(&[], |rare| &rare.carried)
     }
 
-    fn has_gaps(&self) -> bool {
+    pub(super) fn has_gaps(&self) -> bool {
         self.rare.as_ref().is_some_and(|rare| !rare.pending.is_empty())
     }
 
     /// The position is not that of the id any more that the client came with.
-    fn left(&mut self) {
+    pub(super) fn left(&mut self) {
         if self.rare.is_some() {
             self.note(|rare| rare.came_with = None);
         }
     }
 
-    fn announce(&mut self, gaps: impl IntoIterator<Item = Pending>) {
+    pub(super) fn announce(&mut self, gaps: impl IntoIterator<Item = Pending>) {
         self.note(|rare| rare.pending.extend(gaps));
     }
 
-    fn note(&mut self, change: impl FnOnce(&mut Rare)) {
+    pub(super) fn note(&mut self, change: impl FnOnce(&mut Rare)) {
         let rare = self.rare.get_or_insert_default();
         change(rare);
         if !rare.is_any() {
             self.rare = None;
         }
-    }
-
-    fn enter(&mut self, state: State) {
-        let was_live = self.is_live();
-        self.state = state;
-        match (was_live, self.is_live()) {
-            (false, true) => metrics::replaying(-1.0),
-            (true, false) => metrics::replaying(1.0),
-            _ => {}
-        }
-    }
-
-    fn go_live(&mut self, cursor: u64) {
-        self.enter(State::Live { cursor });
-        self.hold.view.arrived(cursor, 1);
     }
 
     /// Announces the gaps that are due, each with the id that it leads to.
@@ -383,7 +326,7 @@ impl Subscription {
     }
 
     fn give_gap(&mut self, pending: &Pending) -> Option<Bytes> {
-        metrics::count_gap(pending.gap.code.as_str());
+        pending.gap.note_announced(self.tenant());
         pending.change.apply(Arc::make_mut(&mut self.vector));
         self.left();
         self.moved = false;
@@ -391,184 +334,8 @@ impl Subscription {
         (!broken(Sabotage::SilentGap)).then(|| gap_frame(&pending.gap, Some(id)))
     }
 
-    fn next_live(&mut self, cursor: u64, budget: Budget, lookaside: &mut Lookaside) -> Option<Next> {
-        match self.hold.view.take(cursor, budget.records, budget.bytes) {
-            Live::Frames(taken, end) => Some(self.take(cursor, taken, end, lookaside)),
-            Live::Nothing => Some(self.sync().unwrap_or_else(|| {
-                self.wait = Wait::View;
-                Next::Wait
-            })),
-            Live::Overrun => {
-                self.enter(State::Replaying(Box::default()));
-                None
-            }
-        }
-    }
-
-    /// Moves on over frames that were taken from the ring.
-    fn take(
-        &mut self,
-        cursor: u64,
-        taken: Taken,
-        end: Option<(Arc<Vector>, bool)>,
-        lookaside: &mut Lookaside,
-    ) -> Next {
-        self.left();
-        let next = cursor + taken.marks.len() as u64;
-        self.enter(State::Live { cursor: next });
-        let records = taken.marks.iter().filter(|mark| matches!(mark.step, Step::Record { .. })).count();
-        let timestamp = taken.marks.last().map_or(-1, |mark| mark.timestamp);
-        match end {
-            Some((vector, framed)) => {
-                self.vector = vector.clone();
-                self.moved = !framed;
-                let bytes = taken.slices.iter().map(Bytes::len).sum();
-                let view = self.hold.view.clone();
-                let uncounted = 1;
-                lookaside.keep(Last {
-                    view,
-                    cursor,
-                    next,
-                    vector,
-                    framed,
-                    records,
-                    bytes,
-                    timestamp,
-                    uncounted,
-                });
-            }
-            None => {
-                self.hold.view.count_delivered(timestamp, 1);
-                self.follow(&taken);
-            }
-        }
-        Next::Frames { bytes: taken.slices, records }
-    }
-
-    /// A cursor in the midst of the ring keeps a vector of its own, frame by frame.
-    fn follow(&mut self, taken: &Taken) {
-        self.moved = false;
-        for mark in &taken.marks {
-            match &mark.step {
-                Step::Gap(vector) => self.vector = vector.clone(),
-                Step::Record { topic, partition, position } => {
-                    let vector = Arc::make_mut(&mut self.vector);
-                    if let Some(part) = vector.part_of(*topic) {
-                        let positions = &mut vector.parts[part].positions;
-                        let index = *partition as usize;
-                        if positions.len() <= index {
-                            positions.resize(index + 1, crate::position::Position::UNKNOWN);
-                        }
-                        positions[index] = *position;
-                    }
-                }
-            }
-        }
-    }
-
-    fn next_replayed(&mut self, budget: Budget) -> Option<Next> {
-        let State::Replaying(replaying) = &mut self.state else { return None };
-        let kept = replaying.target.take().filter(|target| !self.hold.view.was_cut_since(target));
-        let target = kept.unwrap_or_else(|| self.hold.view.snapshot());
-        if Shape::of(target.shape) != self.shape {
-            self.reshape();
-            return None;
-        }
-        let mut out = Emitted::default();
-        let chunk = self.replay_chunk(&target.vector, budget, &mut out);
-        if out.records > 0 && !self.synced {
-            self.note(|rare| rare.replayed += out.records as u64);
-        }
-        match chunk {
-            Chunk::Gap(pending) => self.announce([pending]),
-            Chunk::Moved => self.keep_target(target),
-            Chunk::Waiting => {
-                // A topic that is gone gives nothing any more: then the target is looked for anew.
-                if self.hold.view.shape() == target.shape {
-                    self.keep_target(target);
-                }
-                self.wait = Wait::Replay;
-                return Some(Next::Wait);
-            }
-            Chunk::Done => return self.join(target),
-        }
-        (out.records > 0).then(|| Next::Frames { bytes: vec![out.bytes.into()], records: out.records })
-    }
-
-    fn keep_target(&mut self, target: Snapshot) {
-        if let State::Replaying(replaying) = &mut self.state {
-            replaying.target = Some(target);
-        }
-    }
-
-    /// One chunk of the replay towards the target.
-    fn replay_chunk(&mut self, target: &Vector, budget: Budget, out: &mut Emitted) -> Chunk {
-        let now = self.now();
-        let State::Replaying(replaying) = &mut self.state else { return Chunk::Done };
-        let key = self.hold.view.key();
-        let context = Context {
-            tenant: &key.tenant,
-            filter: key.filter(),
-            history: &self.hold.inner.history,
-            topics: &self.topics,
-            now,
-        };
-        let carried = self.rare.as_ref().map_or(&[][..], |rare| &rare.carried);
-        let shared = &self.hold.inner.shared;
-        let minutes = shared.minutes.load(Ordering::Relaxed);
-        let mut id = RunningId::default();
-        let before = self.vector.clone();
-        let mut vector = Vector::clone(&self.vector);
-        let mut emit = |next: Replayed<'_>| {
-            let (partition, index) = (next.partition, next.partition.index());
-            if out.records > 0 {
-                id.advance(next.part, index as usize, next.vector.parts[next.part].positions[index as usize]);
-            } else if carried.is_empty() {
-                id.begin(minutes, next.vector);
-            } else {
-                id.begin(minutes, &with_carried(next.vector, carried));
-            }
-            let topic = partition.topic_name();
-            frame::record(&mut out.bytes, &next.record, topic, index, key.envelope, id.as_str());
-            out.records += 1;
-            out.records < budget.records && out.bytes.len() < budget.bytes
-        };
-        // Partitions are seldom all equally busy: a half more than what goes out now.
-        let look_ahead = budget.bytes.min(MAX_LOOK_AHEAD) / 2 * 3;
-        let chunk = replaying.replay.chunk(&context, &mut vector, target, look_ahead, &mut emit);
-        if out.records > 0 {
-            self.left();
-        }
-        self.moved |= vector != *before;
-        self.vector = Arc::new(vector);
-        chunk
-    }
-
-    /// Everything up to the target is given. Where U has met V, the view's ring goes on from the target's frame.
-    fn join(&mut self, target: Snapshot) -> Option<Next> {
-        let meets = |ours: &Vector| ours.meets(&target.vector);
-        if self.carried().is_empty() && (meets(&self.vector) || broken(Sabotage::JoinAhead)) {
-            if !self.hold.view.holds(&target) {
-                return None;
-            }
-            if let State::Replaying(replaying) = &self.state {
-                let used_history = replaying.replay.used_history();
-                if self.resumed && !self.synced {
-                    metrics::count_resume(used_history);
-                }
-            }
-            // The positions are the same; the view's own vector is shared by all that stand here.
-            self.vector = target.vector;
-            self.go_live(target.next);
-            return None;
-        }
-        // Ahead of the view, or with parts that it does not know: on with an own vector as the heads move.
-        self.wait = Wait::View;
-        Some(self.sync().unwrap_or(Next::Wait))
-    }
-
     /// Says once that the replay has reached live.
-    fn sync(&mut self) -> Option<Next> {
+    pub(super) fn sync(&mut self) -> Option<Next> {
         if std::mem::replace(&mut self.synced, true) {
             return None;
         }
@@ -577,50 +344,6 @@ impl Subscription {
         let data = json!({ "replayed": replayed });
         let bytes = Control { event: "tailrace.synced", data, id: None, retry_ms: None }.encode();
         Some(Next::Frames { bytes: vec![bytes], records: 0 })
-    }
-
-    /// Topics or partitions came or went: brings the own vector to the view's shape, with gaps where that takes any.
-    fn reshape(&mut self) {
-        let (shape, topics) = self.hold.view.topics();
-        let mut vector = Vector::clone(&self.vector);
-        let mut rare = self.rare.take().unwrap_or_default();
-        rare.pending.extend(reconcile(&mut vector, &mut rare.carried, &topics, &AtOrigin));
-        for part in strangers(&mut vector, &topics) {
-            match self.topics.iter().find(|(topic, _)| topic.fingerprint() == part.fingerprint) {
-                Some((topic, _)) => {
-                    rare.pending.extend(deleted(&part, topic.name()));
-                    // It stays until its gaps are announced.
-                    vector.parts.push(part);
-                }
-                // It was never read here, and may be there again, or at another replica.
-                None => rare.carried.push(part),
-            }
-        }
-        self.rare = rare.is_any().then_some(rare);
-        self.moved = true;
-        self.vector = Arc::new(vector);
-        self.topics = topics;
-        self.shape = Shape::of(shape);
-    }
-
-    fn clock(&self) -> &dyn Clock {
-        &*self.hold.inner.shared.clock
-    }
-
-    fn now(&self) -> Instant {
-        self.clock().now()
-    }
-
-    async fn replay_changed(&mut self) {
-        let State::Replaying(replaying) = &self.state else { return };
-        let now = self.now();
-        let (reads, until) = replaying.replay.awaited(now);
-        let again = self.clock().sleep_until(until.max(now + Duration::from_millis(1)));
-        let ended = poll_fn(|context| match reads.iter().all(|read| read.wake_when_done(context.waker())) {
-            true => Poll::Pending,
-            false => Poll::Ready(()),
-        });
-        select(again, ended).await;
     }
 }
 
@@ -642,14 +365,7 @@ impl std::fmt::Debug for Subscription {
     }
 }
 
-/// The frames of one chunk.
-#[derive(Default)]
-struct Emitted {
-    bytes: Vec<u8>,
-    records: usize,
-}
-
-fn with_carried(vector: &Vector, carried: &[Part]) -> Vector {
+pub(super) fn with_carried(vector: &Vector, carried: &[Part]) -> Vector {
     let mut whole = vector.clone();
     whole.parts.extend(carried.iter().cloned());
     whole

@@ -22,12 +22,12 @@ pub(super) enum Coding {
 
 impl Coding {
     /// A chunk as this coding has it: without the other's marks, the bytes are the same.
-    pub(super) fn of(self, chunk: &Bytes) -> Bytes {
+    pub(super) fn of(self, chunk: Bytes) -> Bytes {
         match self {
-            Coding::Chunked => chunk.clone(),
-            Coding::Plain => match memchr::memchr(b'\n', chunk) {
+            Coding::Chunked => chunk,
+            Coding::Plain => match memchr::memchr(b'\n', &chunk) {
                 Some(size) => chunk.slice(size + 1..chunk.len() - END.len()),
-                None => chunk.clone(),
+                None => chunk,
             },
         }
     }
@@ -126,7 +126,7 @@ mod tests {
         assert_eq!(chunks.end(b"x", last.clone(), Coding::Chunked), "x3\r\n:\n\n\r\n0\r\n\r\n");
         // The same for those who know no chunks.
         assert_eq!(chunks.encode(&slices, Coding::Plain), "id: 1\n\ndata: x\n\n");
-        assert_eq!(Coding::Plain.of(&chunk), "id: 1\n\ndata: x\n\n");
+        assert_eq!(Coding::Plain.of(chunk), "id: 1\n\ndata: x\n\n");
         assert_eq!(chunks.end(b"x", last, Coding::Plain), "x:\n\n");
     }
 

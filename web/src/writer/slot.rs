@@ -6,7 +6,7 @@ use std::net::Shutdown;
 use bytes::{Buf, Bytes};
 use mio::net::TcpStream;
 use smallvec::SmallVec;
-use tailrace_bridge::{Lookaside, Wanted};
+use tailrace_bridge::{LastFrames, Wanted};
 use tokio::time::{Duration, Instant};
 
 use super::chunk::{Chunks, Coding};
@@ -87,10 +87,8 @@ pub(super) enum Outcome {
 /// What all streams of a thread are served with.
 pub(super) struct Hands<'a> {
     pub(super) world: World<'a>,
-    pub(super) lookaside: &'a mut Lookaside,
+    pub(super) last: &'a mut LastFrames<Bytes>,
     pub(super) chunks: &'a Chunks,
-    /// The chunk of what is in the lookaside.
-    pub(super) chunk: &'a mut Bytes,
     /// Bytes that sockets took, and records in what they were given.
     pub(super) written: &'a mut u64,
     pub(super) records: &'a mut u64,
@@ -206,13 +204,12 @@ impl Slot {
     fn gather(&mut self, out: &mut Pieces, hands: &mut Hands<'_>) -> Outcome {
         for _ in 0..TURNS {
             let Phase::Streams(stream) = &mut self.phase else { return Outcome::Waits };
-            let before = hands.lookaside.kept();
-            match stream.turn(&hands.world, hands.lookaside) {
+            match stream.turn(&hands.world, hands.last) {
                 Said::Nothing => return self.wanted(),
                 Said::Ended => return Outcome::Over(End::Client),
-                Said::Repeated => {
-                    *hands.records += hands.lookaside.records() as u64;
-                    out.push(self.coding.of(hands.chunk));
+                Said::Repeated(chunk, records) => {
+                    *hands.records += records as u64;
+                    out.push(self.coding.of(chunk));
                     // All that there is; what comes later is told.
                     return Outcome::Waits;
                 }
@@ -224,10 +221,8 @@ impl Slot {
                 Said::Frames(frames, records) => {
                     *hands.records += records as u64;
                     let chunk = hands.chunks.encode(&frames, Coding::Chunked);
-                    if hands.lookaside.kept() != before {
-                        hands.chunk.clone_from(&chunk);
-                    }
-                    out.push(self.coding.of(&chunk));
+                    hands.last.set_encoded(|| chunk.clone());
+                    out.push(self.coding.of(chunk));
                 }
             }
             if out.bytes >= SMALL_READ {
@@ -245,7 +240,7 @@ impl Slot {
         if stream.ends_at().is_none_or(|at| at > now) {
             return;
         }
-        if let Said::Block(block) = stream.turn(&hands.world, hands.lookaside) {
+        if let Said::Block(block) = stream.turn(&hands.world, hands.last) {
             rest.bytes = hands.chunks.end(&rest.bytes, block, self.coding);
             self.end(now.plus(LAST_WORD));
         }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use hashbrown::HashTable;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
-use tailrace_bridge::{Lookaside, Status};
+use tailrace_bridge::{LastFrames, Status};
 use tokio::time::{Duration, Instant};
 
 use super::chunk::Chunks;
@@ -65,13 +65,13 @@ pub(super) struct Thread {
     now: Moment,
     status: Status,
     phase: Phase,
-    lookaside: Lookaside,
+    /// What streams were given last, as a chunk.
+    last: LastFrames<Bytes>,
     chunks: Chunks,
     /// Bytes that chunks may hold for clients that do not take them.
     max_held: usize,
     /// What they hold where nobody is to be cut for it, though that is more.
     tolerated: usize,
-    chunk: Bytes,
     written: u64,
     records: u64,
     scratch: Box<[u8]>,
@@ -103,11 +103,10 @@ impl Thread {
             now,
             status: Status::Ok,
             phase: Phase::Open,
-            lookaside: Lookaside::default(),
+            last: LastFrames::default(),
             chunks: Chunks::default(),
             max_held,
             tolerated: 0,
-            chunk: Bytes::new(),
             written: 0,
             records: 0,
             scratch: vec![0; 4096].into(),
@@ -373,9 +372,8 @@ impl Thread {
                 is_pressed: self.chunks.held() > self.max_held / 4,
                 metrics: &self.news.metrics,
             },
-            lookaside: &mut self.lookaside,
+            last: &mut self.last,
             chunks: &self.chunks,
-            chunk: &mut self.chunk,
             written: &mut self.written,
             records: &mut self.records,
         };
@@ -489,8 +487,7 @@ impl Thread {
 
     /// At the end of a round: counts are passed on, keys become free.
     fn rest(&mut self) {
-        self.lookaside.clear();
-        self.chunk = Bytes::new();
+        self.last.report_and_drop();
         self.cut_slow();
         self.news.metrics.bytes.increment(std::mem::take(&mut self.written));
         self.news.metrics.frames.increment(std::mem::take(&mut self.records));

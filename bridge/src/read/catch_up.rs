@@ -1,0 +1,157 @@
+//! One look of a replaying subscription: a chunk towards a moment of the view, or the joining of it.
+
+use std::sync::Arc;
+
+use crate::base::metrics;
+use crate::base::sabotage::{Sabotage, broken};
+use crate::base::sync::atomic::Ordering;
+use crate::live::delivery::Snapshot;
+use crate::position::Vector;
+use crate::position::event_id::RunningId;
+use crate::read::reconcile::{AtOrigin, deleted, reconcile, strangers};
+use crate::read::replay::{Chunk, Context, Replayed};
+use crate::read::subscription::{Budget, Next, Replaying, Round, Shape, State, Subscription, with_carried};
+use crate::read::wait::Wait;
+use crate::sse::frame;
+
+/// Bytes of one chunk of a replay, whatever the budget.
+const MAX_LOOK_AHEAD: usize = 256 * 1024;
+const NOT_REPLAYING: &str = "only a replaying subscription catches up";
+
+impl Subscription {
+    pub(super) fn catch_up(&mut self, budget: Budget) -> Round {
+        let kept = self.own_replay().target.take().filter(|target| !self.hold.view.was_cut_since(target));
+        let target = kept.unwrap_or_else(|| self.hold.view.snapshot());
+        if Shape::of(target.shape) != self.shape {
+            self.reshape();
+            return Round::Goes;
+        }
+        let mut out = Emitted::default();
+        let chunk = self.replay_chunk(&target.vector, budget, &mut out);
+        if out.records > 0 && !self.synced {
+            self.note(|rare| rare.replayed += out.records as u64);
+        }
+        debug_assert!(
+            out.records == 0 || matches!(chunk, Chunk::Moved),
+            "records would be dropped: {chunk:?}"
+        );
+        match chunk {
+            Chunk::Gap(pending) => self.announce([pending]),
+            Chunk::Moved => self.own_replay().target = Some(target),
+            Chunk::Waiting => {
+                // A topic that is gone gives nothing any more: then the target is looked for anew.
+                if self.hold.view.shape() == target.shape {
+                    self.own_replay().target = Some(target);
+                }
+                self.wait = Wait::Replay;
+                return Round::Gives(Next::Wait);
+            }
+            Chunk::Done => return self.meet(target),
+        }
+        match out.records {
+            0 => Round::Goes,
+            records => Round::Gives(Next::Frames { bytes: vec![out.bytes.into()], records }),
+        }
+    }
+
+    /// One chunk of the replay towards the target.
+    fn replay_chunk(&mut self, target: &Vector, budget: Budget, out: &mut Emitted) -> Chunk {
+        let now = self.now();
+        let State::Replaying(replaying) = &mut self.state else { unreachable!("{NOT_REPLAYING}") };
+        let key = self.hold.view.key();
+        let context = Context {
+            tenant: &key.tenant,
+            filter: key.filter(),
+            history: &self.hold.inner.history,
+            topics: &self.topics,
+            now,
+        };
+        let carried = self.rare.as_ref().map_or(&[][..], |rare| &rare.carried);
+        let shared = &self.hold.inner.shared;
+        let minutes = shared.minutes.load(Ordering::Relaxed);
+        let mut id = RunningId::default();
+        let before = self.vector.clone();
+        let mut vector = Vector::clone(&self.vector);
+        let mut emit = |next: Replayed<'_>| {
+            let (partition, index) = (next.partition, next.partition.index());
+            if out.records > 0 {
+                id.advance(next.part, index as usize, next.vector.parts[next.part].positions[index as usize]);
+            } else if carried.is_empty() {
+                id.begin(minutes, next.vector);
+            } else {
+                id.begin(minutes, &with_carried(next.vector, carried));
+            }
+            let topic = partition.topic_name();
+            frame::record(&mut out.bytes, &next.record, topic, index, key.envelope, id.as_str());
+            out.records += 1;
+            out.records < budget.records && out.bytes.len() < budget.bytes
+        };
+        // Partitions are seldom all equally busy: a half more than what goes out now.
+        let look_ahead = budget.bytes.min(MAX_LOOK_AHEAD) / 2 * 3;
+        let chunk = replaying.replay.chunk(&context, &mut vector, target, look_ahead, &mut emit);
+        if out.records > 0 {
+            self.left();
+        }
+        self.moved |= vector != *before;
+        self.vector = Arc::new(vector);
+        chunk
+    }
+
+    /// Everything up to the target is given. Where U has met V, the view's ring goes on from the target's frame.
+    fn meet(&mut self, target: Snapshot) -> Round {
+        let meets = |ours: &Vector| ours.meets(&target.vector);
+        if !self.carried().is_empty() || !(meets(&self.vector) || broken(Sabotage::JoinAhead)) {
+            // Ahead of the view, or with parts that it does not know: on with an own vector as the heads move.
+            self.wait = Wait::View;
+            return Round::Gives(self.sync().unwrap_or(Next::Wait));
+        }
+        if !self.hold.view.holds(&target) {
+            tracing::debug!(tenant = %self.tenant(), frame = target.next, "a view has overrun a subscription that was to join it");
+            return Round::Goes;
+        }
+        if self.resumed && !self.synced {
+            metrics::count_resume(self.own_replay().replay.used_history());
+        }
+        // The positions are the same; the view's own vector is shared by all that stand here.
+        self.vector = target.vector;
+        Round::Joins { cursor: target.next }
+    }
+
+    /// Topics or partitions came or went: brings the own vector to the view's shape, with gaps where that takes any.
+    fn reshape(&mut self) {
+        let (shape, topics) = self.hold.view.topics();
+        let mut vector = Vector::clone(&self.vector);
+        let mut rare = self.rare.take().unwrap_or_default();
+        rare.pending.extend(reconcile(&mut vector, &mut rare.carried, &topics, &AtOrigin));
+        for part in strangers(&mut vector, &topics) {
+            match self.topics.iter().find(|(topic, _)| topic.fingerprint() == part.fingerprint) {
+                Some((topic, _)) => {
+                    rare.pending.extend(deleted(&part, topic.name()));
+                    // It stays until its gaps are announced.
+                    vector.parts.push(part);
+                }
+                // It was never read here, and may be there again, or at another replica.
+                None => rare.carried.push(part),
+            }
+        }
+        self.rare = rare.is_any().then_some(rare);
+        self.moved = true;
+        self.vector = Arc::new(vector);
+        self.topics = topics;
+        self.shape = Shape::of(shape);
+    }
+
+    fn own_replay(&mut self) -> &mut Replaying {
+        match &mut self.state {
+            State::Replaying(replaying) => replaying,
+            State::Live { .. } => unreachable!("{NOT_REPLAYING}"),
+        }
+    }
+}
+
+/// The frames of one chunk.
+#[derive(Default)]
+struct Emitted {
+    bytes: Vec<u8>,
+    records: usize,
+}

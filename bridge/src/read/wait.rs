@@ -1,0 +1,98 @@
+//! Between two looks of a subscription: what is worth waiting for, and the waiting for it.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
+
+use futures::future::select;
+
+use crate::base::clock::Clock;
+use crate::live::listeners::{Listener, Notify};
+use crate::read::subscription::{Replaying, State, Subscription};
+
+/// How often a subscription that is ahead of its view looks again.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// The shortest sleep.
+const SHORTEST: Duration = Duration::from_millis(1);
+
+/// What is worth a further look after [`Next::Wait`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// News of the view.
+    News,
+    /// News of the view, or this moment.
+    NewsUntil(Instant),
+    /// The end of a read of history ([`Subscription::wake_when_read`]), or this moment.
+    History(Instant),
+    /// Nothing: there is more to do, but others should have their turn.
+    Turn,
+}
+
+/// What the next look is worth waiting for.
+pub(super) enum Wait {
+    View,
+    Replay,
+    /// Nothing: there is more to do, but others should have their turn.
+    Turn,
+}
+
+impl Subscription {
+    /// After [`Next::Wait`]: what to look again for.
+    pub fn wanted(&self) -> Wanted {
+        match (&self.wait, &self.state) {
+            (Wait::Turn, _) => Wanted::Turn,
+            (Wait::Replay, State::Replaying(replaying)) => {
+                Wanted::History(replaying.replay.awaited(self.now()).1)
+            }
+            (_, State::Live { .. }) => Wanted::News,
+            _ => Wanted::NewsUntil(self.now() + LOOK_AGAIN),
+        }
+    }
+
+    /// Wakes `waker` at the end of any read of history that this subscription waits for; false where one has ended
+    /// already, so that it is worth to look again.
+    pub fn wake_when_read(&self, waker: &Waker) -> bool {
+        match &self.state {
+            State::Replaying(replaying) => replaying.replay.wake_when_read(waker),
+            State::Live { .. } => true,
+        }
+    }
+
+    /// Has `target` notified with `number` whenever the subscription's view has something new, until the listener is dropped.
+    /// One serves all subscriptions of the same [`Subscription::view`].
+    pub fn listen(&self, target: Arc<dyn Notify>, number: u32) -> Listener {
+        Listener::new(self.hold.view.clone(), target, number)
+    }
+
+    /// After [`Next::Wait`]: waits until [`Subscription::next`] may give something. It may also return for nothing.
+    /// Cancel-safe.
+    pub async fn changed(&mut self) {
+        match self.wait {
+            Wait::Turn => tokio::task::yield_now().await,
+            Wait::View if self.is_live() => self.hold.view.changed(self.seen).await,
+            Wait::View => {
+                let again = self.clock().sleep_until(self.now() + LOOK_AGAIN);
+                select(again, pin!(self.hold.view.changed(self.seen))).await;
+            }
+            Wait::Replay => {
+                if let State::Replaying(replaying) = &self.state {
+                    replay_changed(replaying, self.clock()).await;
+                }
+            }
+        }
+    }
+}
+
+/// Waits for the end of any read that the replay waits for, or until it should look anyway.
+async fn replay_changed(replaying: &Replaying, clock: &dyn Clock) {
+    let now = clock.now();
+    let (reads, until) = replaying.replay.awaited(now);
+    let again = clock.sleep_until(until.max(now + SHORTEST));
+    let any_ended = poll_fn(|context| match reads.iter().all(|read| read.wake_when_done(context.waker())) {
+        true => Poll::Pending,
+        false => Poll::Ready(()),
+    });
+    select(again, any_ended).await;
+}
