@@ -65,7 +65,7 @@ pub use base::sabotage::sabotage;
 pub use base::sabotage::{Sabotage, broken};
 pub use base::units::{ByteSize, Rate, Span};
 pub use bridge::{Bridge, BridgeConfig, describe_metrics};
-pub use history::source::{HistoryError, HistoryRead, OffsetsAt, Source};
+pub use history::source::{HistoryError, HistoryRead, OffsetsAt, Source, Unavailable};
 pub use live::listeners::{Listener, Notify};
 pub use log::partition::{Partition, Start};
 pub use log::segment::{Segment, SegmentBuilder};

@@ -27,6 +27,18 @@ pub enum KafkaError {
     Thread(String),
 }
 
+/// Why Kafka was asked and nothing came of it, where no request of ours failed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum Unanswered {
+    #[error("no answer in time")]
+    Late,
+    /// An error that no request of ours brought back, in librdkafka's words.
+    #[error("{0}")]
+    Client(String),
+    #[error("the leader's answer contradicts its log")]
+    Contradiction,
+}
+
 impl KafkaError {
     /// Whether Kafka answered, and the answer was no.
     pub(crate) fn is_denied(&self) -> bool {

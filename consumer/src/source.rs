@@ -12,6 +12,7 @@ use tailrace_bridge::{HistoryError, HistoryRead, OffsetsAt, Segment, Source};
 use tokio::sync::oneshot;
 
 use crate::admin::Admin;
+use crate::error::KafkaError;
 use crate::history::Readers;
 use crate::native::{Client, Code, OffsetQuery};
 use crate::requests::Ask;
@@ -50,7 +51,12 @@ impl KafkaSource {
 impl Source for KafkaSource {
     fn read(&self, read: HistoryRead) -> BoxFuture<'static, Result<Segment, HistoryError>> {
         let readers = self.readers.clone();
-        blocking(move || readers.read(&read)).boxed()
+        let asked = read.clone();
+        async move {
+            let result = tokio::task::spawn_blocking(move || readers.read(&asked)).await;
+            result.unwrap_or_else(|error| Err(HistoryError::unanswered(&read, error)))
+        }
+        .boxed()
     }
 
     fn offsets_at(&self, topic: &str, at: OffsetsAt) -> BoxFuture<'static, Result<Vec<u64>, HistoryError>> {
@@ -63,7 +69,9 @@ impl Source for KafkaSource {
         let key = question.clone();
         let answer = async move {
             let (topic, at) = key.clone();
-            let found = blocking(move || offsets_at(&admin.client(), &topic, at, committed)).await;
+            let found =
+                tokio::task::spawn_blocking(move || offsets_at(&admin.client(), &topic, at, committed)).await;
+            let found = found.unwrap_or_else(|error| Err(HistoryError::topic_unanswered(&key.0, error)));
             under_way.lock().remove(&key);
             found
         };
@@ -87,30 +95,21 @@ impl Source for KafkaSource {
     }
 }
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, HistoryError> + Send + 'static,
-) -> Result<T, HistoryError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => Err(HistoryError::Unavailable(error.to_string())),
-    }
-}
-
 fn offsets_at(admin: &Client, topic: &str, at: OffsetsAt, committed: bool) -> Result<Vec<u64>, HistoryError> {
-    let unavailable = |error: &dyn std::fmt::Display| HistoryError::Unavailable(error.to_string());
-    let described =
-        admin.describe_topics(&[topic.to_owned()], ASK_TIMEOUT).map_err(|error| unavailable(&error))?;
+    let unavailable = |error: KafkaError| HistoryError::topic_unanswered(topic, error);
+    let described = admin.describe_topics(&[topic.to_owned()], ASK_TIMEOUT).map_err(unavailable)?;
     let count = match described.first().map(|topic| &topic.state) {
         Some(Ok(found)) => found.partitions,
         Some(Err(Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)) | None => return Err(HistoryError::Gone),
-        Some(Err(code)) => return Err(HistoryError::Unavailable(crate::native::describe(*code))),
+        Some(Err(code)) => return Err(unavailable(crate::native::describe_error(*code))),
     };
     let places: Vec<(&str, i32)> = (0..count).map(|index| (topic, index as i32)).collect();
     let ask = |query| {
-        let offsets = admin
-            .list_offsets(&places, query, committed, ASK_TIMEOUT)
-            .map_err(|error| unavailable(&error))?;
-        offsets.into_iter().map(|offset| offset.map_err(code_error)).collect::<Result<Vec<Option<u64>>, _>>()
+        let offsets = admin.list_offsets(&places, query, committed, ASK_TIMEOUT).map_err(unavailable)?;
+        offsets
+            .into_iter()
+            .map(|offset| offset.map_err(|code| code_error(topic, code)))
+            .collect::<Result<Vec<Option<u64>>, _>>()
     };
     let query = match at {
         OffsetsAt::Earliest => OffsetQuery::Earliest,
@@ -125,9 +124,9 @@ fn offsets_at(admin: &Client, topic: &str, at: OffsetsAt, committed: bool) -> Re
     Ok(found.into_iter().zip(ends).map(|(offset, end)| offset.or(end).unwrap_or(0)).collect())
 }
 
-fn code_error(code: Code) -> HistoryError {
+fn code_error(topic: &str, code: Code) -> HistoryError {
     match code {
         Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART => HistoryError::Gone,
-        code => HistoryError::Unavailable(crate::native::describe(code)),
+        code => HistoryError::topic_unanswered(topic, crate::native::list_error(code)),
     }
 }

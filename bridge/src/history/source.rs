@@ -1,5 +1,7 @@
 //! The port to Kafka: what the core asks for beyond what the tail brings. The consumer implements it.
 
+use std::error::Error;
+use std::fmt;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -24,7 +26,7 @@ pub struct HistoryRead {
 }
 
 /// Why a stretch could not be read.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum HistoryError {
     /// The offset is not in Kafka's log, which holds `[start, end)`.
     #[error("the offset is out of range: the log holds {start} up to {end}")]
@@ -49,8 +51,49 @@ pub enum HistoryError {
     #[error("the partition is not there")]
     Gone,
     /// Kafka did not answer; a later try may succeed.
-    #[error("Kafka did not answer: {0}")]
-    Unavailable(String),
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+/// What Kafka was asked and did not answer, and why.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("Kafka did not answer for {topic}{}: {cause}", Place(*.partition, *.offset))]
+pub struct Unavailable {
+    /// The topic's name.
+    pub topic: Arc<str>,
+    /// The partition's number; `None`: all of the topic's partitions were asked for.
+    pub partition: Option<u32>,
+    /// The first offset that was wanted.
+    pub offset: Option<u64>,
+    /// Why there is no answer.
+    #[source]
+    pub cause: Arc<dyn Error + Send + Sync>,
+}
+
+/// `[3]@17`, as far as it is known.
+struct Place(Option<u32>, Option<u64>);
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Place(partition, offset) = self;
+        partition.map_or(Ok(()), |partition| write!(f, "[{partition}]"))?;
+        offset.map_or(Ok(()), |offset| write!(f, "@{offset}"))
+    }
+}
+
+impl HistoryError {
+    /// The read was not answered.
+    pub fn unanswered(read: &HistoryRead, cause: impl Error + Send + Sync + 'static) -> HistoryError {
+        let (topic, cause) = (read.topic.clone(), Arc::new(cause));
+        let (partition, offset) = (Some(read.partition), Some(read.from));
+        HistoryError::Unavailable(Unavailable { topic, partition, offset, cause })
+    }
+
+    /// A question about all partitions of a topic was not answered.
+    pub fn topic_unanswered(topic: &str, cause: impl Error + Send + Sync + 'static) -> HistoryError {
+        let (topic, cause) = (topic.into(), Arc::new(cause));
+        HistoryError::Unavailable(Unavailable { topic, partition: None, offset: None, cause })
+    }
 }
 
 /// Which offsets to look up.
@@ -75,4 +118,26 @@ pub trait Source: Send + Sync + 'static {
 
     /// Refreshes the list of topics now. Takes a second at the most, whatever the broker's state.
     fn refresh(&self) -> BoxFuture<'static, ()>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_says_what_was_asked_and_why_there_is_no_answer() {
+        let read = HistoryRead {
+            topic: "orders".into(),
+            partition: 3,
+            from: 17,
+            epoch: -1,
+            until: u64::MAX,
+            max_bytes: 1,
+        };
+        let late = || std::io::Error::other("no answer in time");
+        let error = HistoryError::unanswered(&read, late());
+        assert_eq!(error.to_string(), "Kafka did not answer for orders[3]@17: no answer in time");
+        let error = HistoryError::topic_unanswered("orders", late());
+        assert_eq!(error.to_string(), "Kafka did not answer for orders: no answer in time");
+    }
 }

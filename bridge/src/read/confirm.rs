@@ -219,6 +219,9 @@ impl Replay {
 
     pub(crate) fn retry_later(&mut self, key: u64, now: Instant) {
         if let Some(asked) = self.asked.get_mut(&key) {
+            if let Some(error) = asked.read.error() {
+                tracing::debug!(%error, "history could not be read; it is asked for again");
+            }
             asked.retry_at = Some(now + RETRY);
         }
     }

@@ -1,6 +1,7 @@
 //! What a client asks for, and why it may get nothing.
 
 use crate::core::Unserved;
+use crate::history::source::HistoryError;
 use crate::position::event_id::EventId;
 use crate::position::gap::Gap;
 use crate::position::start::StartFrom;
@@ -85,7 +86,7 @@ fn is_harmless(text: &str) -> bool {
 }
 
 /// Why a subscription cannot start.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum SubscribeError {
     /// No such topic is served, or it cannot yield this tenant.
     #[error("there is no topic {0:?} here")]
@@ -100,5 +101,5 @@ pub enum SubscribeError {
     },
     /// Kafka had to be asked where to start, and did not answer.
     #[error("Kafka could not be asked where to begin: {0}")]
-    Unavailable(String),
+    Unavailable(#[from] HistoryError),
 }

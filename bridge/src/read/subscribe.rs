@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::base::sabotage::{Sabotage, broken};
 use crate::core::{Hold, Inner};
-use crate::history::source::{HistoryError, OffsetsAt};
+use crate::history::source::OffsetsAt;
 use crate::live::view_key::ViewKey;
 use crate::log::topic::Topics;
 use crate::position::Part;
@@ -92,17 +92,14 @@ async fn start(
         shape,
     };
     let topics: &Topics = &start.topics.clone();
-    let unavailable = |error: HistoryError| SubscribeError::Unavailable(error.to_string());
     let at = |at| lookup(&history, topics, at);
     start.vector = match from {
         StartFrom::Latest => return Ok(Subscription::latest(hold, start)),
-        StartFrom::Earliest => at_offsets(topics, &at(OffsetsAt::Earliest).await.map_err(unavailable)?),
-        StartFrom::Time(millis) => {
-            at_offsets(topics, &at(OffsetsAt::Time(millis)).await.map_err(unavailable)?)
-        }
+        StartFrom::Earliest => at_offsets(topics, &at(OffsetsAt::Earliest).await?),
+        StartFrom::Time(millis) => at_offsets(topics, &at(OffsetsAt::Time(millis)).await?),
         StartFrom::Ago(ago) => {
             let millis = hold.inner.shared.clock.unix_millis() - ago.as_millis() as i64;
-            at_offsets(topics, &at(OffsetsAt::Time(millis)).await.map_err(unavailable)?)
+            at_offsets(topics, &at(OffsetsAt::Time(millis)).await?)
         }
         StartFrom::Last(count) => {
             let key = hold.view.key();
@@ -127,9 +124,7 @@ async fn resume(
         let positions = vector.parts.iter_mut().flat_map(|part| &mut part.positions);
         positions.filter(|position| position.is_known()).for_each(|position| position.offset += 1);
     }
-    let since = SinceId::of(&hold.inner.history, &vector, id.minutes, &topics)
-        .await
-        .map_err(|error| SubscribeError::Unavailable(error.to_string()))?;
+    let since = SinceId::of(&hold.inner.history, &vector, id.minutes, &topics).await?;
     start.pending.extend(reconcile(&mut vector, &mut start.carried, &topics, &since));
     let unseen = strangers(&mut vector, &topics);
     if !hold.view.key().names_topics() {

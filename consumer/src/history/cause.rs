@@ -6,7 +6,7 @@ use tailrace_bridge::{GapCode, HistoryError, HistoryRead, Position};
 
 use super::reader::Reader;
 use crate::admin::Admin;
-use crate::error::KafkaError;
+use crate::error::{KafkaError, Unanswered};
 use crate::native::{self, Code, OffsetQuery};
 use crate::truncation::{self, OutOfRange};
 
@@ -21,8 +21,11 @@ pub(super) fn of_silence(admin: &Admin, reader: &Reader, read: &HistoryRead) -> 
     {
         return HistoryError::Gone;
     }
-    let error = reader.last_error().or(start.err().map(|error| error.to_string()));
-    HistoryError::Unavailable(error.unwrap_or_else(|| "no answer in time".to_owned()))
+    match (reader.last_error(), start.err()) {
+        (Some(words), _) => HistoryError::unanswered(read, Unanswered::Client(words)),
+        (None, Some(error)) => HistoryError::unanswered(read, error),
+        (None, None) => HistoryError::unanswered(read, Unanswered::Late),
+    }
 }
 
 /// Why the offset is not in the log.
@@ -30,13 +33,13 @@ pub(super) fn of_loss(admin: &Admin, read: &HistoryRead, error: &OutOfRange) -> 
     let (start, end) = match (ask(admin, read, OffsetQuery::Earliest), ask(admin, read, OffsetQuery::Latest))
     {
         (Ok(start), Ok(end)) => (start, end),
-        (Err(error), _) | (_, Err(error)) => return HistoryError::Unavailable(error.to_string()),
+        (Err(error), _) | (_, Err(error)) => return HistoryError::unanswered(read, error),
     };
     let from = Position { offset: read.from, epoch: read.epoch };
     match truncation::next(from, start.offset, end, error) {
         Some((GapCode::Truncated, to)) => HistoryError::Truncated { end: to.offset, epoch: to.epoch },
         Some(_) => HistoryError::OutOfRange { start: start.offset, end: end.offset },
-        None => HistoryError::Unavailable(error.to_string()),
+        None => HistoryError::unanswered(read, error.clone()),
     }
 }
 

@@ -151,7 +151,7 @@ impl Readers {
             Err(error) => {
                 self.pool.lock().busy -= 1;
                 self.free.notify_one();
-                Err(HistoryError::Unavailable(error.to_string()))
+                Err(HistoryError::unanswered(read, error))
             }
         }
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tailrace_bridge::{HistoryError, HistoryRead, Position};
 
 use crate::decode::Scratch;
-use crate::error::KafkaError;
+use crate::error::{KafkaError, Unanswered};
 use crate::native::{Client, Code, List, Message, Role};
 use crate::settings::KafkaSettings;
 use crate::truncation::OutOfRange;
@@ -81,7 +81,7 @@ impl Reader {
     /// earlier one. True, too, where the log has no record there.
     pub(super) fn may_follow(&mut self, read: &HistoryRead) -> Result<bool, HistoryError> {
         let below = HistoryRead { from: read.from - 1, epoch: -1, until: read.from, ..read.clone() };
-        self.assign(&below).map_err(|error| HistoryError::Unavailable(error.to_string()))?;
+        self.assign(&below).map_err(|error| HistoryError::unanswered(&below, error))?;
         let until = Instant::now() + PATIENCE;
         while Instant::now() < until {
             self.poll();
@@ -98,7 +98,7 @@ impl Reader {
                 return Ok(has);
             }
         }
-        Err(HistoryError::Unavailable("no answer in time".to_owned()))
+        Err(HistoryError::unanswered(read, Unanswered::Late))
     }
 
     pub(super) fn poll(&mut self) {
@@ -150,7 +150,8 @@ pub(super) fn seen(message: &Message, read: &HistoryRead) -> Seen {
         | Code::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC
         | Code::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION => Seen::Lost(Lost::Error(HistoryError::Gone)),
         Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED => {
-            Seen::Lost(Lost::Error(HistoryError::Unavailable(message.error_text())))
+            let error = Unanswered::Client(message.error_text());
+            Seen::Lost(Lost::Error(HistoryError::unanswered(read, error)))
         }
         // librdkafka goes on by itself.
         _ => Seen::Other,

@@ -10,6 +10,7 @@ use super::reader::{Lost, PATIENCE, Reader};
 use super::stretch::Stretch;
 use crate::admin::Admin;
 use crate::decode::{Decoder, Tell};
+use crate::error::Unanswered;
 
 /// Makes segments of what readers bring.
 pub(super) struct Segments {
@@ -43,7 +44,7 @@ impl Segments {
             epoch = read.epoch,
             "the leader confirmed a position that its log contradicts; it is asked again"
         );
-        Err(HistoryError::Unavailable("the leader's answer contradicts its log".to_owned()))
+        Err(HistoryError::unanswered(read, Unanswered::Contradiction))
     }
 
     /// Whether the log, which the leader says was truncated to `end`, has no record from there up to the read: then no record
@@ -62,7 +63,7 @@ impl Segments {
     ) -> Result<(Segment, Option<i32>), HistoryError> {
         let mut first = None;
         if !reader.stands_at(read) {
-            reader.assign(read).map_err(|error| HistoryError::Unavailable(error.to_string()))?;
+            reader.assign(read).map_err(|error| HistoryError::unanswered(read, error))?;
         }
         let (mut stretch, mut taken) = (Stretch::new(read), Vec::new());
         let mut last_news = Instant::now();

@@ -32,6 +32,11 @@ pub(crate) fn describe(code: Code) -> String {
     text.to_string_lossy().into_owned()
 }
 
+/// The error of a topic that was asked for and not described.
+pub(crate) fn describe_error(code: Code) -> KafkaError {
+    KafkaError::Request { what: "describe the topic", code, message: describe(code) }
+}
+
 /// The error of an offset that was asked for and not told.
 pub(crate) fn list_error(code: Code) -> KafkaError {
     KafkaError::Request { what: "list offsets", code, message: describe(code) }

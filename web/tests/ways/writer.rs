@@ -87,7 +87,7 @@ impl Source for Held {
             if read.partition > 0 {
                 let now = *answers.wait_for(|answers| *answers != Answers::First).await.unwrap();
                 if now == Answers::Failing {
-                    return Err(HistoryError::Unavailable("not now".to_owned()));
+                    return Err(HistoryError::unanswered(&read, std::io::Error::other("not now")));
                 }
             }
             let mut segment = SegmentBuilder::new(read.from);
