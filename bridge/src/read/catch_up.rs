@@ -24,7 +24,7 @@ impl Subscription {
         let target = kept.unwrap_or_else(|| self.hold.view.snapshot());
         if Shape::of(target.shape) != self.shape {
             self.reshape();
-            return Round::Goes;
+            return Round::Again;
         }
         let mut out = Emitted::default();
         let chunk = self.replay_chunk(&target.vector, budget, &mut out);
@@ -49,7 +49,7 @@ impl Subscription {
             Chunk::Done => return self.meet(target),
         }
         match out.records {
-            0 => Round::Goes,
+            0 => Round::Again,
             records => Round::Gives(Next::Frames { bytes: vec![out.bytes.into()], records }),
         }
     }
@@ -107,7 +107,7 @@ impl Subscription {
         }
         if !self.hold.view.holds(&target) {
             tracing::debug!(tenant = %self.tenant(), frame = target.next, "a view has overrun a subscription that was to join it");
-            return Round::Goes;
+            return Round::Again;
         }
         if self.resumed && !self.synced {
             metrics::count_resume(self.own_replay().replay.used_history());

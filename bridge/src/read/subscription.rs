@@ -144,7 +144,7 @@ pub(super) enum Round {
     /// It is for the caller.
     Gives(Next),
     /// There may be more at once: a gap that is due now, another target, another shape.
-    Goes,
+    Again,
     /// The replay has met the view, at the frame `cursor`.
     Joins { cursor: u64 },
     /// The ring no longer has the cursor's frames.
@@ -230,7 +230,7 @@ impl Subscription {
             };
             match round {
                 Round::Gives(next) => return next,
-                Round::Goes => {}
+                Round::Again => {}
                 Round::Joins { cursor } => self.join(cursor),
                 Round::FallsBehind => self.fall_behind(),
             }

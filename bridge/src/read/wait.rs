@@ -17,7 +17,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// The shortest sleep.
 const SHORTEST: Duration = Duration::from_millis(1);
 
-/// What is worth a further look after [`Next::Wait`].
+/// What is worth a further look after [`Next::Wait`](crate::Next::Wait).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
     /// News of the view.
@@ -39,7 +39,7 @@ pub(super) enum Wait {
 }
 
 impl Subscription {
-    /// After [`Next::Wait`]: what to look again for.
+    /// After [`Next::Wait`](crate::Next::Wait): what to look again for.
     pub fn wanted(&self) -> Wanted {
         match (&self.wait, &self.state) {
             (Wait::Turn, _) => Wanted::Turn,
@@ -66,7 +66,7 @@ impl Subscription {
         Listener::new(self.hold.view.clone(), target, number)
     }
 
-    /// After [`Next::Wait`]: waits until [`Subscription::next`] may give something. It may also return for nothing.
+    /// After [`Next::Wait`](crate::Next::Wait): waits until [`Subscription::next`] may give something. It may also return for nothing.
     /// Cancel-safe.
     pub async fn changed(&mut self) {
         match self.wait {
