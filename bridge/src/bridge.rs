@@ -162,7 +162,7 @@ impl Bridge {
     /// Bytes of frames that views keep.
     #[cfg(test)]
     pub(crate) fn rings_used(&self) -> usize {
-        self.inner.shared.rings.used()
+        self.inner.shared.ring_memory.used()
     }
 
     /// Bytes of the budget that are used: by the tail, by history and what it is read into, and by frames.

@@ -29,7 +29,7 @@ pub(crate) fn all() -> Result<()> {
 }
 
 fn docs() -> Result<()> {
-    let arguments = ["doc", "--workspace", "--no-deps", "--quiet"];
+    let arguments = ["doc", "--workspace", "--no-deps", "--document-private-items", "--quiet"];
     eprintln!("xtask: cargo {}", arguments.join(" "));
     let status = command("cargo", &arguments).env("RUSTDOCFLAGS", "-D warnings").status()?;
     if !status.success() {

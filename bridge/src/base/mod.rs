@@ -1,6 +1,16 @@
 //! What every room may use: [`sync`] (locks and atomics, also the model checker's) and [`lock_order`], [`clock`] (the time, and
 //! what is done later), [`metrics`], [`varint`], [`units`] of settings, and [`sabotage`], the deliberate defects that tests must
 //! catch.
+//!
+//! ```
+//! use tailrace_bridge::{ByteSize, Span};
+//!
+//! let memory: ByteSize = "256MiB".parse()?;
+//! assert_eq!(memory.get(), 256 << 20);
+//! let drain: Span = "15s".parse()?;
+//! assert_eq!(drain.get().as_secs(), 15);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub(crate) mod clock;
 pub(crate) mod lock_order;

@@ -1,4 +1,43 @@
 //! The catalog of topics and of the views that read them: what comes and goes under one lock, and a hold on a view.
+//!
+//! ```
+//! # use std::{sync::Arc, time::Duration};
+//! # use tailrace_bridge::*;
+//! # fn fill(source: Arc<dyn Source>) -> Result<(), Box<dyn std::error::Error>> {
+//! let rules = Arc::new("header:tenant".parse()?);
+//! let bridge = Bridge::new(BridgeConfig { memory: 64 << 20, rules, linger: Duration::ZERO }, source);
+//! bridge.add_topic("orders", TopicId([7; 16]), &[Start { offset: 0, epoch: -1, log_start: 0 }]);
+//!
+//! let partition = bridge.topic("orders").expect("it was added").partitions()[0].clone();
+//! let record = NewRecord {
+//!     offset: 0,
+//!     epoch: 0,
+//!     timestamp: 1_700_000_000_000,
+//!     key: None,
+//!     value: Some(b"{}"),
+//!     headers: Headers::default(),
+//!     tenant: TenantId::new("acme")?,
+//!     event_type: None,
+//! };
+//! // Views have it by now, and the partition's head is behind it.
+//! bridge.append(&partition, &[record], Position { offset: 1, epoch: 0 });
+//! assert_eq!(partition.head().offset, 1);
+//! # Ok(())
+//! # }
+//! # struct Nothing;
+//! # impl Source for Nothing {
+//! #     fn read(&self, _: HistoryRead) -> futures::future::BoxFuture<'static, Result<Segment, HistoryError>> {
+//! #         Box::pin(async { Err(HistoryError::Gone) })
+//! #     }
+//! #     fn offsets_at(&self, _: &str, _: OffsetsAt) -> futures::future::BoxFuture<'static, Result<Vec<u64>, HistoryError>> {
+//! #         Box::pin(async { Err(HistoryError::Gone) })
+//! #     }
+//! #     fn refresh(&self) -> futures::future::BoxFuture<'static, ()> {
+//! #         Box::pin(async {})
+//! #     }
+//! # }
+//! # fill(Arc::new(Nothing)).unwrap();
+//! ```
 
 mod append;
 pub(crate) mod health;
@@ -19,7 +58,7 @@ use crate::core::seen::SeenTenants;
 use crate::history::History;
 use crate::history::source::Source;
 use crate::live::fan_out::FanOut;
-use crate::live::rings::Rings;
+use crate::live::ring_memory::RingMemory;
 use crate::live::view::{Shared, View};
 use crate::live::view_key::ViewKey;
 use crate::live::views::Views;
@@ -96,11 +135,11 @@ impl Inner {
     ) -> Inner {
         let budget = Budget::new(memory);
         metrics::set_gauge("tailrace_memory_limit_bytes", memory as f64);
-        let rings = Rings::new(budget.rings_limit(), budget.rings.clone());
+        let ring_memory = RingMemory::new(budget.rings_limit(), budget.rings.clone());
         let tails = Tails::new(budget);
         let history = History::new(clock.clone(), source, tails.clone());
         Inner {
-            shared: Shared::new(rings, linger, clock),
+            shared: Shared::new(ring_memory, linger, clock),
             history,
             rules,
             health: Health::new(),
@@ -128,12 +167,12 @@ impl Inner {
 
     /// Bytes of the budget that are used.
     pub(crate) fn memory(&self) -> usize {
-        self.tails.budget.tail.used() + self.history.memory() + self.shared.rings.used()
+        self.tails.budget.tail.used() + self.history.memory() + self.shared.ring_memory.used()
     }
 
     /// Drops frames that everybody had time to take, lets reads of history go on, and sets gauges.
     pub(crate) fn tick(&self) {
-        self.shared.rings.drop_old(self.shared.clock.now());
+        self.shared.ring_memory.drop_old(self.shared.clock.now());
         self.history.give_back();
         self.history.dispatch();
         self.set_gauges();
@@ -189,7 +228,7 @@ impl Inner {
         metrics::set_gauge("tailrace_history_reads_running", history.running as f64);
         metrics::set_gauge("tailrace_history_memory_bytes", history.bytes as f64);
         metrics::set_gauge("tailrace_log_memory_bytes", self.tails.budget.tail.used() as f64);
-        metrics::set_gauge("tailrace_ring_memory_bytes", self.shared.rings.used() as f64);
+        metrics::set_gauge("tailrace_ring_memory_bytes", self.shared.ring_memory.used() as f64);
         let structure = self.structure.lock();
         metrics::set_gauge("tailrace_views", structure.views.len() as f64);
         let topics: Vec<Arc<Topic>> = structure.topics.values().cloned().collect();

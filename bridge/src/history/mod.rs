@@ -7,6 +7,28 @@
 //!
 //! A read is a [`job`], which the schedule ([`scan`]) begins in its turn; it asks Kafka by the port ([`source`]), and what comes
 //! is kept in two caches, [`open_cache`] and [`packed_cache`]. [`readers`] counts who reads.
+//!
+//! ```
+//! use futures::future::{BoxFuture, FutureExt, ready};
+//! use tailrace_bridge::{HistoryError, HistoryRead, OffsetsAt, Segment, Source};
+//!
+//! /// A Kafka of which nothing is left.
+//! struct Empty;
+//!
+//! impl Source for Empty {
+//!     fn read(&self, read: HistoryRead) -> BoxFuture<'static, Result<Segment, HistoryError>> {
+//!         ready(Err(HistoryError::OutOfRange { start: 100, end: 100 })).boxed()
+//!     }
+//!
+//!     fn offsets_at(&self, topic: &str, at: OffsetsAt) -> BoxFuture<'static, Result<Vec<u64>, HistoryError>> {
+//!         ready(Ok(vec![100])).boxed()
+//!     }
+//!
+//!     fn refresh(&self) -> BoxFuture<'static, ()> {
+//!         ready(()).boxed()
+//!     }
+//! }
+//! ```
 
 pub(crate) mod job;
 mod open_cache;

@@ -284,7 +284,7 @@ mod tests {
 
     use super::*;
     use crate::base::clock::TokioClock;
-    use crate::live::rings::Rings;
+    use crate::live::ring_memory::RingMemory;
     use crate::live::view::Shared;
     use crate::live::view_key::ViewKey;
     use crate::log::coverage::Coverages;
@@ -300,7 +300,7 @@ mod tests {
     fn view(keys: &[String], wheres: &[String]) -> Arc<View> {
         let filter = Filter::parse(&[], keys, wheres).unwrap();
         let key = ViewKey::new(tenant(), Vec::new(), filter, Envelope::None);
-        let shared = Shared::new(Rings::default(), Duration::ZERO, Arc::new(TokioClock::new()));
+        let shared = Shared::new(RingMemory::default(), Duration::ZERO, Arc::new(TokioClock::new()));
         View::new(key, shared, Coverages::default().of(Vec::new()))
     }
 

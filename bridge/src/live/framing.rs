@@ -122,12 +122,12 @@ impl View {
         state.ring.trim_to(MAX_RING);
         let is_first = !std::mem::replace(&mut state.filled, true);
         drop(state);
-        let Shared { rings, clock, .. } = &*self.shared;
+        let Shared { ring_memory, clock, .. } = &*self.shared;
         if is_first {
-            rings.add(self.me.clone(), clock.now());
+            ring_memory.add(self.me.clone(), clock.now());
         }
-        if rings.are_over() {
-            rings.shed(clock.now());
+        if ring_memory.is_over() {
+            ring_memory.shed(clock.now());
         }
     }
 }

@@ -1,9 +1,33 @@
 //! What all subscriptions of one kind share.
 //!
 //! A [`view`] is the merged, filtered sequence of frames of a tenant, topics, filter and envelope ([`view_key`]): a vector and a
-//! [`ring`] of frames, of which all together ([`rings`]) take from one budget. Its [`topics`] come and go ([`replacement`]: what
+//! [`ring`] of frames, of which all together ([`ring_memory`]) take from one budget. Its [`topics`] come and go ([`replacement`]: what
 //! ids hold of one that is created again), records come in by [`framing`], readers have them by [`delivery`], after [`waking`].
 //! [`fan_out`] finds the [`views`] that a record concerns, and [`listeners`] are those whom a view notifies.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use std::sync::atomic::{AtomicU32, Ordering};
+//!
+//! use tailrace_bridge::{Listener, Notify, Subscription};
+//!
+//! /// Wakes a thread that serves many subscriptions: it is told which view has something new.
+//! #[derive(Default)]
+//! struct LastNotified(AtomicU32);
+//!
+//! impl Notify for LastNotified {
+//!     fn notify(&self, number: u32) {
+//!         self.0.store(number, Ordering::Release);
+//!     }
+//! }
+//!
+//! fn listen(subscription: &Subscription, thread: &Arc<LastNotified>, number: u32) -> Listener {
+//!     let listener = subscription.listen(thread.clone(), number);
+//!     // Before each look at the subscription.
+//!     listener.rearm();
+//!     listener
+//! }
+//! ```
 
 pub(crate) mod delivery;
 pub(crate) mod fan_out;
@@ -11,7 +35,7 @@ pub(crate) mod framing;
 pub(crate) mod listeners;
 mod replacement;
 pub(crate) mod ring;
-pub(crate) mod rings;
+pub(crate) mod ring_memory;
 mod topics;
 pub(crate) mod view;
 pub(crate) mod view_key;

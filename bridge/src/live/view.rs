@@ -18,7 +18,7 @@ use crate::base::sync::Mutex;
 use crate::base::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::live::listeners::Listeners;
 use crate::live::ring::Ring;
-use crate::live::rings::Rings;
+use crate::live::ring_memory::RingMemory;
 use crate::live::view_key::ViewKey;
 use crate::log::coverage::Coverage;
 use crate::log::partition::Partition;
@@ -31,14 +31,14 @@ use crate::record::tenant::TenantId;
 pub(crate) struct Shared {
     /// When the list of topics was last refreshed, in whole minutes since the Unix epoch.
     pub(crate) minutes: AtomicU32,
-    pub(crate) rings: Rings,
+    pub(crate) ring_memory: RingMemory,
     pub(crate) linger: Duration,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl Shared {
-    pub(crate) fn new(rings: Rings, linger: Duration, clock: Arc<dyn Clock>) -> Arc<Shared> {
-        Arc::new(Shared { minutes: AtomicU32::new(0), rings, linger, clock })
+    pub(crate) fn new(ring_memory: RingMemory, linger: Duration, clock: Arc<dyn Clock>) -> Arc<Shared> {
+        Arc::new(Shared { minutes: AtomicU32::new(0), ring_memory, linger, clock })
     }
 
     pub(crate) fn encode_id(&self, vector: &Vector) -> String {
@@ -92,7 +92,7 @@ impl View {
             registering: None,
             framed: false,
             filled: false,
-            ring: Ring::new(shared.rings.account()),
+            ring: Ring::new(shared.ring_memory.account()),
             readers: 0,
             at_end: 0,
             shape: 0,

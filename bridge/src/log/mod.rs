@@ -3,6 +3,25 @@
 //! A [`topic`] has [`partition`]s; each has a [`partition_log`] of [`segment`]s, the older of them [`packed`]. The tails of all
 //! logs ([`tails`]) share one budget ([`memory`]), and the oldest segment of all is evicted first. A [`coverage`] is a list of partitions with
 //! their heads, shared by all who read the same. What is known of leader epochs is in [`lineage`].
+//!
+//! ```
+//! use tailrace_bridge::{Headers, NewRecord, Position, SegmentBuilder, TenantId};
+//!
+//! let mut segment = SegmentBuilder::new(40);
+//! segment.push(&NewRecord {
+//!     offset: 41, // 40 is a hole
+//!     epoch: 0,
+//!     timestamp: 1_700_000_000_000,
+//!     key: None,
+//!     value: Some(b"{}"),
+//!     headers: Headers::default(),
+//!     tenant: TenantId::new("acme")?,
+//!     event_type: None,
+//! });
+//! let segment = segment.finish(Position { offset: 50, epoch: 0 });
+//! assert_eq!((segment.base(), segment.len(), segment.end().offset), (40, 1, 50));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub(crate) mod coverage;
 pub(crate) mod lineage;

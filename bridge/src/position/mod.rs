@@ -1,5 +1,17 @@
 //! What reading goes on from: for each partition the next offset, with the topic id and the leader epoch that make it mean
 //! something.
+//!
+//! ```
+//! use tailrace_bridge::{EventId, Fingerprint, Part, Position, TopicId, Vector};
+//!
+//! // Of the two partitions of a topic the first goes on at offset 1200, where the leader of epoch 4 wrote the record below.
+//! let topic = Fingerprint::new("orders", TopicId([7; 16]));
+//! let positions = vec![Position { offset: 1200, epoch: 4 }, Position { offset: 88, epoch: 4 }];
+//! let id = EventId { minutes: 29_000_000, vector: Vector { parts: vec![Part { fingerprint: topic, positions }] } };
+//! let text = id.to_string();
+//! assert_eq!(text.parse::<EventId>()?, id);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub(crate) mod event_id;
 pub(crate) mod gap;

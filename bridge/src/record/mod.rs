@@ -2,6 +2,24 @@
 //!
 //! The form in memory is private to this process: key, value and event type, each with its length + 1 before it (0: none),
 //! then each header's name and value likewise, to the end.
+//!
+//! ```
+//! use tailrace_bridge::{Filter, Headers, RawRecord, RecordRef, TenantNames, TenantRules, put_header};
+//!
+//! let mut headers = Vec::new();
+//! put_header(&mut headers, "tenant", Some(b"acme"));
+//! let headers = Headers::written(&headers);
+//! let (key, value) = (Some(&b"order-7"[..]), Some(&br#"{"total":120}"#[..]));
+//!
+//! let rules: TenantRules = "header:tenant".parse()?;
+//! let tenant = rules.tenant_of("orders", &RawRecord { key, value, headers }, &mut TenantNames::default())?;
+//! assert_eq!(tenant.as_str(), "acme");
+//!
+//! let filter = Filter::parse(&[], &[], &["value.total>=100".to_owned()])?;
+//! let (offset, epoch, timestamp, event_type) = (0, 0, 0, None);
+//! assert!(filter.matches(&RecordRef { offset, epoch, timestamp, key, value, event_type, headers }));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub(crate) mod event_type;
 pub(crate) mod filter;

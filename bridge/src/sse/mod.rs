@@ -1,4 +1,13 @@
 //! A record as bytes of an event stream: [`envelope`] is what stands in `data:`, [`frame`] the block around it.
+//!
+//! ```
+//! use tailrace_bridge::Control;
+//!
+//! let data = serde_json::json!({ "replayed": 12 });
+//! let event = Control { event: "tailrace.synced", data, id: None, retry_ms: None };
+//! assert_eq!(event.encode(), "event: tailrace.synced\ndata: {\"replayed\":12}\n\n");
+//! assert_eq!(Control::progress("AQI"), "id: AQI\n\n");
+//! ```
 
 pub(crate) mod envelope;
 pub(crate) mod frame;

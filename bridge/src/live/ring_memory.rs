@@ -17,7 +17,7 @@ const SPARE: usize = 1024;
 
 /// All rings of a bridge.
 #[derive(Debug, Default)]
-pub(crate) struct Rings {
+pub(crate) struct RingMemory {
     /// Bytes that all of them may hold.
     limit: usize,
     account: Account,
@@ -25,10 +25,10 @@ pub(crate) struct Rings {
     filled: Mutex<VecDeque<(Instant, Weak<View>)>>,
 }
 
-impl Rings {
+impl RingMemory {
     /// All together may hold `limit` bytes; what they hold is charged to `account`.
-    pub(crate) fn new(limit: usize, account: Account) -> Rings {
-        Rings { limit, account, ..Rings::default() }
+    pub(crate) fn new(limit: usize, account: Account) -> RingMemory {
+        RingMemory { limit, account, ..RingMemory::default() }
     }
 
     /// Bytes in all rings.
@@ -47,7 +47,7 @@ impl Rings {
     }
 
     /// Whether all together are over the limit.
-    pub(crate) fn are_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.used() > self.limit
     }
 
@@ -57,7 +57,7 @@ impl Rings {
         let views = self.filled.lock().len();
         for _ in 0..views {
             self.visit_next(now, |_| true, |view| view.trim(None, share));
-            if !self.are_over() {
+            if !self.is_over() {
                 return;
             }
         }
