@@ -72,7 +72,7 @@ pub use log::segment::{Segment, SegmentBuilder};
 pub use log::topic::Topic;
 pub use position::event_id::{EventId, EventIdError, RunningId};
 pub use position::gap::{Gap, GapCode};
-pub use position::start::StartFrom;
+pub use position::start_from::StartFrom;
 pub use position::{Fingerprint, Part, Position, TopicId, Vector};
 pub use read::repeat::LastFrames;
 pub use read::request::{SubscribeError, SubscribeRequest};

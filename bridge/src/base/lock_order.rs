@@ -1,5 +1,5 @@
 //! The order of locks: a thread that holds one may take those that come after it in [`Rank`], and no others. So no two
-//! threads can wait for each other.
+//! threads can wait for each other. A lock's own rank is in its type: `Mutex<T, { Rank::View as u8 }>`.
 //!
 //! Where debug assertions are on each lock that is taken is checked, also one that would not have to wait. The model checker
 //! needs no order: it finds deadlocks itself.
@@ -27,23 +27,32 @@ pub(crate) enum Rank {
     Leaf,
 }
 
+/// All of them, for the words of a panic: in the order of the enum, which the compiler checks.
+const RANKS: [Rank; 9] = [
+    Rank::Structure,
+    Rank::Ingest,
+    Rank::View,
+    Rank::Heads,
+    Rank::Evicting,
+    Rank::Packing,
+    Rank::History,
+    Rank::Log,
+    Rank::Leaf,
+];
+
+const _: () = {
+    let mut at = 0;
+    while at < RANKS.len() {
+        assert!(RANKS[at] as usize == at, "RANKS is not in the order of the enum");
+        at += 1;
+    }
+};
+
 #[cfg(all(debug_assertions, not(feature = "shuttle")))]
 mod checked {
     use std::cell::RefCell;
 
-    use super::Rank;
-
-    const RANKS: [Rank; 9] = [
-        Rank::Structure,
-        Rank::Ingest,
-        Rank::View,
-        Rank::Heads,
-        Rank::Evicting,
-        Rank::Packing,
-        Rank::History,
-        Rank::Log,
-        Rank::Leaf,
-    ];
+    use super::RANKS;
 
     thread_local! {
         static HELD: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };

@@ -1,12 +1,15 @@
 //! What only Kafka still has: reads that everybody who waits for them shares, bounded in number and fair between tenants.
 //!
-//! Readers of the same history come at different times, and what is kept of it is small. So partitions are read through one
-//! after the other, in *scans* that everybody rides who stands where one begins: whoever comes later rides the next ones, and
-//! has its first partitions last. The more readers there are, the fewer scans run at once. What was read is packed, where there
-//! is memory for that, and opened for those who come later.
+//! Readers of the same history come at different times, and what is kept of it is small. So a *scan* reads one partition forward
+//! from an offset, for all readers that need that offset. A reader that comes later shares the scans that begin after it came,
+//! and reads the partitions that it missed at the end. The more readers there are, the fewer scans run at once. What was read is
+//! packed, where there is memory for that, and opened for those who come later.
 //!
-//! A read is a [`job`], which the schedule ([`scan`]) begins in its turn; it asks Kafka by the port ([`source`]), and what comes
-//! is kept in two caches, [`open_cache`] and [`packed_cache`]. [`readers`] counts who reads.
+//! A read has not begun yet because so many run already, it is another tenant's turn, all scans are taken, or there is no memory
+//! for what it would bring: `History::dispatch` decides.
+//!
+//! A read is a [`job`], which the schedule ([`schedule`]) begins in its turn; it asks Kafka by the port ([`source`]), and what comes
+//! is kept in two caches, [`open_cache`] and [`packed_cache`]. [`readers`] counts the subscriptions that read, by which scans and memory are shared out.
 //!
 //! ```
 //! use futures::future::{BoxFuture, FutureExt, ready};
@@ -34,7 +37,7 @@ pub(crate) mod job;
 mod open_cache;
 mod packed_cache;
 pub(crate) mod readers;
-mod scan;
+mod schedule;
 pub(crate) mod source;
 
 use std::collections::HashSet;
@@ -48,7 +51,7 @@ use crate::history::job::{Job, Waiter};
 use crate::history::open_cache::OpenCache;
 use crate::history::packed_cache::PackedCache;
 use crate::history::readers::Readers;
-use crate::history::scan::{LEASE, Schedule};
+use crate::history::schedule::{LEASE, Schedule};
 use crate::history::source::{HistoryError, HistoryRead, Source};
 use crate::log::memory::Charge;
 use crate::log::packed::{Held, Packed};

@@ -1,4 +1,5 @@
-//! How many read history at the moment, as far as that can be known without their saying when they stop.
+//! How many subscriptions read history at the moment, as far as that can be known without their saying when they stop. By this
+//! number the scans that may run at once, and each reader's share of open segments, are determined.
 
 use std::time::{Duration, Instant};
 

@@ -26,7 +26,7 @@ pub(crate) enum Live {
     /// Frames, and V if the cursor is at the view's end after them (with whether the last frame bears V as its id).
     Frames(Taken, Option<(Arc<Vector>, bool)>),
     Nothing,
-    /// The cursor fell out of the ring.
+    /// The ring no longer has the cursor's frames.
     Overrun,
 }
 

@@ -17,7 +17,7 @@ use crate::position::event_id::RunningId;
 use crate::position::gap::Gap;
 use crate::position::{Position, Vector};
 use crate::record::RecordRef;
-use crate::sse::frame::{self, Control};
+use crate::sse::frame;
 
 /// Bytes of a page that a thread keeps for the next one.
 const MAX_SPARE: usize = 2 * PAGE;
@@ -109,7 +109,7 @@ impl View {
         if broken(Sabotage::SilentGap) {
             return;
         }
-        let bytes = gap_frame(gap, Some(self.shared.encode_id(vector)));
+        let bytes = frame::gap(gap, Some(self.shared.encode_id(vector)));
         let step = Step::Gap(Arc::new(vector.clone()));
         let mark = Mark { end: bytes.len() as u32, step, timestamp: -1 };
         state.ring.push(bytes, [mark].into(), self.shared.clock.now());
@@ -130,11 +130,6 @@ impl View {
             ring_memory.shed(clock.now());
         }
     }
-}
-
-pub(crate) fn gap_frame(gap: &Gap, id: Option<String>) -> Bytes {
-    let data = serde_json::to_value(gap).expect("a gap has only strings and numbers");
-    Control { event: "tailrace.gap", data, id, retry_ms: None }.encode()
 }
 
 fn begin_id(id: &mut RunningId, minutes: u32, vector: &Vector, own: (usize, usize)) {

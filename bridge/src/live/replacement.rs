@@ -1,4 +1,6 @@
-//! In which parts an id holds a topic that is created again, or deleted, while that is announced partition by partition.
+//! A topic that was created again, or deleted, is announced by a gap for each partition. Between two of those gaps an id lists the
+//! partitions that are announced under the new topic id (none, if it was deleted), the others under the old one: a client that
+//! loses its connection there misses no gap and gets none twice.
 
 use crate::position::{Part, Position, Vector};
 
@@ -14,8 +16,7 @@ pub(crate) struct Replacement<'a> {
 
 impl Replacement<'_> {
     /// The vector when the first `announced` partitions of the old incarnation have been announced, of which there is a gap
-    /// for each. Those stand in the new part, the others still in the old one: so a cut between two gaps repeats none and
-    /// swallows none. What only the new incarnation has needs no gap.
+    /// for each. Those stand in the new part, the others still in the old one. What only the new incarnation has needs no gap.
     pub(crate) fn vector(&self, announced: usize) -> Vector {
         let old = &self.vector.parts[self.at];
         let count = old.positions.len();
@@ -47,7 +48,8 @@ mod tests {
     use crate::position::TopicId;
     use crate::position::event_id::EventId;
     use crate::position::gap::{Gap, GapCode};
-    use crate::read::reconcile::{AtOrigin, Pending, deleted, reconcile, strangers};
+    use crate::read::pending_gap::Pending;
+    use crate::read::reconcile::{AtOrigin, deleted, reconcile, strangers};
 
     fn topic(name: &str, id: u8, offsets: &[u64]) -> Arc<Topic> {
         let start = |&offset: &u64| Start { offset, epoch: 3, log_start: offset };

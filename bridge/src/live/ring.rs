@@ -121,7 +121,7 @@ impl Ring {
     }
 
     /// Takes frames from number `cursor` on, at most `records` of them and about `bytes` bytes, but at least one.
-    /// `None`: the cursor fell out of the ring.
+    /// `None`: an overrun, the ring no longer has the frame of that number.
     pub(crate) fn take(&self, cursor: u64, records: usize, bytes: usize) -> Option<Taken> {
         if cursor < self.first() {
             return None;

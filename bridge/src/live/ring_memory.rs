@@ -1,4 +1,12 @@
 //! The memory of all views' frames together, and which views have any: a view without costs nothing.
+//!
+//! A page of frames leaves its ring
+//! - when every reader of the view has its frames (`View::drop_taken`),
+//! - when its view's ring is larger than [`MAX_RING`](crate::live::ring::MAX_RING) (`View::pushed`),
+//! - when all rings together are over the budget's share ([`RingMemory::shed`]),
+//! - when every reader had [`MAX_AGE`] to take it ([`RingMemory::drop_old`], at each tick).
+//!
+//! Its charge is released then; its bytes are freed when the last writer that still has a slice of them is done.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};

@@ -10,6 +10,8 @@
 //! | doubted | the position's epoch is later than all that memory knows: memory may be of a log that was cut since |
 //! | cut | the log went on from an earlier offset; all that was confirmed before is void |
 //!
+//! The tail notes a cut in `core::append`; a replay learns of it in `read::confirm`.
+//!
 //! [`Epochs`] belongs to the log and changes with its records, under the log's lock. [`Lineage`] belongs to the partition: it
 //! holds what the leader has answered. Whoever asks takes [`Lineage::cuts`] first and gives it back with the answer, so that an
 //! answer about the log before a cut is never noted for the log after it.

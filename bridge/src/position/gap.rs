@@ -1,4 +1,5 @@
-//! Offsets that can no longer be delivered: a value that travels to the client, never a silent jump.
+//! Offsets that can no longer be delivered: a value that travels to the client, never a silent jump. This is the data of a
+//! `tailrace.gap` event; the event around it is `sse::frame::gap`.
 
 use std::fmt;
 use std::sync::Arc;

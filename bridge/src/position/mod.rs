@@ -15,7 +15,7 @@
 
 pub(crate) mod event_id;
 pub(crate) mod gap;
-pub(crate) mod start;
+pub(crate) mod start_from;
 
 use std::fmt;
 

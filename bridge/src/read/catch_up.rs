@@ -1,4 +1,5 @@
-//! One look of a replaying subscription: a chunk towards a moment of the view, or the joining of it.
+//! The step of a replaying subscription: it gives the next chunk of records up to a snapshot of the view, or, where all of them
+//! are given, joins the view and is live. [`Subscription::next`] makes one or more steps.
 
 use std::sync::Arc;
 

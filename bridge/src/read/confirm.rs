@@ -1,4 +1,5 @@
-//! Whether the log is still the one that a position speaks of (KIP-320), and what Kafka is asked to know it.
+//! Truncation (KIP-320), as a replay sees it: whether a partition's log is still the one that a position speaks of, what Kafka is
+//! asked to know it, and which gap its answer means ([`gap_of`]).
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,7 +11,7 @@ use crate::log::segment::Segment;
 use crate::position::Position;
 use crate::position::gap::{Gap, GapCode};
 use crate::read::lane::Lane;
-use crate::read::reconcile::{Change, Pending};
+use crate::read::pending_gap::{Change, Pending};
 use crate::read::replay::{Context, RETRY, Replay};
 
 /// What the reading of one record, to confirm a position, is expected to bring, in bytes.

@@ -1,4 +1,5 @@
-//! One look of a live subscription: frames of the view's ring, whole ones, from its cursor on.
+//! The step of a live subscription: it takes whole frames from the view's ring, from its cursor on, or there is nothing new, or it
+//! was overrun. [`Subscription::next`] makes one or more steps.
 
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ impl Subscription {
                 self.wait = Wait::View;
                 Next::Wait
             })),
-            Live::Overrun => Round::FallsBehind,
+            Live::Overrun => Round::Overrun,
         }
     }
 

@@ -1,9 +1,13 @@
 //! One client's subscription.
 //!
-//! [`request`] → [`subscribe`] (the topics, the view, the positions: [`start`], [`reconcile`]) → [`subscription`], whose looks are
-//! [`catch_up`], by [`replay`] (of each partition a [`lane`]; whether its log is still the same is what [`confirm`] asks), and
-//! [`follow`], after its view; between them it has to [`wait`]. [`repeat`] gives the next subscription what the one before it was
-//! given, where both stand at the same place.
+//! A [`request`] becomes a subscription in [`subscribe`], which determines the topics, the view and the positions to start at: by
+//! the last event id ([`resume`], [`reconcile`]), else [`start_offsets`].
+//!
+//! A [`subscription`] has positions of its own (U) until they meet its view's (V). It makes steps, each either of
+//! [`catch_up`] or of [`follow`], and has to [`wait`] in between. To catch up is a [`replay`] of each partition (a [`lane`])
+//! up to a snapshot of the view; whether a partition's log was truncated meanwhile is what [`confirm`] asks. A client that falls
+//! out of its view's ring (an overrun) catches up again. What a client has to be told first is a [`pending_gap`]. [`repeat`] gives
+//! the frames that one subscription took to the next one at the same cursor.
 //!
 //! ```
 //! # use tailrace_bridge::*;
@@ -34,11 +38,13 @@ pub(crate) mod catch_up;
 pub(crate) mod confirm;
 pub(crate) mod follow;
 pub(crate) mod lane;
+pub(crate) mod pending_gap;
 pub(crate) mod reconcile;
 pub(crate) mod repeat;
 pub(crate) mod replay;
 pub(crate) mod request;
-pub(crate) mod start;
+pub(crate) mod resume;
+pub(crate) mod start_offsets;
 pub(crate) mod subscribe;
 pub(crate) mod subscription;
 pub(crate) mod wait;

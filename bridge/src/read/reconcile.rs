@@ -1,5 +1,5 @@
 //! Holds a subscription's positions against the topics as they are now: what is the same goes on, what was created again
-//! or deleted is a gap, what is new starts.
+//! or deleted is a gap, what is new starts. (Whether a partition's log is the same is another question: [`confirm`](super::confirm).)
 
 use std::sync::Arc;
 
@@ -7,47 +7,7 @@ use crate::log::partition::Partition;
 use crate::log::topic::{Topic, Topics};
 use crate::position::gap::{Gap, GapCode};
 use crate::position::{Fingerprint, Part, Position, Vector};
-
-/// A gap that is still to be announced, and what it does to the positions when it is.
-#[derive(Clone, Debug)]
-pub(crate) struct Pending {
-    pub(crate) gap: Gap,
-    pub(crate) change: Change,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) enum Change {
-    Nothing,
-    /// One partition goes on elsewhere.
-    Move {
-        topic: Fingerprint,
-        partition: u32,
-        to: Position,
-    },
-    /// One partition leaves the incarnation `old`, and starts in `new` if there is one.
-    Leave {
-        old: Fingerprint,
-        new: Option<Fingerprint>,
-        partition: u32,
-        to: Position,
-    },
-}
-
-impl Change {
-    pub(crate) fn apply(&self, vector: &mut Vector) {
-        match *self {
-            Change::Nothing => {}
-            Change::Move { topic, partition, to } => set(vector, topic, partition, to),
-            Change::Leave { old, new, partition, to } => {
-                set(vector, old, partition, Position::UNKNOWN);
-                vector.parts.retain(|part| part.fingerprint != old || has_known(part));
-                if let Some(new) = new {
-                    set(vector, new, partition, to);
-                }
-            }
-        }
-    }
-}
+use crate::read::pending_gap::{Change, Pending};
 
 /// Where reading starts in what the positions lack.
 pub(crate) trait StartPositions {
@@ -215,16 +175,4 @@ pub(crate) fn deleted(part: &Part, name: &Arc<str>) -> impl Iterator<Item = Pend
 pub(crate) fn first_record(partition: &Partition) -> Position {
     let (origin, start) = (partition.origin(), partition.log_start());
     if origin.offset <= start { origin } else { Position { offset: start, epoch: -1 } }
-}
-
-fn has_known(part: &Part) -> bool {
-    part.positions.iter().any(Position::is_known)
-}
-
-fn set(vector: &mut Vector, topic: Fingerprint, partition: u32, to: Position) {
-    if let Some(part) = vector.parts.iter_mut().find(|part| part.fingerprint == topic)
-        && let Some(position) = part.positions.get_mut(partition as usize)
-    {
-        *position = to;
-    }
 }

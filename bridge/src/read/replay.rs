@@ -16,7 +16,7 @@ use crate::log::topic::Topics;
 use crate::position::{Position, Vector};
 use crate::read::confirm::{Answer, Asked, Confirmation, Question, gap_of, is_past_end};
 use crate::read::lane::{LANE_RECORDS, Lane};
-use crate::read::reconcile::Pending;
+use crate::read::pending_gap::Pending;
 use crate::record::RecordRef;
 use crate::record::filter::Filter;
 use crate::record::tenant::TenantId;

@@ -4,7 +4,7 @@ use crate::core::Unserved;
 use crate::history::source::HistoryError;
 use crate::position::event_id::EventId;
 use crate::position::gap::Gap;
-use crate::position::start::StartFrom;
+use crate::position::start_from::StartFrom;
 use crate::record::filter::Filter;
 use crate::record::tenant::TenantId;
 use crate::sse::envelope::Envelope;

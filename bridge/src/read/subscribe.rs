@@ -1,19 +1,17 @@
-//! From a request to a subscription: which topics, which view, and from where.
+//! From a request to a subscription: which topics, which view, and from where (a client that comes back: [`resume`](super::resume)).
 
 use std::sync::Arc;
 
-use crate::base::sabotage::{Sabotage, broken};
 use crate::core::{Hold, Inner};
 use crate::history::source::OffsetsAt;
 use crate::live::view_key::ViewKey;
 use crate::log::topic::Topics;
-use crate::position::Part;
 use crate::position::Vector;
-use crate::position::event_id::EventId;
-use crate::position::start::StartFrom;
-use crate::read::reconcile::{Change, Pending, reconcile, strangers};
+use crate::position::start_from::StartFrom;
+use crate::read::pending_gap::{Change, Pending};
 use crate::read::request::{LastEventId, SubscribeError, SubscribeRequest};
-use crate::read::start::{LastRecords, SinceId, at_offsets, lookup};
+use crate::read::resume::{resume, see_parts_of};
+use crate::read::start_offsets::{LastRecords, at_offsets, lookup};
 use crate::read::subscription::{Subscription, SubscriptionStart};
 use crate::record::tenant::TenantId;
 
@@ -59,22 +57,6 @@ fn check_topics(
     Ok(())
 }
 
-/// Refreshes the list of topics if the id speaks of some that are not known here.
-async fn see_parts_of(inner: &Inner, id: &EventId) {
-    let all_seen = {
-        let structure = inner.structure.lock();
-        id.vector.parts.iter().all(|part| {
-            structure.topics.values().any(|topic| {
-                part.fingerprint.matches(topic.fingerprint())
-                    && part.positions.len() <= topic.partitions().len()
-            })
-        })
-    };
-    if !all_seen {
-        inner.history.source().refresh().await;
-    }
-}
-
 async fn start(
     hold: Hold,
     from: StartFrom,
@@ -110,34 +92,6 @@ async fn start(
         StartFrom::Id(id) => return resume(hold, id, start).await,
     };
     Ok(Subscription::replaying(hold, start))
-}
-
-/// Goes on at an id: holds it against the topics as they are now.
-async fn resume(
-    hold: Hold,
-    id: EventId,
-    mut start: SubscriptionStart,
-) -> Result<Subscription, SubscribeError> {
-    let topics = start.topics.clone();
-    let mut vector = id.vector;
-    if broken(Sabotage::OffByOne) {
-        let positions = vector.parts.iter_mut().flat_map(|part| &mut part.positions);
-        positions.filter(|position| position.is_known()).for_each(|position| position.offset += 1);
-    }
-    let since = SinceId::of(&hold.inner.history, &vector, id.minutes, &topics).await?;
-    start.pending.extend(reconcile(&mut vector, &mut start.carried, &topics, &since));
-    let unseen = strangers(&mut vector, &topics);
-    if !hold.view.key().names_topics() {
-        start.carried.extend(unseen.into_iter().filter(|part| !is_seen(&hold.inner, part)));
-    }
-    start.vector = vector;
-    Ok(Subscription::replaying(hold, start))
-}
-
-/// Whether the part is of a topic that is known here, though it may not be one of the subscription's.
-fn is_seen(inner: &Inner, part: &Part) -> bool {
-    let structure = inner.structure.lock();
-    structure.topics.values().any(|topic| topic.fingerprint().name == part.fingerprint.name)
 }
 
 fn sorted(mut names: Vec<String>) -> Vec<String> {

@@ -18,16 +18,15 @@ use crate::base::metrics;
 use crate::base::sabotage::{Sabotage, broken};
 use crate::core::Hold;
 use crate::live::delivery::Snapshot;
-use crate::live::framing::gap_frame;
 use crate::log::topic::Topics;
 use crate::position::{Part, Vector};
-use crate::read::reconcile::Pending;
+use crate::read::pending_gap::Pending;
 use crate::read::repeat::LastFrames;
 use crate::read::replay::Replay;
 use crate::read::request::LastEventId;
 use crate::read::wait::Wait;
 use crate::record::tenant::TenantId;
-use crate::sse::frame::Control;
+use crate::sse::frame::{self, Control};
 
 /// Rounds of one call without a frame before the caller gets a chance to do something else.
 const MAX_ROUNDS: usize = 16;
@@ -148,7 +147,7 @@ pub(super) enum Round {
     /// The replay has met the view, at the frame `cursor`.
     Joins { cursor: u64 },
     /// The ring no longer has the cursor's frames.
-    FallsBehind,
+    Overrun,
 }
 
 /// How a subscription starts.
@@ -232,7 +231,7 @@ impl Subscription {
                 Round::Gives(next) => return next,
                 Round::Again => {}
                 Round::Joins { cursor } => self.join(cursor),
-                Round::FallsBehind => self.fall_behind(),
+                Round::Overrun => self.fall_behind(),
             }
         }
         self.wait = Wait::Turn;
@@ -248,7 +247,7 @@ impl Subscription {
         tracing::debug!(tenant = %self.tenant(), frame = cursor, resumed = self.resumed, "a subscription has joined its view");
     }
 
-    /// From live to replaying: the frames after the cursor have left the ring.
+    /// From live to replaying, after an overrun: the frames after the cursor have left the ring.
     fn fall_behind(&mut self) {
         metrics::replaying(1.0);
         self.state = State::Replaying(Box::default());
@@ -331,7 +330,7 @@ impl Subscription {
         self.left();
         self.moved = false;
         let id = self.encode_id();
-        (!broken(Sabotage::SilentGap)).then(|| gap_frame(&pending.gap, Some(id)))
+        (!broken(Sabotage::SilentGap)).then(|| frame::gap(&pending.gap, Some(id)))
     }
 
     /// Says once that the replay has reached live.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use crate::base::sabotage::{Sabotage, broken};
+use crate::position::gap::Gap;
 use crate::record::RecordRef;
 use crate::sse::envelope::{Envelope, put, put_record};
 
@@ -79,6 +80,12 @@ fn put_id(out: &mut Vec<u8>, id: &str) {
         damaged => out.extend(damaged.iter().filter(|byte| !is_foreign(byte))),
     }
     out.push(b'\n');
+}
+
+/// The block of a `tailrace.gap` event; its data is the [`Gap`]. `id`: where it leaves the client's position.
+pub(crate) fn gap(gap: &Gap, id: Option<String>) -> Bytes {
+    let data = serde_json::to_value(gap).expect("a gap has only strings and numbers");
+    Control { event: "tailrace.gap", data, id, retry_ms: None }.encode()
 }
 
 /// A word of the server: a `tailrace.…` event.

@@ -1,4 +1,4 @@
-//! Where a subscription starts: at an id, at a time, at the first record, at the last so many, or now.
+//! The offsets of a point to start at: the first record, a time, or the last so many records that match.
 
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
@@ -11,68 +11,14 @@ use crate::log::segment::Segment;
 use crate::log::topic::Topic;
 use crate::log::topic::Topics;
 use crate::position::{Part, Position, Vector};
-use crate::read::reconcile::{StartPositions, first_record};
 use crate::record::filter::Filter;
 use crate::record::tenant::TenantId;
 
-/// A topic that an id lacks was not in the list when the id was made, give or take clocks that differ by so much.
-const CLOCKS_DIFFER_MILLIS: i64 = 2 * 60 * 1000;
 /// How many offsets before what memory holds `from=-N` looks at, per partition.
 pub(crate) const LAST_HISTORY: u64 = 10_000;
 
 /// The offsets of topics, by the topic's name, for each of its partitions.
-type Offsets = HashMap<Arc<str>, Vec<u64>>;
-
-/// For a resume: what is lacking starts at the id's time, a partition added since at its first record.
-pub(crate) struct SinceId {
-    lacking: Offsets,
-}
-
-impl SinceId {
-    /// Looks up the topics that have partitions without a known position.
-    pub(crate) async fn of(
-        history: &History,
-        vector: &Vector,
-        minutes: u32,
-        topics: &Topics,
-    ) -> Result<SinceId, HistoryError> {
-        let since = i64::from(minutes) * 60_000 - CLOCKS_DIFFER_MILLIS;
-        let mut lacking = Offsets::new();
-        for (topic, partitions) in topics {
-            if !all_known(vector, topic, partitions) {
-                let offsets = offsets_since(history, topic, partitions, since).await?;
-                lacking.insert(topic.name().clone(), offsets);
-            }
-        }
-        Ok(SinceId { lacking })
-    }
-}
-
-impl StartPositions for SinceId {
-    fn of_lacking(&self, partition: &Partition) -> Position {
-        let offsets = self.lacking.get(partition.topic_name());
-        match offsets.and_then(|offsets| offsets.get(partition.index() as usize)) {
-            Some(&offset) => Position { offset, epoch: -1 },
-            None => first_record(partition),
-        }
-    }
-
-    fn of_added(&self, partition: &Partition) -> Position {
-        first_record(partition)
-    }
-}
-
-fn all_known(vector: &Vector, topic: &Topic, partitions: &[Arc<Partition>]) -> bool {
-    let of_name = |part: &&Part| part.fingerprint.name == topic.fingerprint().name;
-    let known = |index: usize| {
-        vector
-            .parts
-            .iter()
-            .filter(of_name)
-            .any(|part| part.positions.get(index).is_some_and(Position::is_known))
-    };
-    (0..partitions.len()).all(known)
-}
+pub(crate) type Offsets = HashMap<Arc<str>, Vec<u64>>;
 
 /// The first offset of each partition with at least this timestamp: from memory where memory reaches back so far.
 pub(crate) async fn offsets_since(

@@ -1,0 +1,114 @@
+//! A client that comes back: its last event id becomes the positions that it goes on from.
+
+use std::sync::Arc;
+
+use crate::base::sabotage::{Sabotage, broken};
+use crate::core::{Hold, Inner};
+use crate::history::History;
+use crate::history::source::HistoryError;
+use crate::log::partition::Partition;
+use crate::log::topic::{Topic, Topics};
+use crate::position::event_id::EventId;
+use crate::position::{Part, Position, Vector};
+use crate::read::reconcile::{StartPositions, first_record, reconcile, strangers};
+use crate::read::request::SubscribeError;
+use crate::read::start_offsets::{Offsets, offsets_since};
+use crate::read::subscription::{Subscription, SubscriptionStart};
+
+/// A topic that an id lacks was not in the list when the id was made, give or take clocks that differ by so much.
+const CLOCKS_DIFFER_MILLIS: i64 = 2 * 60 * 1000;
+
+/// Refreshes the list of topics if the id speaks of some that are not known here.
+pub(crate) async fn see_parts_of(inner: &Inner, id: &EventId) {
+    let all_seen = {
+        let structure = inner.structure.lock();
+        id.vector.parts.iter().all(|part| {
+            structure.topics.values().any(|topic| {
+                part.fingerprint.matches(topic.fingerprint())
+                    && part.positions.len() <= topic.partitions().len()
+            })
+        })
+    };
+    if !all_seen {
+        inner.history.source().refresh().await;
+    }
+}
+
+/// Goes on at an id, which is held against the topics as they are now.
+pub(crate) async fn resume(
+    hold: Hold,
+    id: EventId,
+    mut start: SubscriptionStart,
+) -> Result<Subscription, SubscribeError> {
+    let topics = start.topics.clone();
+    let mut vector = id.vector;
+    if broken(Sabotage::OffByOne) {
+        let positions = vector.parts.iter_mut().flat_map(|part| &mut part.positions);
+        positions.filter(|position| position.is_known()).for_each(|position| position.offset += 1);
+    }
+    let since = SinceId::of(&hold.inner.history, &vector, id.minutes, &topics).await?;
+    start.pending.extend(reconcile(&mut vector, &mut start.carried, &topics, &since));
+    let unseen = strangers(&mut vector, &topics);
+    if !hold.view.key().names_topics() {
+        start.carried.extend(unseen.into_iter().filter(|part| !is_seen(&hold.inner, part)));
+    }
+    start.vector = vector;
+    Ok(Subscription::replaying(hold, start))
+}
+
+/// Whether the part is of a topic that is known here, though it may not be one of the subscription's.
+fn is_seen(inner: &Inner, part: &Part) -> bool {
+    let structure = inner.structure.lock();
+    structure.topics.values().any(|topic| topic.fingerprint().name == part.fingerprint.name)
+}
+
+/// For a resume: what is lacking starts at the id's time, a partition added since at its first record.
+pub(crate) struct SinceId {
+    lacking: Offsets,
+}
+
+impl SinceId {
+    /// Looks up the topics that have partitions without a known position.
+    pub(crate) async fn of(
+        history: &History,
+        vector: &Vector,
+        minutes: u32,
+        topics: &Topics,
+    ) -> Result<SinceId, HistoryError> {
+        let since = i64::from(minutes) * 60_000 - CLOCKS_DIFFER_MILLIS;
+        let mut lacking = Offsets::new();
+        for (topic, partitions) in topics {
+            if !all_known(vector, topic, partitions) {
+                let offsets = offsets_since(history, topic, partitions, since).await?;
+                lacking.insert(topic.name().clone(), offsets);
+            }
+        }
+        Ok(SinceId { lacking })
+    }
+}
+
+impl StartPositions for SinceId {
+    fn of_lacking(&self, partition: &Partition) -> Position {
+        let offsets = self.lacking.get(partition.topic_name());
+        match offsets.and_then(|offsets| offsets.get(partition.index() as usize)) {
+            Some(&offset) => Position { offset, epoch: -1 },
+            None => first_record(partition),
+        }
+    }
+
+    fn of_added(&self, partition: &Partition) -> Position {
+        first_record(partition)
+    }
+}
+
+fn all_known(vector: &Vector, topic: &Topic, partitions: &[Arc<Partition>]) -> bool {
+    let of_name = |part: &&Part| part.fingerprint.name == topic.fingerprint().name;
+    let known = |index: usize| {
+        vector
+            .parts
+            .iter()
+            .filter(of_name)
+            .any(|part| part.positions.get(index).is_some_and(Position::is_known))
+    };
+    (0..partitions.len()).all(known)
+}
