@@ -10,7 +10,7 @@ use rdkafka::bindings as sys;
 use rdkafka::types::{RDKafkaRespErr, RDKafkaType};
 
 use super::ours::PREFETCH;
-use super::{Meter, Reader, Rule};
+use super::reader::{Meter, Reader, Rule};
 
 /// Records taken at once.
 const BATCH: usize = 200;

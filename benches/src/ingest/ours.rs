@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow};
 use tailrace_bridge::{Bridge, BridgeConfig, EventTypeRule};
 use tailrace_consumer::{Kafka, KafkaSettings};
 
-use super::{Meter, Reader, Rule};
+use super::reader::{Meter, Reader, Rule};
 
 /// The cache of the server by default, less the prefetch and what slow clients may hold, each a sixteenth of it.
 const MEMORY: usize = 224 << 20;

@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use super::peer::PEERS;
+use super::all::PEERS;
 use super::record::{Point, Record};
-use super::table::Spread;
+use super::row::Spread;
 use crate::plot::{Series, short};
 
 /// For each server that has one, medians of all rounds: deliveries for a second of its own CPU.

@@ -1,5 +1,6 @@
 //! Other servers beside ours, each under the same load.
 
+mod all;
 mod curve;
 mod durable_streams;
 mod floor;
@@ -13,6 +14,7 @@ mod ours;
 mod peer;
 mod publish;
 mod record;
+mod row;
 mod table;
 mod tree;
 
@@ -24,8 +26,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::Args;
 
+use self::all::PEERS;
 pub(crate) use self::floor::run as run_floor;
-use self::peer::{PEERS, Peer, Stage};
+use self::peer::{Peer, Stage};
 use self::record::{Measured, Record, Round};
 use crate::kafka::Kafka;
 use crate::plot;

@@ -13,7 +13,6 @@ use tempfile::TempDir;
 
 use super::publish::Publish;
 use super::tree::Tree;
-use super::{durable_streams, floor, kafka_sse, mercure, nchan, ours};
 use crate::kafka::Kafka;
 use crate::server::{Server, free_port};
 
@@ -35,17 +34,6 @@ pub(crate) struct Peer {
     /// The folder that `cargo xtask peers` has filled, if it is one that must be installed.
     pub(crate) folder: Option<&'static str>,
 }
-
-/// Ours first: the floor writes frames of the size that ours had.
-pub(crate) const PEERS: [Peer; 7] = [
-    ours::PEER,
-    floor::PEER,
-    durable_streams::PEER,
-    durable_streams::EACH,
-    nchan::PEER,
-    mercure::PEER,
-    kafka_sse::PEER,
-];
 
 impl Peer {
     /// What was installed, or why it cannot be measured.

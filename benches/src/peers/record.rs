@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use super::table::Row;
+use super::row::Row;
 
 #[derive(Default, Serialize, Deserialize)]
 pub(crate) struct Record {
