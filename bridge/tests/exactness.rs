@@ -1,5 +1,4 @@
-//! Views, joins, disconnects, restarts and little memory, compared with a plain list: whatever happens, a client gets its
-//! records exactly.
+//! Views, joins, disconnects, restarts and little memory, against a plain list: a client always gets its records exactly.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a test is not the core")]
 
 mod support;

@@ -1,5 +1,4 @@
-//! Topics that are added and removed while clients have ids with them: each change is announced once, under the topic's own
-//! name.
+//! Topics that are added and removed while clients have ids with them: each change is announced once, under the topic's name.
 
 mod support;
 
@@ -111,7 +110,7 @@ async fn a_topic_that_is_back_before_its_end_was_told_is_one_gap() {
     assert!(id.vector.parts.iter().all(|part| part.positions.iter().all(Position::is_known)), "{id:?}");
 }
 
-/// The client has taken a part of the view's records of the new topic when the rest leaves the ring: it does not get that part
+/// The client has taken a part of the view's records of the new topic when the rest leaves the ring: that part does not come
 /// again.
 #[tokio::test]
 async fn a_topic_that_appears_while_a_client_lags_is_given_once() {

@@ -266,8 +266,7 @@ async fn a_replay_that_waits_through_a_cut_goes_to_no_place_of_the_log_before() 
     replica.bridge.jump(&replica.partition(), GapCode::Truncated, Position { offset: 80, epoch: 5 });
     replica.ingest(80..90, 5);
     read(&mut subscription, &mut client).await;
-    // The log grows past its earlier end, by records of another tenant. The id of a record of the other partition shows the
-    // position.
+    // The log grows past its earlier end, by records of another tenant. An id from the other partition shows the position.
     replica.log_is(&[(4, 80), (5, 110)]);
     replica.ingest_of("globex", 90..110, 5);
     replica.ingest_into(&other, "acme", 0..1, 5);

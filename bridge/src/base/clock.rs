@@ -24,8 +24,7 @@ pub trait Clock: Debug + Send + Sync + 'static {
     /// Runs a task beside its caller, which need not be a task itself.
     fn spawn(&self, task: BoxFuture<'static, ()>);
 
-    /// Runs work that takes milliseconds on a thread where it blocks no task. Ready when the work is done, which it is in any
-    /// case.
+    /// Runs work that takes milliseconds on a thread where it blocks no task. Ready once it is done; it is done in any case.
     fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()>;
 }
 

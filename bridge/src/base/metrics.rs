@@ -1,5 +1,4 @@
-//! Every metric of the core. The handles for frequent events are looked up once, since the recorder is installed before the
-//! first event.
+//! Every metric of the core. Handles for frequent events are looked up once: the recorder is installed before the first event.
 
 use std::sync::LazyLock;
 

@@ -32,8 +32,7 @@ pub(crate) fn patch_varint(out: &mut [u8], mut number: u64) -> bool {
     true
 }
 
-/// Takes a number that [`put_varint`] wrote. `None`: the bytes end, the encoding is longer than necessary, or it exceeds 64
-/// bits.
+/// Takes a number that [`put_varint`] wrote. `None`: the bytes end, it is longer than necessary, or it exceeds 64 bits.
 pub(crate) fn take_varint(rest: &mut &[u8]) -> Option<u64> {
     let mut number = 0u64;
     for shift in (0..64).step_by(7) {

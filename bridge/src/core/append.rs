@@ -128,8 +128,7 @@ fn rise_over_gap(partition: &Partition, to: Position, tell: impl FnOnce()) {
     partition.set_log_start(to.offset);
 }
 
-/// The head falls: the log was truncated to `to`. The head is set before views get the gap, or a view could rise to the old
-/// head again.
+/// The head falls: the log was truncated to `to`. The head is set before views get the gap, or they could rise to the old head.
 fn fall_to_cut(partition: &Partition, to: Position, tell: impl FnOnce()) {
     partition.lineage().note_cut();
     partition.set_head(to);

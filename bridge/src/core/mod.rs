@@ -170,8 +170,7 @@ impl Inner {
         self.tails.budget.tail.used() + self.history.memory() + self.shared.ring_memory.used()
     }
 
-    /// Drops frames that every reader had time to take, takes lent memory back from history, begins waiting reads, and sets
-    /// gauges.
+    /// Drops frames that every reader had time to take, takes lent memory back, begins waiting reads, and sets gauges.
     pub(crate) fn tick(&self) {
         self.shared.ring_memory.drop_old(self.shared.clock.now());
         self.history.give_back();

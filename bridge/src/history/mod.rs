@@ -1,5 +1,4 @@
-//! What only Kafka still has: reads of it, shared by all readers that wait for them, bounded in number and fair between
-//! tenants.
+//! What only Kafka still has: reads of it, shared by all their waiters, bounded in number and fair between tenants.
 //!
 //! Readers of the same history come at different times, and the memory for it is small. So a *scan* reads one partition forward
 //! from an offset, for all readers that need that offset. A later reader shares the scans that begin after it came, and reads

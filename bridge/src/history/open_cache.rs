@@ -28,7 +28,7 @@ struct Kept {
     _charge: Charge,
 }
 
-/// The read that brought a segment: while the read has waiters, the segment is kept until that time.
+/// The read that brought a segment: while that has waiters, the segment is kept up to `until`.
 #[derive(Debug)]
 struct Pin {
     job: Weak<Job>,

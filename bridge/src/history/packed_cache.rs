@@ -1,5 +1,4 @@
-//! Packed history that was read before: it may take the memory that the tail and frames do not use, and gives it back as they
-//! grow.
+//! Packed history that was read before: it may take memory that the tail and frames do not use, until they grow.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;

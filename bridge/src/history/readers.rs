@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::base::sync::Mutex;
 use crate::base::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
-/// A reader that has not looked for one to two periods is not counted. A client that takes nothing does not look.
+/// Readers that looked within the last one to two periods are counted. The reader of a client that takes nothing does not look.
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// Readers of the last periods, each counted once in a period.

@@ -103,8 +103,7 @@ pub enum OffsetsAt {
     Earliest,
     /// The offset that the next record will get.
     Latest,
-    /// The offset of the first record with at least this timestamp (milliseconds since the Unix epoch); the end if there is
-    /// none.
+    /// The offset of the first record with at least this timestamp (milliseconds since the Unix epoch); if none, the end.
     Time(i64),
 }
 

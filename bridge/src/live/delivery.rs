@@ -111,8 +111,7 @@ impl View {
     }
 
     /// Whether a reader may join the view at the snapshot: its frames are still in the ring, and no position was moved back
-    /// since. After such a move the same offset can mean another record, and the reader would get a gap that does not apply to
-    /// its position.
+    /// since. After such a move the same offset can mean another record, and the reader would get a gap that is not its own.
     pub(crate) fn holds(&self, snapshot: &Snapshot) -> bool {
         let state = self.state.lock();
         snapshot.next >= state.ring.first() && snapshot.cuts == state.cuts
@@ -124,7 +123,7 @@ impl View {
         self.state.lock().cuts != snapshot.cuts
     }
 
-    /// Drops frames that every reader had time to take by `now`, and the oldest ones beyond `cap` bytes. Returns whether frames
+    /// Drops frames that every reader had time to take by `now`, and the oldest ones beyond `cap` bytes. Returns whether any
     /// are left.
     pub(crate) fn trim(&self, now: Option<Instant>, cap: usize) -> bool {
         let mut state = self.state.lock();

@@ -1,5 +1,4 @@
-//! Who is notified that a view has something new. Nearly always there is one listener per view, and there may be very many
-//! views.
+//! Who is notified that a view has something new. Nearly every view has one listener; there may be very many views.
 
 use std::sync::Arc;
 use std::task::Waker;

@@ -16,8 +16,8 @@ pub(crate) struct Replacement<'a> {
 
 impl Replacement<'_> {
     /// The vector after the gaps of the first `announced` partitions of the old incarnation. Those partitions are in the new
-    /// part, the others still in the old one. Partitions that only the new incarnation has need no gap, and are in the new part
-    /// at once.
+    /// part, the others still in the old one. Partitions that only the new incarnation has need no gap, and are in the new
+    /// part.
     pub(crate) fn vector(&self, announced: usize) -> Vector {
         let old = &self.vector.parts[self.at];
         let count = old.positions.len();

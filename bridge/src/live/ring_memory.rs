@@ -29,8 +29,7 @@ pub(crate) struct RingMemory {
     /// Bytes that all rings may hold together.
     limit: usize,
     account: Account,
-    /// Views that have frames, or had some a moment ago. Each is listed once, with the time of its next visit; the soonest is
-    /// first.
+    /// Views that have frames, or had some a moment ago. Each is listed once, with the time of its next visit, soonest first.
     filled: Mutex<VecDeque<(Instant, Weak<View>)>>,
 }
 
@@ -60,8 +59,8 @@ impl RingMemory {
         self.used() > self.limit
     }
 
-    /// Trims rings to an equal share each, one after the other, until all together are within the limit. To be called without a
-    /// view's lock.
+    /// Trims rings to an equal share each, one after the other, until all are within the limit. To be called without a view's
+    /// lock.
     pub(crate) fn shed(&self, now: Instant) {
         let share = self.limit / self.account.holders().max(1);
         let views = self.filled.lock().len();

@@ -1,5 +1,4 @@
-//! The live, merged, filtered sequence of frames that all subscriptions with the same tenant, topics, filter and envelope
-//! share.
+//! The live, merged, filtered sequence of frames for all subscriptions with the same tenant, topics, filter and envelope.
 //!
 //! A view has a vector V, which says exactly which records it has taken into account, and a [`Ring`] of encoded frames. V and
 //! the ring change together under one lock. So a subscription that reads V and the next frame's number together can replay up
@@ -64,8 +63,7 @@ pub(crate) struct View {
 pub(super) struct ViewState {
     /// The coverage that readers see. V has a position for each of its partitions.
     pub(super) coverage: Arc<Coverage>,
-    /// The coverage that V is being extended to, while its partitions are registered one by one: V has positions for some of
-    /// them.
+    /// The coverage that V is being extended to, while its partitions are registered one by one: V has positions for some.
     pub(super) registering: Option<Arc<Coverage>>,
     /// V. Its parts are those of the coverage, in the same order.
     pub(super) vector: Arc<Vector>,

@@ -119,8 +119,7 @@ impl Lineage {
         self.confirmed.lock().contains(&position)
     }
 
-    /// The leader of `epoch`, or a later one, has confirmed all records in memory. Ignored if the log was cut since `cuts` was
-    /// read.
+    /// The leader of `epoch`, or a later one, has confirmed all of memory. Ignored if the log was cut since `cuts` was read.
     pub(crate) fn note_memory_confirmed(&self, epoch: i32, cuts: u32) {
         let _no_cut = self.confirmed.lock();
         if self.cuts() == cuts {

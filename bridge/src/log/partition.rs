@@ -201,8 +201,7 @@ impl Partition {
     }
 
     /// Whether memory may be of a log that was cut: it reaches the position, but another replica has read the position from a
-    /// later leader than all that memory knows. Returns a position that the leader confirms only if memory still matches its
-    /// log.
+    /// later leader than all that memory knows. Returns a position that the leader confirms only if memory matches its log.
     pub(crate) fn doubt(&self, position: Position) -> Option<Position> {
         if self.lineage.is_memory_confirmed(position.epoch) {
             return None;

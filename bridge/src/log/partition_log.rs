@@ -75,8 +75,8 @@ impl PartitionLog {
     }
 
     /// Appends records in offset order, then moves the end to `end`. Returns the runs that were added. `begin` is called for
-    /// each new segment: it returns the segment's number in the order of all segments, and buffers, reused ones if some have
-    /// that capacity.
+    /// each new segment: it returns the segment's number in the order of all, and buffers, reused ones if some have that
+    /// capacity.
     pub(crate) fn append(
         &mut self,
         records: &[NewRecord<'_>],
@@ -225,8 +225,7 @@ impl PartitionLog {
         older.or_else(|| Some(Held::Open(self.segments.pop_front()?.segment)))
     }
 
-    /// The oldest segment that was not tried for packing yet, with its number. The last segment is left out: it is still
-    /// written.
+    /// The oldest segment that was not tried for packing yet, with its number. The last one is left out: it is still written.
     pub(crate) fn oldest_open(&self) -> Option<(u64, Arc<Segment>)> {
         let stored = self.segments.front().filter(|_| self.segments.len() > 1)?;
         Some((stored.born, stored.segment.clone()))

@@ -179,8 +179,7 @@ impl Segment {
         below.checked_sub(1).map_or(-1, |last| self.entries[last].epoch)
     }
 
-    /// The leader epoch of its first record at or after the offset; if there is no such record, the epoch of its end. -1: not
-    /// known.
+    /// The leader epoch of its first record at or after the offset; if there is none, the epoch of its end. -1: not known.
     pub(crate) fn epoch_from(&self, offset: u64) -> i32 {
         let from = self.entries.partition_point(|entry| entry.offset < offset);
         self.entries.get(from).map_or(self.end.epoch, |entry| entry.epoch)

@@ -1,5 +1,4 @@
-//! Where reading continues: for each partition the next offset, with the topic id and the leader epoch that make the offset
-//! unambiguous.
+//! Where reading continues: for each partition the next offset, with the topic id and leader epoch that make it unambiguous.
 //!
 //! ```
 //! use tailrace_bridge::{EventId, Fingerprint, Part, Position, TopicId, Vector};
@@ -151,7 +150,7 @@ impl Vector {
     }
 
     /// Whether both have the same offsets in all partitions, whatever the order of their parts. An unknown position counts as
-    /// lacking.
+    /// none.
     pub(crate) fn meets(&self, other: &Vector) -> bool {
         self.is_within(other) && other.is_within(self)
     }

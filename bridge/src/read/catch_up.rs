@@ -40,8 +40,7 @@ impl Subscription {
             Chunk::Gap(pending) => self.announce([pending]),
             Chunk::Moved => self.own_replay().target = Some(target),
             Chunk::Waiting => {
-                // Keeps the target unless the view's shape has changed: a removed topic never reaches the target, so a new one
-                // is taken.
+                // Keeps the target unless the view's shape has changed: a removed topic would never reach it.
                 if self.hold.view.shape() == target.shape {
                     self.own_replay().target = Some(target);
                 }
@@ -99,8 +98,7 @@ impl Subscription {
         chunk
     }
 
-    /// Everything up to the target is emitted. If U has met V, the subscription continues in the view's ring from the target's
-    /// frame.
+    /// Everything up to the target is emitted. Where U has met V, the view's ring continues from the target's frame.
     fn meet(&mut self, target: Snapshot) -> Round {
         let meets = |ours: &Vector| ours.meets(&target.vector);
         if !self.carried().is_empty() || !(meets(&self.vector) || broken(Sabotage::JoinAhead)) {

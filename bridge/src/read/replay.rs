@@ -30,7 +30,7 @@ pub(crate) const RETRY: Duration = Duration::from_millis(500);
 /// How long to wait before trying again to open a packed segment for which there was no memory.
 const ROOM: Duration = Duration::from_millis(10);
 
-/// For whom a replay reads, and from what.
+/// What a replay needs to know of its subscription.
 pub(crate) struct Context<'a> {
     pub(crate) tenant: &'a TenantId,
     pub(crate) filter: &'a Filter,
@@ -329,7 +329,7 @@ impl Replay {
     }
 }
 
-/// Emits the matches of all lanes by timestamp, as long as every lane that may have an earlier match has some ready (or is
+/// Emits the matches of all lanes by timestamp, while every lane that may have an earlier match has some ready (or is
 /// overtaken).
 fn merge(vector: &mut Vector, lanes: &mut [Lane], overtake: bool, emit: &mut Emit<'_>) -> bool {
     let mut moved = false;

@@ -15,8 +15,8 @@ use crate::read::request::SubscribeError;
 use crate::read::start_offsets::{Offsets, offsets_since};
 use crate::read::subscription::{Subscription, SubscriptionStart};
 
-/// How far clocks may differ. A topic that an id lacks was not in the list when the id was made, so it starts at the id's time
-/// less this.
+/// How far clocks may differ. A topic that an id lacks was not in the list when the id was made, so it starts this long before
+/// the id's time.
 const CLOCKS_DIFFER_MILLIS: i64 = 2 * 60 * 1000;
 
 /// Refreshes the list of topics if the id has topics or partitions that are not known here.

@@ -146,8 +146,7 @@ impl LastRecords<'_> {
         matching.map(|record| (record.timestamp, record.offset)).collect()
     }
 
-    /// Searches a limited number of offsets before memory. What Kafka cannot deliver now is left out: the search is best
-    /// effort.
+    /// Searches a limited number of offsets before memory. What Kafka cannot deliver now is left out (best effort).
     async fn in_history(&self, partition: &Arc<Partition>) -> Matches {
         let oldest = partition.oldest();
         let mut at = oldest.saturating_sub(LAST_HISTORY).max(partition.log_start());

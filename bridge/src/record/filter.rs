@@ -446,7 +446,7 @@ fn compare_numbers(a: &str, b: &str) -> Option<Ordering> {
     }
 }
 
-/// Whether JSON would write a number so. What looks like a number but is a name (`007`, `+1`, `inf`) is text.
+/// Whether the text is a number as JSON writes it. What looks like a number but is a name (`007`, `+1`, `inf`) is text.
 fn is_number(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text).as_bytes();
     let starts = matches!(digits, [b'0'] | [b'0', b'.' | b'e' | b'E', ..] | [b'1'..=b'9', ..]);
