@@ -1,4 +1,4 @@
-//! The core's front: the catalog of topics, the way in for records, and the door for subscriptions.
+//! The core's interface: it changes the catalog of topics, appends records, and starts subscriptions.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,9 +27,9 @@ use crate::record::tenant::TenantId;
 pub struct BridgeConfig {
     /// Bytes for everything that grows with traffic: the tail, history, and frames.
     pub memory: usize,
-    /// Which tenant a record belongs to, here for the question which topics can yield a tenant.
+    /// Which tenant a record belongs to. The core uses it to decide which topics can have records of a tenant.
     pub rules: Arc<TenantRules>,
-    /// How long frames gather before readers are woken; zero: not at all.
+    /// How long frames are gathered before readers are woken; zero: they are woken at once.
     pub linger: Duration,
 }
 
@@ -45,12 +45,12 @@ pub struct Bridge {
 }
 
 impl Bridge {
-    /// A core without topics, in the runtime that this is called in. `source` answers for what only Kafka has.
+    /// A core without topics, in the current runtime. `source` answers for what only Kafka has.
     pub fn new(config: BridgeConfig, source: Arc<dyn Source>) -> Bridge {
         Bridge::with_clock(config, source, Arc::new(TokioClock::new()))
     }
 
-    /// One that is told the time, and has its tasks run, by another clock than the operating system's.
+    /// A core that takes the time from `clock`, and runs its tasks on it, instead of the operating system's clock.
     pub fn with_clock(config: BridgeConfig, source: Arc<dyn Source>, clock: Arc<dyn Clock>) -> Bridge {
         let BridgeConfig { memory, rules, linger } = config;
         let bridge = Bridge { inner: Arc::new(Inner::new(memory, rules, linger, clock, source)) };
@@ -58,22 +58,22 @@ impl Bridge {
         bridge
     }
 
-    /// What the process says of itself.
+    /// What the process reports about itself.
     pub fn health(&self) -> &Health {
         &self.inner.health
     }
 
-    /// A topic that was not known so far, with a start for each of its partitions.
+    /// Adds a topic that was not known so far, with a start for each of its partitions.
     pub fn add_topic(&self, name: &str, id: TopicId, starts: &[Start]) {
         self.inner.add_topic(name, id, starts);
     }
 
-    /// Partitions that a known topic got since, after those that are known.
+    /// Adds partitions to a known topic, after its existing ones.
     pub fn grow_topic(&self, name: &str, more: &[Start]) {
         self.inner.grow_topic(name, more);
     }
 
-    /// The topic was deleted and created again: its logs are purged, every view is told, reading begins anew.
+    /// The topic was deleted and created again: its logs are purged, every view gets the gaps, and reading begins anew.
     pub fn recreate_topic(&self, name: &str, id: TopicId, starts: &[Start]) {
         self.inner.recreate_topic(name, id, starts);
     }
@@ -83,12 +83,12 @@ impl Bridge {
         self.inner.remove_topic(name);
     }
 
-    /// The list of topics is as fresh as now. Ids carry the minute.
+    /// Notes that the list of topics was refreshed now. Ids contain the minute.
     pub fn topics_refreshed(&self) {
         self.inner.topics_refreshed();
     }
 
-    /// These topics, and no others, are configured and not served now.
+    /// Sets which configured topics are not served now: these, and no others.
     pub fn set_unserved(&self, unserved: BTreeMap<String, Unserved>) {
         self.inner.structure.lock().unserved = unserved;
     }
@@ -103,32 +103,32 @@ impl Bridge {
         self.inner.structure.lock().topics.values().cloned().collect()
     }
 
-    /// Appends a batch of one partition: `records` in offset order, those of no tenant left out, and `end`, the next offset
-    /// after the whole batch with the leader epoch of its last record. Records below the head are dropped, unless they lie
-    /// where there was a hole: then the log was cut back to that, and views get the gap first.
+    /// Appends a batch of one partition: `records` in offset order, without those of no tenant, and `end`, the next offset
+    /// after the whole batch with the leader epoch of its last record. Records below the head are dropped, unless they lie in a
+    /// hole: then the log was truncated to the start of the hole, and views get the gap first.
     ///
-    /// The order is what makes joins exact: log, then views, then the head.
+    /// The order makes joins exact: log, then views, then the head.
     pub fn append(&self, partition: &Partition, records: &[NewRecord<'_>], end: Position) {
         self.inner.append(partition, records, end);
     }
 
-    /// The partition ends at `to` for now: the head moves over what holds no records.
+    /// The partition ends at `to` for now: moves the head over offsets without records.
     pub fn advance(&self, partition: &Partition, to: u64) {
         self.inner.advance(partition, to);
     }
 
-    /// Reading goes on at `to`: offsets before it were passed by retention, or the log was cut back to it. Views get the gap.
+    /// Reading continues at `to`: retention removed the offsets before it, or the log was truncated to it. Views get the gap.
     pub fn jump(&self, partition: &Partition, code: GapCode, to: Position) {
         self.inner.jump(partition, code, to);
     }
 
-    /// Whether a record of the tenant has been appended since the core began. It may say so of a few that have none.
+    /// Whether a record of the tenant has been appended since the core began. It may be true of a few tenants without records.
     pub fn has_seen(&self, tenant: &TenantId) -> bool {
         self.inner.has_seen(tenant)
     }
 
-    /// How many partitions a subscription of the tenant to these topics has (all, if none is named), and how many bytes its
-    /// ids take as text, now that the heads are where they are. Of partitions that are no more than `few`, zero bytes.
+    /// How many partitions a subscription of the tenant to these topics has (to all topics, if none is named), and how many
+    /// bytes its ids take as text with the present heads. If there are no more than `few` partitions, zero bytes.
     pub fn id_size(&self, tenant: &TenantId, names: &[String], few: usize) -> (usize, usize) {
         let topics: Vec<Arc<Topic>> = {
             let structure = self.inner.structure.lock();
@@ -154,7 +154,7 @@ impl Bridge {
     /// Starts a subscription. Cancel-safe.
     ///
     /// # Errors
-    /// [`SubscribeError`]: a topic that is not there, or Kafka not answering where only it knows.
+    /// [`SubscribeError`]: a topic does not exist or is not served, or Kafka was asked where to start and did not answer.
     pub async fn subscribe(&self, request: SubscribeRequest) -> Result<Subscription, SubscribeError> {
         subscribe::subscribe(&self.inner, request).await
     }
@@ -165,12 +165,12 @@ impl Bridge {
         self.inner.shared.ring_memory.used()
     }
 
-    /// Bytes of the budget that are used: by the tail, by history and what it is read into, and by frames.
+    /// Bytes of the budget that are in use: by the tail, by history and its running reads, and by frames.
     pub fn memory(&self) -> usize {
         self.inner.memory()
     }
 
-    /// To be called once a second: frames that everybody had time to take go, and gauges are set.
+    /// To be called once a second: drops frames that every reader had time to take, and sets gauges.
     pub fn tick(&self) {
         self.inner.tick();
     }

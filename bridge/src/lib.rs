@@ -1,23 +1,23 @@
 //! The core of Tailrace: how records of Kafka partitions become resumable SSE streams. No I/O happens here.
 //!
-//! The folders stand in one direction; each knows only those before it (`tests/rooms.rs`):
+//! The folders depend on each other in one direction; each uses only those before it (`tests/rooms.rs`):
 //!
 //! | folder | |
 //! | --- | --- |
 //! | `base` | locks, numbers, units, metrics, deliberate defects |
 //! | `position` | offsets, positions, event ids, gaps, where a stream starts |
-//! | `record` | a decoded record, whose it is, and whether a filter matches it |
+//! | `record` | a decoded record, its tenant, and whether a filter matches it |
 //! | `sse` | a record as bytes of an event stream |
-//! | `log` | what of a partition is in memory, under one budget |
+//! | `log` | the part of each partition that is in memory, under one budget |
 //! | `history` | what only Kafka still has, and the port to it |
-//! | `live` | what all subscriptions of one kind share: a view (a vector V and a ring of frames), and whom it notifies |
-//! | `core` | the catalog of topics, the way of a batch, and a hold on a view |
+//! | `live` | what all subscriptions of one kind share: a view (a vector V and a ring of frames), and its listeners |
+//! | `core` | the catalog of topics, how a batch is appended, and holds on views |
 //! | `read` | one client: where it starts, how it catches up, how it follows |
 //!
-//! `bridge.rs` is the front.
+//! `bridge.rs` is the interface.
 //!
 //! Ingest calls [`Bridge::append`]; a stream calls [`Bridge::subscribe`] and then [`Subscription::next`] whenever its socket
-//! takes more:
+//! can take more:
 //!
 //! ```
 //! # use std::{sync::Arc, time::Duration};

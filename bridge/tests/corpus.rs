@@ -28,7 +28,7 @@ fn the_corpus_of_filters_holds() {
 
 #[test]
 fn ids_from_another_encoder_are_read() {
-    // Written byte by byte from the layout, by a script that shares no code with this one.
+    // Written byte by byte from the layout, by a script that shares no code with the encoder.
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/event_id");
     for (name, positions) in [
         ("empty-vector", 0),

@@ -1,4 +1,4 @@
-//! Views, joins, cuts, restarts and little memory against a plain list: whatever happens, a client gets its records exactly.
+//! Views, joins, disconnects, restarts and little memory, against a plain list: a client always gets its records exactly.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a test is not the core")]
 
 mod support;
@@ -9,22 +9,22 @@ use tailrace_bridge::*;
 
 const PARTITIONS: usize = 3;
 
-/// One thing that happens.
+/// One step of a run.
 #[derive(Clone, Debug)]
 enum Event {
     /// Records are written to Kafka: partition, how many, of which tenant, after a hole.
     Write { partition: usize, count: usize, tenant: usize, hole: u64 },
-    /// The bridge takes what Kafka has of a partition, as one batch or two.
+    /// The bridge ingests what Kafka has of a partition, as one batch or two.
     Ingest { partition: usize, split: bool },
     /// A client reads.
     Read { client: usize, rounds: usize, records: usize },
-    /// A client is given its heartbeat.
+    /// A client gets its heartbeat.
     Heartbeat { client: usize },
-    /// A client is cut and comes back; perhaps what it was last sent never arrived.
+    /// A client is disconnected and comes back; perhaps the frames that were sent last never arrived.
     Cut { client: usize, lost: bool },
-    /// The bridge starts again, warmed back to this share of each partition.
+    /// The bridge restarts, with heads this many offsets before the ends of the partitions.
     Restart { back: u64 },
-    /// Frames of a view go.
+    /// The bridge has a tick, which drops old frames.
     Trim,
 }
 
@@ -48,7 +48,7 @@ struct Scene {
     bridge: Bridge,
     memory: usize,
     clients: Vec<(Client, Option<Subscription>)>,
-    /// As a writer thread has them: what one client was given, for the other where it stands at the same place.
+    /// As a writer thread does it: the frames that one client took, for the other one at the same cursor.
     last: LastFrames<Vec<u8>>,
     repeated: usize,
     written: u64,
@@ -82,7 +82,7 @@ impl Scene {
             Event::Read { client, rounds, records } => self.read(client, rounds, records).await,
             Event::Heartbeat { client } => self.heartbeat(client),
             Event::Cut { client, lost } => {
-                // What was sent last may be lost on the way, with its id.
+                // The frames that were sent last may be lost, with their ids.
                 if let Some(mut subscription) = self.clients[client].1.take().filter(|_| lost) {
                     subscription.next(Budget { records: 3, bytes: 4096 });
                 }
@@ -157,7 +157,7 @@ impl Scene {
         self.bridge = started(self.memory, &self.kafka, &heads);
     }
 
-    /// Everything is ingested and read to the end; then each client has exactly its records.
+    /// Ingests and reads everything to the end.
     async fn settle(&mut self) -> Result<(), TestCaseError> {
         (0..PARTITIONS).for_each(|partition| self.ingest(partition, false));
         for which in 0..self.clients.len() {

@@ -1,5 +1,5 @@
-//! An hour of a replica in less than a second: joins, lost connections, heartbeats, retention and logs that are cut. The time
-//! is told, so that nothing waits for it.
+//! An hour of a replica in less than a second: joins, disconnects, heartbeats, retention and truncations. The test moves the
+//! clock, so that nothing waits for time to pass.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a test is not the core")]
 
 mod support;
@@ -28,11 +28,11 @@ struct Fact {
     tenant: &'static str,
     value: String,
     timestamp: i64,
-    /// The log was cut below it: it is not in Kafka any more.
+    /// The log was truncated below it: Kafka does not have it any more.
     is_cut: bool,
 }
 
-/// One partition as its leader has it.
+/// The log of one partition at its leader.
 #[derive(Debug, Default)]
 struct Log {
     /// All that was ever written, in the order of writing.
@@ -54,7 +54,7 @@ impl Log {
         self.end += 1;
     }
 
-    /// Another leader has less of the log.
+    /// A new leader lacks the end of the log.
     fn cut(&mut self, back: u64) {
         self.end = self.end.saturating_sub(back).max(self.start);
         self.epoch += 1;
@@ -131,7 +131,7 @@ impl Source for Kafka {
     }
 }
 
-/// What a client saw, in order.
+/// What a client got, in order.
 #[derive(Clone, Debug)]
 enum Seen {
     Record { partition: usize, offset: u64, epoch: i32 },
@@ -179,20 +179,20 @@ fn seen_gap(data: &str) -> Seen {
     }
 }
 
-/// One thing that happens.
+/// One step of a run.
 #[derive(Clone, Debug)]
 enum Event {
     /// Records are written to Kafka, of one tenant.
     Write { partition: usize, count: usize, tenant: &'static str },
-    /// The replica takes what Kafka has of a partition.
+    /// The replica ingests what Kafka has of a partition.
     Ingest { partition: usize },
     /// A client reads; it connects first if it is not connected.
     Read { client: usize, rounds: usize, records: usize },
-    /// A client loses its connection, perhaps with what it was last sent.
+    /// A client loses its connection, and perhaps the frames that were sent last.
     Disconnect { client: usize, lost: bool },
-    /// Retention takes this share, in eighths, of what there is.
+    /// Retention removes this share of the log, in eighths.
     Retain { partition: usize, eighths: u64 },
-    /// A new leader has so many records less.
+    /// A new leader lacks so many records.
     Cut { partition: usize, back: u64 },
     /// Seconds in which nothing else happens.
     Pass { seconds: u64 },
@@ -258,7 +258,7 @@ impl Scene {
         Ok(())
     }
 
-    /// As the reader of the tail does it: what is not Kafka's any more is told first.
+    /// As the consumer does it: a gap for what Kafka no longer has comes first.
     fn ingest(&mut self, partition: usize) {
         let target = self.bridge.topic("orders").unwrap().partitions()[partition].clone();
         let log = &self.kafka.0.lock().unwrap()[partition];
@@ -301,7 +301,7 @@ impl Scene {
         client.subscription = Some(subscription);
     }
 
-    /// Time passes: heartbeats go out, and the replica has its ticks.
+    /// Time passes: clients get heartbeats, and the replica its ticks.
     fn pass(&mut self, seconds: u64) -> Result<(), TestCaseError> {
         for _ in 0..seconds {
             self.clock.advance(Duration::from_secs(1));
@@ -319,7 +319,7 @@ impl Scene {
         Ok(())
     }
 
-    /// Everything is ingested and read to the end.
+    /// Ingests and reads everything to the end.
     fn settle(&mut self) -> Result<(), TestCaseError> {
         (0..PARTITIONS).for_each(|partition| self.ingest(partition));
         for which in 0..CLIENTS {
@@ -347,13 +347,13 @@ impl Scene {
     }
 }
 
-/// What a client has been told of one partition so far.
+/// What a client got of one partition so far.
 struct Told<'a> {
     log: &'a Log,
     next: u64,
-    /// Records that it believes to be in the log.
+    /// Records that the client believes to be in the log.
     believed: Vec<(u64, i32)>,
-    /// Stretches that it believes to have no others for it.
+    /// Ranges in which, as the client believes, there are no other records for it.
     passed: Vec<Range<u64>>,
 }
 
@@ -376,7 +376,7 @@ impl Told<'_> {
         if let Some(fact) = log.facts().find(is_missed) {
             return Err(format!("{} of epoch {} is lost", fact.offset, fact.epoch));
         }
-        // Where retention has taken a cut's place too, no leader knows of it any more.
+        // If retention has removed the place of a truncation too, no leader knows of that truncation any more.
         let is_known = |fact: &&(u64, i32)| fact.0 >= log.start && told.is_cut(**fact);
         match told.believed.iter().find(is_known) {
             Some(fact) => Err(format!("{fact:?} was cut, and it was not told")),

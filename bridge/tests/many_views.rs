@@ -1,5 +1,5 @@
-//! What very many views cost: a vector is shared by all that stand at the heads, and nothing grows with their number but
-//! what each needs for itself.
+//! The cost of very many views: a vector is shared by all views whose positions are the heads, and a further view only costs
+//! what it needs for itself.
 
 mod support;
 
@@ -22,7 +22,7 @@ fn tenant_request(number: usize) -> SubscribeRequest {
     }
 }
 
-/// One record for each of the tenants, in a partition of its number.
+/// One record for each of the tenants, in a partition chosen by the tenant's number.
 fn one_for_each(bridge: &Bridge, kafka: &Kafka) {
     for (index, partition) in bridge.topic("orders").unwrap().partitions().iter().enumerate() {
         let tenants = (index..VIEWS).step_by(PARTITIONS);
@@ -37,7 +37,7 @@ async fn ten_thousand_views_of_sixty_four_partitions_fit_into_twenty_megabytes()
     let kafka = Kafka::with_partitions(PARTITIONS);
     let bridge = bridge(64 << 20, &kafka);
     bridge.add_topic("orders", TopicId([1; 16]), &[Start { offset: 0, epoch: -1, log_start: 0 }; PARTITIONS]);
-    // What the log keeps is the same with and without views.
+    // The log takes the same memory with and without views.
     one_for_each(&bridge, &kafka);
     let before = MEMORY.allocated();
     let mut all = Vec::with_capacity(VIEWS);
@@ -60,7 +60,7 @@ async fn ten_thousand_views_of_sixty_four_partitions_fit_into_twenty_megabytes()
     }
     let busy = MEMORY.allocated() - log;
     println!("{} bytes a view idle, {} more with a frame each", idle / VIEWS, busy / VIEWS);
-    // After a heartbeat all stand at the heads again.
+    // After a heartbeat, the positions of all are the heads again.
     all.iter_mut().for_each(|subscription| drop(subscription.progress()));
     let calm = MEMORY.allocated() - before;
     println!("{} bytes a view with a frame in the ring, after a heartbeat", calm / VIEWS);

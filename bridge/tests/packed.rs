@@ -1,5 +1,5 @@
-//! What was read is packed, and so is the tail where history wants its room: clients get the same records, memory keeps to its
-//! budget, and the tail reaches as far back as ever.
+//! History that was read is packed, and so is the tail if history needs its memory: clients get the same records, memory stays
+//! within its budget, and the tail reaches as far back as ever.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a test is not the core")]
 
 mod support;
@@ -13,11 +13,11 @@ use tailrace_bridge::*;
 const PARTITIONS: usize = 3;
 const MEMORY: usize = 2 << 20;
 
-/// What values are made of.
+/// What values consist of.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Kind {
     Json,
-    /// Does not become smaller.
+    /// Cannot be compressed.
     Noise,
 }
 
@@ -60,7 +60,7 @@ impl Scene {
         }
     }
 
-    /// The tail takes so many records of Kafka more.
+    /// Writes so many more records to Kafka, and ingests them.
     fn ingest(&mut self, partition: usize, count: usize) {
         let target = self.bridge.topic("orders").unwrap().partitions()[partition].clone();
         let head = target.head().offset;
@@ -101,7 +101,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// Looks so many times at its stream, from the beginning or from its id on; true: it is live.
+    /// Makes so many steps on its stream, from the beginning or from its id on; returns whether it is live.
     async fn read(&mut self, bridge: &Bridge, looks: usize) -> bool {
         if self.subscription.is_none() {
             let request = request(self.client.id.clone(), StartFrom::Earliest);
@@ -128,7 +128,7 @@ impl Reader {
     }
 }
 
-/// One thing that happens.
+/// One step of a run.
 #[derive(Clone, Debug)]
 enum Event {
     Read { reader: usize, looks: usize },
@@ -220,7 +220,7 @@ async fn history_never_shortens_the_tail() {
         let tails = quiet.oldest().into_iter().zip(busy.oldest());
         tails.for_each(|(without, with)| assert!(with <= without, "{with} is after {without}"));
     }
-    // What is packed takes less, so that more of it is there.
+    // Packed segments take less memory, so the tail reaches further back.
     assert!(busy.oldest().iter().sum::<u64>() < quiet.oldest().iter().sum::<u64>());
 }
 

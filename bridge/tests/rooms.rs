@@ -1,12 +1,12 @@
-//! The folders of `src/` stand in one direction: a file knows only its own folder and those before it.
+//! The folders of `src/` depend on each other in one direction: a file uses only its own folder and those before it.
 
 use std::fs;
 use std::path::Path;
 
-/// In the order of the direction. The façade, `bridge.rs`, knows all of them, and none knows it.
+/// In the order of dependency. The interface, `bridge.rs`, uses all folders, and none uses it.
 const ROOMS: [&str; 9] = ["base", "position", "record", "sse", "log", "history", "live", "core", "read"];
 
-/// The first parts of paths that begin at the crate: `crate::room::…`. What only tests use may come from anywhere.
+/// The first names of paths that begin at the crate: `crate::room::…`. Test modules may use any folder.
 fn used(text: &str) -> Vec<String> {
     let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
     let code =

@@ -1,5 +1,5 @@
-//! The seam between replay and live under every interleaving that a model checker tries: the seven rules of the design.
-//! Each rule is also broken on purpose, and the model must notice.
+//! The seam between replay and live, under every interleaving that a model checker tries: the seven rules of the design. Each
+//! rule is also broken on purpose, and the model must catch that.
 //!
 //! `cargo test -p tailrace-bridge --features shuttle --test seam`
 #![cfg(feature = "shuttle")]
@@ -14,9 +14,9 @@ use shuttle::thread;
 use support::*;
 use tailrace_bridge::*;
 
-/// Schedules that each model is run under.
+/// Schedules under which each model is run.
 const SCHEDULES: usize = 1_500;
-/// Rounds of schedules in search of a defect.
+/// Rounds of schedules in the search for a defect.
 const ROUNDS: usize = 50;
 const RECORDS: usize = 6;
 
@@ -50,7 +50,7 @@ fn produce(bridge: &Bridge, kafka: &Kafka, partition: Arc<Partition>) {
     for number in 0..RECORDS {
         let tenant = if number % 5 == 2 { "globex" } else { "acme" };
         written.push(kafka.write(index, tenant, &format!("{index}:{number}"), number as i64, 0));
-        // Sometimes two in one batch, and sometimes what was appended already comes again.
+        // Sometimes two records are in one batch, and sometimes records that were already appended come again.
         let again = thread_rng().gen_range(0..2);
         if number % 2 == 1 {
             let from = written.len().saturating_sub(2 + again);
@@ -72,7 +72,7 @@ fn expect_exact(client: &Client, kafka: &Kafka, partitions: usize) {
     }
 }
 
-/// Two partitions are written while a client reads, is cut, and comes back.
+/// Two partitions are written while a client reads, is disconnected, and comes back.
 fn live_and_cut() {
     let kafka = Kafka::with_partitions(2);
     let bridge = bridge(1 << 20, &kafka);
@@ -107,7 +107,7 @@ fn live_and_cut() {
     expect_exact(&client, &kafka, 2);
 }
 
-/// A topic is created again while a client reads: the gap, then every record of the new one, none twice.
+/// A topic is created again while a client reads: it gets the gap, then every record of the new topic, none twice.
 fn recreated() {
     let kafka = Kafka::with_partitions(1);
     let bridge = bridge(1 << 20, &kafka);
@@ -142,7 +142,7 @@ fn recreated() {
     let came_before = client.values.contains(&"0:new0".to_owned());
     let began_after = client.gaps.is_empty() && client.first[&0] > 0 && !came_before;
     if client.gaps.is_empty() {
-        // Only a client that began with the new topic sees no gap.
+        // Only a client that began with the new topic gets no gap.
         assert!(!client.values.contains(&"0:old".to_owned()) || began_after);
     } else {
         assert_eq!(client.gaps.len(), 1, "{:?}", client.gaps);
@@ -155,7 +155,7 @@ fn recreated() {
     assert_eq!(parsed.vector.parts[0].fingerprint, topic_id_now, "the id speaks of the old topic");
 }
 
-/// A replica that is behind: the client's id is ahead of what it has ingested.
+/// A replica that is behind: the client's id is ahead of what the replica has ingested.
 fn behind() {
     let kafka = Kafka::with_partitions(2);
     let start = Start { offset: 0, epoch: -1, log_start: 0 };
@@ -198,8 +198,8 @@ fn resuming(client: &Client) -> SubscribeRequest {
     request(client.id.clone(), StartFrom::Latest)
 }
 
-/// Whether some schedule shows the defect. The first that does ends the search, so its bound may be far beyond what it
-/// takes; two ways of choosing schedules find different ones sooner.
+/// Whether some schedule shows the defect. The first one that does ends the search, so the bound may be far higher than needed.
+/// There are two ways of choosing schedules, since each finds some defects sooner than the other.
 fn noticed(rule: Sabotage, model: fn()) -> bool {
     let broken = move || {
         sabotage(Some(rule));

@@ -1,5 +1,5 @@
-//! Many clients that replay the same history, one coming after the other, with memory for a small part of it: what Kafka is
-//! asked for.
+//! Many clients that replay the same history, each starting after the one before, with memory for a small part of it: how much
+//! is read from Kafka.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,26 +15,26 @@ const PARTITIONS: usize = 12;
 const VALUE: usize = 200;
 const RECORDS: u64 = 4_000;
 const CLIENTS: usize = 25;
-/// Memory for everything: an eighth of it holds history, a tenth of what is replayed.
+/// Memory for everything: an eighth of it is for history, which is a tenth of what is replayed.
 const MEMORY: usize = 8 << 20;
-/// Looks that all clients together have at their streams between two arrivals: a sixth of what one alone needs.
+/// Steps with frames of all clients together, between two arrivals: a sixth of what one client alone needs.
 const BETWEEN: usize = 40;
 
-/// A topic whose records need not be kept: each is known by its offset.
+/// A topic whose records are computed from their offsets.
 #[derive(Clone)]
 struct Kafka {
     bytes: Arc<AtomicUsize>,
     value: fn(u64) -> [u8; VALUE],
 }
 
-/// What cannot be packed.
+/// A value that cannot be packed.
 fn noise(offset: u64) -> [u8; VALUE] {
     let mut value = [0; VALUE];
     StdRng::seed_from_u64(offset).fill(&mut value[..]);
     value.map(|byte| b' ' + byte % 95)
 }
 
-/// What packs like JSON of a topic does, to about a quarter.
+/// A value that packs like the JSON of a topic, to about a quarter.
 fn order(offset: u64) -> [u8; VALUE] {
     let mut value = [b'x'; VALUE];
     value[..VALUE / 4].copy_from_slice(&noise(offset)[..VALUE / 4]);
@@ -112,7 +112,7 @@ async fn twenty_five_staggered_replays_read_once_what_fits_when_it_is_packed() {
     assert!(times <= 1.2, "{times:.2} times what one client reads");
 }
 
-/// How often what one client reads is read from Kafka.
+/// How many times as much is read from Kafka as one client reads.
 async fn replays(value: fn(u64) -> [u8; VALUE]) -> f64 {
     let kafka = Kafka { bytes: Arc::default(), value };
     let bridge = bridge(&kafka);

@@ -1,4 +1,4 @@
-//! Topics that come and go while clients have ids of them: each by itself, told once, by its name.
+//! Topics that are added and removed while clients have ids with them: each change is announced once, under the topic's name.
 
 mod support;
 
@@ -63,7 +63,7 @@ async fn what_an_id_has_of_a_topic_that_is_not_there_is_carried_while_others_com
     let mut subscription = subscribe(&bridge, &mut client).await;
     read(&mut subscription, &mut client);
     assert!(client.gaps.is_empty(), "{:?}", client.gaps);
-    // One of them is there again; of the other nothing is known yet.
+    // One topic exists again; nothing is known of the other one yet.
     bridge.add_topic("orders", TopicId([3; 16]), &[START, START]);
     read(&mut subscription, &mut client);
     let recreated =
@@ -86,7 +86,7 @@ async fn topics_that_go_one_after_another_are_told_once_and_by_name() {
     let mut subscription = subscribe(&bridge, &mut client).await;
     read(&mut subscription, &mut client);
     bridge.remove_topic("orders");
-    // The client has heard of one partition when the second topic goes.
+    // The client has got the gap of one partition when the second topic is removed.
     hear_of_one(&mut subscription, &mut client);
     bridge.remove_topic("calm");
     read(&mut subscription, &mut client);
@@ -110,7 +110,8 @@ async fn a_topic_that_is_back_before_its_end_was_told_is_one_gap() {
     assert!(id.vector.parts.iter().all(|part| part.positions.iter().all(Position::is_known)), "{id:?}");
 }
 
-/// It has taken a part of what the view has of the new topic when the rest leaves the ring: what it has is not given again.
+/// The client has taken a part of the view's records of the new topic when the rest leaves the ring: that part does not come
+/// again.
 #[tokio::test]
 async fn a_topic_that_appears_while_a_client_lags_is_given_once() {
     let (bridge, mut client) = (bridge(16 << 20, &Kafka::with_partitions(1)), Client::default());
@@ -130,7 +131,7 @@ async fn a_topic_that_appears_while_a_client_lags_is_given_once() {
         Next::Frames { bytes, records: 1 } => client.take(&joined(bytes)),
         other => panic!("{other:?}"),
     }
-    // More than a ring holds.
+    // More bytes than a ring holds.
     (2..300).for_each(|offset| append(&bridge, &calm, &[fact(offset)]));
     read(&mut subscription, &mut client);
     assert!(client.gaps.is_empty(), "{:?}", client.gaps);

@@ -1,4 +1,4 @@
-//! A log that was cut back under another leader (KIP-320): only leader epochs tell, and a replica may be late to notice.
+//! A log that was truncated under another leader (KIP-320): only leader epochs show it, and a replica may notice it late.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a test is not the core")]
 
 mod support;
@@ -11,10 +11,10 @@ use futures::future::BoxFuture;
 use support::{Client, joined, request};
 use tailrace_bridge::*;
 
-/// Records that one read of history gives.
+/// Records that one read of history returns.
 const READ: u64 = 10;
 
-/// Kafka's log of one partition: the epoch of each record. History has records of nobody, but where `gives` says so.
+/// Kafka's log of one partition: the epoch of each record. History returns no records, unless `gives` is set.
 #[derive(Clone, Default)]
 struct Kafka {
     log: Arc<Mutex<Vec<i32>>>,
@@ -109,14 +109,14 @@ impl Replica {
         self.bridge.topic("t").unwrap().partitions()[0].clone()
     }
 
-    /// Kafka has records of these epochs up to these offsets.
+    /// Kafka has records of these epochs, each up to its offset.
     fn log_is(&self, epochs: &[(i32, u64)]) {
         let mut log = Vec::new();
         epochs.iter().for_each(|(epoch, end)| log.resize(*end as usize, *epoch));
         *self.kafka.log.lock().unwrap() = log;
     }
 
-    /// The tail reads records of one epoch.
+    /// Ingests records of one epoch.
     fn ingest(&self, offsets: std::ops::Range<u64>, epoch: i32) {
         self.ingest_of("acme", offsets, epoch);
     }
@@ -248,7 +248,7 @@ async fn a_replay_that_goes_for_a_place_before_a_cut_does_not_join_there() {
     replica.log_is(&[(4, 80), (5, 120)]);
     replica.bridge.jump(&replica.partition(), GapCode::Truncated, Position { offset: 80, epoch: 5 });
     replica.ingest(80..120, 5);
-    // Memory begins at the cut: what lies before it comes from Kafka, which has no records of anybody here.
+    // Memory begins at the truncation: records before it come from Kafka, which returns none here.
     read(&mut subscription, &mut client).await;
     let expected = [values(50..55, 4), values(80..120, 5)].concat();
     assert_eq!((client.values, client.gaps), (expected, Vec::new()));
@@ -266,7 +266,7 @@ async fn a_replay_that_waits_through_a_cut_goes_to_no_place_of_the_log_before() 
     replica.bridge.jump(&replica.partition(), GapCode::Truncated, Position { offset: 80, epoch: 5 });
     replica.ingest(80..90, 5);
     read(&mut subscription, &mut client).await;
-    // The log grows past the end of the one before, by records of somebody else; an id of the other partition's tells where.
+    // The log grows past its earlier end, by records of another tenant. An id from the other partition shows the position.
     replica.log_is(&[(4, 80), (5, 110)]);
     replica.ingest_of("globex", 90..110, 5);
     replica.ingest_into(&other, "acme", 0..1, 5);
@@ -278,7 +278,7 @@ async fn a_replay_that_waits_through_a_cut_goes_to_no_place_of_the_log_before() 
     assert_eq!((client.values, client.gaps), (expected, Vec::new()));
 }
 
-/// The cut is further back than memory: only the epoch of what history brings tells.
+/// The truncation is further back than memory: only the epochs of records from history show it.
 #[tokio::test]
 async fn a_client_that_reads_history_is_told_of_a_cut_that_its_replica_has_not_noticed() {
     let replica = Replica::from(100);
@@ -316,8 +316,8 @@ async fn a_leader_that_changed_and_cut_nothing_is_no_gap_in_history() {
     assert_eq!((client.values, client.gaps), (expected, Vec::new()));
 }
 
-/// Transactions end with marks that no consumer is given: a client that has read up to such a hole still says of which
-/// leader's log its last record was.
+/// Transactions end with markers that no consumer gets: a client that has read up to such a hole still has the leader epoch of
+/// its last record in its id.
 #[tokio::test]
 async fn a_hole_at_the_end_of_the_log_does_not_make_an_id_forget_its_leader() {
     let replica = Replica::new();
@@ -329,10 +329,10 @@ async fn a_hole_at_the_end_of_the_log_does_not_make_an_id_forget_its_leader() {
     let id: EventId = subscription.progress().unwrap().parse().unwrap();
     let position = id.vector.parts[0].positions[0];
     assert_eq!(position, Position { offset: 101, epoch: 4 });
-    // What the leader can confirm exactly.
+    // A position that the leader can confirm exactly.
     assert_eq!(replica.partition().reading_position(), Position { offset: 100, epoch: 4 });
 
-    // Another replica reads a log that was cut, and has grown past it.
+    // Another replica reads a log that was truncated, and has grown past the position.
     let other = Replica::new();
     other.log_is(&[(4, 80), (5, 120)]);
     other.ingest(0..80, 4);
@@ -344,7 +344,7 @@ async fn a_hole_at_the_end_of_the_log_does_not_make_an_id_forget_its_leader() {
     assert_eq!((client.values, client.gaps), (values(80..120, 5), vec![gap.to_owned()]));
 }
 
-/// The mark of a transaction is all that was cut, and other records took its place before the replica reads on.
+/// Only the marker of a transaction was truncated, and other records took its place before the replica reads on.
 #[tokio::test]
 async fn records_where_there_was_a_hole_tell_of_a_cut() {
     for owner in ["acme", "globex"] {
@@ -371,7 +371,7 @@ async fn a_hole_that_is_read_again_is_still_one() {
     for end in [102, 105] {
         replica.bridge.advance(&replica.partition(), end);
         assert_eq!(replica.partition().reading_position(), Position { offset: 100, epoch: 4 });
-        // What was read before comes again, too.
+        // Records that were read before come again, too.
         replica.ingest(90..100, 4);
     }
     replica.ingest(105..120, 5);
@@ -379,7 +379,7 @@ async fn a_hole_that_is_read_again_is_still_one() {
     assert_eq!((client.values, client.gaps), ([values(0..100, 4), values(105..120, 5)].concat(), Vec::new()));
 }
 
-/// What a read of history brings goes over the cut, and on to where memory begins, which is of the log that was cut.
+/// A read of history goes past the truncation, up to where memory begins; memory is of the log before the truncation.
 #[tokio::test]
 async fn a_client_that_comes_from_history_of_a_later_leader_gets_nothing_of_memory_that_is_cut() {
     let replica = Replica::from(86);

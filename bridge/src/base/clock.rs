@@ -1,6 +1,6 @@
-//! The time, and what is done later or elsewhere: the core asks for them here, and whoever runs it decides what they are.
+//! The time, timers and tasks: the core takes them from a [`Clock`], which the caller provides.
 //!
-//! [`TokioClock`] is the real one. A test gives another, and has an hour pass in a second.
+//! [`TokioClock`] is the real one. A test provides another, under which an hour passes in a second.
 
 #![allow(clippy::disallowed_methods, reason = "here alone")]
 
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use futures::future::BoxFuture;
 use tokio::runtime::Handle;
 
-/// What the core needs of the runtime that it lives in.
+/// What the core needs from its runtime.
 pub trait Clock: Debug + Send + Sync + 'static {
     /// The time now. It never goes back.
     fn now(&self) -> Instant;
@@ -18,33 +18,33 @@ pub trait Clock: Debug + Send + Sync + 'static {
     /// Milliseconds since the Unix epoch, to be compared with the timestamps of records.
     fn unix_millis(&self) -> i64;
 
-    /// Ready at `time`, or a little later; at once where that has passed. Cancel-safe.
+    /// Ready at `time`, or a little later; at once if `time` has passed. Cancel-safe.
     fn sleep_until(&self, time: Instant) -> BoxFuture<'static, ()>;
 
-    /// Runs a task beside its caller, who need not be in a task.
+    /// Runs a task beside its caller, which need not be a task itself.
     fn spawn(&self, task: BoxFuture<'static, ()>);
 
-    /// Runs work that takes milliseconds where it blocks no task. Ready when it is done; it is done in any case.
+    /// Runs work that takes milliseconds on a thread where it blocks no task. Ready once it is done; it is done in any case.
     fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()>;
 }
 
 /// The operating system's clock, and tokio's timers and tasks.
 #[derive(Clone, Debug, Default)]
 pub struct TokioClock {
-    /// For callers outside of any runtime.
+    /// The runtime for callers outside of any runtime.
     home: Option<Handle>,
 }
 
 impl TokioClock {
-    /// At home in the runtime that this is called in, if it is called in one.
+    /// A clock whose home is the current runtime, if there is one.
     pub fn new() -> TokioClock {
         TokioClock { home: Handle::try_current().ok() }
     }
 
-    /// The runtime of the caller, else the one at home.
+    /// The runtime of the caller, else the home.
     ///
     /// # Panics
-    /// There is neither.
+    /// If there is neither.
     fn handle(&self) -> Handle {
         let handle = Handle::try_current().ok().or_else(|| self.home.clone());
         handle.expect("the bridge was made in a runtime of tokio, or is used in one")
@@ -73,7 +73,7 @@ impl Clock for TokioClock {
 
     fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()> {
         let done = self.handle().spawn_blocking(work);
-        // It fails only where the work panics, which has been said, or the runtime ends.
+        // It only fails if the work panics, which was reported then, or the runtime ends.
         Box::pin(async move { drop(done.await) })
     }
 }

@@ -1,13 +1,13 @@
-//! The order of locks: a thread that holds one may take those that come after it in [`Rank`], and no others. So no two
-//! threads can wait for each other. A lock's own rank is in its type: `Mutex<T, { Rank::View as u8 }>`.
+//! The order of locks: a thread that holds a lock may only take locks of later ranks ([`Rank`]). So no two threads can wait for
+//! each other. A lock's rank is in its type: `Mutex<T, { Rank::View as u8 }>`.
 //!
-//! Where debug assertions are on each lock that is taken is checked, also one that would not have to wait. The model checker
-//! needs no order: it finds deadlocks itself.
+//! With debug assertions, each lock that is taken is checked, even if it would not have to wait. The model checker needs no
+//! order: it finds deadlocks itself.
 
-/// What a lock protects, from the first to the last that a thread may take.
+/// What a lock protects, in the order in which a thread may take locks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Rank {
-    /// Which topics and views there are.
+    /// The catalog of topics and views.
     Structure,
     /// A partition's batch in flight.
     Ingest,
@@ -15,19 +15,19 @@ pub(crate) enum Rank {
     View,
     /// The heads of a list of partitions.
     Heads,
-    /// Whoever drops old segments.
+    /// The eviction of old segments.
     Evicting,
-    /// Whoever packs segments.
+    /// The packing of segments.
     Packing,
     /// Reads of history, and what they brought.
     History,
     /// A partition's log.
     Log,
-    /// All others: nothing is taken while one of them is held.
+    /// All other locks: no lock is taken while one of these is held.
     Leaf,
 }
 
-/// All of them, for the words of a panic: in the order of the enum, which the compiler checks.
+/// All ranks, for the message of a panic: in the order of the enum, which the compiler checks.
 const RANKS: [Rank; 9] = [
     Rank::Structure,
     Rank::Ingest,
@@ -58,14 +58,14 @@ mod checked {
         static HELD: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     }
 
-    /// That this thread holds a lock.
+    /// The record that this thread holds a lock.
     pub(crate) struct Held(u8);
 
     impl Held {
-        /// The thread is about to take a lock of this rank.
+        /// To be called before the thread takes a lock of this rank.
         ///
         /// # Panics
-        /// It holds one that comes later in the order, or another of the same rank.
+        /// If the thread holds a lock of a later rank, or another of the same rank.
         #[track_caller]
         pub(crate) fn in_order(rank: u8) -> Held {
             HELD.with_borrow(|held| {
@@ -96,7 +96,7 @@ mod checked {
 
 #[cfg(not(all(debug_assertions, not(feature = "shuttle"))))]
 mod checked {
-    /// That this thread holds a lock: not kept here.
+    /// The record that this thread holds a lock: empty in this build.
     pub(crate) struct Held;
 
     impl Held {

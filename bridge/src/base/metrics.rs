@@ -1,5 +1,4 @@
-//! Every metric of the core. Handles are looked up once where they are needed for each event; the recorder is there before
-//! the first event is.
+//! Every metric of the core. Handles for frequent events are looked up once: the recorder is installed before the first event.
 
 use std::sync::LazyLock;
 
@@ -71,7 +70,7 @@ pub(crate) fn replaying(change: f64) {
     gauge!("tailrace_replays_running").increment(change);
 }
 
-/// Notes that a live record was so many milliseconds old, by its Kafka timestamp, when so many streams were given it.
+/// Records the age of a live record in milliseconds, by its Kafka timestamp, when it was delivered to so many streams.
 pub(crate) fn delivered(age_millis: i64, streams: usize) {
     static LATENCY: LazyLock<Histogram> = LazyLock::new(|| histogram!("tailrace_delivery_latency_seconds"));
     LATENCY.record_many(age_millis.max(0) as f64 / 1000.0, streams);

@@ -1,6 +1,5 @@
-//! What every room may use: [`sync`] (locks and atomics, also the model checker's) and [`lock_order`], [`clock`] (the time, and
-//! what is done later), [`metrics`], [`varint`], [`units`] of settings, and [`sabotage`], the deliberate defects that tests must
-//! catch.
+//! What every folder may use: [`sync`] (locks and atomics, or the model checker's) and [`lock_order`], [`clock`] (time, timers
+//! and tasks), [`metrics`], [`varint`], [`units`] of settings, and [`sabotage`], the deliberate defects that tests must catch.
 //!
 //! ```
 //! use tailrace_bridge::{ByteSize, Span};

@@ -1,4 +1,4 @@
-//! Deliberate defects, each of which the tests must catch. Without the feature `sabotage` nothing of this is compiled in.
+//! Deliberate defects, each of which the tests must catch. Without the feature `sabotage` no defect is compiled in.
 
 /// One broken rule. The first seven are the rules of the seam between replay and live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,13 +9,13 @@ pub enum Sabotage {
     IdWithoutView,
     /// Rule 3: a view is registered without waiting for batches in flight.
     RegisterWithoutWaiting,
-    /// Rule 4: a progress frame carries the view's id, wherever the cursor stands.
+    /// Rule 4: a progress frame carries the view's id, wherever the cursor is.
     ProgressAnywhere,
     /// Rule 5: a cursor leaves the ring in the middle of a frame.
     LeaveMidFrame,
     /// Rule 6: a record below the head is taken again.
     TakeBelowHead,
-    /// Rule 7: a re-created topic goes on without a purge.
+    /// Rule 7: a re-created topic continues without a purge.
     KeepRecreated,
     /// A subscription joins a view that is behind it.
     JoinAhead,
@@ -23,11 +23,11 @@ pub enum Sabotage {
     IdsWithoutOtherPartitions,
     /// A resume begins one offset late.
     OffByOne,
-    /// Gaps are passed over in silence.
+    /// Gaps are not announced.
     SilentGap,
     /// A blank line precedes a connection's first id.
     BlankLineFirst,
-    /// Partitions that appear are never assigned.
+    /// New partitions are never assigned.
     StaleAssignment,
     /// Neither a topic that was created again nor one that is stuck gets a new client.
     KeepClient,
@@ -59,7 +59,7 @@ mod switch {
     static BY_ENVIRONMENT: OnceLock<Option<Sabotage>> = OnceLock::new();
     thread_local!(static BY_TEST: Cell<Option<Sabotage>> = const { Cell::new(None) });
 
-    /// Breaks one rule for everything that this OS thread runs (a model's threads all run on one).
+    /// Breaks one rule for everything that this OS thread runs (all threads of a model run on one OS thread).
     pub fn sabotage(rule: Option<Sabotage>) {
         BY_TEST.with(|cell| cell.set(rule));
     }
@@ -74,13 +74,13 @@ mod switch {
         *named == Some(rule) || BY_TEST.with(Cell::get) == Some(rule)
     }
 
-    /// Whether any rule is broken: what is asserted elsewhere rests on all of them, and it is for the tests to notice.
+    /// Whether any rule is broken: assertions elsewhere rely on all rules, and tests have to catch the defect instead.
     pub(crate) fn any_broken() -> bool {
         BY_ENVIRONMENT.get().copied().flatten().or_else(|| BY_TEST.with(Cell::get)).is_some()
     }
 
-    /// Some defects show only to who comes in a moment of microseconds. In a real process that moment is made longer; a
-    /// model finds it by itself.
+    /// Some defects show only within a few microseconds. In a real process, this makes that time longer; a model finds such
+    /// defects by itself.
     pub(crate) fn widen(rules: &[Sabotage]) {
         let by_environment = BY_ENVIRONMENT.get().copied().flatten();
         if by_environment.is_some_and(|rule| rules.contains(&rule)) {
@@ -98,7 +98,7 @@ pub(crate) use switch::{any_broken, widen};
 
 #[cfg(not(feature = "sabotage"))]
 #[inline(always)]
-/// Never, in a release.
+/// Always false: no defect is compiled in.
 pub const fn broken(_: Sabotage) -> bool {
     false
 }

@@ -1,5 +1,5 @@
-//! Locks and atomics: `parking_lot`'s and the standard library's, or `shuttle`'s under model checking. Locks have a
-//! [`Rank`], and a thread may take one only after those of lower ranks.
+//! Locks and atomics: `parking_lot`'s and the standard library's, or `shuttle`'s under model checking. Locks have a [`Rank`]; a
+//! thread may take a lock only while all locks that it holds have lower ranks.
 
 #![allow(clippy::disallowed_types, reason = "here alone")]
 
@@ -55,7 +55,7 @@ pub(crate) use std::sync::atomic;
 
 const LEAF: u8 = Rank::Leaf as u8;
 
-/// A mutex of a rank; without one, no other lock is taken while it is held.
+/// A mutex with a rank. By default it is a leaf: no other lock is taken while it is held.
 #[derive(Debug, Default)]
 pub(crate) struct Mutex<T, const RANK: u8 = LEAF>(raw::Mutex<T>);
 
@@ -69,13 +69,13 @@ impl<T, const RANK: u8> Mutex<T, RANK> {
         Guard { guard: self.0.lock(), _held: held }
     }
 
-    /// In any order: it does not wait.
+    /// Allowed in any order, since it does not wait.
     pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
         Some(Guard { guard: self.0.try_lock()?, _held: Held::new(RANK) })
     }
 }
 
-/// A lock for many readers or one writer, of a rank as [`Mutex`]es have. The same thread must not read twice at once.
+/// A lock for many readers or one writer, with a rank as a [`Mutex`] has. A thread must not read twice at once.
 #[derive(Debug, Default)]
 pub(crate) struct RwLock<T, const RANK: u8 = LEAF>(raw::RwLock<T>);
 
@@ -97,7 +97,7 @@ impl<T, const RANK: u8> RwLock<T, RANK> {
 
 pub(crate) type MutexGuard<'a, T> = Guard<raw::MutexGuard<'a, T>>;
 
-/// A lock that is held, and that this thread holds it.
+/// The guard of a lock, with the record that this thread holds the lock.
 pub(crate) struct Guard<G> {
     guard: G,
     _held: Held,

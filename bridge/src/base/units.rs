@@ -1,4 +1,4 @@
-//! Values with units, as settings write them.
+//! Values with units, as they are written in settings.
 
 use std::fmt;
 use std::str::FromStr;
@@ -101,11 +101,11 @@ impl fmt::Display for ByteSize {
     }
 }
 
-/// How many, of events or of bytes, in a time. Zero is no limit.
+/// An amount of events or bytes per time. Zero is no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Rate {
     amount: u64,
-    /// Seconds of the time that they may come in; zero only in `Default`, where nothing is limited.
+    /// The time in seconds for the amount; zero only in `Default`, where nothing is limited.
     seconds: u32,
 }
 
@@ -152,7 +152,7 @@ impl fmt::Display for Rate {
     }
 }
 
-/// Digits, and what follows them.
+/// The leading digits, and the text after them.
 fn split_number(text: &str) -> Option<(u64, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     Some((text[..end].parse().ok()?, &text[end..]))

@@ -1,6 +1,6 @@
 //! Numbers in as few bytes as they need.
 
-/// Bytes of the longest one.
+/// Bytes of the longest varint.
 pub(crate) const MAX_VARINT: usize = 10;
 
 /// Appends a number as LEB128: seven bits a byte, the lowest first.
@@ -17,7 +17,7 @@ pub(crate) fn varint_len(number: u64) -> usize {
     (u64::BITS - (number | 1).leading_zeros()).div_ceil(7) as usize
 }
 
-/// Writes a number over one of the same length; false, with nothing written, where its length is another.
+/// Overwrites a number with one of the same length. If the lengths differ, returns false and writes nothing.
 pub(crate) fn patch_varint(out: &mut [u8], mut number: u64) -> bool {
     let Some((last, others)) =
         out.split_last_mut().filter(|(_, others)| others.len() + 1 == varint_len(number))
@@ -32,7 +32,7 @@ pub(crate) fn patch_varint(out: &mut [u8], mut number: u64) -> bool {
     true
 }
 
-/// Takes a number that [`put_varint`] wrote. `None`: the bytes end, it is longer than it need be, or above 64 bits.
+/// Takes a number that [`put_varint`] wrote. `None`: the bytes end, it is longer than necessary, or it exceeds 64 bits.
 pub(crate) fn take_varint(rest: &mut &[u8]) -> Option<u64> {
     let mut number = 0u64;
     for shift in (0..64).step_by(7) {
@@ -50,12 +50,12 @@ pub(crate) fn take_varint(rest: &mut &[u8]) -> Option<u64> {
     None
 }
 
-/// A signed number as one that is small where it is near zero.
+/// Maps a signed number to an unsigned one that is small if the signed one is near zero.
 pub(crate) fn zigzag(number: i64) -> u64 {
     ((number << 1) ^ (number >> 63)) as u64
 }
 
-/// What [`zigzag`] made.
+/// The signed number that [`zigzag`] mapped.
 pub(crate) fn unzigzag(number: u64) -> i64 {
     (number >> 1) as i64 ^ -((number & 1) as i64)
 }

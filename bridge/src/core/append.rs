@@ -1,4 +1,4 @@
-//! The way of a batch: into the log, into the views of its tenants, then the head.
+//! How a batch is appended: to the log, then to the views of its tenants, then the head is moved.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,11 +14,11 @@ use crate::record::NewRecord;
 use crate::record::tenant::TenantId;
 
 impl Inner {
-    /// Appends a batch of one partition: `records` in offset order, those of no tenant left out, and `end`, the next offset
-    /// after the whole batch with the leader epoch of its last record. Records below the head are dropped, unless they lie
-    /// where there was a hole: then the log was cut back to that, and views get the gap first.
+    /// Appends a batch of one partition: `records` in offset order, without those of no tenant, and `end`, the next offset
+    /// after the whole batch with the leader epoch of its last record. Records below the head are dropped, unless they lie in a
+    /// hole: then the log was truncated to the start of the hole, and views get the gap first.
     ///
-    /// The order is what makes joins exact: log, then views, then the head.
+    /// The order makes joins exact: log, then views, then the head.
     pub(crate) fn append(&self, partition: &Partition, records: &[NewRecord<'_>], end: Position) {
         let ingest = loop {
             let ingest = partition.ingest.lock();
@@ -52,14 +52,14 @@ impl Inner {
         widen(&[Sabotage::IdWithoutView, Sabotage::RegisterWithoutWaiting]);
         partition.set_head(end);
         framed.iter().for_each(|view| view.announce());
-        // Before the next batch: a run that is still held would make it begin a new segment.
+        // Before the next batch: while a run is held, the next batch has to begin a new segment.
         drop(runs);
         drop(ingest);
         self.tails.evict();
         self.history.give_back();
     }
 
-    /// The partition ends at `to` for now: the head moves over what holds no records.
+    /// The partition ends at `to` for now: moves the head over offsets without records.
     pub(crate) fn advance(&self, partition: &Partition, to: u64) {
         let ingest = partition.ingest.lock();
         let head = partition.head();
@@ -71,7 +71,7 @@ impl Inner {
         partition.set_head_in_hole(end);
     }
 
-    /// Reading goes on at `to`: offsets before it were passed by retention, or the log was cut back to it. Views get the gap.
+    /// Reading continues at `to`: retention removed the offsets before it, or the log was truncated to it. Views get the gap.
     pub(crate) fn jump(&self, partition: &Partition, code: GapCode, to: Position) {
         let ingest = partition.ingest.lock();
         if ingest.retired {
@@ -80,7 +80,7 @@ impl Inner {
         let gap = Gap::of_partition(code, partition.topic_name(), partition.index(), 0, to.offset);
         let views = self.fan_out.of(partition.topic_key());
         let tell = || views.all().iter().for_each(|view| view.gap(partition, &gap, to));
-        // Before the cut is counted: who asks after it must not find what was read of the log before.
+        // Before the cut is counted: a replay that asks after it must not find what was read of the log before.
         self.history.forget(partition);
         match to.offset > partition.head().offset {
             true => rise_over_gap(partition, to, tell),
@@ -88,7 +88,7 @@ impl Inner {
         }
     }
 
-    /// Frames one run of appended records into the views of their tenants; `framed` gets those that match any.
+    /// Frames one run of appended records into the views of their tenants, and adds the views that have a match to `framed`.
     fn frame_run(
         &self,
         partition: &Partition,
@@ -119,8 +119,8 @@ impl Inner {
     }
 }
 
-/// The head rises: what lies before `to` was passed by retention. An id must not pass the gap before it is announced, so views
-/// come first.
+/// The head rises: retention removed the offsets before `to`. Views get the gap before the head is set, or an id could pass the
+/// gap before it is announced.
 fn rise_over_gap(partition: &Partition, to: Position, tell: impl FnOnce()) {
     tell();
     partition.log.write().reset(to);
@@ -128,7 +128,7 @@ fn rise_over_gap(partition: &Partition, to: Position, tell: impl FnOnce()) {
     partition.set_log_start(to.offset);
 }
 
-/// The head falls: the log was cut back to `to`. An id must not pass the gap before it is announced, so the head comes first.
+/// The head falls: the log was truncated to `to`. The head is set before views get the gap, or they could rise to the old head.
 fn fall_to_cut(partition: &Partition, to: Position, tell: impl FnOnce()) {
     partition.lineage().note_cut();
     partition.set_head(to);

@@ -1,14 +1,14 @@
-//! What the process says of itself: readiness, notes for its operator, and the state that clients are told.
+//! What the process reports about itself: readiness, notes for its operator, and the status that clients see.
 
 use tokio::sync::watch;
 
 use crate::base::sync::Mutex;
 use crate::base::sync::atomic::{AtomicBool, Ordering};
 
-/// How the way from Kafka fares. Clients see a change as `tailrace.status`.
+/// The state of reading from Kafka. Clients see a change as `tailrace.status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// Kafka answers and the tail is near its end.
+    /// Kafka answers, and the tail is near Kafka's end.
     Ok,
     /// The tail is behind Kafka's end.
     Lagging,
@@ -27,12 +27,12 @@ impl Status {
     }
 }
 
-/// What `/readyz` tells.
+/// The content of `/readyz`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Readiness {
     /// Whether streams may begin.
     pub ready: bool,
-    /// Why it is not ready, in words for an operator; empty when it is.
+    /// Why it is not ready, in words for an operator; empty if it is ready.
     pub reasons: Vec<String>,
     /// What else an operator should know: missing topics, lag, the broker's state.
     pub notes: Vec<String>,
@@ -45,7 +45,7 @@ pub struct Health {
     draining: AtomicBool,
     reasons: Mutex<Vec<String>>,
     notes: Mutex<Vec<String>>,
-    /// Why this process, and not its like, cannot read.
+    /// Why this process cannot read, although other replicas can.
     blocked: Mutex<Option<String>>,
     status: watch::Sender<Status>,
 }
@@ -62,7 +62,7 @@ impl Health {
         }
     }
 
-    /// Whether streams may begin, and the words for it.
+    /// Whether streams may begin, and why not.
     pub fn readiness(&self) -> Readiness {
         let draining = self.is_draining();
         let blocked = self.blocked.lock().clone();
@@ -76,8 +76,8 @@ impl Health {
         Readiness { ready, reasons, notes: self.notes.lock().clone() }
     }
 
-    /// The tail is warm. Latched: a lost broker must not take every replica out of a balancer, so only draining undoes it, and
-    /// [`Health::set_blocked`] for a time.
+    /// The tail is warm. Latched: a lost broker must not take every replica out of a load balancer. Only draining undoes it,
+    /// and, for a time, [`Health::set_blocked`].
     pub fn set_ready(&self) {
         self.warm.store(true, Ordering::Release);
     }
@@ -87,18 +87,18 @@ impl Health {
         self.warm.load(Ordering::Acquire)
     }
 
-    /// Says why the process is not ready yet.
+    /// Sets why the process is not ready yet.
     pub fn set_reasons(&self, reasons: Vec<String>) {
         *self.reasons.lock() = reasons;
     }
 
-    /// Says why this process cannot read though Kafka answers it and another replica reads: a balancer should choose that one.
-    /// Streams that are open stay open, and new ones are still taken. None: it reads.
+    /// Sets why this process cannot read, although Kafka answers it and another replica reads: a load balancer should choose
+    /// that replica. Open streams stay open, and new ones are still accepted. `None`: this process reads.
     pub fn set_blocked(&self, blocked: Option<String>) {
         *self.blocked.lock() = blocked;
     }
 
-    /// Says what else an operator should know.
+    /// Sets what else an operator should know.
     pub fn set_notes(&self, notes: Vec<String>) {
         *self.notes.lock() = notes;
     }
@@ -113,17 +113,17 @@ impl Health {
         self.draining.load(Ordering::Acquire)
     }
 
-    /// Tells every stream how the way from Kafka fares. No change, no news.
+    /// Sets the status, and notifies every stream if it has changed.
     pub fn set_status(&self, status: Status) {
         self.status.send_if_modified(|known| std::mem::replace(known, status) != status);
     }
 
-    /// The state now.
+    /// The status now.
     pub fn status(&self) -> Status {
         *self.status.borrow()
     }
 
-    /// A receiver of changes.
+    /// A receiver of changes of the status.
     pub fn watch_status(&self) -> watch::Receiver<Status> {
         self.status.subscribe()
     }

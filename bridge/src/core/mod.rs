@@ -1,4 +1,4 @@
-//! The catalog of topics and of the views that read them: what comes and goes under one lock, and a hold on a view.
+//! The catalog of topics and of the views that read them, which change under one lock, and the holds of readers on views.
 //!
 //! ```
 //! # use std::{sync::Arc, time::Duration};
@@ -69,7 +69,7 @@ use crate::log::topic::Topic;
 use crate::record::routing::TenantRules;
 use crate::record::tenant::TenantId;
 
-/// Why a topic that is configured is not served. Either may pass.
+/// Why a configured topic is not served. Both reasons may pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unserved {
     /// Kafka has no such topic (yet).
@@ -98,7 +98,7 @@ pub(crate) struct Inner {
     pub(crate) tails: Arc<Tails>,
     fan_out: FanOut,
     seen: SeenTenants,
-    /// Topics and views come and go under this one lock.
+    /// Topics and views are added and removed under this one lock.
     pub(crate) structure: Mutex<Structure, { Rank::Structure as u8 }>,
 }
 
@@ -107,11 +107,11 @@ pub(crate) struct Structure {
     pub(crate) topics: BTreeMap<Arc<str>, Arc<Topic>>,
     views: Views,
     coverages: Coverages,
-    /// Topics that are configured and not served, by name. One that was served before stays among the topics, too.
+    /// Configured topics that are not served, by name. One that was served before is still in `topics`, too.
     pub(crate) unserved: BTreeMap<String, Unserved>,
 }
 
-/// A reader's hold on a view: the last one that lets go retires it.
+/// A reader's hold on a view: dropping the last one retires the view.
 pub(crate) struct Hold {
     pub(crate) inner: Arc<Inner>,
     pub(crate) view: Arc<View>,
@@ -124,8 +124,8 @@ impl Drop for Hold {
 }
 
 impl Inner {
-    /// A core without topics. `memory`: bytes for everything that grows with traffic; `linger`: how long frames gather before
-    /// readers are woken.
+    /// A core without topics. `memory`: bytes for everything that grows with traffic; `linger`: how long frames are gathered
+    /// before readers are woken.
     pub(crate) fn new(
         memory: usize,
         rules: Arc<TenantRules>,
@@ -154,23 +154,23 @@ impl Inner {
         key.names(topic) && self.rules.can_yield(topic, &key.tenant)
     }
 
-    /// Whether a record of the tenant has been appended since the core began. It may say so of a few that have none.
+    /// Whether a record of the tenant has been appended since the core began. It may be true of a few tenants without records.
     pub(crate) fn has_seen(&self, tenant: &TenantId) -> bool {
         self.seen.has(tenant)
     }
 
-    /// The list of topics is as fresh as now.
+    /// Notes that the list of topics was refreshed now.
     pub(crate) fn topics_refreshed(&self) {
         let minutes = self.shared.clock.unix_millis() / 60_000;
         self.shared.minutes.store(minutes as u32, Ordering::Relaxed);
     }
 
-    /// Bytes of the budget that are used.
+    /// Bytes of the budget that are in use.
     pub(crate) fn memory(&self) -> usize {
         self.tails.budget.tail.used() + self.history.memory() + self.shared.ring_memory.used()
     }
 
-    /// Drops frames that everybody had time to take, lets reads of history go on, and sets gauges.
+    /// Drops frames that every reader had time to take, takes lent memory back, begins waiting reads, and sets gauges.
     pub(crate) fn tick(&self) {
         self.shared.ring_memory.drop_old(self.shared.clock.now());
         self.history.give_back();
@@ -178,7 +178,7 @@ impl Inner {
         self.set_gauges();
     }
 
-    /// The view of this key, registered with all its partitions, and a hold on it.
+    /// A hold on the view of this key, which is registered with all its partitions.
     pub(crate) fn hold(self: &Arc<Self>, key: ViewKey) -> Hold {
         let mut structure = self.structure.lock();
         if let Some(view) = structure.views.get(&key) {
@@ -206,8 +206,8 @@ impl Inner {
         view.coverage().topics().iter().for_each(|(topic, _)| self.fan_out.of(topic.key()).remove(view));
     }
 
-    /// Makes a view read the topics `new`, all that its coverage lacks. Batches that are framed from now on find the view, but
-    /// only partitions that are registered count, each from its head on.
+    /// Makes a view read the topics `new`, which are all that `coverage` adds. Batches that are framed from now on find the
+    /// view, but it only takes records of partitions that are registered, each from its head on.
     fn attach(&self, view: &Arc<View>, coverage: Arc<Coverage>, new: &[Arc<Topic>]) {
         new.iter().for_each(|topic| self.fan_out.of(topic.key()).insert(view));
         view.extend(coverage, new.iter().flat_map(|topic| topic.partitions()));
@@ -239,7 +239,7 @@ impl Inner {
     }
 }
 
-/// How far back the memory of a topic reaches.
+/// Sets how far back the memory of a topic reaches.
 fn set_topic_gauges(topic: &Topic) {
     let partitions = topic.partitions();
     let spans = partitions.iter().filter_map(|partition| partition.time_span());

@@ -1,14 +1,14 @@
-//! Of which tenants records have come, nearly: so that whoever misspells a tenant's name is told.
+//! Which tenants have had records, approximately: a tenant name without any is probably misspelled, and is reported.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::record::tenant::TenantId;
 
-/// A power of two, 128 KiB: with 100,000 tenants, one unknown name in ten is taken for a known one, and is not told.
+/// A power of two, 128 KiB: with 100,000 tenants, one unknown name in ten is taken for a known one, and is not reported.
 const BITS: usize = 1 << 20;
 const WORDS: usize = BITS / 64;
 
-/// A set of tenants that only grows. It may have one that was never noted, and has each that was.
+/// A set of tenants that only grows. It has each tenant that was noted, and may seem to have one that was not.
 #[derive(Debug)]
 pub(crate) struct SeenTenants(Box<[AtomicU64]>);
 
@@ -21,7 +21,7 @@ impl Default for SeenTenants {
 impl SeenTenants {
     pub(crate) fn note(&self, tenant: &TenantId) {
         let (word, bit) = self.place(tenant);
-        // Nearly always it is set: to look first leaves the cache line shared.
+        // The bit is nearly always set: reading it first leaves the cache line shared.
         if word.load(Ordering::Relaxed) & bit == 0 {
             word.fetch_or(bit, Ordering::Relaxed);
         }
@@ -48,7 +48,7 @@ mod tests {
         (0..1_000).for_each(|n| seen.note(&tenant(n)));
         assert!((0..1_000).all(|n| seen.has(&tenant(n))));
         let wrong = (1_000..11_000).filter(|n| seen.has(&tenant(*n))).count();
-        // One in a thousand by chance.
+        // By chance, one in a thousand is found.
         assert!(wrong < 100, "{wrong}");
     }
 }

@@ -1,4 +1,4 @@
-//! Topics come, grow, are created again, and go: views and clients are told in one step.
+//! Topics are added, grow, are created again, and are removed: views and clients get each change in one step.
 
 use std::slice;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::position::TopicId;
 use crate::position::gap::{Gap, GapCode};
 
 impl Inner {
-    /// A topic that was not known so far, with a start for each of its partitions.
+    /// Adds a topic that was not known so far, with a start for each of its partitions.
     pub(crate) fn add_topic(&self, name: &str, id: TopicId, starts: &[Start]) {
         let mut structure = self.structure.lock();
         let Structure { topics, views, coverages, .. } = &mut *structure;
@@ -27,7 +27,7 @@ impl Inner {
         self.list_partitions(&structure);
     }
 
-    /// Partitions that a known topic got since, after those that are known.
+    /// Adds partitions to a known topic, after its existing ones.
     pub(crate) fn grow_topic(&self, name: &str, more: &[Start]) {
         let mut structure = self.structure.lock();
         let Structure { topics, coverages, .. } = &mut *structure;
@@ -42,7 +42,7 @@ impl Inner {
         self.list_partitions(&structure);
     }
 
-    /// The topic was deleted and created again: its logs are purged, every view is told, reading begins anew.
+    /// The topic was deleted and created again: its logs are purged, every view gets the gaps, and reading begins anew.
     pub(crate) fn recreate_topic(&self, name: &str, id: TopicId, starts: &[Start]) {
         if broken(Sabotage::KeepRecreated) {
             return;

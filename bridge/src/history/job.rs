@@ -1,4 +1,4 @@
-//! A read of history that everybody waits for who wants the same.
+//! A read of history, shared by all readers that want the same one.
 
 use std::future::poll_fn;
 use std::ops::Deref;
@@ -10,10 +10,10 @@ use crate::base::sync::Mutex;
 use crate::base::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::history::source::{HistoryError, HistoryRead};
 
-/// What one read is known by: the partition, the offset, and the epoch that it confirms.
+/// What identifies a read: the partition, the offset, and the epoch that it confirms.
 pub(crate) type ReadKey = (u64, u64, i32);
 
-/// A read: first it waits for its turn, then it runs, then it is done.
+/// A read: it waits for its turn, then runs, then is done.
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) key: ReadKey,
@@ -26,7 +26,7 @@ pub(crate) struct Job {
     wakers: Mutex<Vec<Waker>>,
 }
 
-/// Somebody who waits for a read. A read that none waits for is not begun.
+/// A reader's share in a read that it waits for. A read without waiters is not begun.
 #[derive(Debug)]
 pub(crate) struct Waiter(Arc<Job>);
 
@@ -57,7 +57,7 @@ impl Job {
         self.has_begun.store(true, Ordering::Release);
     }
 
-    /// How many wait for it.
+    /// How many readers wait for it.
     pub(crate) fn waiters(&self) -> usize {
         self.waiters.load(Ordering::Acquire)
     }
@@ -75,7 +75,7 @@ impl Job {
         .await;
     }
 
-    /// Wakes `waker` once at the end of the read; false where that has come already.
+    /// Wakes `waker` once at the end of the read; false if the read has ended already.
     pub(crate) fn wake_when_done(&self, waker: &Waker) -> bool {
         let mut wakers = self.wakers.lock();
         if self.is_done() {
@@ -87,7 +87,7 @@ impl Job {
         true
     }
 
-    /// The read has ended: what it brought can be found, or there is an error.
+    /// The read has ended: its segment can be found, or there is an error.
     pub(crate) fn finish(&self, error: Option<HistoryError>) {
         *self.error.lock() = error;
         let mut wakers = self.wakers.lock();

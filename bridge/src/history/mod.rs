@@ -1,15 +1,16 @@
-//! What only Kafka still has: reads that everybody who waits for them shares, bounded in number and fair between tenants.
+//! What only Kafka still has: reads of it, shared by all their waiters, bounded in number and fair between tenants.
 //!
-//! Readers of the same history come at different times, and what is kept of it is small. So a *scan* reads one partition forward
-//! from an offset, for all readers that need that offset. A reader that comes later shares the scans that begin after it came,
-//! and reads the partitions that it missed at the end. The more readers there are, the fewer scans run at once. What was read is
-//! packed, where there is memory for that, and opened for those who come later.
+//! Readers of the same history come at different times, and the memory for it is small. So a *scan* reads one partition forward
+//! from an offset, for all readers that need that offset. A later reader shares the scans that begin after it came, and reads
+//! the partitions that it missed at the end. The more readers there are, the fewer scans run at once. What was read is packed,
+//! if there is memory for that, and opened again for later readers.
 //!
-//! A read has not begun yet because so many run already, it is another tenant's turn, all scans are taken, or there is no memory
-//! for what it would bring: `History::dispatch` decides.
+//! A read waits while too many others run, while it is another tenant's turn, while all scans are taken, or while there is no
+//! memory for its segment: `History::dispatch` decides.
 //!
-//! A read is a [`job`], which the schedule ([`schedule`]) begins in its turn; it asks Kafka by the port ([`source`]), and what comes
-//! is kept in two caches, [`open_cache`] and [`packed_cache`]. [`readers`] counts the subscriptions that read, by which scans and memory are shared out.
+//! A read is a [`job`], which the [`schedule`] begins in its turn. It reads from Kafka through the port ([`source`]), and its
+//! segment is kept in two caches, [`open_cache`] and [`packed_cache`]. [`readers`] counts the subscriptions that read history;
+//! the number of scans and each reader's share of the memory depend on that count.
 //!
 //! ```
 //! use futures::future::{BoxFuture, FutureExt, ready};
@@ -61,14 +62,14 @@ use crate::log::tails::Tails;
 use crate::position::Position;
 use crate::record::tenant::TenantId;
 
-/// Reads of Kafka at once. More would compete for the same brokers with the tail.
+/// Reads of Kafka at once. More would compete with the tail for the same brokers.
 const MAX_RUNNING: usize = 4;
-/// Bytes of one read at the most, and at the least.
+/// Bytes of one read at most, and at least.
 const MAX_READ: usize = 1024 * 1024;
 const MIN_READ: usize = 64 * 1024;
-/// Bytes of one read that make it worth its round trip.
+/// Bytes of one read that are worth a round trip.
 const GOOD_READ: usize = 512 * 1024;
-/// How much smaller than a segment its packed form may turn out: where there is no memory for that, packing is in vain.
+/// By what factor packing shrinks a segment at best: without memory even for that, packing is not tried.
 const BEST_RATIO: usize = 8;
 
 pub(crate) struct History {
@@ -86,18 +87,18 @@ pub(crate) struct History {
 struct State {
     schedule: Schedule,
     open: OpenCache,
-    /// Somebody will look again whether reads may begin.
+    /// Whether a task is waiting to dispatch again.
     looks_again: bool,
-    /// How often a partition was forgotten: what was read, or opened, before that is neither given nor kept after it.
+    /// How often a partition was forgotten: what was read or opened before that is neither returned nor kept after it.
     forgotten: u64,
 }
 
-/// A read under way.
+/// A read that runs.
 struct Running {
     job: Arc<Job>,
     /// [`State::forgotten`] when it began.
     forgotten: u64,
-    /// Memory for the segment that it brings, until that is kept, and once more to pack it.
+    /// Memory for its segment until that is kept, and as much again to pack it.
     for_segment: Charge,
     for_packing: Charge,
 }
@@ -110,7 +111,7 @@ pub(crate) struct HistoryLoad {
     pub(crate) bytes: usize,
 }
 
-/// What is asked of it, and what is kept.
+/// Requests and lookups.
 impl History {
     pub(crate) fn new(clock: Arc<dyn Clock>, source: Arc<dyn Source>, tails: Arc<Tails>) -> Arc<History> {
         Arc::new(History {
@@ -128,12 +129,12 @@ impl History {
         &self.source
     }
 
-    /// Those who read history at the moment: each says so whenever it looks.
+    /// The count of the subscriptions that read history now.
     pub(crate) fn readers(&self) -> &Readers {
         &self.readers
     }
 
-    /// The segment of history that covers the offset, if it is still here.
+    /// The segment of history that covers the offset, if it is still kept.
     pub(crate) fn find(&self, partition: &Partition, offset: u64) -> Option<Held> {
         let (key, now) = (partition.key(), self.clock.now());
         let open = self.state.lock().find(partition, offset, now);
@@ -151,7 +152,7 @@ impl History {
         Some(segment)
     }
 
-    /// Opens a packed segment, for everybody. `None`: there is no memory for it at the moment. Takes a millisecond at the most.
+    /// Opens a packed segment for all readers. `None`: there is no memory for it now. Takes a millisecond at most.
     pub(crate) fn open(&self, partition: &Partition, packed: &Packed) -> Option<Arc<Segment>> {
         let (size, now) = (packed.opened_size(), self.clock.now());
         let (_reserved, forgotten) = {
@@ -169,7 +170,7 @@ impl History {
         Some(segment)
     }
 
-    /// The segment, opened even where there is no memory for it, for one look.
+    /// The segment, opened for one use even if there is no memory for it.
     pub(crate) fn opened_anyway(&self, partition: &Partition, held: &Held) -> Option<Arc<Segment>> {
         match held {
             Held::Open(segment) => Some(segment.clone()),
@@ -177,7 +178,7 @@ impl History {
         }
     }
 
-    /// Asks for a read from `from` on; somebody else's read of the same serves too.
+    /// Requests a read from `from` on; a pending read of the same position is shared.
     pub(crate) fn request(
         self: &Arc<Self>,
         tenant: &TenantId,
@@ -212,7 +213,7 @@ impl History {
         self.packed.retain(known);
     }
 
-    /// Forgets what is kept of one partition, and what reads of it that are under way will bring.
+    /// Forgets what is kept of one partition. Reads that run now, of any partition, end with [`HistoryError::Cut`].
     pub(crate) fn forget(&self, partition: &Partition) {
         let mut state = self.state.lock();
         state.open.retain(|other| other != partition.key());
@@ -220,7 +221,7 @@ impl History {
         self.packed.forget(partition.key());
     }
 
-    /// Bytes of memory that it takes, with what reads under way may bring.
+    /// Bytes of memory in use, including those reserved for running reads.
     pub(crate) fn memory(&self) -> usize {
         self.state.lock().open.memory() + self.packed.size()
     }
@@ -232,9 +233,9 @@ impl History {
     }
 }
 
-/// How much there may be of what.
+/// How many scans and bytes there may be.
 impl History {
-    /// About how many bytes to ask for at once.
+    /// About how many bytes one read should bring.
     pub(crate) fn read_size(&self) -> usize {
         (self.limit / (2 * self.most_scans())).clamp(MIN_READ, MAX_READ)
     }
@@ -244,30 +245,30 @@ impl History {
         self.open_limit() / 2 / self.readers.count().max(1)
     }
 
-    /// The tail, or the rings, have grown: what they had lent is given back.
+    /// Gives back the memory lent to packed segments that the tail or the rings need now.
     pub(crate) fn give_back(&self) {
         self.packed.shrink(self.packed_limit());
     }
 
-    /// How many partitions are read at once for a single reader: a few are read through faster than all of them a little.
+    /// How many scans may run for a single reader: it is faster to read a few partitions through than a little of each.
     fn most_scans(&self) -> usize {
         (self.limit / GOOD_READ).clamp(MAX_RUNNING, 2 * MAX_RUNNING).min(self.limit / MIN_READ).max(1)
     }
 
-    /// How many with the readers that there are.
+    /// How many scans may run with the present number of readers.
     fn scans(&self) -> usize {
         (self.most_scans() / self.readers.count().max(1)).max(1)
     }
 
     /// Bytes that packed segments may take: what the tail and the rings do not use of their shares. History's own share is for
-    /// open segments alone: if packed ones took some of it, open ones would be dropped before their readers had them, and read
-    /// again.
+    /// open segments alone: if packed ones took some of it, open ones would be evicted before their readers had read them, and
+    /// would be read from Kafka again.
     fn packed_limit(&self) -> usize {
         self.tails.budget.unused()
     }
 
-    /// Bytes that open segments may take, with what reads under way may bring. What packed ones have not given back yet is
-    /// taken from it.
+    /// Bytes that open segments may take, including those reserved for running reads. What packed segments have not given back
+    /// yet is subtracted.
     fn open_limit(&self) -> usize {
         self.limit.saturating_sub(self.packed.size().saturating_sub(self.packed_limit()))
     }
@@ -275,7 +276,7 @@ impl History {
 
 /// From the queue to Kafka and into the caches.
 impl History {
-    /// Begins as many reads as may run. Called again by whoever waits, and by a tick.
+    /// Begins as many reads as may run. Also called by replays that wait, and at each tick.
     pub(crate) fn dispatch(self: &Arc<Self>) {
         let (mut state, now) = (self.state.lock(), self.clock.now());
         self.readers.turn(now);
@@ -291,7 +292,7 @@ impl History {
             self.clock.spawn(Box::pin(self.clone().run(running)));
         }
         if state.schedule.is_stuck() && !state.looks_again {
-            // Scans and pins end by time.
+            // Scans and pins expire.
             state.looks_again = true;
             self.clock.spawn(Box::pin(self.clone().look_again()));
         }
@@ -315,7 +316,7 @@ impl History {
         self.dispatch();
     }
 
-    /// A read has ended. Gives the segment that was read, if it is to be packed.
+    /// Ends a read. Returns the segment that was read, if it is to be packed.
     fn finish(
         self: &Arc<Self>,
         job: Arc<Job>,
@@ -325,7 +326,7 @@ impl History {
     ) -> Option<Arc<Segment>> {
         let mut state = self.state.lock();
         drop(reserved);
-        // What was read before a log was cut is not given to anybody.
+        // A result from before a truncation is not returned to any reader.
         let result = if state.forgotten == forgotten { result } else { Err(HistoryError::Cut) };
         let (segment, error) = match result {
             Ok(segment) => (Some(Arc::new(segment)), None),
@@ -343,7 +344,7 @@ impl History {
         segment.filter(|_| !job.is_question())
     }
 
-    /// Packs what was read, so that it can stay. Where there is no memory for that, the tail's oldest segments are packed too.
+    /// Packs what was read, so that it can be kept. If there is no memory for that, the tail's oldest segments are packed too.
     fn pack(&self, partition: u64, segment: &Arc<Segment>, forgotten: u64) {
         if !self.make_room(segment.used() / BEST_RATIO) {
             return;
@@ -359,7 +360,8 @@ impl History {
         self.give_back();
     }
 
-    /// Whether so many bytes more can be kept packed: the limit allows it, something stale may go, or the tail can be packed.
+    /// Whether so many more bytes of packed segments can be kept: the limit allows them, a stale segment can be evicted, or the
+    /// tail can be packed.
     fn make_room(&self, bytes: usize) -> bool {
         let fits =
             || self.packed.size() + bytes <= self.packed_limit() || self.packed.has_stale(self.clock.now());
@@ -373,7 +375,7 @@ impl History {
 }
 
 impl State {
-    /// The open segment that covers the offset. Whoever finds it follows the scan that brought it.
+    /// The open segment that covers the offset. The scan that read it counts as followed.
     fn find(&mut self, partition: &Partition, offset: u64, now: Instant) -> Option<Arc<Segment>> {
         let segment = self.open.find(partition.key(), offset, now)?;
         self.schedule.follow(partition.key(), segment.end().offset, now);

@@ -1,4 +1,4 @@
-//! Segments of history that are open: for those who asked for them, and then until others need the memory.
+//! Open segments of history: kept for the readers that requested them, and then until other segments need the memory.
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use crate::history::job::Job;
 use crate::log::memory::{Account, Charge};
 use crate::log::segment::Segment;
 
-/// A segment stays this long for those who wait for its read, whatever else is read.
+/// How long a segment is kept for the waiters of its read, whatever else is read.
 const PIN: Duration = Duration::from_millis(500);
 
 /// Open segments, of all partitions.
@@ -15,7 +15,7 @@ const PIN: Duration = Duration::from_millis(500);
 pub(crate) struct OpenCache {
     kept: Vec<Kept>,
     account: Account,
-    /// What may come: of reads under way, and of what is being opened.
+    /// Bytes for the segments of running reads, and for those that are being opened.
     reserved: Account,
 }
 
@@ -28,7 +28,7 @@ struct Kept {
     _charge: Charge,
 }
 
-/// The read that brought a segment: as long as somebody waits for that, it stays until then.
+/// The read that brought a segment: while that has waiters, the segment is kept up to `until`.
 #[derive(Debug)]
 struct Pin {
     job: Weak<Job>,
@@ -48,12 +48,12 @@ impl OpenCache {
         self.account.used()
     }
 
-    /// Bytes of memory that they take, with what is reserved.
+    /// Bytes of memory that the segments take, including what is reserved.
     pub(crate) fn memory(&self) -> usize {
         self.account.used() + self.reserved.used()
     }
 
-    /// Reserves so many bytes for a segment that may come.
+    /// Reserves so many bytes for a segment that is being read or opened.
     pub(crate) fn reserve(&self, bytes: usize) -> Charge {
         self.reserved.charge(bytes)
     }
@@ -68,7 +68,7 @@ impl OpenCache {
         Some(kept.segment.clone())
     }
 
-    /// The segment is used, if it is kept here; whether it is.
+    /// Marks the segment as used, if it is kept here; returns whether it is.
     pub(crate) fn touch(&mut self, segment: &Arc<Segment>, now: Instant) -> bool {
         let kept = self.kept.iter_mut().find(|kept| Arc::ptr_eq(&kept.segment, segment));
         kept.map(|kept| kept.used = now).is_some()
@@ -79,7 +79,7 @@ impl OpenCache {
         self.push(partition, segment, now, None);
     }
 
-    /// Keeps what a read has brought, for a while in any case while somebody waits for it.
+    /// Keeps the segment that a read has brought: pinned for a while, as long as the read has waiters.
     pub(crate) fn keep_pinned(&mut self, job: &Arc<Job>, segment: Arc<Segment>, now: Instant) {
         let pin = Pin { job: Arc::downgrade(job), until: now + PIN };
         self.push(job.key.0, segment, now, Some(pin));
@@ -90,8 +90,8 @@ impl OpenCache {
         self.kept.push(Kept { partition, segment, used: now, pin, _charge: charge });
     }
 
-    /// Whether so many bytes more stay within `limit`, after the segments that were used longest ago have gone. What is larger
-    /// than all of the limit may come when there is nothing else.
+    /// Evicts the least recently used segments until so many more bytes stay within `limit`; returns whether they do. More
+    /// bytes than the whole limit are allowed if nothing else is left.
     pub(crate) fn evict_for(&mut self, bytes: usize, limit: usize, now: Instant) -> bool {
         while self.memory() + bytes > limit {
             let unpinned = self.kept.iter().enumerate().filter(|(_, kept)| !kept.is_pinned(now));
@@ -103,7 +103,7 @@ impl OpenCache {
         true
     }
 
-    /// Forgets the segments of partitions that do not stay.
+    /// Forgets the segments of partitions for which `stays` is false.
     pub(crate) fn retain(&mut self, stays: impl Fn(u64) -> bool) {
         self.kept.retain(|kept| stays(kept.partition));
     }

@@ -1,4 +1,4 @@
-//! History that was read once, packed: it may take what the tail and frames do not, and gives it back as they grow.
+//! Packed history that was read before: it may take memory that the tail and frames do not use, until they grow.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -8,8 +8,8 @@ use crate::base::sync::Mutex;
 use crate::log::memory::{Account, Charge};
 use crate::log::packed::Packed;
 
-/// What was used within this time is not given up for what comes now: of a topic that is read through again and again, and
-/// does not fit, a part should stay.
+/// A segment used within this time is not evicted for a new one: if a topic is read again and again, and does not fit, a part
+/// of it should stay.
 const STALE: Duration = Duration::from_secs(10);
 
 /// Packed segments of history, of all partitions.
@@ -36,7 +36,7 @@ impl Entry {
 }
 
 impl PackedCache {
-    /// Bytes of memory that all of it takes.
+    /// Bytes of memory that all segments take.
     pub(crate) fn size(&self) -> usize {
         self.account.used()
     }
@@ -52,12 +52,12 @@ impl PackedCache {
         Some(entry.packed.clone())
     }
 
-    /// Whether there is something that may be given up for what comes now.
+    /// Whether there is a segment that may be evicted for a new one.
     pub(crate) fn has_stale(&self, now: Instant) -> bool {
         oldest(&self.kept.lock()).is_some_and(|(_, entry)| entry.is_stale(now))
     }
 
-    /// Keeps a segment if `limit` bytes are enough for it and for all that was used lately.
+    /// Keeps a segment if `limit` bytes are enough for it and for all segments that were used lately.
     pub(crate) fn put(&self, partition: u64, packed: Arc<Packed>, limit: usize, now: Instant) {
         let mut kept = self.kept.lock();
         kept.remove(&(partition, packed.base()));
@@ -69,7 +69,7 @@ impl PackedCache {
         kept.insert((partition, packed.base()), Entry { packed, used: now, _charge: charge });
     }
 
-    /// Gives up what was used longest ago, until no more than `limit` bytes are taken.
+    /// Evicts the least recently used segments until at most `limit` bytes are taken.
     pub(crate) fn shrink(&self, limit: usize) {
         if self.size() <= limit {
             return;

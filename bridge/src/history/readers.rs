@@ -1,12 +1,12 @@
-//! How many subscriptions read history at the moment, as far as that can be known without their saying when they stop. By this
-//! number the scans that may run at once, and each reader's share of open segments, are determined.
+//! Counts the subscriptions that read history now. They do not say when they stop, so the count is an estimate. The number of
+//! scans at once, and each reader's share of open segments, depend on it.
 
 use std::time::{Duration, Instant};
 
 use crate::base::sync::Mutex;
 use crate::base::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
-/// Whoever did not look for one to two of these does not count: a client that takes nothing does not look.
+/// Readers that looked within the last one to two periods are counted. The reader of a client that takes nothing does not look.
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// Readers of the last periods, each counted once in a period.
@@ -19,7 +19,7 @@ pub(crate) struct Readers {
     ends: Mutex<Option<Instant>>,
 }
 
-/// One reader's own part of it.
+/// One reader's state in the count.
 #[derive(Debug, Default)]
 pub(crate) struct Reader {
     /// The period in which it last looked; 0: never.
@@ -27,7 +27,7 @@ pub(crate) struct Reader {
 }
 
 impl Readers {
-    /// The reader looks for something to read.
+    /// Counts a reader, when it looks for records.
     pub(crate) fn looks(&self, reader: &mut Reader) {
         let period = self.period.load(Ordering::Relaxed) + 1;
         if std::mem::replace(&mut reader.period, period) != period {
@@ -35,12 +35,12 @@ impl Readers {
         }
     }
 
-    /// How many there are.
+    /// How many readers there are.
     pub(crate) fn count(&self) -> usize {
         self.now.load(Ordering::Relaxed).max(self.before.load(Ordering::Relaxed))
     }
 
-    /// To be called often: begins a period when the last one is over.
+    /// To be called often: begins a new period when the last one is over.
     pub(crate) fn turn(&self, now: Instant) {
         let mut ends = self.ends.lock();
         if ends.is_none_or(|ends| ends <= now) {

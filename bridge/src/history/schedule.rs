@@ -1,4 +1,4 @@
-//! Which read comes next: partitions are read through one after the other, and tenants take turns.
+//! Decides which read begins next: partitions are read through one after the other, and tenants take turns.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -9,45 +9,45 @@ use crate::history::{MAX_RUNNING, MIN_READ};
 use crate::log::segment::Segment;
 use crate::record::tenant::TenantId;
 
-/// A scan whose last read nobody has looked into for so long is over.
+/// A scan ends when no reader has found its last segment for this long.
 pub(crate) const LEASE: Duration = Duration::from_millis(50);
-/// A scan goes on for so long before others may have its place.
+/// How long a scan may continue while other jobs wait for its place.
 const SCAN_TURN: Duration = Duration::from_secs(2);
 
-/// The reads that wait or run, and the partitions that they read through.
+/// The reads that wait or run, and their scans.
 #[derive(Debug, Default)]
 pub(crate) struct Schedule {
     scans: Vec<Scan>,
-    /// Jobs that go on with a scan, or are too small to wait.
+    /// Jobs that continue a scan, or are so small that they need none.
     next: VecDeque<Arc<Job>>,
     /// Jobs that would begin a scan, by tenant, and the tenants in the order of their turns.
     waiting: HashMap<TenantId, VecDeque<Arc<Job>>>,
     turns: VecDeque<TenantId>,
-    /// Jobs that wait or run: one per key, for everybody.
+    /// Jobs that wait or run: one per key, shared by all its waiters.
     jobs: HashMap<ReadKey, Arc<Job>>,
     running: usize,
 }
 
-/// One partition being read through.
+/// One partition that is being read through.
 #[derive(Debug)]
 struct Scan {
     partition: u64,
     /// Where its next read begins.
     at: u64,
-    /// Whether a read of it is under way, or waits to be.
+    /// Whether one of its reads waits or runs.
     reads: bool,
     begun: Instant,
-    /// When somebody last looked into what it read last: whoever does will ask for more.
+    /// When a reader last found the segment that was read last: such a reader will request the next one.
     followed: Instant,
 }
 
 impl Job {
-    /// Whether it only asks whether a position is there.
+    /// Whether it only asks whether the log holds a position.
     pub(crate) fn is_question(&self) -> bool {
         self.read.max_bytes < MIN_READ
     }
 
-    /// Where the scan stands that it goes on with, or begins.
+    /// The partition and offset of the scan that it continues or begins.
     fn place(&self) -> (u64, u64) {
         (self.key.0, self.read.from)
     }
@@ -75,7 +75,7 @@ impl Schedule {
         self.jobs.get(&key).map(Waiter::new)
     }
 
-    /// A job that is not there yet.
+    /// Adds a job whose key is new.
     pub(crate) fn add(&mut self, tenant: &TenantId, job: Arc<Job>, now: Instant) -> Waiter {
         let waiter = Waiter::new(&job);
         self.jobs.insert(job.key, job.clone());
@@ -100,34 +100,34 @@ impl Schedule {
         queue.push_back(job);
     }
 
-    /// The scan whose next read, or the one under way, is the job. A partition may be read through at two places at once.
+    /// The scan whose next or running read is the job. A partition may have two scans, at different offsets.
     fn scan_at(&mut self, job: &Job) -> Option<&mut Scan> {
         self.scans.iter_mut().find(|scan| scan.place() == job.place())
     }
 
-    /// Somebody looks into a segment, which ends at `end`: the scan that read it last goes on.
+    /// A reader has found a segment that ends at `end`: the scan whose last segment it is counts as followed.
     pub(crate) fn follow(&mut self, partition: u64, end: u64, now: Instant) {
         let brought_it = |scan: &&mut Scan| scan.place() == (partition, end);
         self.scans.iter_mut().filter(brought_it).for_each(|scan| scan.followed = now);
     }
 
-    /// Ends the scans that nobody follows.
+    /// Ends the scans that no reader follows.
     pub(crate) fn end_unfollowed(&mut self, now: Instant) {
         self.scans.retain(|scan| scan.reads || now.duration_since(scan.followed) < LEASE);
     }
 
-    /// Whether no read runs, and some wait.
+    /// Whether reads wait, and none runs.
     pub(crate) fn is_stuck(&self) -> bool {
         self.running == 0 && !(self.next.is_empty() && self.waiting.is_empty())
     }
 
-    /// Whether a read may begin, where there may be so many scans.
+    /// Whether a read may begin, with at most so many scans.
     pub(crate) fn has_next(&self, scans: usize) -> bool {
         let has_job = !self.next.is_empty() || (self.scans.len() < scans && !self.waiting.is_empty());
         self.running < MAX_RUNNING && has_job
     }
 
-    /// Begins the next job: one that goes on first, else one of the tenant whose turn it is.
+    /// Begins the next job: one that continues a scan comes first, else one of the tenant whose turn it is.
     pub(crate) fn begin_next(&mut self, scans: usize, now: Instant) -> Option<Arc<Job>> {
         let job = self.take_next(scans, now)?;
         job.begin();
@@ -154,7 +154,7 @@ impl Schedule {
         Some(job)
     }
 
-    /// Whether somebody still waits for the job, which is in no queue any more: else it is forgotten.
+    /// Whether the job, which is in no queue any more, still has waiters; if not, the job is forgotten.
     fn is_wanted(&mut self, job: &Job) -> bool {
         let is_wanted = job.waiters() > 0;
         if !is_wanted {
@@ -163,12 +163,12 @@ impl Schedule {
         is_wanted
     }
 
-    /// Of the tenant whose turn it is, the job that most wait for, or for long; then it is another tenant's turn.
+    /// Takes the next tenant's job with the most waiters plus seconds of waiting; then it is another tenant's turn.
     fn next_turn(&mut self, now: Instant) -> Option<Arc<Job>> {
         while let Some(tenant) = self.turns.pop_front() {
             let queue = self.waiting.get_mut(&tenant)?;
             let weight = |job: &Job| job.waiters() as u64 + now.duration_since(job.asked).as_secs();
-            // The first of those that weigh the same.
+            // The first of equal weight.
             let heaviest = queue.iter().enumerate().rev().max_by_key(|(_, job)| weight(job));
             let job = heaviest.map(|(at, _)| at).and_then(|at| queue.remove(at));
             if queue.is_empty() {
@@ -184,7 +184,7 @@ impl Schedule {
         None
     }
 
-    /// A read has ended: its scan goes on after the segment that it brought, or is over.
+    /// Ends a read: its scan continues after the segment that was read, or ends if there is none.
     pub(crate) fn end(&mut self, job: &Job, segment: Option<&Segment>, now: Instant) {
         self.running -= 1;
         self.jobs.remove(&job.key);
@@ -226,7 +226,7 @@ mod tests {
         TenantId::new("acme").unwrap()
     }
 
-    /// One that never rested would keep its place for ever, and with many readers there is one place.
+    /// A scan that was never idle would keep its place for ever, and with many readers there is only one place.
     #[test]
     fn two_scans_of_one_partition_both_rest_when_their_reads_have_ended() {
         let (mut schedule, now) = (Schedule::default(), Instant::now());
@@ -243,7 +243,7 @@ mod tests {
         assert_eq!(places, [100, 600]);
     }
 
-    /// Readers far behind would keep its place for it, with nobody to ask for more of it, and nothing would be read.
+    /// If readers far behind kept a scan, no reader would request more of it, and no other scan could begin.
     #[test]
     fn only_who_reads_what_a_scan_brought_last_keeps_it() {
         let (mut schedule, begun) = (Schedule::default(), Instant::now());

@@ -1,4 +1,4 @@
-//! The port to Kafka: what the core asks for beyond what the tail brings. The consumer implements it.
+//! The port to Kafka: what the core requests beyond the records that ingest appends. The consumer implements it.
 
 use std::error::Error;
 use std::fmt;
@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 
 use crate::log::segment::Segment;
 
-/// One stretch of a partition to be read from Kafka.
+/// A range of offsets of one partition that is to be read from Kafka.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HistoryRead {
     /// The topic's name.
@@ -21,11 +21,11 @@ pub struct HistoryRead {
     pub epoch: i32,
     /// The read ends at the first record at or past this offset (exclusive); `u64::MAX`: no such end.
     pub until: u64,
-    /// About how many bytes to read at the most.
+    /// About how many bytes to read at most.
     pub max_bytes: usize,
 }
 
-/// Why a stretch could not be read.
+/// Why a range could not be read.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum HistoryError {
     /// The offset is not in Kafka's log, which holds `[start, end)`.
@@ -36,26 +36,26 @@ pub enum HistoryError {
         /// The offset that the next record will get.
         end: u64,
     },
-    /// The log was cut back to `end` and has gone on under another leader epoch since.
+    /// The log was truncated to `end`, and has continued under another leader epoch since.
     #[error("the log was truncated to {end}")]
     Truncated {
-        /// The first offset that is not the same any more.
+        /// The first offset that differs.
         end: u64,
-        /// The leader epoch up to there; -1 where it is not known.
+        /// The leader epoch of the record below `end`; -1 if it is not known.
         epoch: i32,
     },
-    /// The log was cut while it was read: what came may be of the log before. A later try may succeed.
+    /// The log was truncated while it was read: the result may be of the earlier log. A retry may succeed.
     #[error("the log was cut while it was read")]
     Cut,
-    /// The topic or the partition is not there.
+    /// The topic or the partition does not exist.
     #[error("the partition is not there")]
     Gone,
-    /// Kafka did not answer; a later try may succeed.
+    /// Kafka did not answer; a retry may succeed.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
 }
 
-/// What Kafka was asked and did not answer, and why.
+/// A request that Kafka did not answer, and why.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("Kafka did not answer for {topic}{}: {cause}", Place(*.partition, *.offset))]
 pub struct Unavailable {
@@ -99,24 +99,24 @@ impl HistoryError {
 /// Which offsets to look up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OffsetsAt {
-    /// The lowest that Kafka has.
+    /// The lowest offset that Kafka has.
     Earliest,
-    /// The next that will be written.
+    /// The offset that the next record will get.
     Latest,
-    /// That of the first record with at least this timestamp (milliseconds since the Unix epoch); the end where none is.
+    /// The offset of the first record with at least this timestamp (milliseconds since the Unix epoch); if none, the end.
     Time(i64),
 }
 
-/// Kafka, as far as the core must ask for more than the consumer group brings.
+/// Kafka, for what the core needs beyond what the consumer group delivers.
 pub trait Source: Send + Sync + 'static {
-    /// Reads one stretch outside of the group. The segment's base is `from`; its end is `from` too only where the
+    /// Reads one range, outside of the consumer group. The segment's base is `from`; its end equals `from` only if the
     /// partition ends there. Dropping the future may or may not end the read.
     fn read(&self, read: HistoryRead) -> BoxFuture<'static, Result<Segment, HistoryError>>;
 
     /// An offset for each partition of the topic, in their order.
     fn offsets_at(&self, topic: &str, at: OffsetsAt) -> BoxFuture<'static, Result<Vec<u64>, HistoryError>>;
 
-    /// Refreshes the list of topics now. Takes a second at the most, whatever the broker's state.
+    /// Refreshes the list of topics now. Takes a second at most, whatever the broker's state.
     fn refresh(&self) -> BoxFuture<'static, ()>;
 }
 

@@ -1,4 +1,4 @@
-//! What the readers of a view take from it, and when nobody wants its frames any more.
+//! What the readers of a view take from it, and when its frames can be dropped.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,7 +11,7 @@ use crate::live::view::{View, ViewState};
 use crate::log::topic::Topics;
 use crate::position::Vector;
 
-/// V, the next frame's number, and the topics, as they were at one moment.
+/// V, the next frame's number, and the shape of the topics, all read at one moment.
 #[derive(Clone, Debug)]
 pub(crate) struct Snapshot {
     pub(crate) vector: Arc<Vector>,
@@ -20,10 +20,10 @@ pub(crate) struct Snapshot {
     cuts: u32,
 }
 
-/// What a live cursor finds.
+/// What a live subscription gets at its cursor.
 #[derive(Debug)]
 pub(crate) enum Live {
-    /// Frames, and V if the cursor is at the view's end after them (with whether the last frame bears V as its id).
+    /// Frames. If they reach the view's end, also V, and whether V is the id of the last frame.
     Frames(Taken, Option<(Arc<Vector>, bool)>),
     Nothing,
     /// The ring no longer has the cursor's frames.
@@ -31,19 +31,19 @@ pub(crate) enum Live {
 }
 
 impl View {
-    /// Notes that the newest of the records that so many streams were given has this timestamp.
+    /// Records in the histogram that so many streams have delivered records up to this timestamp.
     pub(crate) fn count_delivered(&self, timestamp: i64, streams: usize) {
         if timestamp >= 0 && streams > 0 {
             metrics::delivered(self.shared.clock.unix_millis() - timestamp, streams);
         }
     }
 
-    /// Another one reads this view.
+    /// Counts one more reader of this view.
     pub(crate) fn enter(&self) {
         self.state.lock().readers += 1;
     }
 
-    /// One does not read it any more; how many still do.
+    /// Counts one reader less; returns how many are left.
     pub(crate) fn leave(&self) -> u32 {
         let mut state = self.state.lock();
         state.readers = state.readers.checked_sub(1).expect("each reader leaves once");
@@ -52,7 +52,7 @@ impl View {
         left
     }
 
-    /// `count` live cursors have reached frame `next`; a negative `count`: so many subscriptions that stood there have ended.
+    /// `count` live cursors have reached frame `next`; a negative `count`: so many subscriptions with that cursor have ended.
     pub(crate) fn arrived(&self, next: u64, count: i32) {
         let mut state = self.state.lock();
         if next == state.ring.next() {
@@ -61,7 +61,7 @@ impl View {
         }
     }
 
-    /// Drops all frames where everybody has them: of very many views each has one reader, which takes them at once.
+    /// Drops all frames once every reader has them. With very many views, each has one reader, which takes its frames at once.
     fn drop_taken(&self, mut state: MutexGuard<'_, ViewState>) {
         if i64::from(state.at_end) >= i64::from(state.readers) && state.ring.size() > 0 {
             let taken = state.ring.take_all();
@@ -70,7 +70,7 @@ impl View {
         }
     }
 
-    /// V, brought up to the heads, and the number of the next frame.
+    /// V, raised to the heads, and the number of the next frame.
     pub(crate) fn snapshot(&self) -> Snapshot {
         let mut state = self.state.lock();
         state.refresh();
@@ -78,12 +78,12 @@ impl View {
         Snapshot { vector, next, shape: state.shape, cuts: state.cuts }
     }
 
-    /// Rises with every topic or partition that comes or goes.
+    /// Rises whenever a topic or partition is added or removed.
     pub(crate) fn shape(&self) -> u64 {
         self.state.lock().shape
     }
 
-    /// The topics and their registered partitions, with the shape at which that was so. One list for all readers.
+    /// The topics and their registered partitions, with the shape that they belong to. All readers share the list.
     pub(crate) fn topics(&self) -> (u64, Arc<Topics>) {
         let state = self.state.lock();
         (state.shape, state.coverage.topics().clone())
@@ -100,7 +100,7 @@ impl View {
         Live::Frames(taken, end)
     }
 
-    /// V for a cursor that stands at the view's next frame, brought up to the heads; `None` for any other.
+    /// V, raised to the heads, if `cursor` is the view's next frame; `None` for any other cursor.
     pub(crate) fn vector_at(&self, cursor: u64) -> Option<Arc<Vector>> {
         let mut state = self.state.lock();
         if cursor != state.ring.next() && !broken(Sabotage::ProgressAnywhere) {
@@ -110,20 +110,21 @@ impl View {
         Some(state.vector.clone())
     }
 
-    /// Whether a reader may go on from the snapshot: its frames are still there, and no position was put back since. The
-    /// same offset would mean another record then, and the reader would be told of a gap that it is not before.
+    /// Whether a reader may join the view at the snapshot: its frames are still in the ring, and no position was moved back
+    /// since. After such a move the same offset can mean another record, and the reader would get a gap that is not its own.
     pub(crate) fn holds(&self, snapshot: &Snapshot) -> bool {
         let state = self.state.lock();
         snapshot.next >= state.ring.first() && snapshot.cuts == state.cuts
     }
 
-    /// Whether a position was put back since the snapshot: a place of the log before is nothing to go for.
+    /// Whether a position was moved back since the snapshot. If so, the snapshot's positions may be of a log that was
+    /// truncated, and must not be a replay's target.
     pub(crate) fn was_cut_since(&self, snapshot: &Snapshot) -> bool {
         self.state.lock().cuts != snapshot.cuts
     }
 
-    /// Drops frames that everybody had time to take by `now`, and the oldest ones beyond `cap` bytes. Whether there are
-    /// frames left.
+    /// Drops frames that every reader had time to take by `now`, and the oldest ones beyond `cap` bytes. Returns whether any
+    /// are left.
     pub(crate) fn trim(&self, now: Option<Instant>, cap: usize) -> bool {
         let mut state = self.state.lock();
         if let Some(now) = now {

@@ -1,5 +1,5 @@
-//! Which views a record may concern: those of its tenant, and of views whose filters ask for one value of a field, only
-//! those that ask for the record's. So the cost of a record follows the views that match, not those that are there.
+//! Finds the views that a record may concern: views of its tenant, and, of those whose filters require one value of a field,
+//! only the views that require the record's value. So the cost of a record grows with the views that match, not with all views.
 
 use std::collections::HashMap;
 use std::collections::hash_map;
@@ -15,14 +15,14 @@ use crate::record::RecordRef;
 use crate::record::filter::{Equality, Field};
 use crate::record::tenant::TenantId;
 
-/// The views of every topic, by the topic's key. Each batch looks here, so it is held for a moment only.
+/// The view index of every topic, by the topic's key. Every batch reads this map, so its lock is held only briefly.
 #[derive(Debug, Default)]
 pub(crate) struct FanOut {
     topics: RwLock<HashMap<u64, Arc<ViewIndex>>>,
 }
 
 impl FanOut {
-    /// Those of the topic with the key; empty where nobody has read it yet.
+    /// The index of the topic with this key; a new, empty one if there is none yet.
     pub(crate) fn of(&self, key: u64) -> Arc<ViewIndex> {
         if let Some(known) = self.topics.read().get(&key) {
             return known.clone();
@@ -30,7 +30,7 @@ impl FanOut {
         self.topics.write().entry(key).or_default().clone()
     }
 
-    /// Forgets all topics but these.
+    /// Drops the indexes of all topics but these.
     pub(crate) fn retain(&self, is_known: impl Fn(u64) -> bool) {
         self.topics.write().retain(|key, _| is_known(*key));
     }
@@ -39,16 +39,16 @@ impl FanOut {
 /// The views of a topic. Batches read it; views come and go under the bridge's structure lock.
 #[derive(Debug, Default)]
 pub(crate) struct ViewIndex {
-    /// By the hash that the tenant's name bears.
+    /// Keyed by the hash that is stored with the tenant's name.
     tenants: RwLock<HashTable<TenantViews>>,
-    /// Of values; keyed at random, since clients choose the values that they ask for.
+    /// Hashes field values. It is randomly keyed, since clients choose the values that they filter by.
     hasher: RandomState,
 }
 
 /// The views of one tenant.
 #[derive(Debug)]
 enum TenantViews {
-    /// One that looks at each of the tenant's records: of very many tenants, nearly all have no more.
+    /// A single view that every record of the tenant may concern. With very many tenants, nearly all have only that.
     One(Arc<View>),
     Many(Box<ManyViews>),
 }
@@ -56,25 +56,25 @@ enum TenantViews {
 #[derive(Debug)]
 struct ManyViews {
     tenant: TenantId,
-    /// Views that look at each of the tenant's records.
+    /// Views that every record of the tenant may concern.
     all: Vec<Arc<View>>,
-    /// The others, each in one field.
+    /// The other views, each indexed by one field.
     by_field: Vec<FieldViews>,
 }
 
-/// Views that ask for values of one field, by the value's hash. Values that share a hash cost a look at the filter, no more.
+/// Views that require values of one field, by the value's hash. A collision of hashes only costs one evaluation of a filter.
 #[derive(Debug)]
 struct FieldViews {
     field: Field,
     by_value: HashMap<u64, Vec<Arc<View>>>,
 }
 
-/// Views that some of a tenant's records may concern. Their filters have still to be asked.
+/// Views that some of a tenant's records may concern. Their filters have not been evaluated yet.
 #[derive(Debug, Default)]
 pub(crate) struct Concerned {
-    /// Those that all the records may concern.
+    /// Views that any of the records may concern.
     pub(crate) all: Vec<Arc<View>>,
-    /// The others, each with the numbers of the records that may.
+    /// The other views, each with the numbers of the records that may concern it.
     pub(crate) some: Vec<(Arc<View>, Vec<u32>)>,
 }
 
@@ -97,7 +97,7 @@ impl ViewIndex {
         }
     }
 
-    /// The views that records of one tenant may concern, each record with its number.
+    /// The views that records of one tenant may concern. Each record comes with its number.
     pub(crate) fn concerned<'a>(
         &self,
         tenant: &TenantId,
@@ -119,7 +119,7 @@ impl ViewIndex {
                 TenantViews::Many(many) => all.extend(many.views().cloned()),
             }
         }
-        // A filter that names several values of its field stands at each.
+        // A view whose filter names several values of its field is in the index once for each.
         all.sort_unstable_by_key(Arc::as_ptr);
         all.dedup_by(|a, b| Arc::ptr_eq(a, b));
         all
@@ -170,7 +170,7 @@ impl TenantViews {
         }
     }
 
-    /// Removes a view; whether none is left.
+    /// Removes a view; returns whether none is left.
     fn remove(&mut self, view: &Arc<View>, hasher: &RandomState) -> bool {
         match self {
             TenantViews::One(only) => Arc::ptr_eq(only, view),
@@ -189,14 +189,14 @@ impl ManyViews {
 
     fn insert(&mut self, view: &Arc<View>, hasher: &RandomState) {
         let equalities = view.key().filter().equalities();
-        // Where it meets the fewest others: a filter by region and user goes to the user.
+        // By the field whose values have the fewest views so far: a filter by region and user is indexed by user.
         match equalities.into_iter().min_by_key(|equality| self.crowd(equality, hasher)) {
             None => self.all.push(view.clone()),
             Some(equality) => {
                 let field = self.field(equality.field);
                 for hash in equality.hashes(hasher) {
                     let there = field.by_value.entry(hash).or_default();
-                    // Two ways to write a number are one value.
+                    // Two spellings of a number have one hash; the view is entered once.
                     if !there.last().is_some_and(|last| Arc::ptr_eq(last, view)) {
                         there.push(view.clone());
                     }
@@ -230,7 +230,7 @@ impl ManyViews {
         }
     }
 
-    /// How many views stand already at the most crowded of the values.
+    /// How many views are indexed under the most crowded of the values.
     fn crowd(&self, equality: &Equality<'_>, hasher: &RandomState) -> usize {
         let Some(field) = self.by_field.iter().find(|field| field.field == *equality.field) else { return 0 };
         equality.hashes(hasher).filter_map(|hash| field.by_value.get(&hash)).map(Vec::len).max().unwrap_or(0)
@@ -334,7 +334,7 @@ mod tests {
             &tenant(),
             std::iter::once((7, record(&mut bytes, "k", r#"{"region":"eu","user":17}"#))),
         );
-        // The first one had both fields to choose from.
+        // The first view is indexed by region: both fields were empty then.
         assert!(found.all.is_empty() && found.some.len() <= 2, "{}", found.some.len());
         assert!(found.some.iter().all(|(_, records)| records == &[7]));
     }

@@ -1,4 +1,4 @@
-//! What comes into a view's ring: frames of records and of gaps, each with the id of the positions after it.
+//! How frames of records and of gaps get into a view's ring, each with the id of the positions after it.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -19,16 +19,16 @@ use crate::position::{Position, Vector};
 use crate::record::RecordRef;
 use crate::sse::frame;
 
-/// Bytes of a page that a thread keeps for the next one.
+/// The capacity in bytes that a thread's page buffer keeps for its next page.
 const MAX_SPARE: usize = 2 * PAGE;
 
 thread_local! {
-    /// For the frames that this thread encodes: its memory serves all views.
+    /// The buffers into which this thread encodes frames, for whichever view.
     static WRITER: Cell<(RunningId, PageWriter)> = Cell::default();
 }
 
 impl View {
-    /// Announces a gap of one partition: its position is `to` from now on.
+    /// Announces a gap of one partition, whose position is `to` from then on.
     pub(crate) fn gap(&self, partition: &Partition, gap: &Gap, to: Position) {
         let mut state = self.state.lock();
         let Some((at, index)) = state.slot(partition) else { return };
@@ -44,8 +44,8 @@ impl View {
         self.wake();
     }
 
-    /// Frames those of a batch's records that match; whether there are any, which is then for [`View::announce`] to tell.
-    /// One caller at a time per partition: it holds the ingest lock.
+    /// Encodes the matching records of a batch as frames; returns whether there were any. If so, [`View::announce`] is to be
+    /// called next. One caller at a time per partition: it holds the ingest lock.
     pub(crate) fn frame<'a>(
         &self,
         partition: &Partition,
@@ -97,8 +97,8 @@ impl View {
         true
     }
 
-    /// Tells readers of what a batch has framed, once its head is published: V is the heads' own vector by then, and all
-    /// that take it share it.
+    /// Notifies readers of the frames of a batch, after its head was published. V is equal to the heads by then, so it becomes
+    /// the heads' vector, which all views share.
     pub(crate) fn announce(&self) {
         self.state.lock().refresh();
         self.wake();
@@ -116,7 +116,7 @@ impl View {
         state.framed = true;
     }
 
-    /// Something was pushed into the ring: it and all rings keep within their limits. Readers are still to be told.
+    /// To be called after a push: keeps this ring, and all rings together, within their limits. Does not notify readers.
     pub(super) fn pushed(&self, mut state: MutexGuard<'_, ViewState>) {
         state.at_end = 0;
         state.ring.trim_to(MAX_RING);
@@ -147,7 +147,7 @@ fn begin_id(id: &mut RunningId, minutes: u32, vector: &Vector, own: (usize, usiz
     id.begin(minutes, &alone);
 }
 
-/// Collects frames into pages. Its memory serves one page after the other: what goes into a ring is as large as it need be.
+/// Collects frames into pages. Its buffer is reused: each page is copied into the ring at its exact size.
 #[derive(Default)]
 struct PageWriter {
     bytes: Vec<u8>,

@@ -1,4 +1,4 @@
-//! Who is notified that a view has something new. Nearly always it is one: there may be very many views.
+//! Who is notified that a view has something new. Nearly every view has one listener; there may be very many views.
 
 use std::sync::Arc;
 use std::task::Waker;
@@ -7,13 +7,13 @@ use slab::Slab;
 
 use crate::live::view::View;
 
-/// Notified when a view has something new, by whoever brought it. It must not block.
+/// Called when a view has something new, on the thread that changed the view. It must not block.
 pub trait Notify: Send + Sync {
-    /// `number` is the one that it was registered with.
+    /// `number` is the number given when the listener was registered.
     fn notify(&self, number: u32);
 }
 
-/// Registers a target of notifications with a view, until it is dropped.
+/// Registers a target of notifications with a view, until the listener is dropped.
 pub struct Listener {
     view: Arc<View>,
     place: u32,
@@ -25,12 +25,12 @@ impl Listener {
         Listener { view, place }
     }
 
-    /// To be called before the view is looked at: the target is notified once, and again only of what comes after this.
+    /// To be called before the view is read. The target is notified once, of the first change after this call.
     pub fn rearm(&self) {
         self.view.listeners.lock().rearm(self.place);
     }
 
-    /// Distinguishes the view from all others that are open; see [`Subscription::view`](crate::Subscription::view).
+    /// Distinguishes the view from all other open views; see [`Subscription::view`](crate::Subscription::view).
     pub fn view(&self) -> usize {
         Arc::as_ptr(&self.view) as usize
     }
@@ -51,16 +51,16 @@ impl std::fmt::Debug for Listener {
 /// The listeners of one view.
 #[derive(Default)]
 pub(crate) struct Listeners {
-    /// The one at place 0.
+    /// The entry at place 0.
     first: Option<Entry>,
-    /// Those from place 1 on.
+    /// The entries from place 1 on.
     others: Option<Box<Slab<Entry>>>,
 }
 
 struct Entry {
     target: Arc<dyn Notify>,
     number: u32,
-    /// Whether it was notified, and not rearmed since.
+    /// Whether it was notified and has not been rearmed since.
     notified: bool,
 }
 
@@ -73,7 +73,7 @@ impl Entry {
 }
 
 impl Listeners {
-    /// Gives its place, which is its own until it is removed.
+    /// Returns the entry's place, which belongs to it until it is removed.
     fn add(&mut self, target: Arc<dyn Notify>, number: u32) -> u32 {
         let entry = Entry { target, number, notified: false };
         if self.first.is_none() {
@@ -157,7 +157,7 @@ mod tests {
         listeners.rearm(six);
         listeners.notify();
         assert_eq!(std::mem::take(&mut *log.0.lock()), [5]);
-        // Who comes later has not been notified, and may have the place of one that has.
+        // A later listener counts as not notified, even at the place of one that had been notified.
         listeners.remove(five);
         listeners.add(log.clone(), 7);
         listeners.add(log.clone(), 8);

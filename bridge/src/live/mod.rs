@@ -1,9 +1,10 @@
 //! What all subscriptions of one kind share.
 //!
-//! A [`view`] is the merged, filtered sequence of frames of a tenant, topics, filter and envelope ([`view_key`]): a vector and a
-//! [`ring`] of frames, of which all together ([`ring_memory`]) take from one budget. Its [`topics`] come and go ([`replacement`]: what
-//! ids hold of one that is created again), records come in by [`framing`], readers have them by [`delivery`], after [`waking`].
-//! [`fan_out`] finds the [`views`] that a record concerns, and [`listeners`] are those whom a view notifies.
+//! A [`view`] is the merged, filtered sequence of frames of one tenant, topics, filter and envelope ([`view_key`]). It has a
+//! vector and a [`ring`] of frames; all rings share one memory budget ([`ring_memory`]). [`topics`] adds and removes its topics
+//! ([`replacement`]: the ids while a topic is replaced by its next incarnation), [`framing`] adds records, [`delivery`] hands
+//! frames to readers, and [`waking`] notifies the readers. [`fan_out`] finds the [`views`] that a record concerns, and
+//! [`listeners`] are the targets that a view notifies.
 //!
 //! ```
 //! use std::sync::Arc;

@@ -1,22 +1,23 @@
-//! A topic that was created again, or deleted, is announced by a gap for each partition. Between two of those gaps an id lists the
-//! partitions that are announced under the new topic id (none, if it was deleted), the others under the old one: a client that
-//! loses its connection there misses no gap and gets none twice.
+//! A topic that was created again, or deleted, is announced by a gap for each partition. Between two of those gaps, the id
+//! lists the partitions already announced under the new topic id (nowhere, if the topic was deleted), and the others under the
+//! old one. So a client that loses its connection between two gaps misses none and gets none twice.
 
 use crate::position::{Part, Position, Vector};
 
-/// A topic's part in a vector, and the part that takes its place.
+/// A topic's part in a vector, and the part that replaces it.
 pub(crate) struct Replacement<'a> {
-    /// The vector before.
+    /// The vector before the replacement.
     pub(crate) vector: &'a Vector,
-    /// Which of its parts is replaced.
+    /// The index of the part that is replaced.
     pub(crate) at: usize,
-    /// The next incarnation, at the positions where reading begins; `None`: the topic is gone.
+    /// The next incarnation, at the positions where reading begins; `None`: the topic was deleted.
     pub(crate) new: Option<&'a Part>,
 }
 
 impl Replacement<'_> {
-    /// The vector when the first `announced` partitions of the old incarnation have been announced, of which there is a gap
-    /// for each. Those stand in the new part, the others still in the old one. What only the new incarnation has needs no gap.
+    /// The vector after the gaps of the first `announced` partitions of the old incarnation. Those partitions are in the new
+    /// part, the others still in the old one. Partitions that only the new incarnation has need no gap, and are in the new
+    /// part.
     pub(crate) fn vector(&self, announced: usize) -> Vector {
         let old = &self.vector.parts[self.at];
         let count = old.positions.len();
@@ -28,7 +29,7 @@ impl Replacement<'_> {
     }
 }
 
-/// The part, of which only those positions are known.
+/// The part with all other positions unknown.
 fn with_known(part: &Part, is_known: impl Fn(usize) -> bool) -> Part {
     let positions = part.positions.iter().enumerate();
     let kept = positions.map(|(index, position)| if is_known(index) { *position } else { Position::UNKNOWN });
@@ -66,7 +67,7 @@ mod tests {
         Part { fingerprint: topic.fingerprint(), positions }
     }
 
-    /// Where a vector holds a partition of the topic, in whatever incarnation.
+    /// The positions that a vector has for a partition of the topic, in any incarnation.
     fn held(vector: &Vector, topic: &Topic, index: usize) -> Vec<([u8; 3], u64)> {
         let of_topic = vector.parts.iter().filter(|part| part.fingerprint.name == topic.fingerprint().name);
         let positions = of_topic.filter_map(|part| Some((part.fingerprint.id, part.positions.get(index)?)));
@@ -76,7 +77,7 @@ mod tests {
             .collect()
     }
 
-    /// What a client is told that was cut off after `announced` gaps and comes back with the id that it has.
+    /// The gaps that a client gets if it was disconnected after `announced` gaps and resumes with the id that it has.
     fn told_after(vector: Vector, old: &Topic, new: Option<&Arc<Topic>>) -> (Vec<Gap>, Vector) {
         let id: EventId = EventId { minutes: 1, vector }.to_string().parse().unwrap();
         let (mut vector, mut carried) = (id.vector, Vec::new());
@@ -93,7 +94,7 @@ mod tests {
     }
 
     proptest! {
-        /// Partition by partition, against what a resume makes of each of the ids: it is the same that is still to come.
+        /// For each number of announced gaps: a resume with that id announces exactly the remaining gaps.
         #[test]
         fn a_cut_between_two_gaps_repeats_none_and_swallows_none(
             old in proptest::collection::vec(100..1_000_u64, 0..6),

@@ -1,4 +1,4 @@
-//! The newest frames of a view, encoded once, for all its live subscriptions.
+//! The newest frames of a view, encoded once for all its live subscriptions.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,21 +10,21 @@ use crate::base::sabotage::{Sabotage, broken};
 use crate::log::memory::{Account, Charge};
 use crate::position::{Fingerprint, Position, Vector};
 
-/// Bytes in one page. A slow reader pins whole pages, so they are small; a larger frame gets a page of its own.
+/// Bytes in one page. A slow reader pins whole pages, so pages are small; a larger frame gets a page of its own.
 pub(crate) const PAGE: usize = 32 * 1024;
 
 /// Bytes of frames that one view may keep.
 pub(crate) const MAX_RING: usize = 1024 * 1024;
 
-/// Frames that every live reader had this long to take may go.
+/// How long a frame is kept for live readers to take it.
 pub(crate) const MAX_AGE: Duration = Duration::from_secs(10);
 
-/// What a frame did to the position of whoever has read it.
+/// How a frame changes the positions of a subscription that takes it.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
-    /// A record: one partition moved on.
+    /// A record: one partition's position advances.
     Record { topic: Fingerprint, partition: u32, position: Position },
-    /// A gap: the positions are these now.
+    /// A gap: these are the positions after it.
     Gap(Arc<Vector>),
 }
 
@@ -37,7 +37,7 @@ pub(crate) struct Mark {
     pub(crate) timestamp: i64,
 }
 
-/// Encoded frames side by side.
+/// A run of encoded frames.
 #[derive(Debug)]
 struct Page {
     first: u64,
@@ -54,7 +54,7 @@ pub(crate) struct Ring {
     charge: Charge,
 }
 
-/// What a reader took: slices of pages that end at a frame's end.
+/// What a reader took: slices of pages, each ending at the end of a frame.
 #[derive(Debug, Default)]
 pub(crate) struct Taken {
     pub(crate) slices: Vec<Bytes>,
@@ -62,7 +62,7 @@ pub(crate) struct Taken {
 }
 
 impl Ring {
-    /// An empty one, whose frames will be charged to the account.
+    /// An empty ring, whose frames will be charged to the account.
     pub(crate) fn new(account: &Account) -> Ring {
         Ring { pages: VecDeque::new(), next: 0, charge: account.charge(0) }
     }
@@ -72,7 +72,7 @@ impl Ring {
         self.next
     }
 
-    /// The number of the oldest frame that is still here.
+    /// The number of the oldest frame in the ring.
     pub(crate) fn first(&self) -> u64 {
         self.pages.front().map_or(self.next, |page| page.first)
     }
@@ -83,7 +83,7 @@ impl Ring {
 
     pub(crate) fn push(&mut self, bytes: Bytes, marks: Box<[Mark]>, now: Instant) {
         let page = Page { first: self.next, bytes, marks, pushed: now };
-        // Most views of very many have few pages.
+        // Of very many views, most have few pages.
         self.pages.reserve_exact(usize::from(self.pages.is_empty()));
         self.next += page.marks.len() as u64;
         self.charge.set(self.size() + page.size());
@@ -104,7 +104,7 @@ impl Ring {
         }
     }
 
-    /// Takes all pages out, for them to be dropped where no lock is held. The numbers go on.
+    /// Takes all pages out, so that the caller can drop them without holding a lock. Frame numbers continue.
     pub(crate) fn take_all(&mut self) -> Ring {
         let empty = Ring { next: self.next, ..Ring::new(self.charge.account()) };
         std::mem::replace(self, empty)
@@ -115,13 +115,13 @@ impl Ring {
             self.charge.set(self.size() - page.size());
         }
         if self.pages.is_empty() {
-            // Very many views may have been busy once.
+            // Frees the queue's capacity: very many views may each have been busy once.
             self.pages = VecDeque::new();
         }
     }
 
-    /// Takes frames from number `cursor` on, at most `records` of them and about `bytes` bytes, but at least one.
-    /// `None`: an overrun, the ring no longer has the frame of that number.
+    /// Takes frames from number `cursor` on: at most `records` frames and about `bytes` bytes, but at least one frame. `None`
+    /// is an overrun: the frame with that number has left the ring.
     pub(crate) fn take(&self, cursor: u64, records: usize, bytes: usize) -> Option<Taken> {
         if cursor < self.first() {
             return None;

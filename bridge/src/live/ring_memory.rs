@@ -1,12 +1,12 @@
-//! The memory of all views' frames together, and which views have any: a view without costs nothing.
+//! The memory of all views' frames together, and the list of views that have frames: a view without frames costs nothing here.
 //!
 //! A page of frames leaves its ring
-//! - when every reader of the view has its frames (`View::drop_taken`),
+//! - when every reader of the view has taken its frames (`View::drop_taken`),
 //! - when its view's ring is larger than [`MAX_RING`](crate::live::ring::MAX_RING) (`View::pushed`),
 //! - when all rings together are over the budget's share ([`RingMemory::shed`]),
 //! - when every reader had [`MAX_AGE`] to take it ([`RingMemory::drop_old`], at each tick).
 //!
-//! Its charge is released then; its bytes are freed when the last writer that still has a slice of them is done.
+//! Its charge is then released. Its bytes are freed when the last writer that holds a slice of them is done.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
@@ -17,24 +17,24 @@ use crate::live::ring::MAX_AGE;
 use crate::live::view::View;
 use crate::log::memory::Account;
 
-/// A view with frames is looked at this often: they go at the latest so long after their time.
+/// How often a view with frames is visited: an old frame is dropped at most this long after [`MAX_AGE`].
 const VISIT: Duration = Duration::from_secs(MAX_AGE.as_secs() / 2);
 
-/// Room for views that is kept.
+/// How many views the list keeps capacity for.
 const SPARE: usize = 1024;
 
 /// All rings of a bridge.
 #[derive(Debug, Default)]
 pub(crate) struct RingMemory {
-    /// Bytes that all of them may hold.
+    /// Bytes that all rings may hold together.
     limit: usize,
     account: Account,
-    /// Views that have frames, or had some a moment ago, each once, with the time of the next visit; the soonest first.
+    /// Views that have frames, or had some a moment ago. Each is listed once, with the time of its next visit, soonest first.
     filled: Mutex<VecDeque<(Instant, Weak<View>)>>,
 }
 
 impl RingMemory {
-    /// All together may hold `limit` bytes; what they hold is charged to `account`.
+    /// All rings together may hold `limit` bytes, charged to `account`.
     pub(crate) fn new(limit: usize, account: Account) -> RingMemory {
         RingMemory { limit, account, ..RingMemory::default() }
     }
@@ -44,22 +44,23 @@ impl RingMemory {
         self.account.used()
     }
 
-    /// What a ring is charged to.
+    /// The account that rings are charged to.
     pub(crate) fn account(&self) -> &Account {
         &self.account
     }
 
-    /// A view has its first frames.
+    /// Lists a view that has got its first frames.
     pub(crate) fn add(&self, view: Weak<View>, now: Instant) {
         self.filled.lock().push_back((now + VISIT, view));
     }
 
-    /// Whether all together are over the limit.
+    /// Whether all rings together are over the limit.
     pub(crate) fn is_over(&self) -> bool {
         self.used() > self.limit
     }
 
-    /// Leaves none more than an equal share, until all together are within the limit. To be called without a view's lock.
+    /// Trims rings to an equal share each, one after the other, until all are within the limit. To be called without a view's
+    /// lock.
     pub(crate) fn shed(&self, now: Instant) {
         let share = self.limit / self.account.holders().max(1);
         let views = self.filled.lock().len();
@@ -71,14 +72,14 @@ impl RingMemory {
         }
     }
 
-    /// Drops frames that everybody had time to take.
+    /// Drops frames that every reader had time to take.
     pub(crate) fn drop_old(&self, now: Instant) {
         while self.visit_next(now, |due| due <= now, |view| view.trim(Some(now), usize::MAX)) {}
-        // Very many may have been busy once.
+        // Very many views may have been busy at once.
         self.filled.lock().shrink_to(SPARE);
     }
 
-    /// Visits the first view, if `is_due`; `trim` says whether it still has frames. False: there was none.
+    /// Visits the first view if `is_due`; `trim` returns whether the view still has frames. Returns false if no view was due.
     fn visit_next(
         &self,
         now: Instant,
@@ -157,7 +158,7 @@ mod tests {
         bridge.append(&partition, &[record], Position { offset: offset + 1, epoch: 0 });
     }
 
-    /// Takes all that there is; how many records.
+    /// Takes all frames that there are; returns the number of records.
     fn read(subscription: &mut Subscription) -> usize {
         let mut all = 0;
         while let Next::Frames { records, .. } = subscription.next(Budget { records: 1, bytes: 1 << 20 }) {
@@ -181,12 +182,12 @@ mod tests {
         append(&bridge, 1);
         assert_eq!((read(&mut one), used() > 0), (2, true));
         assert_eq!((read(&mut other), used()), (2, 0));
-        // The last one that lags leaves.
+        // The only reader that lags is dropped.
         append(&bridge, 2);
         assert_eq!((read(&mut one), used() > 0), (1, true));
         drop(other);
         assert_eq!(used(), 0);
-        // The first one leaves, that has them: they are still there for the other.
+        // The reader that has the frames is dropped: the frames are kept for the other reader.
         let mut other = subscribe(&bridge);
         append(&bridge, 3);
         assert_eq!(read(&mut one), 1);

@@ -1,4 +1,4 @@
-//! Which topics a view takes into account: they come, grow, are created again, and go.
+//! Which topics a view takes into account: topics are added, grow, are created again, and are removed.
 
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use crate::position::gap::Gap;
 use crate::position::{Part, Position};
 
 impl View {
-    /// Takes more into account: all of `coverage`, of which `added` are the partitions that it lacked, each from its head on.
-    /// Readers know of none before all are registered.
+    /// Takes all of `coverage` into account. `added` are the partitions that are new in it, each read from its head on. Readers
+    /// see none of them before all are registered.
     pub(crate) fn extend(&self, coverage: Arc<Coverage>, added: impl Iterator<Item = Arc<Partition>>) {
         self.make_room(coverage);
         added.for_each(|partition| self.register(&partition));
@@ -33,7 +33,7 @@ impl View {
         state.registering = Some(coverage);
     }
 
-    /// Takes a partition into account from its head on. Batches in flight are excluded by the partition's ingest lock.
+    /// Takes a partition into account from its head on. The partition's ingest lock keeps batches out meanwhile.
     fn register(&self, partition: &Partition) {
         if broken(Sabotage::RegisterWithoutWaiting) {
             return self.register_at(partition, partition.head());
@@ -54,7 +54,7 @@ impl View {
         debug_assert!(!before.is_known(), "{before:?} is registered already");
     }
 
-    /// Everything is registered: readers may know of it.
+    /// All partitions are registered: makes the new coverage visible to readers.
     fn finish_registering(&self) {
         let mut state = self.state.lock();
         if let Some(coverage) = state.registering.take() {
@@ -65,8 +65,8 @@ impl View {
         self.bump();
     }
 
-    /// Removes a topic that is gone, or goes on with its next incarnation, and tells every reader by `gaps`, one for each
-    /// partition of the old one. See [`Replacement`] for the ids that they bear.
+    /// Removes a topic, or replaces it by its next incarnation, and announces that with `gaps`, one for each partition of the
+    /// old incarnation. See [`Replacement`] for the ids of those gaps.
     pub(crate) fn replace_topic(
         &self,
         old: &Arc<Topic>,
@@ -93,7 +93,7 @@ impl View {
     }
 }
 
-/// A topic's part at the positions where this replica begins with it.
+/// A topic's part, at the positions where this replica began to read it.
 fn part_at_origin(topic: &Topic) -> Part {
     let positions = topic.partitions().iter().map(|partition| partition.origin()).collect();
     Part { fingerprint: topic.fingerprint(), positions }

@@ -1,12 +1,11 @@
-//! The live, merged, filtered sequence of frames that all subscriptions of the same (tenant, topics, filter, envelope) share.
+//! The live, merged, filtered sequence of frames for all subscriptions with the same tenant, topics, filter and envelope.
 //!
-//! A view has a vector V that says exactly which records it has taken into account, and a [`Ring`] of encoded frames.
-//! V and the ring change together under one lock, so that a subscription which takes (V, the next frame's number) can
-//! replay up to V and go on from that number.
+//! A view has a vector V, which says exactly which records it has taken into account, and a [`Ring`] of encoded frames. V and
+//! the ring change together under one lock. So a subscription that reads V and the next frame's number together can replay up
+//! to V and continue from that frame.
 //!
-//! Here is the state. Which topics are in it is the matter of [`topics`](super::topics), what comes into the ring that of
-//! [`framing`](super::framing), what readers take that of [`delivery`](super::delivery), and how they learn of it that of
-//! [`waking`](super::waking).
+//! This module has the state. [`topics`](super::topics) adds and removes topics, [`framing`](super::framing) adds frames,
+//! [`delivery`](super::delivery) hands them to readers, and [`waking`](super::waking) notifies the readers.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -50,7 +49,7 @@ impl Shared {
 
 #[derive(Debug)]
 pub(crate) struct View {
-    /// For what is due later: a view that is gone wakes nobody, and has no frames.
+    /// For tasks that run later: by then the view may have been dropped, and there is nothing to wake or to trim.
     pub(super) me: Weak<View>,
     pub(super) key: ViewKey,
     pub(super) shared: Arc<Shared>,
@@ -62,29 +61,30 @@ pub(crate) struct View {
 
 #[derive(Debug)]
 pub(super) struct ViewState {
-    /// What readers know of: V has all of it.
+    /// The coverage that readers see. V has a position for each of its partitions.
     pub(super) coverage: Arc<Coverage>,
-    /// What V is being extended to, while its partitions are registered one by one: V has some of it.
+    /// The coverage that V is being extended to, while its partitions are registered one by one: V has positions for some.
     pub(super) registering: Option<Arc<Coverage>>,
     /// V. Its parts are those of the coverage, in the same order.
     pub(super) vector: Arc<Vector>,
-    /// Whether the newest frame bears V as its id.
+    /// Whether V is the id of the newest frame.
     pub(super) framed: bool,
-    /// Whether the rings together know that this one has frames.
+    /// Whether this view is listed in [`RingMemory`] as having frames.
     pub(super) filled: bool,
     pub(super) ring: Ring,
-    /// How many read this view, and how many of them are known to stand at the ring's end. The second is for memory alone:
-    /// were it wrong, frames would go too late, or a reader would have its records from the log.
+    /// How many subscriptions read this view, and how many of them are known to have a cursor at the ring's end. `at_end` only
+    /// serves to free memory: if it were wrong, frames would be dropped too late, or too early, and a reader would replay them
+    /// from the log.
     pub(super) readers: u32,
     pub(super) at_end: i32,
-    /// Rises with every topic or partition that comes or goes.
+    /// Rises whenever a topic or partition is added or removed.
     pub(super) shape: u64,
-    /// Rises with every gap that puts a position back.
+    /// Rises with every gap that moves a position back.
     pub(super) cuts: u32,
 }
 
 impl View {
-    /// A view that takes nothing into account yet: its coverage is empty.
+    /// A view that takes no topic into account yet: its coverage is empty.
     pub(crate) fn new(key: ViewKey, shared: Arc<Shared>, nothing: Arc<Coverage>) -> Arc<View> {
         let state = ViewState {
             vector: nothing.heads(),
@@ -128,15 +128,15 @@ impl ViewState {
         self.registering.as_ref().unwrap_or(&self.coverage)
     }
 
-    /// Where the partition stands in the vector, if it is this incarnation and registered.
+    /// The partition's indices in the vector, if it is of this incarnation and registered.
     pub(super) fn slot(&self, partition: &Partition) -> Option<(usize, usize)> {
         let (at, index) = self.whole_coverage().place(partition)?;
         let position = self.vector.parts[at].positions.get(index)?;
         position.is_known().then_some((at, index))
     }
 
-    /// V\[q\] = max(V\[q\], H\[q\]): heads never pass records that are not in the views yet, and V is ahead of a head
-    /// while a batch is being framed. Where V is nowhere ahead, it is the heads that all views share.
+    /// V\[q\] = max(V\[q\], H\[q\]). A head never passes records that are not in the views yet; V is ahead of a head while a
+    /// batch is being framed. Where V is ahead nowhere, it becomes the heads' own vector, which all views share.
     pub(super) fn refresh(&mut self) {
         let heads = self.whole_coverage().heads();
         if Arc::ptr_eq(&heads, &self.vector) {

@@ -4,24 +4,23 @@ use crate::record::filter::{self, Filter};
 use crate::record::tenant::TenantId;
 use crate::sse::envelope::Envelope;
 
-/// What makes two subscriptions share a view.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ViewKey {
     pub(crate) tenant: TenantId,
     pub(crate) envelope: Envelope,
-    /// `None`: all that the tenant has, as most ask for.
+    /// `None`: all topics without a filter, which is what most subscriptions request.
     part: Option<Box<WantedPart>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct WantedPart {
-    /// Sorted names; none: every topic that can yield the tenant.
+    /// Sorted names; if empty: every topic that can have records of the tenant.
     topics: Vec<String>,
     filter: Filter,
 }
 
 impl ViewKey {
-    /// `topics` are sorted; none: all of them.
+    /// `topics` are sorted; if empty: all topics.
     pub(crate) fn new(tenant: TenantId, topics: Vec<String>, filter: Filter, envelope: Envelope) -> ViewKey {
         let is_all = topics.is_empty() && filter == filter::ANYTHING;
         ViewKey { tenant, envelope, part: (!is_all).then(|| Box::new(WantedPart { topics, filter })) }

@@ -1,4 +1,4 @@
-//! The views that somebody reads, by what makes two subscriptions share one.
+//! The views that have readers, by their keys.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::live::view_key::ViewKey;
 #[derive(Default)]
 pub(crate) struct Views {
     table: HashTable<Arc<View>>,
-    /// Keyed at random: clients choose what they ask for.
+    /// Randomly keyed, since clients choose the keys.
     hasher: RandomState,
 }
 
@@ -20,7 +20,7 @@ impl Views {
         self.table.find(self.hasher.hash_one(key), |view| view.key() == key)
     }
 
-    /// Adds a view whose key none of the others has.
+    /// Adds a view. No other view may have its key.
     pub(crate) fn insert(&mut self, view: Arc<View>) {
         let hash = self.hasher.hash_one(view.key());
         self.table.insert_unique(hash, view, |view| self.hasher.hash_one(view.key()));

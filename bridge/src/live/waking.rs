@@ -1,4 +1,4 @@
-//! How the readers of a view learn that there is something new, and how long frames gather before that.
+//! How the readers of a view are notified, and how long frames are gathered before that.
 
 use std::sync::Arc;
 use std::task::Poll;
@@ -8,7 +8,7 @@ use crate::live::listeners::{Listener, NotifyTask};
 use crate::live::view::View;
 
 impl View {
-    /// Rises with everything that a reader might wait for.
+    /// Rises with every change that a reader might wait for.
     pub(crate) fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
     }
@@ -17,7 +17,7 @@ impl View {
     pub(crate) async fn changed(self: &Arc<Self>, seen: u64) {
         let mut listener = None;
         std::future::poll_fn(|context| {
-            // Before the look: what comes after it is told.
+            // Registered before the version is read: a later change wakes the task.
             let task = Arc::new(NotifyTask(context.waker().clone()));
             listener = Some(Listener::new(self.clone(), task, 0));
             if self.version() == seen { Poll::Pending } else { Poll::Ready(()) }
@@ -31,13 +31,13 @@ impl View {
         self.listeners.lock().notify();
     }
 
-    /// Notifies readers, after the linger if there is one: frames that come meanwhile go out with the same write.
+    /// Notifies readers, after the linger if there is one: frames that are added meanwhile are written together.
     pub(super) fn wake(&self) {
         let linger = self.shared.linger;
         if linger.is_zero() {
             return self.bump();
         }
-        // The version moves at once: a reader that is awake anyway need not wait.
+        // The version rises at once: a reader that is running anyway need not wait for the linger.
         self.version.fetch_add(1, Ordering::AcqRel);
         if !self.waking.swap(true, Ordering::AcqRel) {
             let (me, clock) = (self.me.clone(), &self.shared.clock);

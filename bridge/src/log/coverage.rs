@@ -1,4 +1,4 @@
-//! The topics and partitions that views read, and their heads as one vector: one for all views that read the same.
+//! The topics and partitions that views read, and their heads as one vector, shared by all views that read the same partitions.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -16,7 +16,7 @@ pub(crate) struct Coverage {
     heads: Mutex<Heads, { Rank::Heads as u8 }>,
 }
 
-/// The heads as they were read last, and how often heads had moved before that.
+/// The heads as last read, and how often heads had moved before that.
 #[derive(Debug)]
 struct Heads {
     moves: u64,
@@ -34,11 +34,11 @@ impl Coverage {
         &self.topics
     }
 
-    /// The heads: what was published before this call is in them. Views that are idle share one vector in this way, and a
-    /// batch that a thousand views frame reads the heads once.
+    /// The heads, including all that were published before this call. Idle views share one vector in this way, and the heads
+    /// are read once for a batch that a thousand views frame.
     pub(crate) fn heads(&self) -> Arc<Vector> {
         let mut heads = self.heads.lock();
-        // Before the heads are read: what moves meanwhile is read next time.
+        // Counted before the heads are read: a head that moves meanwhile is read by the next call.
         let moves = moves(&self.topics);
         if moves != heads.moves {
             *heads = Heads { moves, vector: Arc::new(read_heads(&self.topics)) };
@@ -46,12 +46,12 @@ impl Coverage {
         heads.vector.clone()
     }
 
-    /// The place of a topic, by its name.
+    /// The index of a topic, by its name.
     pub(crate) fn topic_at(&self, name: &str) -> Option<usize> {
         self.topics.binary_search_by(|(topic, _)| topic.name().as_ref().cmp(name)).ok()
     }
 
-    /// The places of a partition's topic and of the partition in it, if it is this incarnation.
+    /// The indexes of a partition's topic and of the partition in it, if it is of this incarnation.
     pub(crate) fn place(&self, partition: &Partition) -> Option<(usize, usize)> {
         let at = self.topic_at(partition.topic_name())?;
         let index = partition.index() as usize;
@@ -59,7 +59,7 @@ impl Coverage {
     }
 }
 
-/// How often heads of the topics have moved. Each count only rises, so the sum is the same only where all are.
+/// How often heads of the topics have moved. Each count only rises, so the sum is unchanged only if all counts are.
 fn moves(topics: &Topics) -> u64 {
     topics.iter().fold(0, |sum, (topic, _)| sum.wrapping_add(topic.moves()))
 }
@@ -72,15 +72,15 @@ fn read_heads(topics: &Topics) -> Vector {
     Vector { parts: topics.iter().map(part).collect() }
 }
 
-/// The coverages that somebody holds.
+/// The coverages that are in use.
 #[derive(Debug, Default)]
 pub(crate) struct Coverages {
     known: HashMap<CoverageKey, Weak<Coverage>>,
-    /// At this many entries those are dropped that nobody holds any more.
+    /// At this many entries, those that are no longer in use are dropped.
     sweep_at: usize,
 }
 
-/// Addresses of topics and numbers of partitions: as long as a coverage is held, its topics keep their addresses.
+/// Addresses of topics and numbers of partitions. A coverage keeps its topics alive, so no other topic can get their addresses.
 type CoverageKey = Vec<(usize, usize)>;
 
 impl Coverages {
@@ -102,8 +102,7 @@ impl Coverages {
         coverage
     }
 
-    /// The coverage that has `topic` with these partitions besides, or instead of what it has of that name; `None` leaves
-    /// the name out.
+    /// The coverage `before` with `topic` added, or in place of the topic of that name; `None` removes the topic of that name.
     pub(crate) fn with(
         &mut self,
         before: &Coverage,

@@ -1,20 +1,21 @@
-//! All that is known of a partition's leader epochs (KIP-320): whether the log is still the one that a position speaks of.
+//! What is known of a partition's leader epochs (KIP-320), which shows whether the log still holds the record below a position.
 //!
-//! A new leader may lack the newest records of the one before. Then the log is *cut*: it goes on from an earlier offset with
-//! other records. An offset alone does not tell the two apart; the leader epoch of the record below it does.
+//! A new leader may lack the newest records of the leader before it. Then the log is *cut*: it is truncated, and continues from
+//! an earlier offset with other records. An offset alone does not distinguish the two logs; the leader epoch of the record
+//! below the offset does.
 //!
 //! | word | meaning |
 //! | --- | --- |
-//! | epoch start | the first offset that a leader wrote, as far as records in memory tell |
+//! | epoch start | the offset of a leader's first record, as far as records in memory show it |
 //! | confirmed | the leader has said that its log holds the record below the position |
-//! | doubted | the position's epoch is later than all that memory knows: memory may be of a log that was cut since |
-//! | cut | the log went on from an earlier offset; all that was confirmed before is void |
+//! | doubted | the position's epoch is later than all epochs in memory: memory may be of a log that was cut since |
+//! | cut | the log continued from an earlier offset; all earlier confirmations are void |
 //!
-//! The tail notes a cut in `core::append`; a replay learns of it in `read::confirm`.
+//! Ingest notes a cut in `core::append`; a replay finds one in `read::confirm`.
 //!
-//! [`Epochs`] belongs to the log and changes with its records, under the log's lock. [`Lineage`] belongs to the partition: it
-//! holds what the leader has answered. Whoever asks takes [`Lineage::cuts`] first and gives it back with the answer, so that an
-//! answer about the log before a cut is never noted for the log after it.
+//! [`Epochs`] belongs to the log and changes with its records, under the log's lock. [`Lineage`] belongs to the partition and
+//! has the leader's answers. A caller reads [`Lineage::cuts`] before it asks the leader, and passes that number along with the
+//! answer, so that an answer about the log before a cut is never noted for the log after it.
 
 use std::collections::VecDeque;
 
@@ -22,19 +23,19 @@ use crate::base::sync::Mutex;
 use crate::base::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use crate::position::Position;
 
-/// Epoch starts remembered per partition. A leader changes seldom; older ones are asked from Kafka.
+/// Epoch starts kept per partition. Leaders change seldom; Kafka is asked about older epochs.
 const MAX_EPOCHS: usize = 256;
-/// Confirmed positions remembered per partition.
+/// Confirmed positions kept per partition.
 const MAX_CONFIRMED: usize = 64;
 
-/// Where leaders began to write, of rising offsets and rising epochs.
+/// The offsets at which leaders began to write; offsets and epochs both rise.
 #[derive(Debug, Default)]
 pub(crate) struct Epochs {
     starts: VecDeque<(u64, i32)>,
 }
 
 impl Epochs {
-    /// A record of this leader epoch stands at the offset. -1, not known, is not noted.
+    /// Notes that the record at the offset has this leader epoch. -1 (not known) is ignored.
     pub(crate) fn note(&mut self, offset: u64, epoch: i32) {
         if epoch < 0 || self.newest() >= epoch {
             return;
@@ -49,7 +50,7 @@ impl Epochs {
         }
     }
 
-    /// The leader epoch of the last record below the offset, where it is known.
+    /// The leader epoch of the last record below the offset, if it is known.
     pub(crate) fn below(&self, offset: u64) -> Option<i32> {
         let after = self.starts.partition_point(|&(start, _)| start < offset);
         after.checked_sub(1).map(|last| self.starts[last].1)
@@ -61,12 +62,12 @@ impl Epochs {
         self.starts.get(at).filter(|&&(start, _)| start == offset).map(|&(_, epoch)| epoch)
     }
 
-    /// The leader epoch of the newest record; -1 where none is known.
+    /// The leader epoch of the newest record; -1 if none is known.
     pub(crate) fn newest(&self) -> i32 {
         self.starts.back().map_or(-1, |&(_, epoch)| epoch)
     }
 
-    /// The log goes on at the offset: forgets the epochs that began there or later.
+    /// The log continues at the offset: forgets the epochs that began there or later.
     pub(crate) fn cut_to(&mut self, offset: u64) {
         self.starts.retain(|&(start, _)| start < offset);
     }
@@ -76,9 +77,9 @@ impl Epochs {
 #[derive(Debug)]
 pub(crate) struct Lineage {
     cuts: AtomicU32,
-    /// Positions that the leader has confirmed since the last cut: thousands of clients come back with the same ones.
+    /// Positions that the leader has confirmed since the last cut: thousands of clients may resume at the same ones.
     confirmed: Mutex<VecDeque<Position>>,
-    /// The leader has confirmed all that memory holds, whatever leaders up to this epoch have written; -1: none.
+    /// The latest epoch whose leader is known to have confirmed all records in memory; -1: none.
     memory_confirmed: AtomicI32,
 }
 
@@ -89,12 +90,12 @@ impl Default for Lineage {
 }
 
 impl Lineage {
-    /// How often the log was cut. What was confirmed before a cut must be confirmed anew.
+    /// How often the log was cut. Confirmations from before a cut are void.
     pub(crate) fn cuts(&self) -> u32 {
         self.cuts.load(Ordering::Acquire)
     }
 
-    /// The log was cut.
+    /// Counts a cut, and forgets all confirmations.
     pub(crate) fn note_cut(&self) {
         let mut confirmed = self.confirmed.lock();
         confirmed.clear();
@@ -118,8 +119,7 @@ impl Lineage {
         self.confirmed.lock().contains(&position)
     }
 
-    /// The leader, of `epoch` or a later one, has confirmed all that memory holds. Ignored if the log was cut since `cuts` was
-    /// read.
+    /// The leader of `epoch`, or a later one, has confirmed all of memory. Ignored if the log was cut since `cuts` was read.
     pub(crate) fn note_memory_confirmed(&self, epoch: i32, cuts: u32) {
         let _no_cut = self.confirmed.lock();
         if self.cuts() == cuts {
@@ -127,7 +127,7 @@ impl Lineage {
         }
     }
 
-    /// Whether the leader of this epoch, or a later one, has confirmed all that memory holds.
+    /// Whether the leader of this epoch, or a later one, has confirmed all records in memory.
     pub(crate) fn is_memory_confirmed(&self, epoch: i32) -> bool {
         epoch <= self.memory_confirmed.load(Ordering::Acquire)
     }

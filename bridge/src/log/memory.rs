@@ -1,27 +1,27 @@
-//! One budget in bytes for everything that grows with traffic. What takes memory holds a [`Charge`] to an [`Account`].
+//! One budget in bytes for everything that grows with traffic. Each owner of such memory holds a [`Charge`] to an [`Account`].
 
 use std::sync::Arc;
 
 use crate::base::sync::atomic::{AtomicUsize, Ordering};
 
-/// Shares of the budget, in eighths. Fixed ones, so that neither history nor frames ever push out the tail. Only what the tail
-/// and frames do not use of theirs is lent to packed history, until they want it.
+/// Shares of the budget, in eighths. They are fixed, so that neither history nor frames ever displace the tail. Only what the
+/// tail and frames do not use of their shares is lent to packed history, until they need it.
 const TAIL_EIGHTHS: usize = 6;
 const HISTORY_EIGHTHS: usize = 1;
 const RINGS_EIGHTHS: usize = 1;
 
-/// Bytes of one segment of the tail: small enough to be evicted one by one, large enough to be few.
+/// Bytes of one segment of the tail: small enough to be evicted one by one, large enough that there are few.
 const MAX_SEGMENT: usize = 1024 * 1024;
 const MIN_SEGMENT: usize = 16 * 1024;
 
-/// Bytes in use for one purpose. Clones are the same account.
+/// Bytes in use for one purpose. Clones share the account.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Account(Arc<Counts>);
 
 #[derive(Debug, Default)]
 struct Counts {
     bytes: AtomicUsize,
-    /// Charges of more than no bytes.
+    /// Charges of at least one byte.
     holders: AtomicUsize,
 }
 
@@ -31,12 +31,12 @@ impl Account {
         self.0.bytes.load(Ordering::Relaxed)
     }
 
-    /// How many charges are of more than no bytes.
+    /// How many charges are of at least one byte.
     pub(crate) fn holders(&self) -> usize {
         self.0.holders.load(Ordering::Relaxed)
     }
 
-    /// Charges so many bytes, until what it gives is dropped.
+    /// Charges so many bytes, until the returned charge is dropped.
     pub(crate) fn charge(&self, bytes: usize) -> Charge {
         let mut charge = Charge { account: self.clone(), bytes: 0 };
         charge.set(bytes);
@@ -44,7 +44,7 @@ impl Account {
     }
 }
 
-/// Bytes charged to an account: whoever owns the memory owns this too, and they are released when it is dropped.
+/// Bytes charged to an account. The owner of the memory owns the charge too; dropping it releases the bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Charge {
     account: Account,
@@ -57,12 +57,12 @@ impl Charge {
         self.bytes
     }
 
-    /// What it is charged to.
+    /// The account of the charge.
     pub(crate) fn account(&self) -> &Account {
         &self.account
     }
 
-    /// From now on it is so many bytes.
+    /// Changes the charge to so many bytes.
     pub(crate) fn set(&mut self, bytes: usize) {
         let (counts, before) = (&self.account.0, std::mem::replace(&mut self.bytes, bytes));
         match bytes.checked_sub(before) {
@@ -84,7 +84,7 @@ impl Drop for Charge {
     }
 }
 
-/// The budget: its shares, and what the tail and the frames use of theirs. History counts its own.
+/// The budget: its shares, and what the tail and the frames use of theirs. History counts its own use.
 #[derive(Debug)]
 pub(crate) struct Budget {
     total: usize,
@@ -109,7 +109,7 @@ impl Budget {
         self.total / 8 * RINGS_EIGHTHS
     }
 
-    /// Bytes of a segment where so many partitions share the tail.
+    /// Bytes of a segment if so many partitions share the tail.
     pub(crate) fn segment_size(&self, partitions: usize) -> usize {
         (self.tail_limit() / (8 * partitions.max(1))).clamp(MIN_SEGMENT, MAX_SEGMENT)
     }

@@ -1,8 +1,8 @@
-//! What of a partition is in memory.
+//! The part of each partition that is in memory.
 //!
 //! A [`topic`] has [`partition`]s; each has a [`partition_log`] of [`segment`]s, the older of them [`packed`]. The tails of all
-//! logs ([`tails`]) share one budget ([`memory`]), and the oldest segment of all is evicted first. A [`coverage`] is a list of partitions with
-//! their heads, shared by all who read the same. What is known of leader epochs is in [`lineage`].
+//! logs ([`tails`]) share one budget ([`memory`]); of all segments, the oldest is evicted first. A [`coverage`] is a list of
+//! partitions with their heads, shared by all views that read the same partitions. [`lineage`] has the known leader epochs.
 //!
 //! ```
 //! use tailrace_bridge::{Headers, NewRecord, Position, SegmentBuilder, TenantId};

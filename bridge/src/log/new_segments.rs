@@ -1,4 +1,4 @@
-//! What a segment of the tail begins with: its place in the order of all segments, and the memory of one that was evicted.
+//! What a new segment of the tail gets: its number in the order of all segments, and the buffers of an evicted one.
 
 use std::sync::Arc;
 
@@ -6,27 +6,27 @@ use crate::base::sync::Mutex;
 use crate::base::sync::atomic::{AtomicU64, Ordering};
 use crate::log::segment::{Buffers, Capacity, Segment};
 
-/// Segments of all partitions, in the order in which they were begun.
+/// Numbers the segments of all partitions, in the order in which they were begun.
 #[derive(Debug, Default)]
 pub(crate) struct NewSegments {
     begun: AtomicU64,
-    /// The memory of the segment that was evicted last, beside the budget: the next one that is begun takes it.
+    /// The buffers of the segment that was evicted last, which are not in the budget. The next new segment takes them.
     spare: Mutex<Buffers>,
 }
 
 impl NewSegments {
-    /// The next segment's place in the order of all segments, and memory for it if there is some that fits.
+    /// The new segment's number in the order of all segments, and buffers for it, which are reused ones if those fit.
     pub(crate) fn begin(&self, capacity: Capacity) -> (u64, Buffers) {
         let mut spare = self.spare.lock();
         let buffers = if spare.fit(capacity) { std::mem::take(&mut *spare) } else { Buffers::default() };
         (self.begun.fetch_add(1, Ordering::Relaxed), buffers)
     }
 
-    /// Keeps the memory of a segment that was evicted, unless a reader still has it.
+    /// Keeps the buffers of an evicted segment, unless a reader still holds the segment.
     pub(crate) fn recycle(&self, segment: Arc<Segment>) {
         if let Some(segment) = Arc::into_inner(segment) {
             let before = std::mem::replace(&mut *self.spare.lock(), segment.into_buffers());
-            // Freed without the lock.
+            // Freed after the lock is released.
             drop(before);
         }
     }

@@ -1,4 +1,4 @@
-//! A segment at rest: compressed, and opened again for those who read it.
+//! A compressed segment, which is opened again for its readers.
 
 use std::sync::{Arc, Weak};
 
@@ -6,14 +6,14 @@ use crate::base::sync::Mutex;
 use crate::log::segment::Segment;
 use crate::position::Position;
 
-/// Of zstd. Higher levels make records of JSON hardly smaller, at a multiple of the time.
+/// The level of zstd. Higher levels make JSON records hardly smaller, and take several times as long.
 const LEVEL: i32 = 1;
-/// A segment that does not shrink to so many eighths of its size stays as it is.
+/// A segment is not packed if it would not shrink to so many eighths of its size.
 const WORTH_EIGHTHS: usize = 6;
-/// What a packed segment takes beside its text.
+/// Bytes that a packed segment takes beside its text.
 const OVERHEAD: usize = size_of::<Packed>() + 64;
 
-/// The same records as those of the segment that it was made of, in less room.
+/// The records of a segment, compressed.
 #[derive(Debug)]
 pub(crate) struct Packed {
     base: u64,
@@ -24,11 +24,11 @@ pub(crate) struct Packed {
     text: Box<[u8]>,
     text_len: usize,
     opened_size: usize,
-    /// Locked while it is opened, so that this is done once for all who want it.
+    /// Locked while the segment is opened, so that it is opened once for all readers.
     opened: Mutex<Weak<Segment>>,
 }
 
-/// A segment as memory holds it.
+/// A segment in memory, open or packed.
 #[derive(Clone, Debug)]
 pub(crate) enum Held {
     Open(Arc<Segment>),
@@ -62,7 +62,7 @@ impl Packed {
         self.base
     }
 
-    /// The first offset after those that it covers.
+    /// The first offset after those that it covers, with the leader epoch below it.
     pub(crate) fn end(&self) -> Position {
         self.end
     }
@@ -77,17 +77,17 @@ impl Packed {
         self.text.len() + OVERHEAD
     }
 
-    /// Bytes of memory that it takes once more when it is open.
+    /// Bytes of memory that the open segment takes in addition.
     pub(crate) fn opened_size(&self) -> usize {
         self.opened_size
     }
 
-    /// Its segment, if somebody has opened it and it is still there.
+    /// Its segment, if it is open now.
     pub(crate) fn opened(&self) -> Option<Arc<Segment>> {
         self.opened.lock().upgrade()
     }
 
-    /// Its segment, opened by whoever comes first. `None` is not to be expected: then the bytes are not what was written.
+    /// Its segment, opened if it is not open yet. `None` is not expected: it means that the bytes are not what was written.
     pub(crate) fn open(&self) -> Option<Arc<Segment>> {
         let mut opened = self.opened.lock();
         if let Some(segment) = opened.upgrade() {
@@ -117,7 +117,7 @@ impl Held {
         }
     }
 
-    /// The highest timestamp of a record, in milliseconds; `i64::MIN` where there is none.
+    /// The highest timestamp of a record, in milliseconds; `i64::MIN` if there is none.
     pub(crate) fn newest(&self) -> i64 {
         match self {
             Held::Open(segment) => segment.newest(),

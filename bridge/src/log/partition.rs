@@ -13,12 +13,12 @@ use crate::log::topic::Topic;
 use crate::position::{Fingerprint, Position, TopicId};
 use crate::record::NewRecord;
 
-/// Where the reading of a partition starts.
+/// Where reading of a partition starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Start {
     /// The first offset that ingest will read.
     pub offset: u64,
-    /// The leader epoch of the record below it; -1 where it is not known.
+    /// The leader epoch of the record below it; -1 if it is not known.
     pub epoch: i32,
     /// The lowest offset that Kafka still has.
     pub log_start: u64,
@@ -32,10 +32,10 @@ pub struct Partition {
     topic_key: u64,
     fingerprint: Fingerprint,
     index: u32,
-    /// Distinguishes it from every other partition of this process's life, other incarnations included.
+    /// Distinguishes it from every other partition in this process's life, other incarnations included.
     key: u64,
     origin: Position,
-    /// Held for the whole of a batch: what must not meet a batch in flight takes it too.
+    /// Held for the whole of a batch, and by whatever must not run during one.
     pub(crate) ingest: Mutex<Ingest, { Rank::Ingest as u8 }>,
     head: Mutex<Head>,
     moves: Arc<AtomicU64>,
@@ -47,37 +47,37 @@ pub struct Partition {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Head {
     pub(crate) position: Position,
-    /// Where the reading of Kafka would go on, with the epoch that the leader is to confirm. From here to the position there is
-    /// no record: it is a hole, which may be of a later leader than the record before it.
+    /// Where reading from Kafka would continue, with the epoch that the leader is to confirm. The offsets from here to
+    /// `position` are a hole: they have no record, and may be of a later leader than the record before them.
     pub(crate) read_from: Position,
 }
 
 impl Head {
-    /// Whether the log has other records than it had, where a batch that ends at `end` has some of `records` in the hole.
-    /// Gives the place from which it differs, with the epoch of what is there now.
+    /// Whether the log was truncated into the hole, because a batch that ends at `end` has some of `records` in it. Returns the
+    /// position from which the log differs, with the epoch of the record that is there now.
     pub(crate) fn cut_in_hole(&self, records: &[NewRecord<'_>], end: Position) -> Option<Position> {
         let hole = self.read_from.offset..self.position.offset;
         if hole.is_empty() || end.offset <= hole.start {
             return None;
         }
         let inside = records.iter().find(|record| hole.contains(&record.offset)).map(|record| record.epoch);
-        // A batch that ends in the hole has a record there, though it may be of no tenant.
+        // A batch that ends in the hole has a record there, which may be of no tenant.
         let epoch = inside.or_else(|| (end.offset <= hole.end).then_some(end.epoch))?;
         Some(Position { offset: hole.start, epoch })
     }
 }
 
-/// What a batch needs to know before it is taken.
+/// What is checked before a batch is appended.
 #[derive(Debug, Default)]
 pub(crate) struct Ingest {
-    /// The topic was deleted or created again: late batches of the old one go nowhere.
+    /// The topic was deleted or created again: late batches of the old incarnation are dropped.
     pub(crate) retired: bool,
 }
 
 static NEXT_KEY: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
 
 impl Partition {
-    /// `moves` counts the moves of the heads of all the topic's partitions; `account` is charged for the log.
+    /// `moves` counts how often the heads of all the topic's partitions move; `account` is charged for the log.
     pub(crate) fn new(
         topic: &Topic,
         moves: Arc<AtomicU64>,
@@ -118,7 +118,7 @@ impl Partition {
         self.index
     }
 
-    /// H\[p\]: everything below is in the log and in every view. Reading goes on here.
+    /// H\[p\]: everything below is in the log and in every view.
     pub fn head(&self) -> Position {
         self.head_and_hole().position
     }
@@ -127,12 +127,12 @@ impl Partition {
         *self.head.lock()
     }
 
-    /// The lowest offset in memory; the head where there is nothing.
+    /// The lowest offset in memory; the head if memory is empty.
     pub fn oldest(&self) -> u64 {
         self.log.read().oldest()
     }
 
-    /// The lowest offset that Kafka still has, as last heard.
+    /// The lowest offset that Kafka still has, as last reported.
     pub fn log_start(&self) -> u64 {
         self.log_start.load(Ordering::Relaxed)
     }
@@ -160,20 +160,20 @@ impl Partition {
         self.topic_key
     }
 
-    /// Where this replica began with it.
+    /// The position at which this replica began to read it.
     pub(crate) fn origin(&self) -> Position {
         self.origin
     }
 
-    /// Where the reading of Kafka goes on: at the head, always, whatever the reader believes, or at the beginning of the hole
-    /// that the head lies in. The epoch is given where the leader is to confirm it.
+    /// Where reading from Kafka continues: at the head, whatever position the consumer has, or at the start of the hole that
+    /// the head lies in. The epoch is set if the leader is to confirm it.
     pub fn reading_position(&self) -> Position {
         let Head { position, read_from } = self.head_and_hole();
         if broken(Sabotage::TakeBelowHead) {
             return Position { offset: read_from.offset.saturating_sub(5), ..read_from };
         }
         if read_from.offset < self.log_start() {
-            // Of the hole too the beginning may be gone.
+            // Retention may have removed the start of the hole, too.
             return Position { offset: self.log_start().min(position.offset), epoch: -1 };
         }
         read_from
@@ -183,7 +183,7 @@ impl Partition {
         self.move_head(Head { position: head, read_from: head });
     }
 
-    /// The head moves over a hole. Its epoch stays that of the last record before it.
+    /// Moves the head over a hole. Its epoch stays that of the last record before the hole.
     pub(crate) fn set_head_in_hole(&self, head: Position) {
         let read_from = self.head_and_hole().read_from;
         self.move_head(Head { position: head, read_from });
@@ -191,7 +191,7 @@ impl Partition {
 
     fn move_head(&self, head: Head) {
         *self.head.lock() = head;
-        // After it: whoever sees this count sees the head.
+        // After the head is set: a thread that sees this count also sees the head.
         self.moves.fetch_add(1, Ordering::AcqRel);
     }
 
@@ -200,8 +200,8 @@ impl Partition {
         &self.lineage
     }
 
-    /// Whether memory may be of a log that was cut: it reaches the position, which another replica has read from a later leader
-    /// than all that memory knows. Gives the position that the leader confirms only if memory is still what its log holds.
+    /// Whether memory may be of a log that was cut: it reaches the position, but another replica has read the position from a
+    /// later leader than all that memory knows. Returns a position that the leader confirms only if memory matches its log.
     pub(crate) fn doubt(&self, position: Position) -> Option<Position> {
         if self.lineage.is_memory_confirmed(position.epoch) {
             return None;
@@ -212,7 +212,7 @@ impl Partition {
         is_doubtful.then(|| Position { offset: end.min(position.offset + 1), epoch })
     }
 
-    /// Whether the log holds the record below the position, as far as that is known without asking the leader.
+    /// Whether the log is known to hold the record below the position, without asking the leader.
     pub(crate) fn confirms(&self, position: Position) -> bool {
         self.log.read().confirms(position) || self.head() == position || self.lineage.is_confirmed(position)
     }

@@ -1,4 +1,4 @@
-//! The in-memory copy of a stretch of one partition, in segments: Kafka is the disk, this is the page cache.
+//! The in-memory copy of a range of one partition, in segments: Kafka is the disk, this is the page cache.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -11,15 +11,15 @@ use crate::log::segment::{Buffers, Capacity, Segment};
 use crate::position::Position;
 use crate::record::NewRecord;
 
-/// Segments of rising, adjoining offsets. The last one is appended to as long as no reader holds it.
+/// Segments with rising, adjoining offsets. The last one is appended to while no reader holds it.
 #[derive(Debug)]
 pub(crate) struct PartitionLog {
-    /// What lies before `segments`, packed, where that was worth it.
+    /// Segments older than `segments`, packed if that was worthwhile.
     older: VecDeque<Older>,
     segments: VecDeque<Stored>,
     end: Position,
     epochs: Epochs,
-    /// What its segments are charged to.
+    /// The account that its segments are charged to.
     account: Account,
 }
 
@@ -27,7 +27,7 @@ pub(crate) struct PartitionLog {
 struct Stored {
     segment: Arc<Segment>,
     charge: Charge,
-    /// When it was begun, in the order of all partitions: the lowest goes first.
+    /// Its number in the order of all partitions' segments: the lowest is evicted first.
     born: u64,
 }
 
@@ -38,18 +38,18 @@ struct Older {
     born: u64,
 }
 
-/// What a reader finds at an offset.
+/// What memory has at an offset.
 #[derive(Debug)]
 pub(crate) enum Found {
     /// The segment that covers the offset.
     Held(Held),
-    /// It lies before what memory holds: history.
+    /// The offset is below what memory holds: history has it.
     Before,
     /// Nothing was appended there yet.
     AtEnd,
 }
 
-/// A run of records that one append added: the segment and the indexes in it.
+/// A run of records that one append added to a segment: the segment and the records' indexes in it.
 pub(crate) type Run = (Arc<Segment>, Range<u32>);
 
 impl PartitionLog {
@@ -68,14 +68,15 @@ impl PartitionLog {
         self.end
     }
 
-    /// The lowest offset in memory; the end where there is nothing.
+    /// The lowest offset in memory; the end if memory is empty.
     pub(crate) fn oldest(&self) -> u64 {
         let older = self.older.front().map(|older| older.held.base());
         older.or_else(|| Some(self.segments.front()?.segment.base())).unwrap_or(self.end.offset)
     }
 
-    /// Appends records in offset order, then moves the end to `end`. Gives the runs that were added. `begin` is asked for each
-    /// segment that is begun: its place in the order of all, and memory of that capacity, if there is some.
+    /// Appends records in offset order, then moves the end to `end`. Returns the runs that were added. `begin` is called for
+    /// each new segment: it returns the segment's number in the order of all, and buffers, reused ones if some have that
+    /// capacity.
     pub(crate) fn append(
         &mut self,
         records: &[NewRecord<'_>],
@@ -94,7 +95,7 @@ impl PartitionLog {
         runs
     }
 
-    /// Fills the last segment, or a new one, with as many records as go in (at least one).
+    /// Fills the last segment, or a new one, with as many records as fit (at least one).
     fn append_to_one(
         &mut self,
         records: &[NewRecord<'_>],
@@ -122,8 +123,8 @@ impl PartitionLog {
         (taken, (stored.segment.clone(), run))
     }
 
-    /// Makes the last segment one that can be written: a full one, or one that a reader holds, is left as it is. One that
-    /// follows a full one gets as much memory at once, since it will be full, too.
+    /// Makes the last segment writable: if it is full, or a reader holds it, a new segment is begun. After a full segment, the
+    /// new one gets as much memory at once, since it will be filled too.
     fn open_segment(&mut self, segment_size: usize, begin: &mut impl FnMut(Capacity) -> (u64, Buffers)) {
         let mut capacity = Capacity::default();
         if let Some(stored) = self.segments.back_mut() {
@@ -144,13 +145,13 @@ impl PartitionLog {
         self.store(Segment::with_capacity(self.end, capacity, buffers), born);
     }
 
-    /// It is charged for what is appended to it.
+    /// Adds a segment. It is charged later, for the records that are appended to it.
     fn store(&mut self, segment: Segment, born: u64) {
         let charge = self.account.charge(0);
         self.segments.push_back(Stored { segment: Arc::new(segment), charge, born });
     }
 
-    /// Moves the end over offsets that hold no record of a tenant.
+    /// Moves the end over offsets without a record of a tenant.
     pub(crate) fn move_end(&mut self, end: Position) {
         if end.offset < self.end.offset {
             return;
@@ -162,7 +163,7 @@ impl PartitionLog {
             match Arc::get_mut(&mut stored.segment) {
                 Some(segment) => segment.close(end),
                 None => {
-                    // A reader holds it: the stretch of no records gets a segment of its own.
+                    // A reader holds it: the offsets without records get a segment of their own.
                     let born = stored.born;
                     let mut segment = Segment::new(self.end);
                     segment.close(end);
@@ -180,7 +181,7 @@ impl PartitionLog {
         &self.epochs
     }
 
-    /// Whether it holds the record below the position. After a cut a position may bear the epoch of the record that follows.
+    /// Whether it holds the record below the position. After a cut, a position may have the epoch of the record that follows.
     pub(crate) fn confirms(&self, position: Position) -> bool {
         let Position { offset, epoch } = position;
         let known = epoch < 0
@@ -212,26 +213,25 @@ impl PartitionLog {
         open.chain(self.older.iter().rev().map(|older| older.held.clone())).collect()
     }
 
-    /// The birth of the oldest segment.
+    /// The number of the oldest segment in the order of all segments.
     pub(crate) fn front_born(&self) -> Option<u64> {
         let older = self.older.front().map(|older| older.born);
         older.or_else(|| Some(self.segments.front()?.born))
     }
 
-    /// Drops the oldest segment. Gives it, for its memory.
+    /// Drops the oldest segment, and returns it so that its buffers can be reused.
     pub(crate) fn evict_front(&mut self) -> Option<Held> {
         let older = self.older.pop_front().map(|older| older.held);
         older.or_else(|| Some(Held::Open(self.segments.pop_front()?.segment)))
     }
 
-    /// The oldest segment that nobody tried to pack, and its birth. The last one is still written.
+    /// The oldest segment that was not tried for packing yet, with its number. The last one is left out: it is still written.
     pub(crate) fn oldest_open(&self) -> Option<(u64, Arc<Segment>)> {
         let stored = self.segments.front().filter(|_| self.segments.len() > 1)?;
         Some((stored.born, stored.segment.clone()))
     }
 
-    /// Puts what was made of the oldest open segment in its place (`None`: it stays as it is), unless that has gone
-    /// meanwhile.
+    /// Replaces the oldest open segment by its packed form (`None`: it stays open), unless it was evicted meanwhile.
     pub(crate) fn pack(&mut self, segment: &Arc<Segment>, packed: Option<Arc<Packed>>) {
         if !self.segments.front().is_some_and(|stored| Arc::ptr_eq(&stored.segment, segment)) {
             return;
@@ -247,7 +247,7 @@ impl PartitionLog {
         self.older.push_back(Older { held, _charge: charge, born });
     }
 
-    /// Forgets everything: the next offset is `start`.
+    /// Drops all segments: the next offset is `start`. Epoch starts below it are kept.
     pub(crate) fn reset(&mut self, start: Position) {
         self.older.clear();
         self.segments.clear();
@@ -255,7 +255,7 @@ impl PartitionLog {
         self.end = start;
     }
 
-    /// The time between the oldest and the newest record in memory, and the oldest one's timestamp, in milliseconds.
+    /// The timestamps of the oldest and the newest record in memory, in milliseconds.
     pub(crate) fn time_span(&self) -> Option<(i64, i64)> {
         let older = || self.older.iter().filter_map(|older| older.held.time_span());
         let open = || self.segments.iter().filter_map(|stored| stored.segment.time_span());

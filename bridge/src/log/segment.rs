@@ -1,4 +1,4 @@
-//! A stretch of one partition in memory: its records' bytes one after the other, and per tenant the list of its records.
+//! A range of one partition in memory: its records' bytes one after the other, and for each tenant the list of its records.
 
 use std::mem::size_of;
 
@@ -9,12 +9,12 @@ use crate::position::Position;
 use crate::record::tenant::{TenantId, TenantMap};
 use crate::record::{self, NewRecord, RecordRef};
 
-/// What a tenant's list costs beside its entries: the map's slot and the name.
+/// Bytes that a tenant's list takes beside its entries: the map's slot and the name.
 const TENANT_OVERHEAD: usize = 96;
-/// The indexes of a tenant's records, those of a few without memory of their own: very many tenants have one here and there.
+/// The indexes of a tenant's records. A few are stored inline, since very many tenants have few records in a segment.
 type Indexes = SmallVec<[u32; 4]>;
 
-/// The records of one partition with offsets in `[base, end)`. What is missing in between are holes, or records of no tenant.
+/// The records of one partition with offsets in `[base, end)`. Missing offsets are holes, or records of no tenant.
 #[derive(Debug)]
 pub struct Segment {
     base: u64,
@@ -32,14 +32,14 @@ struct Entry {
     epoch: i32,
 }
 
-/// How much a segment holds: what the next one of the same partition is likely to, too.
+/// How much a segment holds. The next segment of the same partition will probably hold as much.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Capacity {
     bytes: usize,
     entries: usize,
 }
 
-/// Memory for a segment's records, its own or that of a segment that is gone. Fresh memory costs as much as the copy into it.
+/// Buffers for a segment's records: new ones, or those of an evicted segment. Fresh memory costs as much as the copy into it.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
     bytes: Vec<u8>,
@@ -47,14 +47,14 @@ pub(crate) struct Buffers {
 }
 
 impl Capacity {
-    /// More by a 32nd, for records that are not all of one size.
+    /// A 32nd more, for records that are not all of one size.
     fn and_some(self) -> Capacity {
         Capacity { bytes: self.bytes + self.bytes / 32, entries: self.entries + self.entries / 32 }
     }
 }
 
 impl Buffers {
-    /// Whether they have the capacity, and little more.
+    /// Whether the buffers have the capacity, and not much more.
     pub(crate) fn fit(&self, capacity: Capacity) -> bool {
         let least = capacity.bytes + capacity.bytes / 64;
         let fits = (least..=least + least / 2).contains(&self.bytes.capacity());
@@ -67,7 +67,7 @@ impl Segment {
         Segment::with_capacity(base, Capacity::default(), Buffers::default())
     }
 
-    /// An empty segment that has the capacity at once, in `buffers` if those have it already.
+    /// An empty segment that has the capacity at once, in `buffers` if they are large enough.
     pub(crate) fn with_capacity(base: Position, capacity: Capacity, buffers: Buffers) -> Segment {
         let Buffers { mut bytes, mut entries } = buffers;
         if bytes.capacity() < capacity.bytes {
@@ -79,12 +79,12 @@ impl Segment {
         Segment { base: base.offset, end: base, bytes, entries, tenants: TenantMap::default() }
     }
 
-    /// What it holds.
+    /// How much it holds.
     pub(crate) fn filled(&self) -> Capacity {
         Capacity { bytes: self.bytes.len(), entries: self.entries.len() }
     }
 
-    /// Its memory, for another one.
+    /// Its buffers, emptied for another segment.
     pub(crate) fn into_buffers(mut self) -> Buffers {
         self.bytes.clear();
         self.entries.clear();
@@ -111,12 +111,12 @@ impl Segment {
         self.entries.is_empty()
     }
 
-    /// Bytes of memory that it takes, approximately, those that are not used yet included.
+    /// Bytes of memory that it takes, approximately, including unused capacity.
     pub fn size(&self) -> usize {
         self.bytes.capacity() + self.entries.capacity() * size_of::<Entry>() + self.index_size()
     }
 
-    /// Bytes of it that are used.
+    /// Bytes of memory that are used.
     pub(crate) fn used(&self) -> usize {
         self.bytes.len() + self.entries.len() * size_of::<Entry>() + self.index_size()
     }
@@ -149,7 +149,7 @@ impl Segment {
         self.end = end;
     }
 
-    /// Returns capacity that no record will use any more, unless it is too little to be worth it.
+    /// Frees capacity that no record will use any more, unless it is too little to be worthwhile.
     pub(crate) fn seal(&mut self) {
         let filled = self.filled().and_some();
         if filled.bytes < self.bytes.capacity() - self.bytes.capacity() / 8 {
@@ -173,14 +173,13 @@ impl Segment {
         RecordRef::decode(bytes, entry.offset, entry.epoch, entry.timestamp)
     }
 
-    /// The leader epoch of its last record below the offset; -1 where there is none.
+    /// The leader epoch of its last record below the offset; -1 if there is none.
     pub(crate) fn epoch_below(&self, offset: u64) -> i32 {
         let below = self.entries.partition_point(|entry| entry.offset < offset);
         below.checked_sub(1).map_or(-1, |last| self.entries[last].epoch)
     }
 
-    /// The leader epoch of its first record at or after the offset, of whatever else was read where there is none; -1 is not
-    /// known.
+    /// The leader epoch of its first record at or after the offset; if there is none, the epoch of its end. -1: not known.
     pub(crate) fn epoch_from(&self, offset: u64) -> i32 {
         let from = self.entries.partition_point(|entry| entry.offset < offset);
         self.entries.get(from).map_or(self.end.epoch, |entry| entry.epoch)
@@ -191,13 +190,13 @@ impl Segment {
         self.entries.iter().find(|entry| entry.timestamp >= millis).map(|entry| entry.offset)
     }
 
-    /// The highest timestamp of a record, in milliseconds; `i64::MIN` where there is none.
+    /// The highest timestamp of a record, in milliseconds; `i64::MIN` if there is none.
     pub(crate) fn newest(&self) -> i64 {
         self.entries.iter().map(|entry| entry.timestamp).max().unwrap_or(i64::MIN)
     }
 
-    /// Appends everything that it holds, but for the offsets that it covers: first what is told of each record, then the
-    /// records' bytes.
+    /// Appends everything that it holds, except the base and end offsets: first the tenants and the entry of each record, then
+    /// the records' bytes.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let mut owners = vec![0; self.entries.len()];
         put_varint(out, self.tenants.len() as u64);
@@ -219,7 +218,7 @@ impl Segment {
         out.extend_from_slice(&self.bytes);
     }
 
-    /// The segment that [`Segment::write`] wrote; `None`: it did not.
+    /// The segment that [`Segment::write`] wrote; `None` if the text is something else.
     pub(crate) fn read(base: u64, end: Position, mut text: &[u8]) -> Option<Segment> {
         let rest = &mut text;
         let mut owners: Vec<(TenantId, Indexes)> = Vec::new();
@@ -254,8 +253,7 @@ impl Segment {
     }
 }
 
-/// A number near zero, of either sign, as one that is small.
-/// Builds a segment from records in offset order, for a reading of history.
+/// Builds a segment from records in offset order, for a read of history.
 #[derive(Debug)]
 pub struct SegmentBuilder {
     segment: Segment,
@@ -267,7 +265,7 @@ impl SegmentBuilder {
         SegmentBuilder { segment: Segment::new(Position { offset: base, epoch: -1 }) }
     }
 
-    /// Adds the next record. Records below the end so far are ignored: offsets only rise.
+    /// Adds the next record. A record below the end so far is ignored, since offsets only rise.
     pub fn push(&mut self, record: &NewRecord<'_>) {
         if record.offset >= self.segment.end.offset {
             self.segment.push(record);
@@ -279,8 +277,8 @@ impl SegmentBuilder {
         self.segment.size()
     }
 
-    /// Closes the segment at `end`: the next offset after everything that was read, whether it was kept or not, with the
-    /// leader epoch of the record right before it (-1 where that is a hole, or not known).
+    /// Closes the segment at `end`: the next offset after everything that was read, kept or not, with the leader epoch of the
+    /// record right before it (-1 if that is a hole, or not known).
     pub fn finish(mut self, end: Position) -> Segment {
         let end = if end.offset < self.segment.end.offset { self.segment.end } else { end };
         self.segment.close(end);

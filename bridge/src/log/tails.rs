@@ -1,4 +1,4 @@
-//! The tails of all partitions together: they keep within their share, and are packed where history wants memory.
+//! The tails of all partitions together: they stay within their share, and are packed when history needs memory.
 
 use std::sync::Arc;
 
@@ -16,9 +16,9 @@ pub(crate) struct Tails {
     pub(crate) new_segments: NewSegments,
     /// All partitions, for the search of the oldest segment.
     partitions: RwLock<Arc<[Arc<Partition>]>>,
-    /// Held by whoever evicts: one is enough.
+    /// Held while segments are evicted: one thread at a time is enough.
     evicting: Mutex<(), { Rank::Evicting as u8 }>,
-    /// Held by whoever packs: one after the other.
+    /// Held while a segment is packed: one at a time.
     packing: Mutex<(), { Rank::Packing as u8 }>,
 }
 
@@ -33,17 +33,17 @@ impl Tails {
         })
     }
 
-    /// These are all partitions from now on.
+    /// Sets the list of all partitions.
     pub(crate) fn set_partitions(&self, all: Vec<Arc<Partition>>) {
         *self.partitions.write() = all.into();
     }
 
-    /// Bytes of a segment.
+    /// Bytes of one segment of the tail.
     pub(crate) fn segment_size(&self) -> usize {
         self.budget.segment_size(self.partitions.read().len())
     }
 
-    /// Drops the oldest segments of all until the tail is within its share.
+    /// Drops the oldest segments of all partitions until the tail is within its share.
     pub(crate) fn evict(&self) {
         if !self.budget.is_tail_over() {
             return;
@@ -60,14 +60,14 @@ impl Tails {
         }
     }
 
-    /// Packs a segment of history, when nobody else packs: what each needs to work in would add up.
+    /// Packs a segment of history. One segment at a time, since the working memory of several would add up.
     pub(crate) fn packed(&self, segment: &Arc<Segment>) -> Option<Arc<Packed>> {
         let _one_by_one = self.packing.lock();
         Packed::of(segment).map(Arc::new)
     }
 
-    /// Packs the oldest segment of all that is open and complete. False: there is none. Takes milliseconds, with no lock that
-    /// a batch waits for.
+    /// Packs the oldest segment of all partitions that is open and complete. False: there is none. Takes milliseconds, without
+    /// a lock that a batch waits for.
     pub(crate) fn pack_oldest(&self) -> bool {
         let _one_by_one = self.packing.lock();
         let partitions = self.partitions.read().clone();

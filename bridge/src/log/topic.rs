@@ -9,27 +9,27 @@ use crate::log::memory::Account;
 use crate::log::partition::{Partition, Start};
 use crate::position::{Fingerprint, TopicId};
 
-/// Not one of the model checker's: it decides nothing.
+/// Not an atomic of the model checker's: no decision depends on it.
 static NEXT_KEY: Counter = Counter::new(1);
 
 /// Some topics, by name, each with some of its partitions from 0 on.
 pub(crate) type Topics = [TopicPartitions];
 
-/// One of them.
+/// A topic with some of its partitions.
 pub(crate) type TopicPartitions = (Arc<Topic>, Vec<Arc<Partition>>);
 
-/// One incarnation of a topic: created again under the same name, it is another `Topic`.
+/// One incarnation of a topic: if it is created again under the same name, that is another `Topic`.
 #[derive(Debug)]
 pub struct Topic {
     name: Arc<str>,
     id: TopicId,
-    /// Distinguishes it from every other topic of this process's life, other incarnations included.
+    /// Distinguishes it from every other topic in this process's life, other incarnations included.
     key: u64,
     fingerprint: Fingerprint,
     partitions: RwLock<Vec<Arc<Partition>>>,
-    /// How often a head has moved.
+    /// How often a head of its partitions has moved.
     moves: Arc<AtomicU64>,
-    /// What its partitions' logs are charged to.
+    /// The account that its partitions' logs are charged to.
     account: Account,
 }
 
@@ -53,12 +53,12 @@ impl Topic {
         &self.name
     }
 
-    /// Its Kafka topic id (KIP-516); zero where the broker has none.
+    /// Its Kafka topic id (KIP-516); zero if the broker has none.
     pub fn id(&self) -> TopicId {
         self.id
     }
 
-    /// Its partitions, in their order.
+    /// Its partitions, in order.
     pub fn partitions(&self) -> Vec<Arc<Partition>> {
         self.partitions.read().clone()
     }
@@ -76,7 +76,7 @@ impl Topic {
         self.key
     }
 
-    /// Partitions to come after those that are there. Nobody sees them before [`Topic::publish`].
+    /// Makes partitions that follow the existing ones. They are not visible before [`Topic::publish`].
     pub(crate) fn prepare(&self, starts: &[Start]) -> Vec<Arc<Partition>> {
         let first = self.partitions.read().len() as u32;
         (first..).zip(starts).map(|(index, start)| self.new_partition(index, *start)).collect()
@@ -86,7 +86,7 @@ impl Topic {
         Arc::new(Partition::new(self, self.moves.clone(), self.account.clone(), index, start))
     }
 
-    /// Adds partitions after those that are there. Views must know them already: a batch may come at once.
+    /// Adds partitions after the existing ones. Views must have registered them before: a batch may come at once.
     pub(crate) fn publish(&self, more: Vec<Arc<Partition>>) {
         self.partitions.write().extend(more);
     }

@@ -1,4 +1,4 @@
-//! Event ids: a whole vector as text, so that any replica can go on from it and nothing of clients is kept on a server.
+//! Event ids: a whole vector as text, so that any replica can continue from an id, and no server keeps state of its clients.
 //!
 //! The bytes, before they become base64url without padding:
 //!
@@ -13,7 +13,7 @@
 //! | runs | leader epochs over all positions in order: varint `(epoch + 1) << 1 \| last`, then, unless last, varint length |
 //! | 2 | CRC-16/IBM-SDLC of all before it, big-endian |
 //!
-//! Each id has one form: a varint is as short as can be, runs are as long as can be, nothing trails.
+//! Each id has exactly one encoding: varints are as short as possible, runs are as long as possible, and nothing trails.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -27,7 +27,7 @@ use crc::{CRC_16_IBM_SDLC, Crc, Digest, Table};
 use crate::base::varint::{patch_varint, put_varint, take_varint, varint_len};
 use crate::position::{Fingerprint, Part, Position, Vector};
 
-/// The longest id that is looked at; request headers are taken up to this size.
+/// The longest id that is parsed; request headers are accepted up to this size.
 const MAX_TEXT: usize = 16 * 1024;
 const VERSION: u8 = 1;
 /// 2024-01-01T00:00Z in minutes since the Unix epoch.
@@ -37,14 +37,14 @@ const MAX_MINUTES: u32 = (1 << 24) - 1;
 const FINGERPRINT: usize = 6;
 /// A fingerprint and a count.
 const MIN_PART: usize = FINGERPRINT + 1;
-/// Kafka's offsets are signed; those of ids stay well below the end, so that arithmetic on them cannot overflow.
+/// Kafka's offsets are signed. Those of ids stay below the maximum, so that arithmetic on them cannot overflow.
 const MAX_OFFSET: u64 = i64::MAX as u64 - 1;
 
 static CRC: Crc<u16, Table<16>> = Crc::<u16, Table<16>>::new(&CRC_16_IBM_SDLC);
 
 thread_local!(static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) });
 
-/// An event id, read.
+/// A parsed event id.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct EventId {
     /// When the replica that wrote it had last refreshed its list of topics, in whole minutes since the Unix epoch.
@@ -53,32 +53,32 @@ pub struct EventId {
     pub vector: Vector,
 }
 
-/// Why an event id cannot be read.
+/// Why an event id cannot be parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EventIdError {
-    /// There is nothing.
+    /// The text is empty.
     #[error("the id is empty")]
     Empty,
-    /// More text than any request may bring.
+    /// The text is longer than that of any request.
     #[error("the id is longer than {MAX_TEXT} characters")]
     TooLong,
-    /// It is not from Tailrace, or was cut.
+    /// It is not from Tailrace, or was cut off.
     #[error("the id is not base64url without padding")]
     NotBase64,
     /// It was written by a later release.
     #[error("the id is of version {0}, this release reads version {VERSION}")]
     Version(u8),
-    /// It was cut or changed.
+    /// It was cut off or changed.
     #[error("the id's checksum does not match")]
     Checksum,
-    /// It has a checksum, but no sense.
+    /// Its checksum is right, but its content is not valid.
     #[error("the id is not well-formed: {0}")]
     Malformed(&'static str),
 }
 
 impl EventId {
-    /// Appends the id of `vector` to `out`. `minutes` since the Unix epoch are those of the last refresh of the list of
-    /// topics; times before 2024 or after 2055 become the nearest that an id can hold.
+    /// Appends the id of `vector` to `out`. `minutes` is the time of the last refresh of the list of topics, since the Unix
+    /// epoch; times before 2024 or after 2055 become the nearest that an id can hold.
     pub fn encode(out: &mut String, minutes: u32, vector: &Vector) {
         SCRATCH.with_borrow_mut(|bytes| {
             bytes.clear();
@@ -88,7 +88,7 @@ impl EventId {
     }
 }
 
-/// An event id that follows a vector as its positions move: what has not changed is not encoded again.
+/// An event id that follows a vector as its positions move: only what has changed is encoded again.
 #[derive(Default)]
 pub struct RunningId {
     minutes: u32,
@@ -96,11 +96,11 @@ pub struct RunningId {
     bytes: Vec<u8>,
     /// Base64, so ASCII.
     text: Vec<u8>,
-    /// The position that moved last: the next one is most often the same partition's.
+    /// The position that moved last: the next move is most often of the same partition.
     last: Option<Spot>,
 }
 
-/// Where a position stands in an id's bytes, and the checksum's state before it.
+/// The bytes of a position within an id, and the state of the checksum before them.
 struct Spot {
     part: usize,
     partition: usize,
@@ -151,14 +151,14 @@ impl RunningId {
         self.write_text(0);
     }
 
-    /// Writes the text from a group on: three bytes are four characters, each group for itself.
+    /// Writes the text from a group on: three bytes are four characters, and each group is encoded by itself.
     fn write_text(&mut self, group: usize) {
         let (bytes, text) = (&self.bytes[group * 3..], &mut self.text[group * 4..]);
         let len = URL_SAFE_NO_PAD.encode_slice(bytes, text).expect("there is just enough room");
         debug_assert_eq!(len, text.len());
     }
 
-    /// Where a position stands that was `before` when the bytes were written.
+    /// Finds the bytes of a position that was `before` when they were written.
     fn find(&self, part: usize, partition: usize, before: Position) -> Spot {
         let length = |position: &Position| varint_len(position.offset.wrapping_add(1));
         let mut at = 4 + varint_len(self.vector.parts.len() as u64);
@@ -172,7 +172,7 @@ impl RunningId {
         Spot { part, partition, bytes: at..at + length(&before), before: digest }
     }
 
-    /// Brings the checksum and the text up to bytes that have changed at a spot.
+    /// Updates the checksum and the text after a position's bytes have changed.
     fn seal(&mut self, spot: &Spot) {
         let body = self.bytes.len() - 2;
         let mut digest = spot.before.clone();
@@ -191,7 +191,7 @@ fn put_id(out: &mut Vec<u8>, minutes: u32, vector: &Vector) {
         out.extend_from_slice(&part.fingerprint.name);
         out.extend_from_slice(&part.fingerprint.id);
         put_varint(out, part.positions.len() as u64);
-        // The offset of what is not known is the highest number: one more is zero.
+        // The offset of an unknown position is the highest number: one more is zero.
         part.positions.iter().for_each(|position| put_varint(out, position.offset.wrapping_add(1)));
     }
     put_epochs(out, vector.parts.iter().flat_map(|part| &part.positions).map(|position| position.epoch));
@@ -310,7 +310,7 @@ fn take_epochs(rest: &mut &[u8], vector: &mut Vector) -> Result<(), &'static str
     Ok(())
 }
 
-/// A number of things that take at least `size` bytes each: never more than there are bytes for.
+/// Reads the number of items that take at least `size` bytes each; `None` if there are too few bytes for them.
 fn take_count(rest: &mut &[u8], size: usize) -> Option<usize> {
     let count = usize::try_from(take_varint(rest)?).ok()?;
     (count <= rest.len() / size).then_some(count)
@@ -329,7 +329,7 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
-    /// The id of one topic, `orders`, with two partitions: written down, since ids outlive releases.
+    /// The id of one topic, `orders`, with two partitions. It is pinned, since ids outlive releases.
     const PINNED: &str = "ARPWIAEPT5ULOZcCKgAHwK4";
     const NOW: u32 = EPOCH_MINUTES + 1_300_000;
 
@@ -342,7 +342,7 @@ mod tests {
         EventId { minutes: NOW, vector: Vector { parts } }.to_string()
     }
 
-    /// Bytes with a good checksum, whatever they say.
+    /// These bytes as an id with a valid checksum, even if their content is not valid.
     fn sealed(body: &[u8]) -> String {
         let mut bytes = body.to_vec();
         bytes.extend_from_slice(&CRC.checksum(body).to_be_bytes());
@@ -417,7 +417,7 @@ mod tests {
         }
     }
 
-    /// What an id is written in, and some that it is not.
+    /// The characters of ids, and some others.
     const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_=\n +";
 
     #[test]
@@ -452,7 +452,7 @@ mod tests {
         }
     }
 
-    /// Ids of other shapes and offsets than above, each damaged in one place.
+    /// Ids with other shapes and offsets than above, each damaged in one character.
     #[test]
     fn of_a_million_damaged_ids_none_is_taken_for_another() {
         let mut random = 0x9e37_79b9_7f4a_7c15_u64;

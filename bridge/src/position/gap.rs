@@ -1,5 +1,5 @@
-//! Offsets that can no longer be delivered: a value that travels to the client, never a silent jump. This is the data of a
-//! `tailrace.gap` event; the event around it is `sse::frame::gap`.
+//! Offsets that can no longer be delivered: the client gets them as data, and is never moved past them silently. This is the
+//! data of a `tailrace.gap` event; `sse::frame::gap` makes the event.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,16 +8,16 @@ use serde::{Serialize, Serializer};
 
 use crate::base::metrics;
 
-/// Why records do not come.
+/// Why records cannot be delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GapCode {
-    /// Kafka's retention has passed by.
+    /// Kafka's retention has removed them.
     Retention,
     /// The topic was deleted and created again.
     Recreated,
-    /// The log was cut back, and other records took those offsets (KIP-320).
+    /// The log was truncated, and other records took those offsets (KIP-320).
     Truncated,
-    /// The topic or the partition is gone.
+    /// The topic or the partition was deleted.
     Deleted,
     /// The event id could not be read.
     UnknownId,
@@ -46,7 +46,7 @@ impl Serialize for GapCode {
     }
 }
 
-/// The data of a `tailrace.gap`: for one partition, offsets from `from` up to and without `to` will not come.
+/// The data of a `tailrace.gap`: for one partition, offsets from `from` up to and without `to` cannot be delivered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Gap {
     /// Why.
@@ -57,19 +57,19 @@ pub struct Gap {
     /// The partition's number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub partition: Option<u32>,
-    /// The first offset that will not come.
+    /// The first offset that cannot be delivered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<u64>,
-    /// The first offset after those that will not come.
+    /// The first offset after those that cannot be delivered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<u64>,
-    /// The new position, in place of `to`, where new records reuse old offsets.
+    /// The new position, in place of `to`, if new records reuse old offsets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<u64>,
 }
 
 impl Gap {
-    /// A gap of one partition that goes on at `to`, which is the gap's end or, where offsets are reused, its `next`.
+    /// A gap of one partition that continues at `to`, which is the gap's end or, if offsets are reused, its `next`.
     pub(crate) fn of_partition(code: GapCode, topic: &Arc<str>, partition: u32, from: u64, to: u64) -> Gap {
         let reused = matches!(code, GapCode::Recreated | GapCode::Truncated);
         Gap {
@@ -82,7 +82,7 @@ impl Gap {
         }
     }
 
-    /// Counts it, and tells an operator who asks what a client of the tenant was told.
+    /// Counts the gap, and logs for an operator what a client of the tenant gets.
     pub(crate) fn note_announced(&self, tenant: &dyn fmt::Display) {
         let (code, topic) = (self.code.as_str(), self.topic.as_deref());
         let Gap { partition, from, to, next, .. } = *self;

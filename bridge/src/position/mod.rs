@@ -1,5 +1,4 @@
-//! What reading goes on from: for each partition the next offset, with the topic id and the leader epoch that make it mean
-//! something.
+//! Where reading continues: for each partition the next offset, with the topic id and leader epoch that make it unambiguous.
 //!
 //! ```
 //! use tailrace_bridge::{EventId, Fingerprint, Part, Position, TopicId, Vector};
@@ -25,15 +24,15 @@ use twox_hash::XxHash64;
 
 use crate::base::sabotage::any_broken;
 
-/// A seed of its own changes every fingerprint; it is fixed for good, since ids outlive processes.
+/// Another seed would change every fingerprint; it is fixed for good, since ids outlive processes.
 const SEED: u64 = 0;
 
-/// Kafka's id of a topic (KIP-516): another one after the topic was deleted and created again.
+/// Kafka's id of a topic (KIP-516). A topic that is deleted and created again gets another id.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TopicId(pub [u8; 16]);
 
 impl TopicId {
-    /// The id of every topic where the broker has no topic ids.
+    /// The id of every topic of a broker that has no topic ids.
     pub const ZERO: TopicId = TopicId([0; 16]);
 
     /// Whether the broker has no id for the topic.
@@ -54,8 +53,8 @@ impl fmt::Display for TopicId {
 pub struct Position {
     /// The next offset to deliver; `u64::MAX` is not known.
     pub offset: u64,
-    /// The leader epoch of the last record below the offset that a consumer is given; -1 is not known. What else may lie in
-    /// between, as the marks of transactions do, can be of a later one.
+    /// The leader epoch of the last record below the offset that consumers get; -1 if it is not known. What else lies in
+    /// between, such as transaction markers, may be of a later epoch.
     pub epoch: i32,
 }
 
@@ -63,7 +62,7 @@ impl Position {
     /// Nothing is known of the partition; treated as if the id lacked it.
     pub const UNKNOWN: Position = Position { offset: u64::MAX, epoch: -1 };
 
-    /// Whether a move to `to` is one onwards. What is not known may become any.
+    /// Whether a move to `to` is forward. An unknown position may move anywhere.
     pub(crate) fn is_before(&self, to: Position) -> bool {
         !self.is_known() || self.offset < to.offset
     }
@@ -74,12 +73,12 @@ impl Position {
     }
 }
 
-/// Names a topic, and its incarnation, in six bytes.
+/// Identifies a topic and its incarnation in six bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Fingerprint {
     /// Three bytes of the hash of the topic's name.
     pub name: [u8; 3],
-    /// Three bytes of the hash of the topic's id; zero where the broker has no ids, and then it matches any.
+    /// Three bytes of the hash of the topic's id; zero if the broker has no ids, and then it matches any id.
     pub id: [u8; 3],
 }
 
@@ -89,7 +88,7 @@ impl Fingerprint {
         Fingerprint { name: hash(topic.as_bytes()), id: id_bytes(id) }
     }
 
-    /// Whether both name the same incarnation of the same topic, as far as both know.
+    /// Whether both identify the same incarnation of the same topic, as far as both have an id.
     pub fn matches(self, other: Fingerprint) -> bool {
         const ANY: [u8; 3] = [0; 3];
         self.name == other.name && (self.id == other.id || self.id == ANY || other.id == ANY)
@@ -115,18 +114,18 @@ fn id_bytes(id: TopicId) -> [u8; 3] {
 /// The positions in one incarnation of a topic.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Part {
-    /// Which topic.
+    /// The topic's fingerprint.
     pub fingerprint: Fingerprint,
-    /// One for each partition, from 0 on.
+    /// One position for each partition, from 0 on.
     pub positions: Vec<Position>,
 }
 
 /// The positions of all partitions of a subscription.
 ///
-/// A topic may stand in two parts, of two incarnations, while its being created again is announced partition by partition.
+/// A topic may have two parts, of two incarnations, while its re-creation is announced partition by partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Vector {
-    /// One for each topic, in any order.
+    /// One part for each incarnation of a topic, in any order.
     pub parts: Vec<Part>,
 }
 
@@ -136,7 +135,7 @@ impl Vector {
         self.parts.iter().position(|part| part.fingerprint == fingerprint)
     }
 
-    /// Moves one position on. A topic or partition that has come since is added; what was not given of it is not known.
+    /// Moves one position forward. A topic or partition that the vector lacks is added, with its other positions unknown.
     pub(crate) fn put(&mut self, topic: Fingerprint, partition: u32, to: Position) {
         let at = self.part_of(topic).unwrap_or_else(|| {
             self.parts.push(Part { fingerprint: topic, positions: Vec::new() });
@@ -150,14 +149,14 @@ impl Vector {
         debug_assert!(before.is_before(to) || any_broken(), "{before:?} would go back to {to:?}");
     }
 
-    /// Whether both stand at the same offsets in all partitions, whatever the order of their parts. What is not known is
-    /// the same as what is lacking.
+    /// Whether both have the same offsets in all partitions, whatever the order of their parts. An unknown position counts as
+    /// none.
     pub(crate) fn meets(&self, other: &Vector) -> bool {
         self.is_within(other) && other.is_within(self)
     }
 
-    /// Whether this is ahead of `heads` anywhere, and whether it is behind anywhere. Both have the same parts in the same
-    /// order; where this has fewer positions, it is neither.
+    /// Whether this vector is ahead of `heads` anywhere, and whether it is behind anywhere. Both have the same parts in the
+    /// same order; a position that this vector lacks is neither.
     pub(crate) fn compare(&self, heads: &Vector) -> (bool, bool) {
         debug_assert!(self.has_parts_of(heads), "{self:?}, but {heads:?}");
         let (mut ahead, mut behind) = (false, false);
@@ -170,7 +169,7 @@ impl Vector {
         (ahead, behind)
     }
 
-    /// Moves to `heads` wherever this is behind. What is not known stays so.
+    /// Moves every position that is behind `heads` to there. An unknown position stays unknown.
     pub(crate) fn rise_to(&mut self, heads: &Vector) {
         debug_assert!(self.has_parts_of(heads), "{self:?}, but {heads:?}");
         for (ours, theirs) in self.parts.iter_mut().zip(&heads.parts) {
@@ -188,7 +187,7 @@ impl Vector {
         topics(self) == topics(other)
     }
 
-    /// Whether `other` stands at the same offset wherever this has one.
+    /// Whether `other` has the same offset wherever this vector has one.
     fn is_within(&self, other: &Vector) -> bool {
         self.parts.iter().all(|part| {
             let theirs = other.part_of(part.fingerprint).map_or(&[][..], |at| &other.parts[at].positions);

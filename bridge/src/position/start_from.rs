@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::base::units::Span;
 use crate::position::event_id::EventId;
 
-/// The most records that `from=-N` asks for: what it finds is held as offsets until it has been sent.
+/// The most records that `from=-N` can request: the search for them holds their offsets in memory.
 const MAX_LAST: u32 = 100_000;
 const ACCEPTED: &str =
     "accepted: latest, earliest, -15m (also s, h, d), -100 (records), 2026-01-31T12:00:00Z, or an event id";
@@ -14,18 +14,18 @@ const ACCEPTED: &str =
 /// Where a stream starts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum StartFrom {
-    /// With what comes from now on.
+    /// With the records that come from now on.
     #[default]
     Latest,
     /// With the first records that Kafka has.
     Earliest,
-    /// So long ago.
+    /// With the first records since so long ago.
     Ago(Duration),
     /// With the last so many matching records in all.
     Last(u32),
-    /// With the first records of that time, in milliseconds since the Unix epoch, never negative.
+    /// With the first records since that time, in milliseconds since the Unix epoch, never negative.
     Time(i64),
-    /// Where the id says.
+    /// At the positions of the id.
     Id(EventId),
 }
 
@@ -45,7 +45,7 @@ impl FromStr for StartFrom {
                 format!("{text:?} is neither a length of time nor a number of records; {ACCEPTED}")
             })?;
         }
-        // An id begins with its version, in base64: for a hundred versions that is a capital.
+        // An id begins with its version, in base64: for a hundred versions that is a capital letter.
         if begins_with_digit(text) {
             return parse_time(text).ok_or_else(|| match parse_back(text) {
                 Some(Ok(_)) => format!("{text:?} wants a minus to lie in the past: -{text}; {ACCEPTED}"),
@@ -69,13 +69,13 @@ fn parse_back(text: &str) -> Option<Result<StartFrom, String>> {
     Some(Ok(StartFrom::Ago(ago.get())))
 }
 
-/// RFC 3339. In a query a `+` arrives as a space.
+/// RFC 3339. In a query string a `+` arrives as a space.
 fn parse_time(text: &str) -> Option<StartFrom> {
     let parsed = text.parse::<jiff::Timestamp>().or_else(|why| match text.rsplit_once(' ') {
         Some((time, zone)) => format!("{time}+{zone}").parse(),
         None => Err(why),
     });
-    // Kafka's interface has meanings of its own for negative times.
+    // In Kafka's protocol, negative times have special meanings.
     parsed.ok().map(|time| StartFrom::Time(time.as_millisecond().max(0)))
 }
 

@@ -1,5 +1,5 @@
-//! The step of a replaying subscription: it gives the next chunk of records up to a snapshot of the view, or, where all of them
-//! are given, joins the view and is live. [`Subscription::next`] makes one or more steps.
+//! One step of a replaying subscription: it emits the next chunk of records up to a snapshot of the view, or, once all of them
+//! are emitted, joins the view and is live. [`Subscription::next`] makes one or more steps.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::read::subscription::{Budget, Next, Replaying, Round, Shape, State, Su
 use crate::read::wait::Wait;
 use crate::sse::frame;
 
-/// Bytes of one chunk of a replay, whatever the budget.
+/// A larger budget counts as this many bytes when a chunk looks ahead.
 const MAX_LOOK_AHEAD: usize = 256 * 1024;
 const NOT_REPLAYING: &str = "only a replaying subscription catches up";
 
@@ -40,7 +40,7 @@ impl Subscription {
             Chunk::Gap(pending) => self.announce([pending]),
             Chunk::Moved => self.own_replay().target = Some(target),
             Chunk::Waiting => {
-                // A topic that is gone gives nothing any more: then the target is looked for anew.
+                // Keeps the target unless the view's shape has changed: a removed topic would never reach it.
                 if self.hold.view.shape() == target.shape {
                     self.own_replay().target = Some(target);
                 }
@@ -87,7 +87,7 @@ impl Subscription {
             out.records += 1;
             out.records < budget.records && out.bytes.len() < budget.bytes
         };
-        // Partitions are seldom all equally busy: a half more than what goes out now.
+        // Partitions are seldom equally busy: looks ahead by half more than what is emitted now.
         let look_ahead = budget.bytes.min(MAX_LOOK_AHEAD) / 2 * 3;
         let chunk = replaying.replay.chunk(&context, &mut vector, target, look_ahead, &mut emit);
         if out.records > 0 {
@@ -98,11 +98,11 @@ impl Subscription {
         chunk
     }
 
-    /// Everything up to the target is given. Where U has met V, the view's ring goes on from the target's frame.
+    /// Everything up to the target is emitted. Where U has met V, the view's ring continues from the target's frame.
     fn meet(&mut self, target: Snapshot) -> Round {
         let meets = |ours: &Vector| ours.meets(&target.vector);
         if !self.carried().is_empty() || !(meets(&self.vector) || broken(Sabotage::JoinAhead)) {
-            // Ahead of the view, or with parts that it does not know: on with an own vector as the heads move.
+            // U is ahead of the view, or has parts that the view lacks: it keeps its own vector while the heads move.
             self.wait = Wait::View;
             return Round::Gives(self.sync().unwrap_or(Next::Wait));
         }
@@ -113,12 +113,12 @@ impl Subscription {
         if self.resumed && !self.synced {
             metrics::count_resume(self.own_replay().replay.used_history());
         }
-        // The positions are the same; the view's own vector is shared by all that stand here.
+        // The positions are equal; the view's vector is shared by all subscriptions that have reached it.
         self.vector = target.vector;
         Round::Joins { cursor: target.next }
     }
 
-    /// Topics or partitions came or went: brings the own vector to the view's shape, with gaps where that takes any.
+    /// Topics or partitions were added or removed: brings U to the view's shape, with gaps where that needs any.
     fn reshape(&mut self) {
         let (shape, topics) = self.hold.view.topics();
         let mut vector = Vector::clone(&self.vector);
@@ -128,10 +128,10 @@ impl Subscription {
             match self.topics.iter().find(|(topic, _)| topic.fingerprint() == part.fingerprint) {
                 Some((topic, _)) => {
                     rare.pending.extend(deleted(&part, topic.name()));
-                    // It stays until its gaps are announced.
+                    // The part stays until its gaps are announced.
                     vector.parts.push(part);
                 }
-                // It was never read here, and may be there again, or at another replica.
+                // The topic was never read here. It may exist here again later, or at another replica.
                 None => rare.carried.push(part),
             }
         }

@@ -1,5 +1,5 @@
-//! Truncation (KIP-320), as a replay sees it: whether a partition's log is still the one that a position speaks of, what Kafka is
-//! asked to know it, and which gap its answer means ([`gap_of`]).
+//! Truncation (KIP-320), as a replay sees it: whether a partition's log still holds the record below a position, the questions
+//! to Kafka that decide this, and the gap that an answer means ([`gap_of`]).
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,25 +14,25 @@ use crate::read::lane::Lane;
 use crate::read::pending_gap::{Change, Pending};
 use crate::read::replay::{Context, RETRY, Replay};
 
-/// What the reading of one record, to confirm a position, is expected to bring, in bytes.
+/// The expected size in bytes of a read of one record that confirms a position.
 const CONFIRM_BYTES: usize = 1024;
 
-/// What Kafka is asked about a partition, in the order in which a replay comes to it.
+/// A question to Kafka about a partition, in the order in which a replay asks them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Question {
-    /// Memory knows only of earlier leaders than the client's position: does the leader confirm where memory stands?
+    /// Memory only knows earlier leaders than that of the client's position: does the leader confirm this position in memory?
     Memory(Position),
     /// Does the leader's log hold the record below the client's position (KIP-320)?
     Below(Position),
-    /// Which records come from this offset on?
+    /// Which records are there from this offset on?
     From(u64),
-    /// History goes on with what a later leader wrote: does that leader's log hold the record below?
+    /// History continues with records of a later leader: does that leader's log hold the record below?
     Rise(Position),
 }
 
 impl Question {
-    /// Where the read begins that answers it. The epoch of records was confirmed when the replay began, and is again where
-    /// another leader's begin.
+    /// The position at which the read for this question begins. `From` has no epoch to confirm: the epoch was confirmed when
+    /// the replay began, and is confirmed again where another leader's records begin.
     pub(crate) fn read_from(self) -> Position {
         match self {
             Question::Memory(position) | Question::Below(position) | Question::Rise(position) => position,
@@ -41,28 +41,28 @@ impl Question {
     }
 }
 
-/// A question that is not answered yet, or whose answer was not looked at.
+/// A question that is not answered yet, or whose answer was not processed yet.
 #[derive(Debug)]
 pub(crate) struct Asked {
     question: Question,
     pub(crate) read: Waiter,
-    /// How often the log had been cut when it was asked: what was said of the log before is void.
+    /// How often the log had been truncated when the question was asked: an answer about an earlier log is void.
     cuts: u32,
     pub(crate) retry_at: Option<Instant>,
 }
 
-/// What became of a question.
+/// The state of a question.
 pub(crate) enum Answer {
-    /// It was not asked, or what was said is void.
+    /// It was not asked, or its answer is void.
     NotAsked,
-    /// There is none yet.
+    /// It is not answered yet.
     Running,
-    /// Yes; or the records can be found now.
+    /// Yes, or: the records can be found in history now.
     Good,
     Failed(HistoryError),
 }
 
-/// What the log says of a position.
+/// Whether the log confirms a position.
 pub(crate) enum Confirmation {
     Confirmed,
     Pending,
@@ -70,7 +70,7 @@ pub(crate) enum Confirmation {
 }
 
 impl Replay {
-    /// Whether the log holds the records that the position speaks of: its epoch in memory says so, or the broker (KIP-320).
+    /// Whether the log holds the record below the position: the epochs in memory show it, or the leader confirms it (KIP-320).
     pub(crate) fn confirm(
         &mut self,
         context: &Context<'_>,
@@ -99,9 +99,9 @@ impl Replay {
         confirmation
     }
 
-    /// Where history goes on with what a later leader wrote: whether that leader's log has what lies below the lane's position.
-    /// Asked after it was read, since the log may have been cut in between, further back than memory tells of. The tail's own
-    /// records follow each other, or a cut was counted.
+    /// Where history continues with records of a later leader: whether that leader's log holds the record below the lane's
+    /// position. This is asked after the segment was read, since the log may have been truncated in between, further back than
+    /// memory shows. The tail's own records need no question: they are consecutive, or a truncation was counted.
     pub(crate) fn confirm_rise(
         &mut self,
         context: &Context<'_>,
@@ -115,7 +115,7 @@ impl Replay {
             return Confirmation::Confirmed;
         }
         if !lane.found.is_empty() {
-            // First what was found goes out.
+            // The matches that were found are emitted first.
             return Confirmation::Pending;
         }
         let confirmation = self.ask_leader(context, &lane.partition, Question::Rise(below), lane.cuts);
@@ -125,7 +125,7 @@ impl Replay {
         confirmation
     }
 
-    /// Asks the leader, or sees what it has answered.
+    /// Asks the leader, or processes its answer.
     fn ask_leader(
         &mut self,
         context: &Context<'_>,
@@ -149,8 +149,8 @@ impl Replay {
         Confirmation::Pending
     }
 
-    /// The position is of a later leader's log than what memory would go on with: whether the leader confirms memory. Where
-    /// it does not, the tail notices the cut within moments, and nothing is given until then.
+    /// The position's epoch is later than all epochs in memory: asks whether the leader confirms memory. If it does not, ingest
+    /// notices the truncation within moments, and nothing is emitted until then.
     fn confirm_memory(
         &mut self,
         context: &Context<'_>,
@@ -174,7 +174,7 @@ impl Replay {
         false
     }
 
-    /// Asks by reading the one record at the place: the leader confirms the epoch before it gives any.
+    /// Asks by reading one record at the position: the leader confirms the epoch before it returns any record.
     fn ask_whether(
         &mut self,
         context: &Context<'_>,
@@ -191,7 +191,7 @@ impl Replay {
         self.asked.insert(partition.key(), Asked { question, read, cuts, retry_at: None });
     }
 
-    /// Looks at what became of the question. What has ended is forgotten: its segment is found now, or asked for again.
+    /// The state of the question. One that has succeeded is removed: its segment can be found now, or is requested again.
     pub(crate) fn answer(&mut self, partition: &Partition, question: Question, now: Instant) -> Answer {
         let key = partition.key();
         let Some(asked) = self.asked.get(&key) else { return Answer::NotAsked };
@@ -233,7 +233,7 @@ pub(crate) fn is_past_end(position: Position, error: &HistoryError) -> bool {
     matches!(*error, HistoryError::OutOfRange { end, .. } if position.offset > end)
 }
 
-/// The gap that an error of Kafka's means for a position; `None`: a later try may succeed.
+/// The gap that an error from Kafka means for a position; `None`: a retry may succeed.
 pub(crate) fn gap_of(partition: &Partition, position: Position, error: &HistoryError) -> Option<Pending> {
     let (code, to) = match *error {
         HistoryError::OutOfRange { start, .. } if position.offset < start => {

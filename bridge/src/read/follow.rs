@@ -1,5 +1,5 @@
-//! The step of a live subscription: it takes whole frames from the view's ring, from its cursor on, or there is nothing new, or it
-//! was overrun. [`Subscription::next`] makes one or more steps.
+//! One step of a live subscription: it takes whole frames from the view's ring, from its cursor on; or there is nothing new; or
+//! it was overrun. [`Subscription::next`] makes one or more steps.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ impl Subscription {
         }
     }
 
-    /// Moves on over frames that were taken from the ring.
+    /// Advances over frames that were taken from the ring.
     fn take<E>(
         &mut self,
         cursor: u64,
@@ -54,7 +54,7 @@ impl Subscription {
         Next::Frames { bytes: taken.slices, records }
     }
 
-    /// A cursor in the midst of the ring keeps a vector of its own, frame by frame.
+    /// A cursor before the ring's end has a vector of its own, which is advanced frame by frame.
     fn step_over(&mut self, taken: &Taken) {
         self.moved = false;
         for mark in &taken.marks {
@@ -67,10 +67,10 @@ impl Subscription {
         }
     }
 
-    /// Takes the frames that are kept in `frames`, if this subscription stands where that one stood which was given them, and
-    /// its budget allows. Gives what they were encoded to.
+    /// Takes the frames that are kept in `frames`, if this subscription is at the cursor where they were taken and its budget
+    /// allows them. Returns their encoding.
     pub fn repeat<'a, E>(&mut self, budget: Budget, frames: &'a mut LastFrames<E>) -> Option<&'a E> {
-        // One that has not said so yet says first that it is live.
+        // A subscription that has not announced that it is live announces that first.
         let gaps = self.has_gaps() || !self.synced;
         let State::Live { cursor } = &mut self.state else { return None };
         let (last, encoded) = frames.kept()?;
@@ -86,14 +86,14 @@ impl Subscription {
         Some(encoded)
     }
 
-    /// At a heartbeat: the id to send if the position has moved past records that do not match since the last id, so that
-    /// a resume does not look at them again.
+    /// At a heartbeat: the id to send if the position has moved past records that do not match since the last id, so that a
+    /// resume does not read them again.
     pub fn progress(&mut self) -> Option<String> {
         if self.has_gaps() {
             return None;
         }
         if let State::Live { cursor } = self.state {
-            // Only a cursor at the view's end may take the view's vector: behind it there are frames to come.
+            // Only a cursor at the view's end may take the view's vector: any other cursor still has frames to take.
             if let Some(vector) = self.hold.view.vector_at(cursor) {
                 self.moved |= vector != self.vector;
                 self.vector = vector;

@@ -1,4 +1,4 @@
-//! One partition of a replay, within one chunk: what was found between its position and the target, and how far it was looked.
+//! One partition of a replay, within one chunk: the matches between its position and the target, and how far it was scanned.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::log::segment::Segment;
 use crate::position::Position;
 use crate::read::replay::Context;
 
-/// Records that one partition contributes to a chunk at the most: a chunk is made without a pause.
+/// Records that one partition contributes to a chunk at most: a chunk is made without yielding.
 pub(crate) const LANE_RECORDS: usize = 256;
 
 /// A partition between its position and the target.
@@ -18,17 +18,17 @@ pub(crate) struct Lane {
     pub(crate) part: usize,
     pub(crate) index: usize,
     pub(crate) partition: Arc<Partition>,
-    /// How often its log had been cut when the position was confirmed.
+    /// How often its log had been truncated when the position was confirmed.
     pub(crate) cuts: u32,
     pub(crate) found: VecDeque<Match>,
-    /// Everything below was looked at.
+    /// All records below this position were scanned.
     pub(crate) scanned: Position,
     pub(crate) to: Position,
-    /// Others are read from history first.
+    /// Its records are not available yet, and the merge does not wait for them.
     pub(crate) must_wait: bool,
-    /// What comes next and is to be opened first, and whether it is the tail's.
+    /// The packed segment to be opened next, and whether it is the tail's.
     pub(crate) packed: Option<(Arc<Packed>, bool)>,
-    /// Bytes of the segment of history that it reads.
+    /// Bytes of the segment that it scans, unless that segment is open in the tail anyway.
     pub(crate) open: usize,
 }
 
@@ -61,12 +61,12 @@ impl Lane {
         }
     }
 
-    /// Whether the log was cut back since the position was confirmed: what is found now may follow something else.
+    /// Whether the log was truncated since the position was confirmed: records found now may not follow that position.
     pub(crate) fn was_cut(&self) -> bool {
         self.partition.lineage().cuts() != self.cuts
     }
 
-    /// Collects the matches of one segment, up to the target and to what one chunk may hold.
+    /// Collects the matches of one segment, up to the target and to the limits of one chunk.
     pub(crate) fn scan(
         &mut self,
         context: &Context<'_>,
@@ -95,16 +95,16 @@ impl Lane {
         metrics::count_replay_records(read);
         let end = segment.end();
         self.scanned = if end.offset >= self.to.offset {
-            // The target's epoch may be later, right after a cut, but not that of a log before.
+            // Right after a truncation the target's epoch may be later than the segment's; the later one is of the current log.
             Position { epoch: self.to.epoch.max(segment.epoch_below(self.to.offset)), ..self.to }
         } else {
             end
         };
-        // A stretch without records tells no epoch: that of the last record before it stands.
+        // Offsets without records have no epoch: that of the last record before them stays.
         self.scanned.epoch = self.scanned.epoch.max(before.epoch);
     }
 
-    /// Whether there may be more matches than those that were found.
+    /// Whether there may be further matches.
     pub(crate) fn is_open(&self) -> bool {
         self.scanned.offset < self.to.offset
     }

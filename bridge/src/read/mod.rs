@@ -1,13 +1,13 @@
 //! One client's subscription.
 //!
-//! A [`request`] becomes a subscription in [`subscribe`], which determines the topics, the view and the positions to start at: by
-//! the last event id ([`resume`], [`reconcile`]), else [`start_offsets`].
+//! A [`request`] becomes a subscription in [`subscribe`], which determines the topics, the view and the positions to start at:
+//! from the last event id ([`resume`], [`reconcile`]), else from [`start_offsets`].
 //!
-//! A [`subscription`] has positions of its own (U) until they meet its view's (V). It makes steps, each either of
-//! [`catch_up`] or of [`follow`], and has to [`wait`] in between. To catch up is a [`replay`] of each partition (a [`lane`])
-//! up to a snapshot of the view; whether a partition's log was truncated meanwhile is what [`confirm`] asks. A client that falls
-//! out of its view's ring (an overrun) catches up again. What a client has to be told first is a [`pending_gap`]. [`repeat`] gives
-//! the frames that one subscription took to the next one at the same cursor.
+//! A [`subscription`] has positions of its own (U) until they meet its view's (V). It makes steps, each of [`catch_up`] or of
+//! [`follow`], with a [`wait`] in between. Catching up is a [`replay`] of each partition (a [`lane`]) up to a snapshot of the
+//! view; [`confirm`] asks whether a partition's log was truncated meanwhile. A client whose frames have left its view's ring
+//! (an overrun) catches up again. A gap that is still to be announced is a [`pending_gap`]. [`repeat`] gives the frames that
+//! one subscription took to the next one at the same cursor.
 //!
 //! ```
 //! # use tailrace_bridge::*;

@@ -3,7 +3,7 @@
 use crate::position::gap::Gap;
 use crate::position::{Fingerprint, Part, Position, Vector};
 
-/// A gap that is still to be announced, and what it does to the positions when it is.
+/// A gap that is still to be announced, and how it changes the positions.
 #[derive(Clone, Debug)]
 pub(crate) struct Pending {
     pub(crate) gap: Gap,
@@ -13,13 +13,13 @@ pub(crate) struct Pending {
 #[derive(Clone, Debug)]
 pub(crate) enum Change {
     Nothing,
-    /// One partition goes on elsewhere.
+    /// One partition continues at `to`.
     Move {
         topic: Fingerprint,
         partition: u32,
         to: Position,
     },
-    /// One partition leaves the incarnation `old`, and starts in `new` if there is one.
+    /// One partition leaves the incarnation `old`, and starts in `new` at `to`, if there is a new incarnation.
     Leave {
         old: Fingerprint,
         new: Option<Fingerprint>,

@@ -1,5 +1,6 @@
-//! Holds a subscription's positions against the topics as they are now: what is the same goes on, what was created again
-//! or deleted is a gap, what is new starts. (Whether a partition's log is the same is another question: [`confirm`](super::confirm).)
+//! Compares a subscription's positions with the topics as they are now. Topics that are the same continue; topics that were
+//! created again or deleted get gaps; new topics start. (Whether a partition's log is the same is a separate question:
+//! [`confirm`](super::confirm).)
 
 use std::sync::Arc;
 
@@ -9,15 +10,15 @@ use crate::position::gap::{Gap, GapCode};
 use crate::position::{Fingerprint, Part, Position, Vector};
 use crate::read::pending_gap::{Change, Pending};
 
-/// Where reading starts in what the positions lack.
+/// Where reading starts in partitions without a position.
 pub(crate) trait StartPositions {
-    /// In a topic that is lacking, or a partition whose position was not known.
+    /// In a topic that the positions lack, or a partition whose position is not known.
     fn of_lacking(&self, partition: &Partition) -> Position;
-    /// In a partition that a known topic got since.
+    /// In a partition that was added to a known topic since.
     fn of_added(&self, partition: &Partition) -> Position;
 }
 
-/// While a subscription runs, what is new starts where this replica started with it: at its first record.
+/// While a subscription runs, a new topic or partition starts where this replica began to read it: at its first record.
 pub(crate) struct AtOrigin;
 
 impl StartPositions for AtOrigin {
@@ -29,8 +30,8 @@ impl StartPositions for AtOrigin {
     }
 }
 
-/// Brings `vector` to the shape of `topics`. Gives the gaps to announce. Parts of topics that are not in `topics` stay
-/// behind the others; partitions beyond those that are known are moved to `carried`.
+/// Brings `vector` to the shape of `topics`; returns the gaps to announce. Parts of topics that are not in `topics` stay, after
+/// the others. Positions of partitions that a topic does not have here are moved to `carried`.
 pub(crate) fn reconcile(
     vector: &mut Vector,
     carried: &mut Vec<Part>,
@@ -45,7 +46,7 @@ pub(crate) fn reconcile(
     pending
 }
 
-/// The parts whose topics are not among `topics`, by name.
+/// Removes and returns the parts of topics whose names are not among `topics`.
 pub(crate) fn strangers(vector: &mut Vector, topics: &Topics) -> Vec<Part> {
     let known =
         |part: &Part| topics.iter().any(|(topic, _)| topic.fingerprint().name == part.fingerprint.name);
@@ -103,7 +104,7 @@ fn reconcile_topic(
     vector.parts.insert(0, part);
 }
 
-/// Takes the topic's own part out of the vector; an empty one, and `true`, where it is lacking.
+/// Takes the topic's own part out of the vector; if the vector lacks it, an empty part and `true`.
 fn take_part(vector: &mut Vector, fingerprint: Fingerprint) -> (Part, bool) {
     match vector.parts.iter().position(|part| part.fingerprint.matches(fingerprint)) {
         Some(at) => (Part { fingerprint, ..vector.parts.remove(at) }, false),
@@ -111,7 +112,7 @@ fn take_part(vector: &mut Vector, fingerprint: Fingerprint) -> (Part, bool) {
     }
 }
 
-/// Partitions that this replica does not see are kept for another, which may.
+/// Moves the positions of partitions that this replica does not see to `carried`, for another replica that may see them.
 fn carry_unseen(part: &mut Part, count: usize, carried: &mut Vec<Part>) {
     if part.positions.len() <= count || !part.positions[count..].iter().any(Position::is_known) {
         part.positions.truncate(count);
@@ -154,7 +155,7 @@ fn leave_incarnation(
     }
 }
 
-/// The gaps of a topic that was deleted under a running subscription.
+/// The gaps of a topic that was deleted while a subscription read it.
 pub(crate) fn deleted(part: &Part, name: &Arc<str>) -> impl Iterator<Item = Pending> {
     let old = part.fingerprint;
     let known = part.positions.iter().zip(0..).filter(|(position, _)| position.is_known());
@@ -171,7 +172,7 @@ pub(crate) fn deleted(part: &Part, name: &Arc<str>) -> impl Iterator<Item = Pend
     })
 }
 
-/// The first record that Kafka has of the partition.
+/// The position of the first record that Kafka has of the partition.
 pub(crate) fn first_record(partition: &Partition) -> Position {
     let (origin, start) = (partition.origin(), partition.log_start());
     if origin.offset <= start { origin } else { Position { offset: start, epoch: -1 } }

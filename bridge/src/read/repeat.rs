@@ -1,16 +1,17 @@
-//! A cache of one entry: the frames that a subscription was given last, for the next one at the same cursor of the same view.
+//! A cache of one entry: the frames that a subscription took last, for the next one at the same cursor of the same view.
 
 use std::sync::Arc;
 
 use crate::live::view::View;
 use crate::position::Vector;
 
-/// What one subscription was given at its view's end, with what the caller has encoded it to (`E`), for others that stand at the
-/// same place: they need neither look nor copy nor encode. For one thread that serves many subscriptions one after the other.
+/// The frames that one subscription took up to its view's end, with the caller's encoding of them (`E`). Other subscriptions at
+/// the same cursor take them from here, and need not read the view, copy or encode. For one thread that serves many
+/// subscriptions one after the other.
 ///
-/// [`Subscription::next_keeping`] keeps frames here, [`LastFrames::set_encoded`] follows each such call, and from then on
-/// [`Subscription::repeat`] may take them, until others are kept. Frames without an encoding are dropped by the next call, so that
-/// no encoding is ever taken for that of other frames.
+/// [`Subscription::next_keeping`] keeps frames here, [`LastFrames::set_encoded`] is to follow each such call, and from then on
+/// [`Subscription::repeat`] may take them, until other frames are kept. Frames without an encoding are dropped by the next
+/// call, so that an encoding is never used for other frames.
 ///
 /// [`Subscription::next_keeping`]: crate::Subscription::next_keeping
 /// [`Subscription::repeat`]: crate::Subscription::repeat
@@ -20,27 +21,27 @@ pub struct LastFrames<E> {
     encoded: Option<E>,
 }
 
-/// Frames that were taken at the cursor `cursor`, up to the view's end.
+/// Frames that were taken from the cursor `cursor` up to the view's end.
 #[derive(Debug)]
 pub(crate) struct Last {
-    /// Keeps the address from being another view's.
+    /// Held so that no other view can have the same address.
     pub(crate) view: Arc<View>,
     pub(crate) cursor: u64,
-    /// The cursor, the positions, and whether the last frame bears them as its id, after them.
+    /// After the frames: the cursor, the positions, and whether the last frame's id is these positions.
     pub(crate) next: u64,
     pub(crate) vector: Arc<Vector>,
     pub(crate) framed: bool,
     pub(crate) records: usize,
     pub(crate) bytes: usize,
-    /// Of the newest record, for the histogram.
+    /// The newest record's, for the latency histogram.
     pub(crate) timestamp: i64,
-    /// How many subscriptions have taken them of which neither the histogram nor the view knows yet.
+    /// How many subscriptions have taken the frames since the last report to the histogram and the view.
     pub(crate) unreported: usize,
 }
 
 impl<E> LastFrames<E> {
-    /// What the frames were encoded to; to be called after each [`Subscription::next_keeping`] that gave frames. `encode` is
-    /// called where they are kept.
+    /// Sets the encoding of the frames; to be called after each [`Subscription::next_keeping`] that gave frames. `encode` is
+    /// called if the frames are kept.
     ///
     /// [`Subscription::next_keeping`]: crate::Subscription::next_keeping
     pub fn set_encoded(&mut self, encode: impl FnOnce() -> E) {
@@ -49,18 +50,18 @@ impl<E> LastFrames<E> {
         }
     }
 
-    /// How many records are in what [`Subscription::repeat`](crate::Subscription::repeat) takes.
+    /// How many records [`Subscription::repeat`](crate::Subscription::repeat) would take.
     pub fn records(&self) -> usize {
         self.last.as_ref().map_or(0, |last| last.records)
     }
 
-    /// How many bytes those frames are, before they are encoded.
+    /// How many bytes the kept frames have, before they are encoded.
     pub fn bytes(&self) -> usize {
         self.last.as_ref().map_or(0, |last| last.bytes)
     }
 
-    /// Reports to the histogram and to the view who has taken the frames, and drops them; the view drops those that everybody has.
-    /// To be called when the thread turns to something else, before it sleeps.
+    /// Reports to the histogram and to the view how many subscriptions have taken the frames, and drops them here. The view
+    /// then drops the frames that all its readers have. To be called at the end of the thread's round, before it sleeps.
     pub fn report_and_drop(&mut self) {
         self.encoded = None;
         if let Some(last) = self.last.take() {
@@ -69,7 +70,7 @@ impl<E> LastFrames<E> {
         }
     }
 
-    /// The frames, where they may be taken.
+    /// The kept frames, if they are encoded.
     pub(crate) fn kept(&mut self) -> Option<(&mut Last, &E)> {
         Some((self.last.as_mut()?, self.encoded.as_ref()?))
     }

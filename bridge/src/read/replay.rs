@@ -1,5 +1,5 @@
-//! The replay of a subscription: per partition exactly the matching records between its own positions U and a target V,
-//! in chunks that are merged by timestamp as far as that costs no waiting.
+//! The replay of a subscription: per partition exactly the matching records between its own positions U and a target V, in
+//! chunks. Within a chunk the partitions are merged by timestamp, as far as that costs no waiting.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,74 +21,74 @@ use crate::record::RecordRef;
 use crate::record::filter::Filter;
 use crate::record::tenant::TenantId;
 
-/// Segments that one partition contributes to a chunk at the most: a chunk is made without a pause.
+/// Segments that one partition contributes to a chunk at most: a chunk is made without yielding.
 const LANE_SEGMENTS: usize = 8;
-/// A partition that is not there within this time is overtaken by the others.
+/// How long the merge waits for a partition's records before it emits later records of other partitions.
 const OVERTAKE: Duration = Duration::from_millis(100);
-/// The pause before Kafka is asked again for what it could not give.
+/// How long to wait after an error before Kafka is asked again.
 pub(crate) const RETRY: Duration = Duration::from_millis(500);
-/// The pause before another look for room in which to open what is packed.
+/// How long to wait before trying again to open a packed segment for which there was no memory.
 const ROOM: Duration = Duration::from_millis(10);
 
-/// What the reading of history is about: whose, and through what.
+/// What a replay needs to know of its subscription.
 pub(crate) struct Context<'a> {
     pub(crate) tenant: &'a TenantId,
     pub(crate) filter: &'a Filter,
     pub(crate) history: &'a Arc<History>,
     pub(crate) topics: &'a Topics,
-    /// When it is read.
+    /// The time of the chunk.
     pub(crate) now: Instant,
 }
 
-/// One subscription's replay. It holds no records between two chunks, only what it waits for.
+/// One subscription's replay. Between two chunks it holds no records, only the reads that it waits for.
 #[derive(Debug, Default)]
 pub(crate) struct Replay {
-    /// What Kafka was asked, by partition: one question at a time.
+    /// The open question to Kafka per partition: one at a time.
     pub(crate) asked: HashMap<u64, Asked>,
-    /// Partitions whose log confirmed the position, with the number of cuts at that time.
+    /// Partitions whose log confirmed the position, with the number of truncations at that time.
     pub(crate) confirmed: HashMap<u64, u32>,
-    /// Positions that the leader confirmed after history had brought what a later leader wrote there.
+    /// Positions where history continues with records of a later leader, and which that leader has confirmed.
     pub(crate) confirmed_rises: HashMap<u64, Position>,
-    /// How many partitions had something for the last chunk: the others wait for Kafka.
+    /// How many partitions had matches for the last chunk: the others wait for Kafka.
     fruitful: usize,
-    /// What is packed could not be opened for want of room.
+    /// Whether a packed segment could not be opened for lack of memory.
     crowded: bool,
-    /// Since when nothing moved, for want of a partition's records.
+    /// Since when no position has moved because a partition's records were missing.
     stalled: Option<Instant>,
-    /// Its part of those who share the room for what is read, or opened.
+    /// Its registration as one of the readers that share the memory for history.
     reader: Reader,
-    /// Something came from Kafka rather than from the tail.
+    /// Whether it has used history, and not the tail alone.
     used_history: bool,
 }
 
-/// A record that a replay has come to.
+/// A record that a replay emits.
 pub(crate) struct Replayed<'a> {
-    /// The positions after it, of which only its own partition's has moved since the record before.
+    /// The positions after it. Since the record before, only those of its own partition have changed.
     pub(crate) vector: &'a Vector,
-    /// Which of the vector's parts that is in.
+    /// The index of the record's topic among the vector's parts.
     pub(crate) part: usize,
     pub(crate) partition: &'a Partition,
     pub(crate) record: RecordRef<'a>,
 }
 
-/// Takes the records of a chunk; `false` ends the chunk after the record.
+/// Receives the records of a chunk; `false` ends the chunk after the record.
 pub(crate) type Emit<'a> = dyn FnMut(Replayed<'_>) -> bool + 'a;
 
-/// What a chunk came to.
+/// The result of a chunk.
 #[derive(Debug)]
 pub(crate) enum Chunk {
     /// Some frames were emitted, or positions moved.
     Moved,
-    /// History must come first.
+    /// History has to be read first.
     Waiting,
-    /// A gap was found; it is to be announced before anything else.
+    /// A gap was found, which is to be announced before anything else.
     Gap(Pending),
-    /// Every position has reached the target, or passed it, and is confirmed.
+    /// Every position has reached or passed the target, and is confirmed.
     Done,
 }
 
 impl Replay {
-    /// Makes one chunk: emits records through `emit` until it says stop, and moves `vector` along. All partitions together
+    /// Makes one chunk: emits records through `emit` until that returns `false`, and advances `vector`. All partitions together
     /// look about `look_ahead` bytes ahead.
     pub(crate) fn chunk(
         &mut self,
@@ -114,7 +114,7 @@ impl Replay {
                 if !position.is_known() {
                     continue;
                 }
-                // Counted before the question: a cut while it is answered is one that it says nothing of.
+                // Counted before the question: the answer says nothing about a truncation that happens meanwhile.
                 let cuts = partition.lineage().cuts();
                 match self.confirm(context, partition, position) {
                     Confirmation::Gap(gap) => return Chunk::Gap(gap),
@@ -134,12 +134,12 @@ impl Replay {
         self.fill_and_merge(context, vector, lanes, look_ahead, emit)
     }
 
-    /// Whether anything came from Kafka rather than from memory.
+    /// Whether history was used, and not memory alone.
     pub(crate) fn used_history(&self) -> bool {
         self.used_history
     }
 
-    /// Reads of partitions that have gone meanwhile are not waited for.
+    /// Forgets reads of partitions that were removed meanwhile.
     fn forget_others(&mut self, topics: &Topics) {
         if !self.asked.is_empty() {
             let is_there = |key: u64| topics.iter().flat_map(|(_, all)| all).any(|p| p.key() == key);
@@ -179,12 +179,12 @@ impl Replay {
             return Chunk::Moved;
         }
         self.stalled.get_or_insert(context.now);
-        // A place may be free by now, since scans also end by time.
+        // A scan may be free by now, since scans also end by time.
         context.history.dispatch();
         Chunk::Waiting
     }
 
-    /// Looks for matching records from the lane's position on, in memory, then in what history has brought.
+    /// Looks for matching records from the lane's position on: in memory, then in what was read of history.
     fn fill(&mut self, context: &Context<'_>, lane: &mut Lane, max_bytes: usize) -> Option<Pending> {
         let mut bytes = 0;
         for _ in 0..LANE_SEGMENTS {
@@ -200,16 +200,16 @@ impl Replay {
                         self.enter_history(context);
                         (held, false)
                     }
-                    // First what was found goes out: to look further would push out what it was found in.
+                    // The matches that were found are emitted first: reading further could evict their segments.
                     None if !lane.found.is_empty() => break,
                     None => return self.fetch(context, lane),
                 },
             };
-            // After the find: a cut is counted before the log is any other.
+            // Checked after the find: a truncation is counted before the log changes.
             if lane.was_cut() {
                 break;
             }
-            // Where history has told of a later leader than memory knows, all that is here may be of a log that is cut.
+            // If history has shown a later leader than memory knows, all of memory may be of a log that was truncated since.
             if lane.partition.doubt(lane.scanned).is_some() {
                 break;
             }
@@ -240,8 +240,8 @@ impl Replay {
         context.history.readers().looks(&mut self.reader);
     }
 
-    /// Opens what is packed, the earliest first, as far as a reader's share of the room goes. Other partitions come when these
-    /// have been read: a segment that is opened should not have to go before it has been read.
+    /// Opens packed segments, the earliest first, as far as a reader's share of the memory allows. Those of other partitions
+    /// follow when these have been read: a segment should not be dropped between its opening and its reading.
     fn open_some(&mut self, context: &Context<'_>, lanes: &mut [Lane], max_bytes: usize) -> Option<Pending> {
         self.crowded = false;
         let mut open: usize = lanes.iter().map(|lane| lane.open).sum();
@@ -271,7 +271,7 @@ impl Replay {
         None
     }
 
-    /// Asks for history, or sees what became of what was asked for.
+    /// Requests history, or processes the result of an earlier request.
     fn fetch(&mut self, context: &Context<'_>, lane: &mut Lane) -> Option<Pending> {
         self.enter_history(context);
         let now = context.now;
@@ -280,7 +280,7 @@ impl Replay {
         match self.answer(&lane.partition, question, now) {
             Answer::Failed(error) => {
                 if lane.scanned.epoch >= 0 && is_past_end(lane.scanned, &error) {
-                    // The leader is asked by the epoch where the log was cut.
+                    // The position is to be confirmed again: the leader then says, by the epoch, where the log was truncated.
                     self.confirmed.remove(&key);
                     self.retry_later(key, now);
                     return None;
@@ -305,19 +305,19 @@ impl Replay {
             }
             Answer::Running => {}
         }
-        // Others are read first: what they bring need not wait for this one.
+        // The merge does not wait for a read that has not begun.
         lane.must_wait = self.asked.get(&key).is_some_and(|asked| !asked.read.has_begun());
         None
     }
 
-    /// Wakes `waker` when any of the reads that are waited for ends; false where one has.
+    /// Wakes `waker` when any of the awaited reads ends; false if one has ended already.
     pub(crate) fn wake_when_read(&self, waker: &Waker) -> bool {
         let mut reads = self.asked.values().filter(|asked| asked.retry_at.is_none());
-        // After the first that has ended the others do not matter: there is another look, and it asks again.
+        // Once a read has ended, no waker is needed for the others: the next step registers them again.
         reads.all(|asked| asked.read.wake_when_done(waker))
     }
 
-    /// The reads that are waited for, and when to look again even if none of them ends.
+    /// The awaited reads, and when to look again even if none of them ends.
     pub(crate) fn awaited(&self, now: Instant) -> (Vec<Waiter>, Instant) {
         let reads = self.asked.values().filter(|asked| !asked.read.is_done());
         let retries = self.asked.values().filter_map(|asked| asked.retry_at);
@@ -329,8 +329,8 @@ impl Replay {
     }
 }
 
-/// Emits the matches of all lanes by timestamp, as long as no lane that may have an earlier one lacks matches
-/// (or those that do are overtaken).
+/// Emits the matches of all lanes by timestamp, while every lane that may have an earlier match has some ready (or is
+/// overtaken).
 fn merge(vector: &mut Vector, lanes: &mut [Lane], overtake: bool, emit: &mut Emit<'_>) -> bool {
     let mut moved = false;
     while overtake || !lanes.iter().any(|lane| lane.found.is_empty() && lane.is_open() && !lane.must_wait) {

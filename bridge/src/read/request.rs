@@ -1,4 +1,4 @@
-//! What a client asks for, and why it may get nothing.
+//! A client's request for a subscription, and why it may fail.
 
 use crate::core::Unserved;
 use crate::history::source::HistoryError;
@@ -9,46 +9,46 @@ use crate::record::filter::Filter;
 use crate::record::tenant::TenantId;
 use crate::sse::envelope::Envelope;
 
-/// What a client asks for.
+/// A client's request for a subscription.
 #[derive(Clone, Debug)]
 pub struct SubscribeRequest {
-    /// Whose records.
+    /// Whose records the client gets.
     pub tenant: TenantId,
-    /// Names of topics; empty: all that can yield the tenant.
+    /// Names of topics; empty: all that can have records of the tenant.
     pub topics: Vec<String>,
-    /// Which of them.
+    /// Which of these records.
     pub filter: Filter,
     /// How a record is written.
     pub envelope: Envelope,
     /// Where to start, unless there is a last event id.
     pub from: StartFrom,
-    /// The last event id that the client saw, as it came; it wins over `from`.
+    /// The last event id that the client saw, as it was sent; it takes precedence over `from`.
     pub last_event_id: Option<String>,
 }
 
-/// The longest id of a client that is repeated to it; a request's headers may take 16 KiB.
+/// The longest unreadable id that is echoed to the client; a request's headers may take 16 KiB.
 const MAX_ID_TEXT: usize = 16 * 1024;
 
-/// The last event id that a client came with.
+/// The last event id in a request.
 #[derive(Debug)]
 pub(crate) enum LastEventId {
-    /// The client comes for the first time.
+    /// There is none: the client starts for the first time.
     None,
-    /// It goes on there.
+    /// The client continues there.
     Known {
-        /// As it came.
+        /// As it was sent.
         text: String,
         id: EventId,
     },
-    /// It came with something that cannot be read: a gap says so, and it starts as one that comes for the first time.
+    /// It cannot be parsed: a gap says so, and the client starts as one without an id.
     Unknown {
-        /// As it came, or what can be repeated in place of it.
+        /// As it was sent, or what is echoed in its place.
         text: String,
     },
 }
 
 impl LastEventId {
-    /// An empty one is none, as for a browser.
+    /// An empty id counts as none, as in a browser.
     pub(crate) fn of(text: Option<String>) -> LastEventId {
         let Some(text) = text.filter(|text| !text.is_empty()) else { return LastEventId::None };
         match text.parse() {
@@ -66,12 +66,12 @@ impl LastEventId {
         matches!(self, LastEventId::Known { .. })
     }
 
-    /// The gap that says that it cannot be read.
+    /// The gap that announces an unreadable id.
     pub(crate) fn gap(&self) -> Option<Gap> {
         matches!(self, LastEventId::Unknown { .. }).then(Gap::unknown_id)
     }
 
-    /// What is repeated to the client as long as nothing has moved its position.
+    /// The id that is echoed to the client until its position moves.
     pub(crate) fn into_text(self) -> Option<String> {
         match self {
             LastEventId::None => None,
@@ -80,7 +80,7 @@ impl LastEventId {
     }
 }
 
-/// Whether text that is no id may be repeated to the client.
+/// Whether an unreadable id may be echoed to the client.
 fn is_harmless(text: &str) -> bool {
     text.len() <= MAX_ID_TEXT && text.bytes().all(|byte| (0x20..0x7f).contains(&byte))
 }
@@ -88,15 +88,15 @@ fn is_harmless(text: &str) -> bool {
 /// Why a subscription cannot start.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum SubscribeError {
-    /// No such topic is served, or it cannot yield this tenant.
+    /// No such topic is served, or it cannot have records of this tenant.
     #[error("there is no topic {0:?} here")]
     UnknownTopic(String),
-    /// The topic is configured and could yield this tenant, but is not served now.
+    /// The topic is configured and could have records of this tenant, but is not served now.
     #[error("the topic {topic:?} {why}")]
     Unserved {
         /// Its name.
         topic: String,
-        /// What is in the way.
+        /// Why it is not served.
         why: Unserved,
     },
     /// Kafka had to be asked where to start, and did not answer.

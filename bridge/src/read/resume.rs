@@ -1,4 +1,4 @@
-//! A client that comes back: its last event id becomes the positions that it goes on from.
+//! A client that resumes: its last event id becomes the positions that it continues from.
 
 use std::sync::Arc;
 
@@ -15,10 +15,11 @@ use crate::read::request::SubscribeError;
 use crate::read::start_offsets::{Offsets, offsets_since};
 use crate::read::subscription::{Subscription, SubscriptionStart};
 
-/// A topic that an id lacks was not in the list when the id was made, give or take clocks that differ by so much.
+/// How far clocks may differ. A topic that an id lacks was not in the list when the id was made, so it starts this long before
+/// the id's time.
 const CLOCKS_DIFFER_MILLIS: i64 = 2 * 60 * 1000;
 
-/// Refreshes the list of topics if the id speaks of some that are not known here.
+/// Refreshes the list of topics if the id has topics or partitions that are not known here.
 pub(crate) async fn see_parts_of(inner: &Inner, id: &EventId) {
     let all_seen = {
         let structure = inner.structure.lock();
@@ -34,7 +35,7 @@ pub(crate) async fn see_parts_of(inner: &Inner, id: &EventId) {
     }
 }
 
-/// Goes on at an id, which is held against the topics as they are now.
+/// Continues at an id's positions, which are compared with the topics as they are now.
 pub(crate) async fn resume(
     hold: Hold,
     id: EventId,
@@ -56,19 +57,19 @@ pub(crate) async fn resume(
     Ok(Subscription::replaying(hold, start))
 }
 
-/// Whether the part is of a topic that is known here, though it may not be one of the subscription's.
+/// Whether the part's topic is known here by name, even if the subscription does not read it.
 fn is_seen(inner: &Inner, part: &Part) -> bool {
     let structure = inner.structure.lock();
     structure.topics.values().any(|topic| topic.fingerprint().name == part.fingerprint.name)
 }
 
-/// For a resume: what is lacking starts at the id's time, a partition added since at its first record.
+/// For a resume: a topic without positions starts at the id's time, a partition added since at its first record.
 pub(crate) struct SinceId {
     lacking: Offsets,
 }
 
 impl SinceId {
-    /// Looks up the topics that have partitions without a known position.
+    /// Looks up the offsets of the topics that have partitions without a known position.
     pub(crate) async fn of(
         history: &History,
         vector: &Vector,

@@ -1,4 +1,4 @@
-//! The offsets of a point to start at: the first record, a time, or the last so many records that match.
+//! The offsets at which a stream starts: the first record, a time, or the last N matching records.
 
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
@@ -14,13 +14,13 @@ use crate::position::{Part, Position, Vector};
 use crate::record::filter::Filter;
 use crate::record::tenant::TenantId;
 
-/// How many offsets before what memory holds `from=-N` looks at, per partition.
+/// How many offsets before those in memory are searched for `from=-N`, per partition.
 pub(crate) const LAST_HISTORY: u64 = 10_000;
 
-/// The offsets of topics, by the topic's name, for each of its partitions.
+/// For each topic name, an offset for each of its partitions.
 pub(crate) type Offsets = HashMap<Arc<str>, Vec<u64>>;
 
-/// The first offset of each partition with at least this timestamp: from memory where memory reaches back so far.
+/// The first offset of each partition with at least this timestamp: from memory if memory reaches back that far.
 pub(crate) async fn offsets_since(
     history: &History,
     topic: &Topic,
@@ -60,7 +60,7 @@ pub(crate) fn at_offsets(topics: &Topics, offsets: &Offsets) -> Vector {
     Vector { parts: topics.iter().map(part).collect() }
 }
 
-/// The offsets of all topics at a point.
+/// The offsets of all topics for `at`.
 pub(crate) async fn lookup(
     history: &History,
     topics: &Topics,
@@ -77,7 +77,7 @@ pub(crate) async fn lookup(
     Ok(all)
 }
 
-/// The search for the last so many matching records.
+/// The search for the last `count` matching records.
 pub(crate) struct LastRecords<'a> {
     pub(crate) history: &'a Arc<History>,
     pub(crate) tenant: &'a TenantId,
@@ -89,8 +89,8 @@ pub(crate) struct LastRecords<'a> {
 type Matches = Vec<(i64, u64)>;
 
 impl LastRecords<'_> {
-    /// The vector from which a replay gives the last `count` matching records before `end`: those in memory, and, where
-    /// they are too few, those in the [`LAST_HISTORY`] offsets before it.
+    /// The vector from which a replay emits the last `count` matching records before `end`. It searches memory, and, if that
+    /// has too few, the [`LAST_HISTORY`] offsets before it.
     pub(crate) async fn find(&self, topics: &Topics, end: &Vector) -> Vector {
         let mut vector = end.clone();
         let mut lanes = Vec::new();
@@ -146,7 +146,7 @@ impl LastRecords<'_> {
         matching.map(|record| (record.timestamp, record.offset)).collect()
     }
 
-    /// Reads a bounded stretch before memory. What Kafka cannot give now is left out: the search is best effort.
+    /// Searches a limited number of offsets before memory. What Kafka cannot deliver now is left out (best effort).
     async fn in_history(&self, partition: &Arc<Partition>) -> Matches {
         let oldest = partition.oldest();
         let mut at = oldest.saturating_sub(LAST_HISTORY).max(partition.log_start());

@@ -1,4 +1,5 @@
-//! From a request to a subscription: which topics, which view, and from where (a client that comes back: [`resume`](super::resume)).
+//! From a request to a subscription: the topics, the view, and where to start (a client that resumes:
+//! [`resume`](super::resume)).
 
 use std::sync::Arc;
 
@@ -34,7 +35,7 @@ pub(crate) async fn subscribe(
     start(hold, from, last_event_id).await
 }
 
-/// Whoever comes back may go on with what a topic has in memory though Kafka does not allow to read it any more.
+/// Whether all named topics can be read. A client that resumes may read what memory has of a topic that is not served now.
 fn check_topics(
     inner: &Inner,
     tenant: &TenantId,

@@ -1,10 +1,11 @@
-//! One client's reading of a view: *replaying* until its own positions meet the view's, then *live*; at times back again.
+//! One client's subscription to a view: *replaying* until its own positions meet the view's, then *live*; *replaying* again
+//! after an overrun.
 //!
-//! Synchronous: [`Subscription::next`] gives what there is within a budget, and whoever writes it to a socket asks again
-//! when that is done. Nothing queues up for a slow client: it costs a cursor.
+//! It is synchronous: [`Subscription::next`] returns what there is within a budget, and the caller asks again when that is
+//! written to the socket. Nothing is queued for a slow client: it only costs a cursor.
 //!
-//! Here are the states and the loop over them. [`catch_up`](super::catch_up) is one look of a replaying subscription,
-//! [`follow`](super::follow) one of a live one, and [`wait`](super::wait) is for between looks.
+//! This module has the states and the loop over them. [`catch_up`](super::catch_up) is one step of a replaying subscription,
+//! [`follow`](super::follow) one of a live one, and [`wait`](super::wait) is the waiting between calls.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -28,80 +29,81 @@ use crate::read::wait::Wait;
 use crate::record::tenant::TenantId;
 use crate::sse::frame::{self, Control};
 
-/// Rounds of one call without a frame before the caller gets a chance to do something else.
+/// Steps without a frame in one call, before the caller gets a chance to do something else.
 const MAX_ROUNDS: usize = 16;
 
-/// How much one call of [`Subscription::next`] may give.
+/// How much one call of [`Subscription::next`] may return.
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
-    /// Frames at the most; at least 1.
+    /// Frames at most; at least 1.
     pub records: usize,
-    /// Bytes at the most, though at least one frame is given whatever its size.
+    /// Bytes at most, though at least one frame is returned whatever its size.
     pub bytes: usize,
 }
 
 /// What a subscription has for its client.
 #[derive(Debug)]
 pub enum Next {
-    /// Whole SSE blocks, in slices that are written one after the other; `records` of them bear a record.
+    /// Whole SSE blocks, in slices that are to be written one after the other; `records` of them have a record.
     Frames {
         /// The bytes.
         bytes: Vec<Bytes>,
-        /// How many records they bear.
+        /// How many of the blocks have a record.
         records: usize,
     },
     /// Nothing now: wait with [`Subscription::changed`], or as [`Subscription::wanted`] says.
     Wait,
 }
 
-/// One client's reading of a view. Dropping it ends it.
+/// One client's subscription to a view. Dropping it ends the subscription.
 ///
 /// # States
-/// *Replaying*: it reads the log and history, with a vector U of its own, up to a moment of the view. *Live*: it is a cursor in
-/// the view's ring. It starts in either, and goes from one to the other in [`Subscription::next`] alone, any number of times:
+/// *Replaying*: it reads memory and history, with a vector U of its own, up to a snapshot of the view. *Live*: it is a cursor
+/// in the view's ring. It starts in either state, and only [`Subscription::next`] changes the state, any number of times:
 ///
 /// | from | when | to |
 /// | --- | --- | --- |
-/// | replaying | everything up to the view's V is given, and the ring still goes on from there | live |
+/// | replaying | everything up to the view's V is emitted, and the ring still has the frames after V | live |
 /// | live | the ring no longer has the frames after the cursor | replaying |
 ///
-/// In either state gaps that are due are given before anything else.
+/// In either state, gaps that are due are emitted before anything else.
 ///
 /// # Calls
-/// - What is to be written: [`id`](Subscription::id) before the first frame of a connection (and in its last block, if that has an
-///   id), then [`next`](Subscription::next) whenever there is room. Where several subscriptions are served by one thread:
-///   [`repeat`](Subscription::repeat) first, then [`next_keeping`](Subscription::next_keeping) if that has given nothing.
-///   [`progress`](Subscription::progress) at a heartbeat. Each takes what it gives as delivered: it is to be written, whole and in
-///   this order, or the connection is to be cut.
-/// - What is worth waiting for after [`Next::Wait`]: [`changed`](Subscription::changed) for a task; for an event loop
-///   [`wanted`](Subscription::wanted), and as that says a listener of the view ([`listen`](Subscription::listen): registered before
-///   the first look, rearmed before each further one) or [`wake_when_read`](Subscription::wake_when_read).
-/// - What changes nothing: [`tenant`](Subscription::tenant), [`view`](Subscription::view),
+/// - To write: [`id`](Subscription::id) before the first frame of a connection (and in its last block, if that has an id), then
+///   [`next`](Subscription::next) whenever there is room. Where one thread serves several subscriptions:
+///   [`repeat`](Subscription::repeat) first, then [`next_keeping`](Subscription::next_keeping) if that returned nothing.
+///   [`progress`](Subscription::progress) at a heartbeat. Each call counts what it returns as delivered: the caller has to
+///   write it whole and in this order, or close the connection.
+/// - To wait after [`Next::Wait`]: [`changed`](Subscription::changed) for a task. For an event loop,
+///   [`wanted`](Subscription::wanted) says what to wait for: a listener of the view ([`listen`](Subscription::listen),
+///   registered before the first call of `next` and rearmed before each further one) or
+///   [`wake_when_read`](Subscription::wake_when_read).
+/// - To inspect, without a change: [`tenant`](Subscription::tenant), [`view`](Subscription::view),
 ///   [`is_live`](Subscription::is_live).
 ///
-/// Only `changed` is async. It is cancel-safe: it takes nothing, and what came meanwhile is found by the next look. All others
-/// return at once.
+/// Only `changed` is async. It is cancel-safe: it takes nothing, and the next call of `next` finds what came meanwhile. All
+/// other calls return at once.
 pub struct Subscription {
-    /// The view. The last reader that lets go of it retires it.
+    /// The view, which is retired when its last reader is dropped.
     pub(super) hold: Hold,
-    /// U: the position after everything that was given.
+    /// U: the positions after everything that was emitted.
     pub(super) vector: Arc<Vector>,
     pub(super) topics: Arc<Topics>,
     pub(super) state: State,
-    /// The view's version before the last look at it.
+    /// The view's version before the last step.
     pub(super) seen: u64,
-    /// What few subscriptions have, and none for long.
+    /// State that few subscriptions need.
     pub(super) rare: Option<Box<Rare>>,
     /// The shape of the view to which `topics` and U belong.
     pub(super) shape: Shape,
     pub(super) wait: Wait,
-    /// Whether U is further than the last id that was given.
+    /// Whether U is ahead of the last id that was sent.
     pub(super) moved: bool,
     pub(super) synced: bool,
     pub(super) resumed: bool,
 }
 
-/// A view's shape. It is only held against another one, and never changes four billion times between two looks.
+/// A view's shape. It is only compared for equality, and never changes four billion times between two steps.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Shape(u32);
 
@@ -113,40 +115,40 @@ impl Shape {
 
 #[derive(Default)]
 pub(super) struct Rare {
-    /// Parts of the id that this replica does not see, for another that may. Such a stream keeps a vector of its own.
+    /// Parts of the id that this replica does not see, for another one that may. Such a stream keeps a vector of its own.
     pub(super) carried: Vec<Part>,
-    /// The id that the client came with, as long as nothing has moved.
+    /// The id that the client sent, until its position moves.
     pub(super) came_with: Option<String>,
     /// Gaps that are due.
     pub(super) pending: VecDeque<Pending>,
-    /// How many records the replay has given, until that is said.
+    /// How many records the replay has emitted, until that number is announced.
     pub(super) replayed: u64,
 }
 
-/// In the order of transition; see [`Subscription`].
+/// See [`Subscription`] for the transitions.
 pub(super) enum State {
-    /// It gives what lies between U and a moment of the view, chunk by chunk.
+    /// Emits the records between U and a snapshot of the view, chunk by chunk.
     Replaying(Box<Replaying>),
-    /// It gives the frames of the view's ring from this number on.
+    /// Emits the frames of the view's ring from this number on.
     Live { cursor: u64 },
 }
 
-/// A replay and the moment of the view that it is going for.
+/// A replay and the snapshot of the view that is its target.
 #[derive(Default)]
 pub(super) struct Replaying {
     pub(super) replay: Replay,
     pub(super) target: Option<Snapshot>,
 }
 
-/// What one look came to.
+/// The result of one step.
 pub(super) enum Round {
-    /// It is for the caller.
+    /// This is for the caller.
     Gives(Next),
-    /// There may be more at once: a gap that is due now, another target, another shape.
+    /// There may be more in another step: a gap that is due now, another target, another shape.
     Again,
     /// The replay has met the view, at the frame `cursor`.
     Joins { cursor: u64 },
-    /// The ring no longer has the cursor's frames.
+    /// The ring no longer has the frame at the cursor.
     Overrun,
 }
 
@@ -167,7 +169,7 @@ impl Rare {
 }
 
 impl Subscription {
-    /// A subscription that starts at the view's own position: live at once.
+    /// A subscription that starts at the view's own positions: live at once.
     pub(crate) fn latest(hold: Hold, start: SubscriptionStart) -> Subscription {
         let snapshot = hold.view.snapshot();
         let cursor = snapshot.next;
@@ -198,8 +200,8 @@ impl Subscription {
         }
     }
 
-    /// The id of everything given so far, for the priming frame and for a last block. On a resume it is the id that came
-    /// in until something moves it.
+    /// The id of everything emitted so far, for the priming frame and for a last block. On a resume it is the id that the
+    /// client sent, until the position moves.
     pub fn id(&mut self) -> String {
         if let Some(id) = self.rare.as_ref().and_then(|rare| rare.came_with.clone()) {
             return id;
@@ -208,13 +210,13 @@ impl Subscription {
         self.encode_id()
     }
 
-    /// What there is for the client, within the budget. Does not block.
+    /// Returns what there is for the client, within the budget. Does not block.
     pub fn next(&mut self, budget: Budget) -> Next {
         self.next_keeping(budget, &mut LastFrames::<()>::default())
     }
 
-    /// As [`Subscription::next`], and keeps the frames in `last` for [`Subscription::repeat`] where others may have the same.
-    /// [`LastFrames::set_encoded`] is to follow.
+    /// As [`Subscription::next`], and keeps the frames in `last` for [`Subscription::repeat`] if other subscriptions may need
+    /// the same ones. [`LastFrames::set_encoded`] is to follow.
     pub fn next_keeping<E>(&mut self, budget: Budget, last: &mut LastFrames<E>) -> Next {
         last.drop_unencoded();
         let budget = Budget { records: budget.records.max(1), ..budget };
@@ -238,7 +240,7 @@ impl Subscription {
         Next::Wait
     }
 
-    /// From replaying to live: U has met V, and the ring goes on from the frame `cursor`.
+    /// From replaying to live: U has met V, and the ring continues from the frame `cursor`.
     fn join(&mut self, cursor: u64) {
         debug_assert!(!self.is_live(), "it counts as one that replays");
         metrics::replaying(-1.0);
@@ -254,7 +256,7 @@ impl Subscription {
         tracing::debug!(tenant = %self.tenant(), "a subscription has fallen behind its view");
     }
 
-    /// Whose records they are.
+    /// The tenant whose records it reads.
     pub fn tenant(&self) -> &TenantId {
         self.hold.view.tenant()
     }
@@ -293,7 +295,7 @@ impl Subscription {
         self.rare.as_ref().is_some_and(|rare| !rare.pending.is_empty())
     }
 
-    /// The position is not that of the id any more that the client came with.
+    /// Forgets the id that the client sent: the position has moved.
     pub(super) fn left(&mut self) {
         if self.rare.is_some() {
             self.note(|rare| rare.came_with = None);
@@ -312,7 +314,7 @@ impl Subscription {
         }
     }
 
-    /// Announces the gaps that are due, each with the id that it leads to.
+    /// Emits the gaps that are due, each with the id of the positions after it.
     fn give_gaps(&mut self, budget: Budget) -> Option<Next> {
         let pending = &mut self.rare.as_mut()?.pending;
         if pending.is_empty() {
@@ -333,7 +335,7 @@ impl Subscription {
         (!broken(Sabotage::SilentGap)).then(|| frame::gap(&pending.gap, Some(id)))
     }
 
-    /// Says once that the replay has reached live.
+    /// Announces once that the replay has reached live.
     pub(super) fn sync(&mut self) -> Option<Next> {
         if std::mem::replace(&mut self.synced, true) {
             return None;

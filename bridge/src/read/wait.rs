@@ -1,4 +1,4 @@
-//! Between two looks of a subscription: what is worth waiting for, and the waiting for it.
+//! What a subscription waits for between two steps, and the waiting.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -12,34 +12,34 @@ use crate::base::clock::Clock;
 use crate::live::listeners::{Listener, Notify};
 use crate::read::subscription::{Replaying, State, Subscription};
 
-/// How often a subscription that is ahead of its view looks again.
+/// How often a subscription that is ahead of its view tries to join it.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// The shortest sleep.
 const SHORTEST: Duration = Duration::from_millis(1);
 
-/// What is worth a further look after [`Next::Wait`](crate::Next::Wait).
+/// What to wait for after [`Next::Wait`](crate::Next::Wait), before the next call of [`Subscription::next`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
-    /// News of the view.
+    /// A change of the view.
     News,
-    /// News of the view, or this moment.
+    /// A change of the view, or this time.
     NewsUntil(Instant),
-    /// The end of a read of history ([`Subscription::wake_when_read`]), or this moment.
+    /// The end of a read of history ([`Subscription::wake_when_read`]), or this time.
     History(Instant),
-    /// Nothing: there is more to do, but others should have their turn.
+    /// Nothing: there is more to do, but other subscriptions should have their turn.
     Turn,
 }
 
-/// What the next look is worth waiting for.
+/// What the next step has to wait for.
 pub(super) enum Wait {
     View,
     Replay,
-    /// Nothing: there is more to do, but others should have their turn.
+    /// Nothing: there is more to do, but other subscriptions should have their turn.
     Turn,
 }
 
 impl Subscription {
-    /// After [`Next::Wait`](crate::Next::Wait): what to look again for.
+    /// After [`Next::Wait`](crate::Next::Wait): what to wait for.
     pub fn wanted(&self) -> Wanted {
         match (&self.wait, &self.state) {
             (Wait::Turn, _) => Wanted::Turn,
@@ -51,8 +51,8 @@ impl Subscription {
         }
     }
 
-    /// Wakes `waker` at the end of any read of history that this subscription waits for; false where one has ended
-    /// already, so that it is worth to look again.
+    /// Wakes `waker` at the end of any read of history that this subscription waits for; false if one has ended already, so
+    /// that [`Subscription::next`] is worth a call.
     pub fn wake_when_read(&self, waker: &Waker) -> bool {
         match &self.state {
             State::Replaying(replaying) => replaying.replay.wake_when_read(waker),
@@ -61,13 +61,13 @@ impl Subscription {
     }
 
     /// Has `target` notified with `number` whenever the subscription's view has something new, until the listener is dropped.
-    /// One serves all subscriptions of the same [`Subscription::view`].
+    /// One listener serves all subscriptions of the same [`Subscription::view`].
     pub fn listen(&self, target: Arc<dyn Notify>, number: u32) -> Listener {
         Listener::new(self.hold.view.clone(), target, number)
     }
 
-    /// After [`Next::Wait`](crate::Next::Wait): waits until [`Subscription::next`] may give something. It may also return for nothing.
-    /// Cancel-safe.
+    /// After [`Next::Wait`](crate::Next::Wait): waits until [`Subscription::next`] may return something. It may also return too
+    /// early. Cancel-safe.
     pub async fn changed(&mut self) {
         match self.wait {
             Wait::Turn => tokio::task::yield_now().await,
@@ -85,7 +85,7 @@ impl Subscription {
     }
 }
 
-/// Waits for the end of any read that the replay waits for, or until it should look anyway.
+/// Waits for the end of any read that the replay waits for, or for the time of its next step.
 async fn replay_changed(replaying: &Replaying, clock: &dyn Clock) {
     let now = clock.now();
     let (reads, until) = replaying.replay.awaited(now);

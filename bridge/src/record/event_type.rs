@@ -1,4 +1,4 @@
-//! Under which SSE event type a record goes out: told once, when it comes in.
+//! The SSE event type of a record: determined once, when the record comes in.
 
 use std::borrow::Cow;
 use std::str::FromStr;
@@ -28,10 +28,10 @@ impl EventTypeRule {
     /// Why a type that was found is not used.
     pub const REASONS: [&str; 4] = ["reserved", "line_end", "not_utf8", "too_long"];
 
-    /// The SSE event type of a record; `None` where the rule finds nothing.
+    /// The SSE event type of a record; `None` if the rule finds nothing.
     ///
     /// # Errors
-    /// Why what it finds is not used: one of [`EventTypeRule::REASONS`].
+    /// Why the type that it finds is not used: one of [`EventTypeRule::REASONS`].
     pub fn event_type_of(&self, topic: &str, record: &RawRecord<'_>) -> Result<Option<String>, &'static str> {
         let found = match &self.0 {
             TypeRule::None => None,
@@ -53,12 +53,12 @@ impl EventTypeRule {
     }
 }
 
-/// Whether the name means something already: to SSE, or as a control event.
+/// Whether the name has a meaning already: to SSE, or as a control event.
 pub(crate) fn is_reserved(event_type: &str) -> bool {
     event_type.starts_with("tailrace.") || matches!(event_type, "message" | "open" | "error")
 }
 
-/// An event type that can go on the wire: one line, and no name that means something already.
+/// Checks an event type before it is sent: it has one line, and is not a name that has a meaning already.
 fn check_event_type(text: &str) -> Result<(), &'static str> {
     if text.contains(['\r', '\n']) {
         return Err("line_end");

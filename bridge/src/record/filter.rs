@@ -1,4 +1,4 @@
-//! Which records a stream has: event types, keys, and conditions such as `value.user=17` or `header.region=eu,us`.
+//! Which records a stream gets: event types, keys, and conditions such as `value.user=17` or `header.region=eu,us`.
 //!
 //! A condition is `<field><operator><value>`.
 //! - Fields: `key`, `type`, `header.NAME`, `value.path.to.it` or `value/json/pointer` (for names with dots), and `value`, the
@@ -7,8 +7,8 @@
 //!   In values, commas, operators, quotes and spaces at an edge are written with a backslash before them, and so is a backslash
 //!   before one of those.
 //! - `17` is the number and the string. Order is by number where both sides are numbers, else by the bytes of their text.
-//! - A field that is lacking, null, an object or an array meets no condition but `!=`, which it does meet. Where the field
-//!   cannot be known, since the value is not JSON or the text not UTF-8, no condition is met, `!=` neither.
+//! - A field that is missing, null, an object or an array meets no condition except `!=`. If the field cannot be read, because
+//!   the value is not JSON or the text is not UTF-8, no condition is met, not even `!=`.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -21,19 +21,19 @@ use crate::record::event_type::is_reserved;
 use crate::record::json::{Found, Pointer, is_json};
 use crate::record::operand::alternatives;
 
-/// What one filter may hold: it is evaluated for each record.
+/// Limits of one filter, which is evaluated for each record.
 const MAX_TYPES: usize = 100;
 const MAX_KEYS: usize = 1000;
 const MAX_WHERES: usize = 32;
 /// Characters of one condition, and steps of a path in it.
 const MAX_WHERE_CHARS: usize = 4096;
 const MAX_STEPS: usize = 32;
-/// What SSE calls an event that has no type.
+/// The type that SSE gives an event without one.
 const NO_TYPE: &str = "message";
 const ACCEPTED_FIELDS: &str = "key, type, header.NAME, value.path.to.it or value/json/pointer";
 const ACCEPTED_OPERATORS: &str = "=, !=, <, <=, >, >= or ^=";
 
-/// Which records a stream has. Two filters that say the same in another order are equal.
+/// Which records a stream gets. Two filters with the same conditions in another order are equal.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Filter {
     types: BTreeSet<String>,
@@ -41,11 +41,11 @@ pub struct Filter {
     wheres: Vec<Condition>,
 }
 
-/// The filter that all records pass.
+/// The filter that all records match.
 pub(crate) static ANYTHING: Filter =
     Filter { types: BTreeSet::new(), keys: BTreeSet::new(), wheres: Vec::new() };
 
-/// A filter that cannot be read, and where.
+/// A filter that cannot be parsed, and where the error is.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{parameter}, column {column}: {message}")]
 pub struct FilterError {
@@ -53,7 +53,7 @@ pub struct FilterError {
     pub parameter: &'static str,
     /// Which of the parameter's values, from 0.
     pub index: usize,
-    /// Where in it, in characters from 1.
+    /// The column in that value, in characters from 1.
     pub column: usize,
     /// What is wrong there, and what is accepted.
     pub message: String,
@@ -61,7 +61,7 @@ pub struct FilterError {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Condition {
-    /// As it was written, for the order of conditions.
+    /// As it was written, for sorting the conditions.
     text: String,
     field: Field,
     test: Test,
@@ -103,35 +103,35 @@ impl<'a> Equality<'a> {
         Equality { field, values: values.into_iter().map(String::as_str).collect() }
     }
 
-    /// The hashes of the values, as [`Field::hash_in`] has them.
+    /// The hashes of the values, as [`Field::hash_in`] computes them.
     pub(crate) fn hashes(&self, hasher: &impl BuildHasher) -> impl Iterator<Item = u64> {
         self.values.iter().map(|value| hash_of(value, hasher))
     }
 }
 
-/// The same for all texts that are equal, as numbers or as texts.
+/// The hash is the same for all texts that are equal, as numbers or as text.
 fn hash_of(text: &str, hasher: &impl BuildHasher) -> u64 {
     match text.parse::<f64>() {
-        // Minus zero is zero.
+        // Minus zero becomes zero.
         Ok(number) if is_number(text) => hasher.hash_one((number + 0.0).to_bits()),
         _ => hasher.hash_one(text),
     }
 }
 
-/// What a record has in a field.
+/// The content of a record's field.
 enum Content<'a> {
     Text(Cow<'a, str>),
     Lacking,
-    /// Not to be told: not JSON, not UTF-8.
+    /// It is not UTF-8.
     Unreadable,
 }
 
 impl Filter {
-    /// Reads a stream's parameters. Types are any of `types`, keys any of `keys` (none: all of them), and every one of
-    /// `wheres` holds.
+    /// Parses a stream's parameters. A record's type must be one of `types`, its key one of `keys` (if empty: anything), and
+    /// every one of `wheres` must hold.
     ///
     /// # Errors
-    /// The first value that cannot be read, with the column in it.
+    /// The first value that cannot be parsed, with the column of the error.
     pub fn parse(types: &[String], keys: &[String], wheres: &[String]) -> Result<Filter, FilterError> {
         check_count("type", types.len(), MAX_TYPES)?;
         check_count("key", keys.len(), MAX_KEYS)?;
@@ -165,7 +165,7 @@ impl Filter {
             && self.wheres.iter().all(|condition| condition.holds(record))
     }
 
-    /// The conditions by whose value a record's filters can be found.
+    /// The conditions that require one of a few values: views are indexed by these.
     pub(crate) fn equalities(&self) -> Vec<Equality<'_>> {
         let keys = (!self.keys.is_empty()).then(|| Equality::of(&Field::Key, &self.keys));
         let types = (!self.types.is_empty()).then(|| Equality::of(&Field::Type, &self.types));
@@ -185,7 +185,7 @@ fn check_count(parameter: &'static str, count: usize, most: usize) -> Result<(),
     Err(FilterError { parameter, index: most, column: 1, message })
 }
 
-/// A type that no record has would be a stream without events.
+/// Refuses a type that no record has: such a stream would never have an event.
 fn check_type(index: usize, name: &str) -> Result<(), FilterError> {
     let message = match name {
         "" => format!("the name of a type is needed; records without a type have {NO_TYPE}"),
@@ -197,7 +197,7 @@ fn check_type(index: usize, name: &str) -> Result<(), FilterError> {
     Err(FilterError { parameter: "type", index, column: 1, message })
 }
 
-/// What is wrong at a byte of a condition.
+/// An error at a byte of a condition.
 struct Flaw {
     at: usize,
     message: String,
@@ -232,14 +232,14 @@ fn parse_condition(text: &str) -> Result<Condition, Flaw> {
     Ok(Condition { text: text.to_owned(), field, test: parse_test(text, at)? })
 }
 
-/// The first operator. `!` and `^` are ones only before `=`.
+/// The first operator. `!` and `^` are part of one only before `=`.
 fn find_operator(text: &str) -> Option<usize> {
     let at = text.find(['=', '<', '>'])?;
     let longer = text.as_bytes()[at] == b'=' && at > 0 && matches!(text.as_bytes()[at - 1], b'!' | b'^');
     Some(if longer { at - 1 } else { at })
 }
 
-/// Operators of other languages: one that is not known would be taken for a part of the field.
+/// Refuses operators of other languages: an unknown one would be taken for a part of the field.
 fn check_operator(text: &str, at: usize) -> Result<(), Flaw> {
     const OTHERS: [char; 6] = ['*', '$', '~', '|', ':', '%'];
     match text[..at].chars().next_back() {
@@ -251,7 +251,7 @@ fn check_operator(text: &str, at: usize) -> Result<(), Flaw> {
     }
 }
 
-/// A name with space around it is one that nothing has.
+/// Refuses space around a field: no field has such a name.
 fn check_edges(field: &str) -> Result<(), Flaw> {
     let (begin, end) = (field.trim_start(), field.trim_end());
     match (begin.len() < field.len(), end.len() < field.len()) {
@@ -319,10 +319,10 @@ fn check_steps(count: usize) -> Result<(), Flaw> {
     }
 }
 
-/// How a test is made of its alternatives.
+/// Makes a test from its alternatives.
 type MakeTest = fn(Vec<String>) -> Test;
 
-/// The operators, those first that begin like another one.
+/// The operators, each before those that it begins with.
 const OPERATORS: [(&str, MakeTest); 7] = [
     ("!=", Test::None),
     ("^=", Test::Begins),
@@ -333,7 +333,7 @@ const OPERATORS: [(&str, MakeTest); 7] = [
     ("=", Test::Any),
 ];
 
-/// Reads the operator at this byte, and its operand.
+/// Parses the operator at this byte, and its operand.
 fn parse_test(text: &str, at: usize) -> Result<Test, Flaw> {
     let known = OPERATORS.iter().find(|(operator, _)| text[at..].starts_with(operator));
     let (operator, make) = known.unwrap_or(&OPERATORS[OPERATORS.len() - 1]);
@@ -377,7 +377,7 @@ impl Field {
         }
     }
 
-    /// The hash of what the record has here; `None` where it has nothing that could be equal to anything.
+    /// The hash of the record's content in this field; `None` if that cannot be equal to any value.
     pub(crate) fn hash_in(&self, record: &RecordRef<'_>, hasher: &impl BuildHasher) -> Option<u64> {
         match self.of(record) {
             Content::Text(text) => Some(hash_of(&text, hasher)),
@@ -385,8 +385,8 @@ impl Field {
         }
     }
 
-    /// Whether a field seems to lack only because the value is not JSON. Asked for where that makes a difference: it reads
-    /// the whole value.
+    /// Whether the field only seems to be missing because the value is not JSON. Called only if that makes a difference, since
+    /// it reads the whole value.
     fn is_unreadable(&self, record: &RecordRef<'_>) -> bool {
         let is_json = |value: &[u8]| std::str::from_utf8(value).is_ok() && is_json(value);
         matches!(self, Field::Value(_)) && record.value.is_some_and(|value| !is_json(value))
@@ -446,7 +446,7 @@ fn compare_numbers(a: &str, b: &str) -> Option<Ordering> {
     }
 }
 
-/// As JSON writes numbers. What looks like a number but is a name (`007`, `+1`, `inf`) is text.
+/// Whether the text is a number as JSON writes it. What looks like a number but is a name (`007`, `+1`, `inf`) is text.
 fn is_number(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text).as_bytes();
     let starts = matches!(digits, [b'0'] | [b'0', b'.' | b'e' | b'E', ..] | [b'1'..=b'9', ..]);

@@ -4,19 +4,19 @@ use std::borrow::Cow;
 
 use sonic_rs::PointerNode;
 
-/// How deep documents may nest to be looked into, as in serde_json: the search takes stack for each level, and without
-/// optimisation so much (50 KiB) that a thread's 2 MiB are soon used up.
+/// How deeply documents may nest to be searched, as in serde_json. The search takes stack for each level; without optimisation
+/// that is so much (50 KiB) that a thread's 2 MiB are soon used up.
 const MAX_DEPTH: u32 = if cfg!(debug_assertions) { 24 } else { 128 };
 
-/// Where a value stands in a document. A number steps into arrays as an index, and into objects as a name.
+/// The path to a value in a document. A number is an index in arrays, and a name in objects.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Pointer {
     steps: Vec<PointerNode>,
-    /// With a number in it, what it means depends on the document: then each step is taken by itself.
+    /// Whether a step is a number: its meaning then depends on the document, so each step is taken by itself.
     has_number: bool,
 }
 
-/// What a pointer leads to.
+/// The value at a pointer.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Found<'a> {
     /// A string, unescaped.
@@ -46,8 +46,8 @@ impl Pointer {
         Pointer { steps, has_number }
     }
 
-    /// The value in `json`; `None` where it lacks, or the text is not JSON as far as it was read, or it
-    /// nests deeper than [`MAX_DEPTH`]. Never panics.
+    /// The value in `json`; `None` if it is missing, or the text is not JSON as far as it was read, or the text nests deeper
+    /// than [`MAX_DEPTH`]. Never panics.
     pub(crate) fn find<'a>(&self, json: &'a [u8]) -> Option<Found<'a>> {
         if !is_shallow(json) {
             return None;
@@ -76,15 +76,15 @@ impl Pointer {
     }
 }
 
-/// Whether no part of the text nests deeper than [`MAX_DEPTH`], and brackets match so far as that can be told.
+/// Whether no part of the text nests deeper than [`MAX_DEPTH`], and brackets match as far as they are checked.
 fn is_shallow(json: &[u8]) -> bool {
-    // Nearly all documents have fewer brackets altogether, and counting them costs next to nothing.
+    // Nearly all documents have fewer brackets than that in all, and counting them costs next to nothing.
     let openers = json.iter().filter(|byte| matches!(byte, b'{' | b'[')).count();
     openers <= MAX_DEPTH as usize || nesting_is_bounded(json)
 }
 
 fn nesting_is_bounded(json: &[u8]) -> bool {
-    // One bit for each open bracket, 1 for an array's.
+    // One bit for each open bracket: 1 for an array's.
     let (mut open, mut depth) = (0u128, 0);
     let mut bytes = json.iter();
     while let Some(byte) = bytes.next() {
@@ -147,7 +147,7 @@ fn unescape(raw: &str) -> Option<Cow<'_, str>> {
     }
 }
 
-/// Whether the bytes are one whole JSON document. Control characters within strings are refused, as the standard has it.
+/// Whether the bytes are one whole JSON document. As the standard says, control characters within strings are refused.
 pub(crate) fn is_json(text: &[u8]) -> bool {
     serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok()
 }

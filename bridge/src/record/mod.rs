@@ -1,7 +1,7 @@
-//! A decoded Kafka record: as it comes in, and as a segment keeps it, in one run of bytes.
+//! A decoded Kafka record: as it comes in, and as a segment stores it, in one run of bytes.
 //!
-//! The form in memory is private to this process: key, value and event type, each with its length + 1 before it (0: none),
-//! then each header's name and value likewise, to the end.
+//! The form in memory is private to this process: key, value and event type, each after its length + 1 (0: none), then each
+//! header's name and value in the same form, to the end.
 //!
 //! ```
 //! use tailrace_bridge::{Filter, Headers, RawRecord, RecordRef, TenantNames, TenantRules, put_header};
@@ -33,25 +33,24 @@ use std::borrow::Cow;
 use crate::base::varint::{MAX_VARINT, put_varint, take_varint};
 use crate::record::tenant::TenantId;
 
-/// A record's headers, in its order: names may repeat, values may lack.
+/// A record's headers, in order: names may repeat, values may be missing.
 ///
-/// They lie in one run of bytes as a segment keeps them, so that what they were copied from may go before the record is
-/// appended.
+/// They are in one run of bytes, as a segment stores them, so that their source may be freed before the record is appended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Headers<'a>(&'a [u8]);
 
 impl<'a> Headers<'a> {
-    /// Those that [`put_header`] wrote. Bytes that it did not write give headers that lack things, never a panic.
+    /// The headers that [`put_header`] wrote. Other bytes give incomplete headers, never a panic.
     pub fn written(bytes: &'a [u8]) -> Headers<'a> {
         Headers(bytes)
     }
 
-    /// Name and value of each.
+    /// Name and value of each header.
     pub fn iter(self) -> impl Iterator<Item = (&'a str, Option<&'a [u8]>)> {
         self.raw().map(|(name, value)| (std::str::from_utf8(name).unwrap_or_default(), value))
     }
 
-    /// The value of the last one of that name: the one that Kafka's own clients call current.
+    /// The value of the last header of that name: the current one for Kafka's own clients.
     pub fn get(self, name: &str) -> Option<&'a [u8]> {
         self.raw().filter(|(known, _)| *known == name.as_bytes()).last().and_then(|(_, value)| value)
     }
@@ -68,7 +67,7 @@ pub fn put_header(out: &mut Vec<u8>, name: &str, value: Option<&[u8]>) {
     put_bytes(out, value);
 }
 
-/// What rules look at before a record has a tenant.
+/// What rules read before a record has a tenant.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RawRecord<'a> {
     /// The key's bytes.
@@ -84,7 +83,7 @@ pub struct RawRecord<'a> {
 pub struct NewRecord<'a> {
     /// Its offset.
     pub offset: u64,
-    /// The leader epoch under which it was written; -1 is not known.
+    /// The leader epoch under which it was written; -1: not known.
     pub epoch: i32,
     /// Milliseconds since the Unix epoch; -1: none.
     pub timestamp: i64,
@@ -94,7 +93,7 @@ pub struct NewRecord<'a> {
     pub value: Option<&'a [u8]>,
     /// Its headers.
     pub headers: Headers<'a>,
-    /// Whose record it is.
+    /// The tenant whose record it is.
     pub tenant: TenantId,
     /// The SSE event type, checked by the rule that gave it.
     pub event_type: Option<Cow<'a, str>>,
@@ -105,7 +104,7 @@ pub struct NewRecord<'a> {
 pub struct RecordRef<'a> {
     /// Its offset.
     pub offset: u64,
-    /// The leader epoch under which it was written; -1 is not known.
+    /// The leader epoch under which it was written; -1: not known.
     pub epoch: i32,
     /// Milliseconds since the Unix epoch; -1: none.
     pub timestamp: i64,
@@ -120,7 +119,7 @@ pub struct RecordRef<'a> {
 }
 
 impl<'a> RecordRef<'a> {
-    /// Reads what [`encode`] wrote. Bytes that it did not write give a record that lacks things, never a panic.
+    /// Reads what [`encode`] wrote. Other bytes give an incomplete record, never a panic.
     pub(crate) fn decode(bytes: &'a [u8], offset: u64, epoch: i32, timestamp: i64) -> RecordRef<'a> {
         let mut rest = bytes;
         let key = take_bytes(&mut rest).flatten();
@@ -140,7 +139,7 @@ pub(crate) fn encode(out: &mut Vec<u8>, record: &NewRecord<'_>) {
     out.extend_from_slice(record.headers.0);
 }
 
-/// As many bytes as it may take at the most, so that room is made once.
+/// The most bytes that it may take, so that memory is reserved once.
 fn most_bytes(record: &NewRecord<'_>) -> usize {
     let len = |bytes: Option<&[u8]>| MAX_VARINT + bytes.map_or(0, <[u8]>::len);
     let event_type = record.event_type.as_deref().map(str::as_bytes);

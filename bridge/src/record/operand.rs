@@ -1,16 +1,16 @@
-//! The right side of a filter's condition: alternatives between commas, escapes, and what nobody can mean by it.
+//! The right side of a filter's condition: alternatives between commas, escapes, and what is probably a mistake.
 //!
-//! A condition that is taken and matches nothing looks like a quiet topic. So what is written as if it meant something else is
-//! refused, and an escape is there for who wants just that.
+//! A condition that is accepted and matches nothing looks like a quiet topic. So text that looks as if it meant something else
+//! is refused, and a client that means it literally can escape it.
 
-/// Characters that stand for themselves after a backslash. Any other backslash stands for itself.
+/// Characters that a backslash makes literal. Before any other character, the backslash itself is literal.
 const ESCAPABLE: [char; 9] = [',', '\\', '=', '<', '>', ' ', '"', '\'', '~'];
-/// In place of an escaped character, where a text is looked through for what is not escaped.
+/// Replaces an escaped character, when a text is searched for characters that are not escaped.
 const HIDDEN: char = '\0';
 /// Words that join conditions in other languages.
 const JOINERS: [&str; 4] = [" and", " or", " &&", " ||"];
 
-/// What is wrong with an operand, and at which of its bytes.
+/// What is wrong with an operand, and at which byte.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
     pub(crate) at: usize,
@@ -27,10 +27,10 @@ const QUOTES: &str = "values stand without quotes; one that belongs to the value
 
 /// One alternative.
 struct Alternative {
-    /// Where it begins.
+    /// The byte at which it begins.
     at: usize,
     value: String,
-    /// The same with escaped characters hidden.
+    /// The value with escaped characters hidden.
     plain: String,
 }
 
@@ -39,7 +39,7 @@ impl Alternative {
         Alternative { at, value: String::new(), plain: String::new() }
     }
 
-    /// What cannot be meant. `end`: where the alternative ends.
+    /// Refuses what is probably a mistake. `end`: the byte at which the alternative ends.
     fn check(&self, end: usize) -> Result<(), Fault> {
         let plain = self.plain.as_str();
         let is_joined = JOINERS.iter().find(|joiner| ends_with_word(plain.trim_end(), joiner));
@@ -67,7 +67,7 @@ fn ends_with_word(text: &str, word: &str) -> bool {
 /// Splits at commas that are not escaped.
 ///
 /// # Errors
-/// An operator within a value, space around one, quotes, and a word that would join conditions, none of them escaped.
+/// An operator within a value, space around a value, quotes, or a word that would join conditions, if it is not escaped.
 pub(crate) fn alternatives(text: &str) -> Result<Vec<String>, Fault> {
     let (mut all, mut one) = (Vec::new(), Alternative::new(0));
     let mut chars = text.char_indices().peekable();

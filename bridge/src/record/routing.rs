@@ -1,4 +1,4 @@
-//! Which tenant a record belongs to: told once, when it comes in.
+//! Which tenant a record belongs to: determined once, when the record comes in.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,20 +8,19 @@ use crate::record::RawRecord;
 use crate::record::json::{Found, Pointer};
 use crate::record::tenant::{TenantId, TenantNames};
 
-/// How many names of headers a message tells, and how much of each.
+/// How many header names a message lists, and how many characters of each.
 const MAX_TOLD: usize = 16;
 const MAX_TOLD_CHARS: usize = 64;
-/// The tenant of everything under `none`.
+/// The tenant of every record under `none`.
 const DEFAULT_TENANT: &str = "default";
 const PLACEHOLDER: &str = "{tenant}";
 const ACCEPTED: &str = "accepted: none, header:NAME, key, key:SEP, json:/pointer, topic:{tenant}.orders, fixed:NAME; \
      several with commas between them, TOPIC=RULE for one topic";
 
-/// The value of `TAILRACE_TENANT_FROM`: rules in order, of which the first that gives a value wins.
+/// The value of `TAILRACE_TENANT_FROM`: rules in order. The first one that gives a value is used.
 ///
-/// A topic that has rules of its own (`TOPIC=RULE`) goes by these alone: no record is ever routed by a rule that was not
-/// meant for its topic. A value that is there but cannot be a tenant's name ends the search: it is not passed over for
-/// another rule's.
+/// If a topic has rules of its own (`TOPIC=RULE`), only these apply: no record is routed by a rule that was not meant for its
+/// topic. If the value that a rule finds cannot be a tenant's name, the search ends: no further rule is tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TenantRules {
     rules: Vec<(Option<String>, Rule)>,
@@ -39,10 +38,10 @@ enum Rule {
 }
 
 impl TenantRules {
-    /// The tenant of a record. `names` are those of earlier records, whatever rules they came by.
+    /// The tenant of a record. `names` has the names of earlier records, whichever rules found them.
     ///
     /// # Errors
-    /// Why none of the topic's rules gives one.
+    /// Why none of the topic's rules gives a tenant.
     pub fn tenant_of(
         &self,
         topic: &str,
@@ -54,7 +53,7 @@ impl TenantRules {
             match rule.tenant_of(topic, record, names) {
                 Ok(tenant) => return Ok(tenant),
                 Err(bad @ Unroutable::BadName { .. }) => return Err(bad),
-                // The first failure is told, unless a later one knows better what the value is.
+                // The first failure is returned, unless a later one shows what format the value has.
                 Err(avro @ Unroutable::Avro { .. }) => failure = Some(avro),
                 Err(other) => failure = failure.or(Some(other)),
             }
@@ -66,7 +65,7 @@ impl TenantRules {
     pub fn can_yield(&self, topic: &str, tenant: &TenantId) -> bool {
         for rule in self.of_topic(topic) {
             match rule {
-                // These give a value for each record, so no rule after them is ever asked.
+                // These rules give a value for each record, so no rule after them is ever tried.
                 Rule::None(name) | Rule::Fixed(name) => return name == tenant,
                 Rule::Topic { prefix, suffix } => {
                     if let Some(name) = between(topic, prefix, suffix) {
@@ -110,7 +109,7 @@ impl FromStr for TenantRules {
     }
 }
 
-/// `TOPIC=RULE`: what is left of the first `=` is a topic if it can be the name of one; a rule's colon cannot.
+/// `TOPIC=RULE`: the text before the first `=` is a topic if it is a legal topic name; a rule's colon is not legal there.
 fn split_topic(item: &str) -> (Option<&str>, &str) {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     match item.split_once('=') {
@@ -152,7 +151,7 @@ fn topic_pattern(pattern: &str) -> Result<Rule, String> {
     }
 }
 
-/// What stands between prefix and suffix, if it is not empty.
+/// The text between prefix and suffix, if it is not empty.
 fn between<'a>(text: &'a str, prefix: &str, suffix: &str) -> Option<&'a str> {
     text.strip_prefix(prefix)?.strip_suffix(suffix).filter(|middle| !middle.is_empty())
 }
@@ -187,7 +186,7 @@ impl Rule {
     }
 }
 
-/// Nothing, and an empty text, give no value.
+/// `None` and an empty text both give no value.
 fn present(bytes: Option<&[u8]>) -> Option<&[u8]> {
     bytes.filter(|bytes| !bytes.is_empty())
 }
@@ -223,24 +222,24 @@ fn no_header(name: &str, record: &RawRecord<'_>) -> Unroutable {
     Unroutable::NoHeader { name: name.to_owned(), present }
 }
 
-/// Why a record goes to nobody. Its text has names, never values.
+/// Why a record has no tenant. Its text has names, never values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unroutable {
-    /// The header is not there, or empty.
+    /// The header is missing or empty.
     NoHeader {
         /// The header that was looked for.
         name: String,
-        /// The first of those that are there.
+        /// The names of the first headers that are there.
         present: Vec<String>,
     },
     /// The record has no key, or an empty one.
     NoKey,
-    /// The key has nothing before a separator.
+    /// The key has no separator, or nothing before it.
     NoSeparator {
         /// The separator that was looked for.
         separator: String,
     },
-    /// The value is no JSON, or lacks the field.
+    /// The value is not JSON, or lacks the field.
     NoField {
         /// The field that was looked for.
         pointer: String,
@@ -250,14 +249,14 @@ pub enum Unroutable {
         /// The schema's id in the registry.
         schema_id: u32,
     },
-    /// The topic's name is not of the pattern.
+    /// The topic's name does not match the pattern.
     NoTopicMatch {
         /// The pattern.
         pattern: String,
     },
-    /// No rule is for the topic.
+    /// No rule applies to the topic.
     NoRule,
-    /// There is a value, but no tenant can have that name.
+    /// There is a value, but it cannot be a tenant's name.
     BadName {
         /// What is wrong with it, after "the tenant's name".
         flaw: &'static str,
@@ -265,7 +264,7 @@ pub enum Unroutable {
 }
 
 impl Unroutable {
-    /// All that [`Unroutable::reason`] gives.
+    /// All values that [`Unroutable::reason`] returns.
     pub const REASONS: [&str; 8] =
         ["no_header", "no_key", "no_separator", "no_field", "avro", "no_topic_match", "no_rule", "bad_name"];
 

@@ -1,4 +1,4 @@
-//! The name of a tenant, and those that came last.
+//! The name of a tenant, and a cache of the names that came last.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -10,13 +10,13 @@ use triomphe::ThinArc;
 
 /// Bytes of a tenant's name.
 const MAX_TENANT: usize = 128;
-/// Tenants that a thread remembers the names of: a power of two.
+/// Tenants whose names a thread caches: a power of two.
 const MAX_NAMES: usize = 4096;
 
 /// The name of a tenant: UTF-8, 1 to 128 bytes, no control characters, not `*`.
 ///
-/// It bears its hash: tenants are looked up with every record, by names that seldom change. As small as a pointer: each
-/// segment has one for each tenant in it.
+/// Its hash is stored with it: tenants are looked up with every record, by names that seldom change. It is as small as a
+/// pointer, since each segment has one for each of its tenants.
 #[derive(Clone)]
 pub struct TenantId(ThinArc<u64, u8>);
 
@@ -33,7 +33,7 @@ impl TenantId {
     }
 
     pub(crate) fn of(name: &str) -> TenantId {
-        /// One for all, drawn by each process: nobody can choose names that collide.
+        /// One key for all names, drawn at random by each process, so that nobody can choose names that collide.
         static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
         TenantId(ThinArc::from_header_and_slice(KEY.hash_one(name), name.as_bytes()))
     }
@@ -48,7 +48,7 @@ impl TenantId {
         &self.0.slice
     }
 
-    /// The hash of the name. It is another one in each process.
+    /// The hash of the name, which differs between processes.
     pub(crate) fn hash_value(&self) -> u64 {
         self.0.header.header
     }
@@ -56,7 +56,7 @@ impl TenantId {
 
 impl PartialEq for TenantId {
     fn eq(&self, other: &TenantId) -> bool {
-        // Nearly always it is the very same text, or another tenant.
+        // Nearly always both are the same allocation, or different tenants.
         self.0.as_ptr() == other.0.as_ptr()
             || (self.hash_value() == other.hash_value() && self.as_bytes() == other.as_bytes())
     }
@@ -88,10 +88,10 @@ impl fmt::Debug for TenantId {
     }
 }
 
-/// A map by tenant that takes the hash which the name bears.
+/// A map by tenant that uses the hash stored with the name.
 pub(crate) type TenantMap<V> = HashMap<TenantId, V, BuildHasherDefault<BorneHash>>;
 
-/// The hash of something that bears one.
+/// The hasher for keys that store their hash.
 #[derive(Debug, Default)]
 pub(crate) struct BorneHash(u64);
 
@@ -109,10 +109,10 @@ impl Hasher for BorneHash {
     }
 }
 
-/// The tenants that came last, so that the name of a next record is neither checked nor copied. For one thread.
+/// The tenants that came last, so that the next record's name need not be checked or copied. For one thread.
 #[derive(Debug)]
 pub struct TenantNames {
-    /// By a few bits of the name. Two that meet in one take turns; that costs time, nothing else.
+    /// Indexed by a few bits of a hash of the name. Two names with the same slot replace each other; that only costs time.
     slots: Box<[Option<TenantId>]>,
 }
 
@@ -139,7 +139,7 @@ impl TenantNames {
     }
 }
 
-/// Cheap, and good enough for names that differ in a few digits.
+/// A hash that is cheap, and good enough for names that differ in a few digits.
 fn slot_of(name: &[u8]) -> usize {
     const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
     let mix = |hash: u64, bytes: u64| (hash.rotate_left(5) ^ bytes).wrapping_mul(SPREAD);

@@ -1,4 +1,4 @@
-//! How a record is written: its value as it is, or with all that Kafka knows of it.
+//! How a record is written: its value as it is, or as JSON with all that Kafka has of it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use crate::record::RecordRef;
 use crate::record::json::is_json;
 
-/// The shape of a record's data.
+/// The form of a record's data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Envelope {
     /// The value as it is.
@@ -45,11 +45,11 @@ impl fmt::Display for Envelope {
 
 /// Appends the record envelope: one line of JSON.
 ///
-/// A value that is JSON stands as it is, but for line ends between its tokens, which become spaces. A key is a string
-/// always. `timestamp` is in milliseconds, null where there is none. Headers are an object; names that repeat are repeated
-/// in their order, and what reads JSON takes the last, as Kafka's clients do. A value that is not text is `{"base64":…}` with
-/// `"value_kind":"binary"` beside it, none at all is null with `"value_kind":"tombstone"`: without it, a JSON value of the same
-/// look would be taken for one.
+/// A value that is JSON is copied as it is, but line ends between its tokens become spaces. A key is always a string.
+/// `timestamp` is in milliseconds, null if there is none. Headers are an object; repeated names are repeated in their order,
+/// and JSON parsers take the last, as Kafka's clients do. A value that is not text is `{"base64":…}` with
+/// `"value_kind":"binary"` beside it; no value is null with `"value_kind":"tombstone"`. The kind distinguishes these from JSON
+/// values that look the same.
 pub(crate) fn put_record(out: &mut Vec<u8>, record: &RecordRef<'_>, topic: &str, partition: u32) {
     out.extend_from_slice(b"{\"topic\":");
     put_string(out, topic);
@@ -82,7 +82,7 @@ fn put_field(out: &mut Vec<u8>, name: &str, number: impl fmt::Display) {
     put(out, format_args!(",\"{name}\":{number}"));
 }
 
-/// Tells what the value is where a JSON value could be written in the same way.
+/// Returns the kind of the value, if a JSON value could be written in the same way.
 fn put_value(out: &mut Vec<u8>, value: Option<&[u8]>) -> Option<&'static str> {
     match value.map(|bytes| (bytes, std::str::from_utf8(bytes).is_ok())) {
         Some((json, true)) if is_json(json) => {
@@ -98,7 +98,7 @@ fn put_value(out: &mut Vec<u8>, value: Option<&[u8]>) -> Option<&'static str> {
     None
 }
 
-/// In JSON, line ends stand between tokens only, never within a string.
+/// In JSON, line ends occur between tokens only, never within a string.
 fn put_on_one_line(out: &mut Vec<u8>, json: &[u8]) {
     let start = out.len();
     out.extend_from_slice(json);
@@ -109,7 +109,7 @@ fn put_on_one_line(out: &mut Vec<u8>, json: &[u8]) {
     }
 }
 
-/// Text as a string, other bytes as `{"base64":…}`, nothing as null.
+/// Text as a string, other bytes as `{"base64":…}`, `None` as null.
 fn put_bytes(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
     match bytes.map(|bytes| (bytes, std::str::from_utf8(bytes))) {
         None => out.extend_from_slice(b"null"),

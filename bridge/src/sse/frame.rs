@@ -1,7 +1,7 @@
-//! A record, or a word of the server, as the bytes of one SSE block.
+//! A record, or a message of the server, as the bytes of one SSE block.
 //!
-//! The order within a block is `event`, `data`, `retry`, and `id` last: a client that takes an id as soon as its line is
-//! there, before the blank line, has the block's data then, and skips nothing.
+//! The order within a block is `event`, `data`, `retry`, and `id` last. A client that takes an id as soon as its line is there,
+//! before the blank line, has the block's data by then, and skips nothing.
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -13,8 +13,8 @@ use crate::sse::envelope::{Envelope, put, put_record};
 
 /// Appends a record's block. `id` has no line ends.
 ///
-/// Under [`Envelope::None`] the shape of data never changes by record: values that are not UTF-8, and tombstones, are events
-/// of their own, `tailrace.binary` and `tailrace.tombstone`, with the record envelope.
+/// With [`Envelope::None`] the form of the data is the same for every record: values that are not UTF-8, and tombstones, are
+/// events of their own, `tailrace.binary` and `tailrace.tombstone`, with the record envelope.
 pub(crate) fn record(
     out: &mut Vec<u8>,
     record: &RecordRef<'_>,
@@ -43,20 +43,20 @@ pub(crate) fn record(
     out.push(b'\n');
 }
 
-/// The value where it can stand as it is, else the event that brings it in an envelope.
+/// The value if it can be sent as it is, else the event that sends it in an envelope.
 fn plain<'a>(record: &RecordRef<'a>) -> Result<&'a str, Option<&'static str>> {
     let value = record.value.ok_or(Some("tailrace.tombstone"))?;
     std::str::from_utf8(value).map_err(|_| Some("tailrace.binary"))
 }
 
 fn put_event(out: &mut Vec<u8>, event: Option<&str>) {
-    // The rule that gave the type has refused line ends; here they would end the block's line.
+    // The rule that gave the type has refused line ends; here they would end the line.
     if let Some(event) = event.filter(|event| !event.contains(['\r', '\n'])) {
         put(out, format_args!("event: {event}\n"));
     }
 }
 
-/// One line for each of the text's: SSE knows only LF between them, so CR and CRLF become it.
+/// One `data` line for each line of the text. SSE joins data lines with LF only, so CR and CRLF become LF.
 fn put_data(out: &mut Vec<u8>, text: &str) {
     out.reserve(text.len() + 8);
     let mut rest = text.as_bytes();
@@ -71,7 +71,7 @@ fn put_data(out: &mut Vec<u8>, text: &str) {
     }
 }
 
-/// What could end the line, or make a client ignore it, is left out: such an id came in damaged.
+/// Leaves out what could end the line, or make a client ignore it: an id with such bytes came in damaged.
 fn put_id(out: &mut Vec<u8>, id: &str) {
     let is_foreign = |byte: &u8| matches!(byte, b'\r' | b'\n' | 0);
     out.extend_from_slice(b"id: ");
@@ -82,20 +82,20 @@ fn put_id(out: &mut Vec<u8>, id: &str) {
     out.push(b'\n');
 }
 
-/// The block of a `tailrace.gap` event; its data is the [`Gap`]. `id`: where it leaves the client's position.
+/// The block of a `tailrace.gap` event; its data is the [`Gap`]. `id`: the positions after the gap.
 pub(crate) fn gap(gap: &Gap, id: Option<String>) -> Bytes {
     let data = serde_json::to_value(gap).expect("a gap has only strings and numbers");
     Control { event: "tailrace.gap", data, id, retry_ms: None }.encode()
 }
 
-/// A word of the server: a `tailrace.…` event.
+/// A message of the server: a `tailrace.…` event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Control {
     /// The event's name, such as `tailrace.synced`.
     pub event: &'static str,
     /// Its data.
     pub data: Value,
-    /// Where it leaves the client's position, if it moves it.
+    /// The id of the positions after it, if it moves the client's positions.
     pub id: Option<String>,
     /// How many milliseconds the client waits before it connects again.
     pub retry_ms: Option<u64>,
@@ -128,7 +128,7 @@ impl Control {
         out.into()
     }
 
-    /// An id alone, which moves the position and dispatches nothing.
+    /// An id alone, which moves the client's positions and dispatches nothing.
     pub fn progress(id: &str) -> Bytes {
         let mut out = Vec::with_capacity(id.len() + 8);
         put_id(&mut out, id);
@@ -150,7 +150,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    /// What an `EventSource` makes of a stream, written from the standard (HTML, 9.2.6), not from the code above.
+    /// A model of a browser's `EventSource`, written from the standard (HTML, 9.2.6), not from the code above.
     #[derive(Debug, Default)]
     struct EventSource {
         events: Vec<(String, String, String)>,

@@ -1,4 +1,4 @@
-//! A record as bytes of an event stream: [`envelope`] is what stands in `data:`, [`frame`] the block around it.
+//! A record as bytes of an event stream: [`envelope`] writes the content of `data:`, [`frame`] the block around it.
 //!
 //! ```
 //! use tailrace_bridge::Control;

@@ -1,4 +1,4 @@
-//! A clock that stands still until a test moves it, and a runtime of one thread.
+//! A clock that moves only when a test moves it, and a runtime of one thread.
 
 use std::collections::BTreeSet;
 use std::future::poll_fn;
@@ -12,18 +12,18 @@ use futures::future::BoxFuture;
 use futures::task::{ArcWake, noop_waker, waker};
 use tailrace_bridge::Clock;
 
-/// Clones are the same clock.
+/// Clones share the clock.
 #[derive(Clone)]
 pub struct ManualClock(Arc<Mutex<State>>);
 
 struct State {
     start: Instant,
-    /// Since the start.
+    /// The time since the start.
     now: Duration,
-    /// When somebody wants to look again.
+    /// The times at which sleeps end.
     timers: BTreeSet<Duration>,
     tasks: Vec<BoxFuture<'static, ()>>,
-    /// Tasks that were ever begun, and that have ended.
+    /// How many tasks were ever begun, and how many have ended.
     begun: usize,
     ended: usize,
 }
@@ -59,7 +59,7 @@ impl ManualClock {
         self.0.lock().unwrap().now
     }
 
-    /// Lets time pass, and does what is due meanwhile.
+    /// Lets time pass, and runs what becomes due meanwhile.
     pub fn advance(&self, by: Duration) {
         let target = self.passed() + by;
         self.run_tasks();
@@ -71,7 +71,7 @@ impl ManualClock {
         self.run_tasks();
     }
 
-    /// Runs a future to its end. Time passes only where it, and all tasks, wait for that.
+    /// Runs a future to its end. Time passes only while the future and all tasks wait for it.
     pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
         let mut future = pin!(future);
         let woken = Arc::new(Woken::default());
@@ -97,7 +97,7 @@ impl ManualClock {
         state.timers = state.timers.split_off(&(now + Duration::from_nanos(1)));
     }
 
-    /// Polls all tasks until none gets any further; whether any did.
+    /// Polls all tasks until none makes progress; returns whether any did.
     fn run_tasks(&self) -> bool {
         let before = self.moves();
         loop {

@@ -1,4 +1,4 @@
-//! A pretended Kafka and a plain reader of SSE blocks, for tests of the core.
+//! A fake Kafka and a plain parser of SSE blocks, for tests of the core.
 // Each test is a program of its own and uses a part of this.
 #![allow(dead_code, unreachable_pub)]
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a test is not the core")]
@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use futures::future::BoxFuture;
 use tailrace_bridge::*;
 
-/// A record of the pretended Kafka: enough to tell it apart.
+/// A record of the fake Kafka, with enough to identify it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fact {
     pub offset: u64,
@@ -158,8 +158,7 @@ fn clock() -> Arc<dyn Clock> {
     Arc::new(ModelClock)
 }
 
-/// Tasks are scheduled by the model, in which no time passes: what is done after a while must also be done by somebody who
-/// looks.
+/// The model schedules tasks, and no time passes in it: what a timer would do must also be done by the next step of a reader.
 #[cfg(feature = "shuttle")]
 #[derive(Debug)]
 struct ModelClock;
@@ -199,7 +198,7 @@ pub fn request(last_event_id: Option<String>, from: StartFrom) -> SubscribeReque
     }
 }
 
-/// One SSE block, as a browser takes it.
+/// One SSE block, as a browser parses it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Block {
     pub event: String,
@@ -207,7 +206,7 @@ pub struct Block {
     pub id: Option<String>,
 }
 
-/// Whole blocks of a stream. Panics on a broken one.
+/// The whole blocks of a stream. Panics on a broken one.
 pub fn blocks(bytes: &[u8]) -> Vec<Block> {
     let text = std::str::from_utf8(bytes).expect("a stream is UTF-8");
     assert!(text.is_empty() || text.ends_with("\n\n"), "a block is cut: {text:?}");
@@ -229,7 +228,7 @@ pub fn blocks(bytes: &[u8]) -> Vec<Block> {
     text.split("\n\n").filter(|block| !block.is_empty()).map(parse).collect()
 }
 
-/// What a client knows: its id, and the values it got, in order.
+/// What a client has: its id, and the values it got, in order.
 #[derive(Debug, Default)]
 pub struct Client {
     pub id: Option<String>,
@@ -253,7 +252,7 @@ impl Client {
         }
     }
 
-    /// Notes the positions of the first id: everything from there on must come.
+    /// Notes the positions of the first id: every record from there on must come.
     pub fn begin(&mut self, id: &str) {
         if self.id.is_none() {
             let parsed: EventId = id.parse().unwrap();
