@@ -139,8 +139,7 @@ struct Ending {
     trace_id: Option<TraceId>,
 }
 
-/// The headers of a stream's response to a request with these headers. `Connection` is left to the server, which knows the
-/// protocol.
+/// The headers of a stream's response to a request with these headers. The server sets `Connection`, as it knows the protocol.
 pub(crate) fn stream_headers(request: &HeaderMap, headers: &mut HeaderMap) {
     // nginx, Traefik and Caddy 2.6 compress any response without `Content-Encoding` and ignore `no-transform`; Caddy 2.6 then
     // delays the events.
