@@ -1,5 +1,5 @@
-//! The way in: CPU per record from Kafka to the partition log, beside a bare librdkafka consumer that reads the same records
-//! and, of each, what the tenant's rule reads.
+//! Ingest: CPU per record from Kafka to the partition log, compared with a bare librdkafka consumer that reads the same records
+//! and, of each, the fields that the tenant's rule reads.
 
 mod bare;
 mod ours;
@@ -17,9 +17,9 @@ use crate::kafka::Kafka;
 use crate::pace::Pace;
 use crate::producer::Topic;
 
-/// For a reader to see its first record.
+/// The timeout until a reader gets its first record.
 const START: Duration = Duration::from_secs(30);
-/// At a rate, a reader settles for so long before it is measured.
+/// At a rate, how long a reader runs before it is measured.
 const CALM: Duration = Duration::from_secs(2);
 
 #[derive(Args, Clone, Debug)]
@@ -88,14 +88,14 @@ enum Side {
     Ours,
 }
 
-/// What one triple gave, in microseconds of CPU per record.
+/// The result of one triple, in microseconds of CPU per record.
 pub(crate) struct Triple {
     pub(crate) ours: f64,
-    /// The mean of the bare consumers before and after.
+    /// The mean of the bare consumers before and after ours.
     pub(crate) bare: f64,
 }
 
-/// What a reader has used and read so far.
+/// The CPU time and records of a reader so far.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
     records: u64,
@@ -104,7 +104,7 @@ struct Sample {
 }
 
 impl Sample {
-    /// CPU of the whole process, user and system.
+    /// Takes a sample with the CPU time of the whole process, user and system.
     fn take(records: u64) -> Sample {
         let cpu = clock_gettime(ClockId::ProcessCPUTime);
         let cpu = Duration::new(cpu.tv_sec.unsigned_abs(), cpu.tv_nsec.unsigned_abs() as u32);
@@ -112,7 +112,7 @@ impl Sample {
     }
 }
 
-/// Takes the two samples between which a reader is measured, and says when it is over.
+/// Takes the two samples between which a reader is measured, and detects the end.
 struct Meter {
     reader: Reader,
     begun: Instant,
@@ -130,12 +130,12 @@ impl Meter {
         Meter { reader: reader.clone(), begun: Instant::now(), first: None }
     }
 
-    /// To be called often with the records read so far. Says the result, once, when there is one.
+    /// To be called often with the number of records read so far. Prints the result, once.
     fn is_over(&mut self, records: u64) -> Result<bool> {
         let Some(first) = self.first else {
             ensure!(self.begun.elapsed() < START + CALM, "no record came within {START:?}");
             let settled = match self.reader.records {
-                // Memory is full by then: from here on, what comes takes the place of what goes.
+                // Memory is full by then: from here on, new records replace old ones.
                 Some(all) => records >= all / 3,
                 None => records > 0 && self.begun.elapsed() >= CALM,
             };
@@ -145,7 +145,7 @@ impl Meter {
             return Ok(false);
         };
         let over = match self.reader.records {
-            // What is fetched ahead is as much as at the beginning.
+            // The consumer has as many prefetched records as at the beginning.
             Some(all) => records >= all / 6 * 5,
             None => first.at.elapsed() >= Duration::from_secs(self.reader.seconds),
         };
@@ -159,7 +159,7 @@ impl Meter {
     }
 }
 
-/// The child.
+/// Runs in the child process.
 pub(crate) fn read(reader: &Reader) -> Result<()> {
     match reader.side {
         Side::Bare => bare::run(reader),
@@ -198,7 +198,7 @@ pub(crate) fn run(ingest: &Ingest) -> Result<()> {
 }
 
 impl Ingest {
-    /// So many records that are there, in a topic of twelve partitions.
+    /// A measurement of records that are in Kafka before, in a topic of twelve partitions.
     pub(crate) fn of_what_is_there(rule: Rule, records: u64, repeats: u64) -> Ingest {
         Ingest {
             rule,
@@ -253,7 +253,7 @@ fn measure(ingest: &Ingest, side: Side, bootstrap: &str, topic: &str) -> Result<
         Some(_) => command.args(["--seconds", &ingest.seconds.to_string()]),
     };
     if side == "ours" && std::env::var_os("MALLOC_MMAP_THRESHOLD_").is_none() {
-        // As src/memory.rs has it for a server with a cache of 256 MiB.
+        // As src/memory.rs sets it for a server with a cache of 256 MiB.
         let memory = [("MMAP_THRESHOLD_", "8388608"), ("TRIM_THRESHOLD_", "1048576")];
         command.envs(memory.map(|(name, value)| (format!("MALLOC_{name}"), value)));
     }

@@ -9,7 +9,7 @@ use super::ours;
 use super::peer::PEERS;
 use super::record::{Cost, Measured, Record, Round};
 
-/// Least, median and most.
+/// Minimum, median and maximum.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Spread {
     pub(crate) min: f64,
@@ -17,7 +17,7 @@ pub(crate) struct Spread {
     pub(crate) max: f64,
 }
 
-/// A server's figures over all rounds. What it has none of is `None`.
+/// A server's figures over all rounds. A figure that it does not have is `None`.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Row {
     pub(crate) name: String,
@@ -26,18 +26,18 @@ pub(crate) struct Row {
     pub(crate) cpu_us_single: Option<Spread>,
     pub(crate) cpu_us_bursts: Option<Spread>,
     pub(crate) bursts_per_second: Option<Spread>,
-    /// Its CPU in bursts over ours in the same round.
+    /// Its CPU in bursts divided by Tailrace's in the same round.
     pub(crate) times_ours_bursts: Option<Spread>,
     pub(crate) kib_per_idle_client: Option<Spread>,
     pub(crate) idle_clients: Option<usize>,
     pub(crate) missing: i64,
-    /// It comes from elsewhere, not from this record's rounds.
+    /// Whether the figures were measured elsewhere, not in this record's rounds.
     pub(crate) quoted: bool,
     pub(crate) note: String,
 }
 
 impl Spread {
-    /// `None` of nothing.
+    /// `None` if there are no values.
     pub(crate) fn of(values: impl Iterator<Item = f64>) -> Option<Spread> {
         let mut values = values.collect::<Vec<_>>();
         values.sort_by(f64::total_cmp);
@@ -94,7 +94,7 @@ fn times_ours(round: &Round, name: &str) -> Option<f64> {
     Some(cpu(name)? / cpu(ours::NAME)?)
 }
 
-/// It cannot be installed by a package manager alone, so these are not of this record's rounds.
+/// Centrifugo cannot be installed by a package manager alone, so its figures are not from this record's rounds.
 fn centrifugo() -> Row {
     Row {
         name: "Centrifugo".to_owned(),
@@ -140,7 +140,7 @@ pub(crate) fn markdown(record: &Record, rows: &[Row]) -> String {
     out
 }
 
-/// How often, what the generator itself took, on what, and with which command.
+/// The text below the table: the number of rounds, the generator's own CPU, the machine, and the command.
 fn below(record: &Record) -> String {
     let all = || record.rounds.iter().flat_map(|round| &round.servers);
     let rounds = record.of(ours::NAME).filter(|measured| measured.bursts.is_some()).count();
