@@ -253,7 +253,7 @@ fn is_injected(name: &str, value: &OsString) -> bool {
     name.ends_with("_SERVICE_HOST") || name.contains("_SERVICE_PORT") || is_port || numbered
 }
 
-/// Other names for a variable, and the variable that is likely meant; none of them is a typing error.
+/// Wrong names that are no typing errors, each with the variable that is likely meant.
 const OTHER_NAMES: [(&str, &str); 7] = [
     ("TAILRACE_BROKERS", "TAILRACE_KAFKA_BOOTSTRAP_SERVERS"),
     ("TAILRACE_BROKER", "TAILRACE_KAFKA_BOOTSTRAP_SERVERS"),

@@ -212,7 +212,7 @@ fn reserved(name: &'static str, value: &str) -> Problem {
     Problem::parameter(name, format!("{value:?} is reserved for a later version"))
 }
 
-/// Other names for a parameter, and the known name that is likely meant; none of them is a typing error.
+/// Wrong names that are no typing errors, each with the parameter that is likely meant.
 const OTHER_NAMES: [(&str, &str); 17] = [
     ("filter", "where"),
     ("query", "where"),

@@ -156,7 +156,7 @@ pub(crate) fn jittered(time: Duration) -> Duration {
     time.mul_f64(rand::rng().random_range(0.5..1.5))
 }
 
-/// From 1 to 1.5 times `time`: a client that reconnects sooner would be refused again.
+/// From 1 to 1.5 times `time`: a client that reconnected sooner would find the same condition.
 pub(crate) fn not_before(time: Duration) -> Duration {
     time.mul_f64(rand::rng().random_range(1.0..1.5))
 }

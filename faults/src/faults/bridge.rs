@@ -187,7 +187,7 @@ async fn upgraded(scene: &mut Scene) -> Result<()> {
     Ok(())
 }
 
-/// The tail belongs to a tenant that no client reads: the time to warm it up is what counts.
+/// The tail belongs to a tenant that no client reads: only the time to warm it up matters.
 async fn killed_with_a_warm_tail(scene: &mut Scene) -> Result<()> {
     tokio::task::block_in_place(|| scene.write_ballast(WARM_TAIL));
     for _ in 0..2 {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
 
-/// How long a finished connection has to flush and close.
+/// The timeout for a finished connection to flush and close.
 pub(super) const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The signal to a server's connections.

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 pub(super) struct Unsent(Arc<(AtomicBool, Notify)>);
 
 impl Unsent {
-    /// Waits until nothing is unsent. Must be polled by the task that polls the connection.
+    /// Waits until everything is sent. Must be polled by the task that polls the connection.
     pub(super) async fn sent(&self) {
         let (is_any, sent) = &*self.0;
         while is_any.load(Ordering::Relaxed) {

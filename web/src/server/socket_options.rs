@@ -13,8 +13,8 @@ pub(super) const NOTSENT_LOWAT: u32 = 64 * 1024;
 /// The send buffer, in bytes, which holds sent data that a slow client has not acknowledged; Linux doubles it. Enough for 2 MB
 /// a second at a round-trip time of 100 ms.
 const SEND_BUFFER: usize = 256 * 1024;
-/// A peer that acknowledges or reads nothing for this long is disconnected: by default, TCP would retransmit to a peer that is
-/// gone for a quarter of an hour, and keep the sent data. A browser reconnects and resumes.
+/// A peer that acknowledges or reads nothing for this long is disconnected: by default, TCP would retransmit for a quarter of
+/// an hour to a peer that is gone, and keep the sent data. A browser reconnects and resumes.
 #[cfg(target_os = "linux")]
 const TAKE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Connections that wait to be accepted: after a restart, all clients reconnect at once.

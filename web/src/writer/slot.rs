@@ -21,9 +21,9 @@ use crate::stream::{Said, Stream, World};
 const TURNS: usize = 8;
 /// The most reads of what a client sends after its request, before other streams are served.
 const READS: usize = 16;
-/// How long a client has to read the last block.
+/// The timeout for a client to read the last block.
 const LAST_WORD: Duration = Duration::from_secs(30);
-/// How long the client then has to close the connection.
+/// The timeout for the client to close the connection after that.
 const LINGER: Duration = Duration::from_secs(2);
 
 pub(super) struct Slot {
