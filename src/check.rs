@@ -1,4 +1,4 @@
-//! `tailrace check`: what would be served with these settings.
+//! `tailrace check`: reports what would be served with these settings.
 
 use anyhow::{Context as _, bail};
 
@@ -6,7 +6,7 @@ use tailrace_consumer::KafkaError;
 
 use crate::config::{Plan, Refusal};
 
-/// Prints the report. An error where something would not be served, so that scripts see it.
+/// Prints the report. Fails if something would not be served, so that scripts notice.
 pub(crate) async fn run(plan: Plan, as_json: bool) -> anyhow::Result<()> {
     let report = match tailrace_consumer::check(plan.kafka).await {
         Err(error @ KafkaError::Config(_)) => return Err(Refusal::kafka(&error).into()),

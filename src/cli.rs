@@ -81,10 +81,10 @@ pub(crate) struct ProcessArgs {
     pub(crate) log_format: String,
 }
 
-/// How parsing ends when it does not give a [`Cli`].
+/// Why parsing returns no [`Cli`].
 #[derive(Debug)]
 pub(crate) enum Stop {
-    /// Help or version was asked for, or the line makes no sense: clap has the words.
+    /// Help or version was requested, or the command line is invalid: clap has the message.
     Clap(clap::Error),
     /// A value is wrong.
     Refused(Refusal),
@@ -120,7 +120,7 @@ pub(crate) fn with_defaults<V: AsRef<str>>(command: clap::Command, defaults: &[(
     })
 }
 
-/// A wrong value is named by its variable, like every other wrong value.
+/// Names a wrong value by its variable, like every other wrong value.
 fn explain(error: clap::Error, command: &clap::Command) -> Stop {
     use clap::error::{ContextKind, ContextValue, ErrorKind};
     if !matches!(error.kind(), ErrorKind::ValueValidation | ErrorKind::InvalidValue) {

@@ -15,22 +15,22 @@ use crate::cli::{self, ProcessArgs, Settings};
 use crate::log::Format;
 
 const PREFIX: &str = "TAILRACE_";
-/// Variables of this prefix are librdkafka's properties; the consumer checks them.
+/// Variables with this prefix are properties of librdkafka; the consumer checks them.
 const KAFKA_PREFIX: &str = "TAILRACE_KAFKA_";
-/// Appended to a secret's variable, it names the file that holds it.
+/// Appended to a secret's variable, gives the variable that names the file with the secret.
 const FILE_SUFFIX: &str = "_FILE";
-/// Below this the core's rings and the consumer's prefetch would leave nothing for records.
+/// With less than this, the bridge's rings and the consumer's prefetch would leave no memory for records.
 const MIN_CACHE: u64 = 4 << 20;
-/// A longer wait than this is no batching any more, it is a delay.
+/// A longer wait would not be batching but a delay.
 const MAX_LINGER: Duration = Duration::from_secs(1);
-/// The consumer's share of the memory, as a fraction and with its bounds: enough to keep fetches going, no more.
+/// The consumer's share of the memory: a divisor and its bounds, just enough to keep fetches running.
 const PREFETCH_SHARE: usize = 16;
 const PREFETCH: (usize, usize) = (1 << 20, 64 << 20);
-/// The share of what clients hold that do not take what they are given, likewise.
+/// The share for bytes that clients have not read yet, likewise.
 const UNREAD_SHARE: usize = 16;
 const UNREAD: (usize, usize) = (1 << 20, 64 << 20);
 
-/// All that a server needs, checked.
+/// All settings that a server needs, checked.
 pub(crate) struct Plan {
     pub(crate) kafka: KafkaSettings,
     pub(crate) web: WebSettings,
@@ -39,7 +39,7 @@ pub(crate) struct Plan {
 
 /// The checked settings that no package owns.
 pub(crate) struct Process {
-    /// Bytes for everything that grows with traffic.
+    /// Memory for everything that grows with traffic, in bytes.
     pub(crate) cache: usize,
     pub(crate) linger: Duration,
     pub(crate) log: String,
@@ -47,17 +47,17 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// What the consumer may hold before it reaches the core.
+    /// The most bytes that the consumer may hold before it passes them to the bridge.
     pub(crate) fn prefetch(&self) -> usize {
         (self.cache / PREFETCH_SHARE).clamp(PREFETCH.0, PREFETCH.1)
     }
 
-    /// What clients that read too slowly may hold, in encoded frames.
+    /// The most bytes of encoded frames that slow clients may hold.
     pub(crate) fn unread(&self) -> usize {
         (self.cache / UNREAD_SHARE).clamp(UNREAD.0, UNREAD.1)
     }
 
-    /// What is left for records and frames.
+    /// The rest, for records and frames.
     pub(crate) fn records(&self) -> usize {
         self.cache - self.prefetch() - self.unread()
     }
@@ -69,7 +69,7 @@ pub(crate) fn plan(settings: &Settings, environment: &Environment) -> Result<Pla
     assemble(settings, environment)
 }
 
-/// As [`plan`], but deaf to variables that are nobody's business: the demo takes flags only.
+/// As [`plan`], but without the check for unknown variables: the demo takes only flags.
 pub(crate) fn assemble(settings: &Settings, environment: &Environment) -> Result<Plan, Refusal> {
     let process = process(&settings.process)?;
     refuse_empty(settings)?;
@@ -81,12 +81,12 @@ pub(crate) fn assemble(settings: &Settings, environment: &Environment) -> Result
         .settings(environment.kafka()?, &instance)
         .map_err(|e| environment.kafka_refusal(&e))?;
     kafka.prefetch = process.prefetch();
-    // What does not fit would be read at each start, only to be forgotten.
+    // Records that do not fit into memory would only be read at the start to be dropped again.
     kafka.memory = process.records();
     Ok(Plan { kafka, web, process })
 }
 
-/// Who has set nothing yet is told all of it at once.
+/// If several required settings are missing, one message names all of them.
 fn refuse_empty(settings: &Settings) -> Result<(), Refusal> {
     let missing = [settings.kafka.missing(), settings.web.missing()].concat();
     match missing[..] {
@@ -120,7 +120,8 @@ fn process(args: &ProcessArgs) -> Result<Process, Refusal> {
     Ok(Process { cache, linger, log: args.log.clone(), log_format })
 }
 
-/// A word alone would be the name of a target, of which there is no line: most likely it is meant for a level.
+/// Whether the text is a log filter. A single word that is no level would be parsed as a target that has no log lines; most
+/// likely it is a misspelt level.
 fn is_log_filter(text: &str) -> bool {
     let is_level = |directive: &str| directive.trim().parse::<LevelFilter>().is_ok();
     let is_directive = |directive: &str| directive.contains(['=', '[', ']']) || is_level(directive);
@@ -131,8 +132,8 @@ fn read<T: FromStr<Err: fmt::Display>>(variable: &str, value: &str) -> Result<T,
     value.parse().map_err(|error| Refusal::value(variable, value, error))
 }
 
-/// Host name and port, so that two on one host never share a consumer group. With a port that the system will choose, the
-/// process id takes its place.
+/// Host name and port, so that two servers on one host never share a consumer group. If the system will choose the port, the
+/// process id replaces it.
 fn instance(port: u16) -> String {
     let host = gethostname::gethostname().to_string_lossy().into_owned();
     let host: String =
@@ -143,7 +144,7 @@ fn instance(port: u16) -> String {
     }
 }
 
-/// The variables of this process that bear the program's name.
+/// The environment variables whose names begin with [`PREFIX`].
 pub(crate) struct Environment(Vec<(String, OsString)>);
 
 impl Environment {
@@ -160,7 +161,7 @@ impl Environment {
         passed.map(|(name, value)| Ok((name.clone(), utf8(name, value)?))).collect()
     }
 
-    /// The consumer gives no value where a variable is missing, and where it is there but its value does not matter.
+    /// The consumer's error has an empty value if a variable is missing, and also if it is set but its value does not matter.
     fn kafka_refusal(&self, error: &SettingsError) -> Refusal {
         let SettingsError { variable, value, accepted } = error;
         match value.is_empty() && self.0.iter().any(|(name, value)| name == variable && !value.is_empty()) {
@@ -169,7 +170,7 @@ impl Environment {
         }
     }
 
-    /// A variable that nobody reads is most likely one that somebody misspelt.
+    /// Refuses unknown variables: most likely they are misspelt.
     fn refuse_unknown(&self) -> Result<(), Refusal> {
         let known = known_variables();
         let mut unknown = self.0.iter().filter(|(name, _)| !known.contains(name));
@@ -179,7 +180,8 @@ impl Environment {
         }
     }
 
-    /// Secrets whose `…_FILE` variable names a file become the defaults of their flags: so flag and variable win over it.
+    /// If a secret's `…_FILE` variable names a file, its content becomes the default of the secret's flag, so that the flag and
+    /// the variable have precedence.
     pub(crate) fn secrets_from_files(&self, mut command: clap::Command) -> Result<clap::Command, Refusal> {
         for (id, variable) in secrets(&command) {
             let file = format!("{variable}{FILE_SUFFIX}");
@@ -203,7 +205,7 @@ fn read_secret(variable: &str, path: &OsString) -> Result<String, Refusal> {
     let shown = path.to_string_lossy();
     let text = std::fs::read_to_string(path)
         .map_err(|error| Refusal::value(variable, &shown, format!("a file that can be read ({error})")))?;
-    // Editors and `echo` end a file with a line end that is no part of the secret.
+    // Editors and `echo` end a file with a line end that is not part of the secret.
     let secret =
         text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
     if secret.is_empty() {
@@ -212,7 +214,7 @@ fn read_secret(variable: &str, path: &OsString) -> Result<String, Refusal> {
     Ok(secret.to_owned())
 }
 
-/// Flag ids and variables of the settings whose values are not shown.
+/// The flag ids and variables of the settings whose values are secret.
 fn secrets(command: &clap::Command) -> Vec<(clap::Id, String)> {
     let hidden = command.get_arguments().filter(|arg| arg.is_hide_env_values_set());
     hidden
@@ -233,24 +235,25 @@ fn known_variables() -> Vec<String> {
     own.chain(files).chain(sabotage).collect()
 }
 
-/// Not for this check: the consumer's, or nobody's.
+/// Whether the variable is exempt from this check: it is the consumer's, or set by Kubernetes.
 fn is_foreign(name: &str, value: &OsString) -> bool {
     name.starts_with(KAFKA_PREFIX) || is_injected(name, value)
 }
 
-/// Kubernetes describes every service of a namespace in every pod's variables, so a service named `tailrace…` as well.
+/// Whether Kubernetes has set the variable: it describes every service of a namespace in the variables of every pod, so also a
+/// service named `tailrace…`.
 fn is_injected(name: &str, value: &OsString) -> bool {
     let mut words = name.split('_').rev().skip_while(|word| ["ADDR", "PORT", "PROTO"].contains(word));
     let protocol = words.next().is_some_and(|word| ["TCP", "UDP", "SCTP"].contains(&word));
     let number =
         words.next().is_some_and(|word| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit()));
-    // Kubernetes gives an address there; a bare number is a user's.
+    // Kubernetes sets an address here; a plain number was set by a user.
     let is_port = name.ends_with("_PORT") && value.to_string_lossy().contains("://");
     let numbered = protocol && number && words.next() == Some("PORT");
     name.ends_with("_SERVICE_HOST") || name.contains("_SERVICE_PORT") || is_port || numbered
 }
 
-/// What a name is likely to mean that is no slip of the finger.
+/// Wrong names that are no typing errors, each with the variable that is likely meant.
 const OTHER_NAMES: [(&str, &str); 7] = [
     ("TAILRACE_BROKERS", "TAILRACE_KAFKA_BOOTSTRAP_SERVERS"),
     ("TAILRACE_BROKER", "TAILRACE_KAFKA_BOOTSTRAP_SERVERS"),
@@ -261,15 +264,15 @@ const OTHER_NAMES: [(&str, &str); 7] = [
     ("TAILRACE_GROUP", "TAILRACE_GROUP_PREFIX"),
 ];
 
-/// A setting that cannot be used, in words for whoever has to change it.
+/// A setting that cannot be used, explained to the person who must change it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal(String);
 
 impl Refusal {
-    /// A value that is not accepted; an empty one is called missing, a secret one is not repeated.
+    /// A value that is not accepted; an empty value is reported as missing, a secret is not repeated.
     pub(crate) fn value(variable: impl fmt::Display, value: &str, accepted: impl fmt::Display) -> Refusal {
         let (variable, accepted) = (variable.to_string(), accepted.to_string());
-        // The core's errors begin with a reason of their own, or with this word.
+        // Errors of the bridge begin with a reason of their own, or with `accepted: `.
         let accepted =
             if accepted.contains("accepted: ") { accepted } else { format!("accepted: {accepted}") };
         Refusal(match value {
@@ -279,7 +282,7 @@ impl Refusal {
         })
     }
 
-    /// Properties that do not make a client, in librdkafka's words.
+    /// Properties with which no client can be created, in librdkafka's words.
     pub(crate) fn kafka(error: &KafkaError) -> Refusal {
         Refusal(format!("{error} (TAILRACE_KAFKA_…)"))
     }

@@ -1,4 +1,4 @@
-//! `tailrace demo`: an embedded broker with lively topics, and a server in front of it, all on loopback.
+//! `tailrace demo`: an embedded broker with generated records, and a server that reads them, all on loopback.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::serve::Server;
 use crate::signals::Signals;
 use crate::{cli, log};
 
-/// Settings of the demo that differ from a server's. It reads no variables, so these hold unless a flag says otherwise.
+/// Settings of the demo that differ from a server's. The demo reads no variables, so these apply unless a flag overrides them.
 const DEFAULTS: [(&str, &str); 11] = [
     ("topics", "orders,metrics,logs,notifications"),
     ("tenant-from", "header:tenant"),
@@ -22,23 +22,23 @@ const DEFAULTS: [(&str, &str); 11] = [
     ("auth", "none"),
     ("cors-origins", "http://localhost:*,http://127.0.0.1:*"),
     ("log", "warn"),
-    // Any shell's limit of open files is enough for this.
+    // This many streams stay below the limit of open files in any shell.
     ("max-streams", "500"),
-    // Nobody waits for a balancer here.
+    // There is no load balancer to wait for.
     ("drain-delay", "0s"),
     ("drain-timeout", "2s"),
 ];
-/// The tenant of the lines to try.
+/// The tenant in the example commands of the banner.
 const TENANT: &str = TENANTS[0];
-/// How far back the id of the third line is: it gives this many records at once, then what comes.
+/// How many records before the end the id of the third command is: that stream gets these records at once, then new ones.
 const RESUME_BEFORE: u32 = 5;
-/// An embedded broker answers within a second or two.
+/// The timeout until the demo is ready; an embedded broker usually answers within a second or two.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Long enough for the first records to be in memory.
 const FIRST_RECORDS: Duration = Duration::from_millis(300);
 
-/// The definition of `tailrace demo`: a server's settings with other defaults, deaf to the environment.
+/// The definition of `tailrace demo`: a server's settings with other defaults, without environment variables.
 pub(crate) fn command(command: clap::Command) -> clap::Command {
     let deaf = command.mut_args(|arg| if arg.get_env().is_some() { arg.env(None::<&str>) } else { arg });
     cli::with_defaults(deaf, &DEFAULTS)
@@ -75,7 +75,7 @@ fn default(flag: &str) -> &'static str {
     DEFAULTS.iter().find(|(name, _)| *name == flag).map_or("", |(_, value)| value)
 }
 
-/// The address, or one with a free port where its port is taken by another program.
+/// The address; if another program uses its port, the address with port 0.
 fn free(address: &str) -> String {
     let Ok(wanted) = address.parse::<SocketAddr>() else { return address.to_owned() };
     match TcpListener::bind(wanted) {
@@ -86,7 +86,7 @@ fn free(address: &str) -> String {
     }
 }
 
-/// Waits until there is something to see, then says where.
+/// Waits until there are records, then returns the banner with the addresses.
 async fn greet(bridge: Bridge, address: SocketAddr, admin: SocketAddr) -> anyhow::Result<String> {
     ready(&bridge).await?;
     tokio::time::sleep(FIRST_RECORDS).await;
@@ -105,7 +105,7 @@ async fn ready(bridge: &Bridge) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// An id as a client that was cut a few records ago would have it.
+/// An id as a client would have it whose connection was cut a few records ago.
 async fn an_id(bridge: &Bridge) -> anyhow::Result<String> {
     let request = SubscribeRequest {
         tenant: TenantId::new(TENANT).map_err(anyhow::Error::msg)?,
@@ -119,7 +119,7 @@ async fn an_id(bridge: &Bridge) -> anyhow::Result<String> {
     Ok(subscription.id())
 }
 
-/// What a browser on this machine can open.
+/// The address that a browser on this machine can open.
 fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(Ipv4Addr::LOCALHOST.into());

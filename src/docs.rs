@@ -6,11 +6,11 @@ use clap::Arg;
 
 use crate::cli;
 
-/// The words around the tables.
+/// The text around the tables.
 const PAGE: &str = include_str!("configuration.template.md");
-/// Where the tables go.
+/// The line that the tables replace.
 const MARKER: &str = "<!-- settings -->\n";
-/// Settings without which nothing starts; their default says so.
+/// Required settings; the page shows `required` as their default.
 const REQUIRED: [&str; 3] = ["TAILRACE_KAFKA_BOOTSTRAP_SERVERS", "TAILRACE_TOPICS", "TAILRACE_TENANT_FROM"];
 
 /// Prints the tables alone, or the whole page.

@@ -1,4 +1,4 @@
-//! `tailrace id`: an event id, explained for people.
+//! `tailrace id`: explains an event id.
 
 use std::fmt::Write as _;
 use std::str::FromStr as _;

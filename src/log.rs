@@ -1,4 +1,4 @@
-//! The log: one line an event on standard error, as text or JSON.
+//! The log: one line for each event, on standard error, as text or JSON.
 
 use std::io::IsTerminal as _;
 
@@ -14,7 +14,7 @@ pub(crate) enum Format {
     Json,
 }
 
-/// Starts the log of this process; once.
+/// Starts the log of this process; to be called once.
 pub(crate) fn start(process: &Process) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&process.log).context("read the log filter")?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);

@@ -19,7 +19,7 @@ use anyhow::Context as _;
 use crate::cli::{Command, Settings, Stop};
 use crate::config::{Environment, Refusal};
 
-/// A setting is wrong (EX_USAGE of sysexits.h): to start again as it is cannot help.
+/// A setting is wrong (EX_USAGE of sysexits.h): a restart with the same settings cannot help.
 const EXIT_USAGE: u8 = 64;
 
 fn main() -> ExitCode {
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(Stop::Refused(refusal)) => return report(&refusal.into()),
         Err(Stop::Clap(error)) => {
-            // Nobody reads what cannot be printed.
+            // If printing fails, there is no reader.
             let _ = error.print();
             return if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS };
         }
@@ -64,7 +64,7 @@ fn in_runtime(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.enable_all().build().context("start the runtime")?;
     let result = runtime.block_on(work);
-    // What is still blocked in librdkafka must not hold up the exit.
+    // Threads that are still blocked in librdkafka must not delay the exit.
     runtime.shutdown_background();
     result
 }

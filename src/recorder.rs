@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use metrics::{describe_gauge, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
-/// Upper bounds of the histograms of time, in seconds: from a local delivery to a client that lags for minutes.
+/// Upper bounds of the time histograms, in seconds: from a local delivery to a client that is minutes behind.
 const SECONDS: [f64; 16] =
     [0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 300.0];
 
@@ -24,7 +24,7 @@ fn describe() {
     tailrace_web::describe_metrics();
 }
 
-/// Buckets make a real histogram of what would be a summary, which cannot be added up over replicas.
+/// With buckets, a metric is exported as a histogram, not as a summary, which cannot be aggregated over replicas.
 fn builder() -> anyhow::Result<PrometheusBuilder> {
     let seconds = Matcher::Suffix("_seconds".to_owned());
     PrometheusBuilder::new().set_buckets_for_metric(seconds, &SECONDS).context("set the histograms' buckets")
@@ -39,7 +39,7 @@ mod tests {
 
     use super::*;
 
-    /// Knows which metrics have a help text.
+    /// Records which metrics have a help text.
     #[derive(Default)]
     struct Described(Mutex<BTreeSet<String>>);
 
@@ -75,7 +75,7 @@ mod tests {
         }
     }
 
-    /// What stands in code in the first column of the table of metrics.
+    /// The names in code font in the first column of the table of metrics.
     fn documented() -> BTreeSet<String> {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operations.md");
         let page = std::fs::read_to_string(path).expect("the documentation is there");

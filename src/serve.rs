@@ -1,4 +1,4 @@
-//! The server: wiring of the packages, start-up, and drain.
+//! The server: connects the packages, starts them, and drains them.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -15,9 +15,9 @@ use crate::config::{Plan, Refusal};
 use crate::signals::Signals;
 use crate::{memory, recorder};
 
-/// How often rings are trimmed, gauges set, and histograms folded.
+/// How often rings are trimmed, gauges are set, and histograms are updated.
 const TICK: Duration = Duration::from_secs(1);
-/// Ticks after which free memory is given back.
+/// How many ticks pass between two returns of free memory to the system.
 const GIVE_BACK: u32 = 2;
 
 /// A server that has bound its addresses and reads Kafka.
@@ -37,14 +37,14 @@ pub(crate) async fn run(plan: Plan) -> anyhow::Result<()> {
     summary.log(&server);
     doubts.iter().for_each(|doubt| tracing::warn!("{doubt}"));
     let kafka = server.run_until(signals.first()).await;
-    // The consumer group is left and deleted.
+    // This also leaves and deletes the consumer group.
     kafka.stop().await;
     tracing::info!("stopped");
     Ok(())
 }
 
 impl Server {
-    /// Binds, then begins to read: a port that is taken leaves no consumer group behind.
+    /// Binds first, then begins to read, so that a port in use leaves no consumer group behind.
     pub(crate) async fn start(plan: Plan) -> anyhow::Result<Server> {
         let prometheus = recorder::install()?;
         let rules = plan.kafka.rules.clone();
@@ -66,11 +66,11 @@ impl Server {
         self.web.admin_address()
     }
 
-    /// Serves until `shutdown`, then ends all streams. The reading of Kafka goes on for its owner to stop.
+    /// Serves until `shutdown`, then ends all streams. The returned consumer still reads Kafka until the caller stops it.
     pub(crate) async fn run_until(self, shutdown: impl Future<Output = ()>) -> Running {
         self.web.run(shutdown).await;
         self.ticker.abort();
-        // Cancelled, as asked.
+        // Returns an error, as the task was aborted.
         let _ = self.ticker.await;
         self.kafka
     }
@@ -90,7 +90,7 @@ async fn tick(bridge: Bridge, prometheus: PrometheusHandle) {
     }
 }
 
-/// What one line at start-up says.
+/// The content of the log line at start-up.
 struct Summary {
     topics: String,
     group: String,

@@ -1,9 +1,9 @@
-//! SIGTERM and SIGINT: the first asks for a drain, the second ends the process at once.
+//! SIGTERM and SIGINT: the first signal starts a drain, the second ends the process at once.
 
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// By the shell's custom, a process ended by signal n exits with 128 + n.
+/// By convention of shells, a process ended by signal n exits with 128 + n.
 const SIGNALLED: i32 = 128;
 
 pub(crate) struct Signals {
@@ -26,7 +26,7 @@ impl Signals {
         }
     }
 
-    /// Waits for the first signal, then leaves a watch behind for whoever does not want to wait for the drain.
+    /// Waits for the first signal, and spawns a task that ends the process at the second one, without waiting for the drain.
     pub(crate) async fn first(mut self) {
         let kind = self.next().await;
         tracing::info!(signal = name(kind), "draining; a second signal stops at once");

@@ -1,4 +1,5 @@
-//! The core's steps one by one, without Kafka and without sockets: ids, tenants, the log, frames, filters, and the seam.
+//! The steps of the bridge one by one, without Kafka and without sockets: ids, tenants, the log, frames, filters, and the seam
+//! between history and live records.
 
 use std::hint::black_box;
 use std::sync::{Arc, LazyLock};
@@ -24,12 +25,12 @@ const TOPIC: &str = "orders";
 const PARTITIONS: usize = 12;
 /// Records of one batch.
 const BATCH: u64 = 100;
-/// Records between an id and the head, for the seam.
+/// Records between an id and the end of the log, for the seam.
 const BEHIND: u64 = 1000;
 const MEMORY: usize = 64 << 20;
 const NO_LIMIT: Budget = Budget { records: usize::MAX, bytes: usize::MAX };
 
-/// Kafka has nothing that memory lacks.
+/// A source without history: all records are in memory.
 struct Nothing;
 
 impl Source for Nothing {
@@ -46,7 +47,7 @@ impl Source for Nothing {
     }
 }
 
-/// A bridge with one topic, and what is written to its first partition.
+/// A bridge with one topic, and the batch that is written to its first partition.
 struct Core {
     bridge: Bridge,
     partition: Arc<Partition>,
@@ -74,7 +75,7 @@ impl Core {
         Core { bridge, partition, batch: (0..BATCH).map(record).collect() }
     }
 
-    /// Appends the batch, and moves its offsets on for the next time.
+    /// Appends the batch, and advances its offsets for the next call.
     fn append(&mut self) {
         let last = &self.batch[self.batch.len() - 1];
         let end = Position { offset: last.offset + 1, epoch: last.epoch };
@@ -143,7 +144,7 @@ fn tenants(c: &mut Criterion) {
     }
 }
 
-/// Appending alone; with a view that frames each record; with views whose filters match all, and none.
+/// Appending alone; with a view that frames each record; with views whose filters match all records, and none.
 fn append(c: &mut Criterion) {
     let mut group = c.benchmark_group("append");
     group.throughput(Throughput::Elements(BATCH));
@@ -161,10 +162,10 @@ fn append(c: &mut Criterion) {
     group.finish();
 }
 
-/// A client that comes back: its id is read, what it missed is replayed, and it joins the view.
+/// A client that reconnects: its id is parsed, missed records are replayed, and it joins the view.
 fn seam(c: &mut Criterion) {
     let mut core = Core::new();
-    // So that memory knows the record below the id's position.
+    // So that the record before the id's position is in memory.
     core.append();
     let id = core.subscribe("", None).id();
     (0..BEHIND / BATCH).for_each(|_| core.append());

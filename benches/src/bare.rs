@@ -1,4 +1,4 @@
-//! A librdkafka consumer and nothing else: the least that an event takes from the producer's call to a program.
+//! A bare librdkafka consumer: the lower limit of the latency from the producer's call to a program.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,7 +15,7 @@ use crate::histogram::Histogram;
 use crate::payload::{Scan, now_us};
 use crate::producer::Topic;
 
-/// What the server's own member of the group is set to (`consumer/src/properties.rs`), as far as it tells on latency.
+/// The settings of the server's own consumer (`consumer/src/properties.rs`) that affect latency.
 const SETTINGS: [(&str, &str); 8] = [
     ("group.id", "tailrace-bench"),
     ("enable.auto.commit", "false"),
@@ -28,7 +28,7 @@ const SETTINGS: [(&str, &str); 8] = [
 ];
 
 const POLL: Duration = Duration::from_millis(50);
-/// For it to stand at the ends.
+/// The timeout until the consumer is at the ends.
 const START: Duration = Duration::from_secs(20);
 
 /// Consumes on a thread of its own until it is dropped.
@@ -39,12 +39,12 @@ pub(crate) struct Bare {
 
 struct Shared {
     go_on: AtomicBool,
-    /// Events that were sent before this microsecond do not count.
+    /// Events that were sent before this time, in microseconds, do not count.
     from: AtomicU64,
     latencies: Mutex<Histogram>,
 }
 
-/// A consumer, set like the server's, that stands at the ends of all partitions: what is written from now on, it reads.
+/// A consumer with the server's settings, at the ends of all partitions: it reads what is written from now on.
 pub(crate) fn consumer(bootstrap: &str, topic: &str, partitions: i32) -> Result<BaseConsumer> {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", bootstrap);
@@ -81,13 +81,13 @@ impl Bare {
         Ok(Bare { shared, thread })
     }
 
-    /// Begins anew with events that are sent after so long.
+    /// Restarts the measurement, with events that are sent after `settle`.
     pub(crate) fn begin(&self, settle: Duration) {
         self.shared.latencies.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.shared.from.store(now_us() + settle.as_micros() as u64, Ordering::Relaxed);
     }
 
-    /// Median and 99th percentile since then, in milliseconds.
+    /// Median and 99th percentile since [`Bare::begin`], in milliseconds.
     pub(crate) fn quantiles(&self) -> [f64; 2] {
         let latencies = self.shared.latencies.lock().unwrap_or_else(PoisonError::into_inner);
         [0.5, 0.99].map(|share| latencies.quantile(share) as f64 / 1e3)

@@ -1,4 +1,4 @@
-//! Clients on one thread: one epoll, non-blocking sockets, one buffer, no allocation for an event.
+//! Clients on one thread: one epoll, non-blocking sockets, one buffer, no allocation per event.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -14,23 +14,22 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
 use crate::histogram::Histogram;
 use crate::payload::{Scan, now_us};
 
-/// Sockets told of by one call.
+/// The most sockets that one call reports.
 const EVENTS: usize = 1024;
 
-/// Bytes read by one call; more waits for the next round.
+/// The most bytes of one read; the rest waits for the next round.
 const BUFFER: usize = 256 * 1024;
 
-/// Longest wait in epoll, so that what is waited for is looked at again.
+/// The longest wait in epoll, so that the condition is checked again.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// New connections a second: a fleet of ten thousand comes within one.
+/// New connections per second: ten thousand clients connect within one second.
 pub(crate) const CONNECTS: u32 = 10_000;
 
-/// For all clients to have a stream.
+/// The timeout until all clients have a stream.
 const GREETED: Duration = Duration::from_secs(60);
 
-/// The event that says that a stream has reached what is live. No part of it is its own beginning, so that it can be
-/// looked for byte by byte.
+/// The event at which a stream becomes live. No proper suffix of it is a prefix of it, so it can be searched byte by byte.
 const SYNCED: &[u8] = b"tailrace.synced";
 
 pub(crate) struct Clients {
@@ -39,7 +38,7 @@ pub(crate) struct Clients {
     request: Box<dyn Fn(usize) -> String + Send>,
     clients: Vec<Client>,
     buffer: Vec<u8>,
-    /// What the first client reads, read by read, while that is wanted.
+    /// The reads of the first client, while they are wanted.
     capture: Option<Vec<Vec<u8>>>,
     pub(crate) seen: Seen,
 }
@@ -48,16 +47,16 @@ struct Client {
     socket: TcpStream,
     phase: Phase,
     scan: Scan,
-    /// Bytes of [`SYNCED`] that are there; all once it was seen.
+    /// How many bytes of [`SYNCED`] have matched; all once it was found.
     synced: u8,
 }
 
 #[derive(PartialEq)]
 enum Phase {
     Connects,
-    /// Has sent its request.
+    /// The request is sent.
     Asks,
-    /// Was answered with 200.
+    /// The response has the status 200.
     Reads,
 }
 
@@ -67,14 +66,14 @@ pub(crate) struct Seen {
     pub(crate) deliveries: u64,
     pub(crate) bytes: u64,
     pub(crate) latencies: Histogram,
-    /// Clients that were answered with 200.
+    /// Clients with a response of status 200.
     pub(crate) greeted: usize,
-    /// Clients whose stream has reached what is live.
+    /// Clients whose stream has become live.
     pub(crate) synced: usize,
 }
 
 impl Clients {
-    /// None yet. `request` gives the path of each client, and more header lines if there are any.
+    /// No clients yet. `request` returns the path of each client, and additional header lines, if any.
     pub(crate) fn new(
         address: SocketAddr,
         request: impl Fn(usize) -> String + Send + 'static,
@@ -104,7 +103,7 @@ impl Clients {
         Ok(all)
     }
 
-    /// Connects so many more, [`CONNECTS`] a second, and reads meanwhile.
+    /// Connects `count` more clients, [`CONNECTS`] per second, and reads meanwhile.
     pub(crate) fn add(&mut self, count: usize) -> Result<()> {
         let (begin, old) = (Instant::now(), self.clients.len());
         let mut events = Vec::with_capacity(EVENTS);
@@ -138,12 +137,12 @@ impl Clients {
         Ok(())
     }
 
-    /// From now on, keeps what the first client reads.
+    /// From now on, keeps the reads of the first client.
     pub(crate) fn capture(&mut self) {
         self.capture = Some(Vec::new());
     }
 
-    /// What it has read since then, read by read.
+    /// The reads of the first client since [`Clients::capture`].
     pub(crate) fn captured(&mut self) -> Vec<Vec<u8>> {
         self.capture.take().unwrap_or_default()
     }
@@ -153,7 +152,7 @@ impl Clients {
         self.run_until(time, |_| false).map(drop)
     }
 
-    /// Reads until `done` holds, at most for `limit`. Gives whether it holds.
+    /// Reads until `done` holds, at most for `limit`. Returns whether it holds.
     pub(crate) fn run_until(&mut self, limit: Duration, done: impl Fn(&Seen) -> bool) -> Result<bool> {
         let end = Instant::now() + limit;
         let mut events = Vec::with_capacity(EVENTS);
@@ -169,8 +168,8 @@ impl Clients {
         }
     }
 
-    /// Reads what is there, once from each socket that has news. The events are the kernel's to fill: they cannot move to
-    /// another thread with the clients.
+    /// Reads once from each socket that is ready. The events are a parameter, since the kernel fills them through pointers: the
+    /// clients could not move to another thread with them.
     fn round(&mut self, events: &mut Vec<epoll::Event>, wait: Duration) -> Result<()> {
         let timeout = Timespec { tv_sec: 0, tv_nsec: wait.subsec_nanos().into() };
         events.clear();
@@ -208,7 +207,7 @@ impl Client {
         Ok(())
     }
 
-    /// Reads once; gives what was there.
+    /// Reads once; returns the bytes.
     fn read<'a>(&mut self, buffer: &'a mut [u8], seen: &mut Seen) -> Result<&'a [u8]> {
         let bytes = match self.socket.read(buffer) {
             Ok(0) => bail!("the server has closed a stream"),
@@ -226,7 +225,7 @@ impl Client {
             seen.greeted += 1;
         }
         seen.bytes += bytes.len() as u64;
-        // Once for a read: what came together has arrived together.
+        // One time for the whole read: its events have arrived together.
         let now = now_us();
         self.scan.feed(bytes, |sent| {
             seen.deliveries += 1;

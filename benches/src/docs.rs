@@ -1,4 +1,4 @@
-//! docs/benchmarks.md, of which each scenario owns the region between its marks, and docs/benchmarks.json beside it.
+//! Writes docs/benchmarks.md, where each scenario has the region between its marks, and docs/benchmarks.json.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::{Map, Value};
 
-/// Puts the text into the region of that name; where there is none, one is added at the end, under the title.
+/// Replaces the region of that name; if there is none, adds it at the end, under the title.
 pub(crate) fn put(page: &str, name: &str, title: &str, text: &str) -> String {
     let (open, close) = (format!("<!-- begin {name} -->\n"), format!("<!-- end {name} -->\n"));
     let region = format!("{open}{text}{close}");

@@ -1,32 +1,32 @@
-//! What a scenario found: figures of one or more points, each measured several times.
+//! The results of a scenario: figures of one or more points, each measured several times.
 
 use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-/// Points that stand side by side.
+/// The most points that are shown side by side.
 const COLUMNS: usize = 4;
 
-/// What one scenario found.
+/// The results of one scenario.
 pub(crate) struct Report {
     /// How often and how long, as in "5 triples of 4 s".
     pub(crate) extent: String,
-    /// One, or several that are compared, such as the rates of a curve. All have the same figures.
+    /// One point, or several that are compared, such as the rates of a curve. All have the same figures.
     pub(crate) points: Vec<Point>,
 }
 
 /// All figures under one condition.
 pub(crate) struct Point {
-    /// What the condition is; empty if there is only one.
+    /// The condition; empty if there is only one.
     name: String,
     figures: Vec<Figure>,
 }
 
 struct Figure {
-    /// With its unit.
+    /// The name with its unit.
     name: &'static str,
     decimals: usize,
-    /// What it must not exceed.
+    /// The highest allowed value.
     target: Option<f64>,
     samples: Vec<f64>,
 }
@@ -36,17 +36,17 @@ impl Point {
         Point { name: name.into(), figures: Vec::new() }
     }
 
-    /// One more sample of the figure of this name, which is shown with so many decimals.
+    /// Adds a sample to the figure of this name, which is shown with this many decimals.
     pub(crate) fn add(&mut self, name: &'static str, decimals: usize, sample: f64) {
         self.add_with(name, decimals, None, sample);
     }
 
-    /// The same for a figure that must be at most `target`.
+    /// As [`Point::add`], for a figure that must be at most `target`.
     pub(crate) fn add_target(&mut self, name: &'static str, decimals: usize, target: f64, sample: f64) {
         self.add_with(name, decimals, Some(target), sample);
     }
 
-    /// The same for one that may have a target under this condition only.
+    /// As [`Point::add`], for a figure that has a target under some conditions only.
     pub(crate) fn add_with(&mut self, name: &'static str, decimals: usize, target: Option<f64>, sample: f64) {
         match self.figures.iter_mut().find(|figure| figure.name == name) {
             Some(figure) => figure.samples.push(sample),
@@ -152,7 +152,7 @@ fn cell(figure: &Figure) -> String {
     format!("{median}{spread}{target}")
 }
 
-/// Minimum, median and maximum; of an even number, the median lies between the two in the middle.
+/// Minimum, median and maximum; for an even number of values, the median is the mean of the two in the middle.
 pub(crate) fn spread(mut values: Vec<f64>) -> [f64; 3] {
     values.sort_by(f64::total_cmp);
     let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);

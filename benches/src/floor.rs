@@ -1,9 +1,8 @@
-//! The least that any server must do: one thread that writes the same bytes to the same number of sockets.
+//! The floor, the least work of any server: one thread that writes the same bytes to the same number of sockets.
 //!
-//! It takes whoever connects, between two bursts too, and does what lines on its standard input tell:
-//! `frame LENGTH` and as many bytes: what to send for a burst; `greet LENGTH`: what newcomers get beside the head;
-//! `send RATE BURST MILLISECONDS SOCKETS all|each`: to each of the first sockets, or to one of them in turn; answered by
-//! the number of events when it is over.
+//! It accepts connections at any time, and executes commands from its standard input: `frame LENGTH` and that many bytes: what
+//! to send for a burst; `greet LENGTH`: what new clients get after the head; `send RATE BURST MILLISECONDS SOCKETS all|each`:
+//! sends to all of the first sockets, or to one of them in turn; at the end, it prints the number of events.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write, stdin};
@@ -22,7 +21,7 @@ use crate::payload::now_us;
 
 const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
 
-/// Connections that wait to be accepted, as many as the server's.
+/// The most connections that wait to be accepted, as many as the server's.
 const BACKLOG: i32 = 4096;
 
 struct Floor {
@@ -30,11 +29,11 @@ struct Floor {
     sockets: Vec<TcpStream>,
     greeting: Vec<u8>,
     frame: Frame,
-    /// Whose turn it is.
+    /// The next socket in turn.
     turn: usize,
 }
 
-/// Says its port, and stays until its standard input ends.
+/// Prints its port, and runs until its standard input ends.
 pub(crate) fn run() -> Result<()> {
     crate::process::raise_file_limit()?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("listen")?;
@@ -43,7 +42,7 @@ pub(crate) fn run() -> Result<()> {
     println!("{}", listener.local_addr().context("read the port")?.port());
     let (sockets, frame) = (Vec::new(), Frame::default());
     let mut floor = Floor { listener, sockets, greeting: HEAD.to_vec(), frame, turn: 0 };
-    // Not `Stdin` itself, which has a buffer of its own that cannot be looked into.
+    // Not `Stdin` itself, whose buffer cannot be inspected.
     let input = stdin().as_fd().try_clone_to_owned().context("open the input")?;
     let mut input = BufReader::new(File::from(input));
     loop {
@@ -64,7 +63,7 @@ pub(crate) fn run() -> Result<()> {
 }
 
 impl Floor {
-    /// Takes those who wait, until the given moment.
+    /// Accepts the waiting connections, until the given moment.
     fn take(&mut self, until: Option<Instant>) -> Result<()> {
         while until.is_none_or(|until| Instant::now() < until) {
             let mut socket = match self.listener.accept() {
@@ -72,7 +71,7 @@ impl Floor {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error).context("take a client"),
             };
-            // The request does not matter, so it stays unread.
+            // The request is ignored, so it stays unread.
             socket.write_all(&self.greeting)?;
             socket.set_nodelay(true)?;
             socket.set_nonblocking(true)?;
@@ -81,7 +80,7 @@ impl Floor {
         Ok(())
     }
 
-    /// Does what the lines say that have come together: what stays in the buffer would wake nobody. No, at the end.
+    /// Executes all commands that are in the buffer, since `poll` does not report buffered input. False: the input has ended.
     fn obey_all(&mut self, input: &mut BufReader<File>) -> Result<bool> {
         while self.obey(input)? {
             if input.buffer().is_empty() {
@@ -91,7 +90,7 @@ impl Floor {
         Ok(false)
     }
 
-    /// Does what a line says; no, at the end.
+    /// Executes one command. False: the input has ended.
     fn obey(&mut self, input: &mut BufReader<File>) -> Result<bool> {
         let mut line = String::new();
         if input.read_line(&mut line).context("read what to do")? == 0 {
@@ -140,7 +139,7 @@ impl Floor {
         Ok(sent)
     }
 
-    /// Waits, and takes newcomers meanwhile.
+    /// Waits, and accepts new connections meanwhile.
     fn wait(&mut self, until: Instant) -> Result<()> {
         loop {
             let left = until.saturating_duration_since(Instant::now());

@@ -1,4 +1,4 @@
-//! The floor as a process of its own, so that its CPU is known.
+//! The floor as a process of its own, so that its CPU time can be measured.
 
 use std::env::current_exe;
 use std::io::{BufRead, BufReader, Write};
@@ -19,17 +19,17 @@ pub(crate) struct FloorProcess {
     pub(crate) address: SocketAddr,
 }
 
-/// To whom an event goes.
+/// The clients that get an event.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum To {
-    /// To all of so many clients.
+    /// All of the first clients, of this number.
     All(usize),
-    /// To one of so many, in turn.
+    /// One of them, in turn.
     Each(usize),
 }
 
 impl To {
-    /// Deliveries of one event.
+    /// The deliveries of one event.
     pub(crate) fn copies(self) -> u64 {
         match self {
             To::All(clients) => clients as u64,
@@ -56,13 +56,13 @@ impl FloorProcess {
         Ok(floor)
     }
 
-    /// What it sends for a burst from now on.
+    /// Sets the bytes that the floor sends for a burst.
     pub(crate) fn frame(&mut self, bytes: &[u8]) -> Result<()> {
         let line = format!("frame {}\n", bytes.len());
         self.tell(&[line.as_bytes(), bytes].concat())
     }
 
-    /// How many bytes it sends to each newcomer from now on.
+    /// Sets how many bytes the floor sends to each new client.
     pub(crate) fn greet(&mut self, bytes: usize) -> Result<()> {
         self.tell(format!("greet {bytes}\n").as_bytes())
     }
@@ -77,15 +77,15 @@ impl FloorProcess {
         self.tell(format!("send {rate} {burst} {} {sockets} {word}\n", time.as_millis()).as_bytes())
     }
 
-    /// Whether it has sent everything.
+    /// Whether the floor has sent everything.
     pub(crate) fn has_sent(&self) -> Result<bool> {
-        // It says one number for each order, so that nothing is in the buffer before.
+        // The floor prints one number for each command, so the buffer is empty before.
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         let ready = poll(&mut [PollFd::new(self.said.get_ref(), PollFlags::IN)], Some(&now));
         Ok(ready.context("look whether the floor has said something")? > 0)
     }
 
-    /// Waits until it has sent everything. Gives how many events those were.
+    /// Waits until the floor has sent everything. Returns the number of events.
     pub(crate) fn sent(&mut self) -> Result<u64> {
         self.number()
     }

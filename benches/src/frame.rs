@@ -1,10 +1,10 @@
-//! What the server sends for a burst, learnt from what it has sent, so that the floor can send the same bytes.
+//! The bytes that the server sends for a burst, taken from its output, so that the floor can send the same bytes.
 
 use anyhow::{Context, Result};
 
 use crate::payload::{DIGITS, MARK};
 
-/// The bytes of one burst, with chunks, ids and all, and where the times of sending are in them.
+/// The bytes of one burst, with chunks and ids, and the positions of the times of sending in them.
 #[derive(Default)]
 pub(crate) struct Frame {
     pub(crate) bytes: Vec<u8>,
@@ -26,7 +26,7 @@ impl Frame {
     }
 }
 
-/// Where the digits of each whole event begin.
+/// The positions of the digits of each whole event.
 fn times(bytes: &[u8]) -> Vec<usize> {
     let digits = usize::from(DIGITS);
     let whole = |at: &usize| {
@@ -41,7 +41,7 @@ pub(crate) fn learn(reads: &[Vec<u8>], events: usize) -> Result<Vec<u8>> {
     for read in reads {
         sum.extend_from_slice(read);
         match times(&sum).len() {
-            // What comes between events is none of theirs.
+            // Bytes between events belong to none of them.
             0 => sum.clear(),
             count if count == events => found = Some(std::mem::take(&mut sum)),
             count if count > events => sum.clear(),

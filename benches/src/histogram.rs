@@ -1,4 +1,4 @@
-//! Latencies, counted in buckets: adding one allocates nothing, and no bucket is wider than 1/64 of its value.
+//! Latencies, counted in buckets: adding one does not allocate, and no bucket is wider than 1/64 of its value.
 
 /// Buckets for each power of two.
 const STEPS: u64 = 64;
@@ -26,7 +26,7 @@ impl Histogram {
         self.total = 0;
     }
 
-    /// The value in microseconds that `share` (0 to 1) of all values do not exceed, to 1/64; zero when there is none.
+    /// The value in microseconds that `share` (0 to 1) of all values do not exceed, within 1/64; zero if there are none.
     pub(crate) fn quantile(&self, share: f64) -> u64 {
         let wanted = (self.total as f64 * share).ceil() as u64;
         let mut sum = 0;

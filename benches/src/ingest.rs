@@ -1,5 +1,5 @@
-//! The way in: CPU per record from Kafka to the partition log, beside a bare librdkafka consumer that reads the same records
-//! and, of each, what the tenant's rule reads.
+//! Ingest: CPU per record from Kafka to the partition log, compared with a bare librdkafka consumer that reads the same records
+//! and, of each, the fields that the tenant's rule reads.
 
 mod bare;
 mod ours;
@@ -52,7 +52,7 @@ pub(crate) struct Ingest {
 /// What one triple gave, in microseconds of CPU per record.
 pub(crate) struct Triple {
     pub(crate) ours: f64,
-    /// The mean of the bare consumers before and after.
+    /// The mean of the bare consumers before and after ours.
     pub(crate) bare: f64,
 }
 
@@ -95,7 +95,7 @@ pub(crate) fn run(ingest: &Ingest) -> Result<()> {
 }
 
 impl Ingest {
-    /// So many records that are there, in a topic of twelve partitions.
+    /// A measurement of records that are in Kafka before, in a topic of twelve partitions.
     pub(crate) fn of_what_is_there(rule: Rule, records: u64, repeats: u64) -> Ingest {
         Ingest {
             rule,
@@ -150,7 +150,7 @@ fn measure(ingest: &Ingest, side: Side, bootstrap: &str, topic: &str) -> Result<
         Some(_) => command.args(["--seconds", &ingest.seconds.to_string()]),
     };
     if side == "ours" && std::env::var_os("MALLOC_MMAP_THRESHOLD_").is_none() {
-        // As src/memory.rs has it for a server with a cache of 256 MiB.
+        // As src/memory.rs sets it for a server with a cache of 256 MiB.
         let memory = [("MMAP_THRESHOLD_", "8388608"), ("TRIM_THRESHOLD_", "1048576")];
         command.envs(memory.map(|(name, value)| (format!("MALLOC_{name}"), value)));
     }

@@ -1,4 +1,4 @@
-//! A real Kafka broker (KRaft) in a directory of its own, unless one is given.
+//! A real Kafka broker (KRaft) in a directory of its own, unless a running one is given.
 
 use std::fs;
 use std::path::Path;
@@ -16,21 +16,21 @@ use crate::server::free_port;
 
 const CLUSTER_ID: &str = "MkU3OEVBNTcwNTJENDM2Qg";
 
-/// From start to the first answer.
+/// The timeout from the start to the first answer.
 const START: Duration = Duration::from_secs(90);
 
-/// A broker, and what it says of itself.
+/// A broker, and its address.
 pub(crate) struct Kafka {
     own: Option<Own>,
     pub(crate) bootstrap: String,
 }
 
-/// One that was started here. It ends before its directory goes: fields are dropped in this order.
+/// A broker that was started here. Its process ends before its directory is deleted: fields are dropped in this order.
 struct Own {
     _process: Ending,
     directory: TempDir,
     libs: Box<Path>,
-    /// Port of its management beans.
+    /// The port of its management beans.
     beans: u16,
 }
 
@@ -59,13 +59,13 @@ impl Kafka {
         Ok(Kafka { own: Some(Own { _process: process, directory, libs: libs.into(), beans }), bootstrap })
     }
 
-    /// One that somebody else runs.
+    /// A broker that is already running.
     pub(crate) fn given(bootstrap: &str) -> Kafka {
         Kafka { own: None, bootstrap: bootstrap.to_owned() }
     }
 
-    /// Bytes that the broker has sent to consumers of a topic, by its own count; zero if it has sent none. `None` for
-    /// one that somebody else runs.
+    /// Bytes that the broker has sent to consumers of a topic, by its own count; zero if it has sent none. `None` for a broker
+    /// that was not started here.
     pub(crate) fn bytes_out(&self, topic: &str) -> Result<Option<u64>> {
         let Some(own) = &self.own else { return Ok(None) };
         let bean = format!("kafka.server:type=BrokerTopicMetrics,name=BytesOutPerSec,topic={topic}");
@@ -119,7 +119,7 @@ fn read(log: &Path) -> String {
 }
 
 fn answers(bootstrap: &str) -> Result<()> {
-    // Refused connections while it starts are no news.
+    // Connections that are refused during the start are not logged.
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", bootstrap).set("log_level", "0");
     let probe: BaseConsumer = config.create().context("create a consumer")?;

@@ -1,4 +1,4 @@
-//! What figures were made on, and with which versions.
+//! The machine and the versions with which the figures were measured.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-/// Machine and versions, as text for people and as JSON.
+/// Machine and versions, as text and as JSON.
 pub(crate) struct Machine {
     cores: usize,
     processor: String,
@@ -70,14 +70,14 @@ fn memory() -> f64 {
     total.split_whitespace().next().and_then(|kib| kib.parse::<f64>().ok()).unwrap_or(f64::NAN) / 1048576.0
 }
 
-/// The first line that the program says.
+/// The first line of the program's output.
 fn said(program: &Path, argument: &str) -> String {
     let output = Command::new(program).arg(argument).output().map(|output| output.stdout).unwrap_or_default();
     let text = String::from_utf8_lossy(&output);
     text.lines().next().unwrap_or(UNKNOWN).trim().to_owned()
 }
 
-/// Cargo names a profile's folder after it.
+/// The build profile: cargo names the profile's folder after it.
 fn profile_of(program: &Path) -> &'static str {
     let folder = program.parent().and_then(Path::file_name).and_then(|name| name.to_str());
     match folder {
@@ -87,7 +87,7 @@ fn profile_of(program: &Path) -> &'static str {
     }
 }
 
-/// As its jar is named.
+/// Kafka's version, from the name of its jar.
 fn kafka_version(libs: &Path) -> Option<String> {
     let names = fs::read_dir(libs).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     names

@@ -1,4 +1,4 @@
-//! Load for Tailrace, and what it costs: scenarios, each beside the least that it could cost.
+//! Load for Tailrace, and its cost: scenarios, each compared with the least possible cost.
 
 mod bare;
 mod clients;

@@ -1,4 +1,4 @@
-//! What is sent, and how it is found again in whatever bytes arrive: `@` and sixteen digits, the microsecond of sending.
+//! The content of events, and how events are found in received bytes: by `@` and sixteen digits, the microsecond of sending.
 
 use std::io::Write;
 
@@ -7,10 +7,10 @@ use rustix::time::{ClockId, clock_gettime};
 /// Bytes of one event's JSON.
 pub(crate) const EVENT_BYTES: usize = 200;
 
-/// Comes before the digits, and nowhere else in a stream: neither ids nor names have it.
+/// The byte before the digits, which occurs nowhere else in a stream: neither in ids nor in names.
 pub(crate) const MARK: u8 = b'@';
 
-/// Always as many, so that each event has the same size.
+/// A fixed number of digits, so that each event has the same size.
 pub(crate) const DIGITS: u8 = 16;
 
 /// Microseconds of the monotonic clock, which all processes of a machine share.
@@ -19,7 +19,7 @@ pub(crate) fn now_us() -> u64 {
     now.tv_sec.unsigned_abs() * 1_000_000 + now.tv_nsec.unsigned_abs() / 1_000
 }
 
-/// Writes one event of `bytes` bytes: JSON that begins with the time of sending, and has a user.
+/// Writes one event of `bytes` bytes: JSON that begins with the time of sending, and contains a user.
 pub(crate) fn write_event(out: &mut Vec<u8>, bytes: usize, user: usize, sent_us: u64) {
     let end = out.len() + bytes;
     // Writing to memory cannot fail.
@@ -28,8 +28,8 @@ pub(crate) fn write_event(out: &mut Vec<u8>, bytes: usize, user: usize, sent_us:
     out.extend_from_slice(b"\"}");
 }
 
-/// Writes one event of `bytes` bytes that packs as JSON of a topic does (to about a quarter), which padding would not: an order
-/// with ids that are drawn by chance.
+/// Writes one event of `bytes` bytes that can be compressed like typical JSON (to about a quarter), which padding could not: an
+/// order with random ids.
 pub(crate) fn write_order(out: &mut Vec<u8>, bytes: usize, number: u64, sent_us: u64) {
     const CITIES: [&str; 8] = ["Berlin", "Hamburg", "Paris", "Lyon", "Madrid", "Wien", "Roma", "Oslo"];
     let end = out.len() + bytes;
@@ -66,7 +66,7 @@ pub(crate) fn write_order(out: &mut Vec<u8>, bytes: usize, number: u64, sent_us:
     out.extend_from_slice(b"]}");
 }
 
-/// Finds events in a stream that arrives in pieces of any size.
+/// Finds events in a stream that is received in pieces of any size.
 #[derive(Debug, Default)]
 pub(crate) struct Scan {
     inside: bool,

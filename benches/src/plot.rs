@@ -1,4 +1,4 @@
-//! A plot as SVG: rates against clients, both axes logarithmic, each line named at its end.
+//! A plot as SVG: rates by number of clients, both axes logarithmic, with the name of each line at its end.
 
 use std::fmt::Write;
 
@@ -12,19 +12,19 @@ pub(crate) struct Series {
 const WIDTH: f64 = 860.0;
 const HEIGHT: f64 = 520.0;
 
-/// What is drawn on, within the margins: left, right, top, bottom. The names stand in the right one.
+/// The area within the margins: left, right, top, bottom. The names are in the right margin.
 const LEFT: f64 = 70.0;
 const RIGHT: f64 = WIDTH - 180.0;
 const TOP: f64 = 74.0;
 const BOTTOM: f64 = HEIGHT - 56.0;
 
-/// Between the baselines of two names.
+/// The distance between the baselines of two names.
 const LINE: f64 = 17.0;
 
-/// The longest name, about.
+/// The approximate width of the longest name.
 const NAME: f64 = 170.0;
 
-/// A background of its own, so that it can be read on any page; the colours follow the reader's scheme.
+/// It has its own background, so that it is readable on any page; the colours follow the reader's colour scheme.
 const STYLE: &str = "
   text { font: 13px system-ui, sans-serif; fill: #57606a }
   .title { font-size: 16px; font-weight: 600; fill: #1f2328 }
@@ -45,10 +45,10 @@ const STYLE: &str = "
   }
 ";
 
-/// Colours that there are.
+/// The number of colours.
 const COLOURS: usize = 6;
 
-/// A logarithmic axis: `from` and `to` lie at the pixels `start` and `end`.
+/// A logarithmic axis: `from` and `to` are at the pixels `start` and `end`.
 struct Axis {
     from: f64,
     to: f64,
@@ -62,14 +62,14 @@ impl Axis {
         self.start + share * (self.end - self.start)
     }
 
-    /// The powers of ten on it.
+    /// The powers of ten on the axis.
     fn decades(&self) -> impl Iterator<Item = f64> {
         let (first, last) = (self.from.log10().ceil() as i32, self.to.log10().floor() as i32);
         (first..=last).map(|power| 10_f64.powi(power))
     }
 }
 
-/// The series in the order of their colours; the first is drawn on top, with a wider line.
+/// The plot of these series, in the order of their colours; the first is drawn on top, with a wider line.
 pub(crate) fn svg(title: &str, across: &str, series: &[Series]) -> String {
     let (x, y) = axes(series);
     let mut out = format!(
@@ -91,7 +91,7 @@ pub(crate) fn svg(title: &str, across: &str, series: &[Series]) -> String {
     out
 }
 
-/// Wide enough for all points.
+/// Axes that contain all points.
 fn axes(series: &[Series]) -> (Axis, Axis) {
     let points = || series.iter().flat_map(|line| &line.points);
     let range = |value: fn(&(f64, f64)) -> f64| {
@@ -163,7 +163,7 @@ fn draw(out: &mut String, index: usize, line: &Series, x: &Axis, y: &Axis) {
     }
 }
 
-/// Beside the last points, moved apart where two would overlap.
+/// Draws the names beside the last points, moved apart where two would overlap.
 fn names(out: &mut String, series: &[Series], x: &Axis, y: &Axis) {
     let ends = series.iter().map(|line| line.points.last().copied().unwrap_or((x.to, y.from)));
     let mut places =

@@ -1,4 +1,4 @@
-//! What a process has used, from /proc.
+//! The resources that a process has used, from /proc.
 
 use std::fs;
 use std::process::Child;
@@ -8,9 +8,9 @@ use anyhow::{Context, Result};
 use rustix::param::page_size;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// CPU time of all threads that live, user and system, to about a scheduler's tick of the thread that runs.
+/// The CPU time of all live threads, user and system; for a thread that is running, exact to about one scheduler tick.
 ///
-/// /proc/PID/stat counts those that ended too, but only to 10 ms, which is a percent of a slice.
+/// /proc/PID/stat includes ended threads, but only to 10 ms, which is one percent of a slice.
 pub(crate) fn cpu(pid: u32) -> Result<Duration> {
     let path = format!("/proc/{pid}/task");
     let mut nanos = 0;
@@ -27,12 +27,12 @@ pub(crate) fn resident(pid: u32) -> Result<u64> {
     kib(&format!("/proc/{pid}/status"), "VmRSS:")
 }
 
-/// The part of it that is the process' own: heap and stacks, without the pages of its program file.
+/// The resident memory of the process itself: heap and stacks, without the pages of its program file.
 pub(crate) fn anonymous(pid: u32) -> Result<u64> {
     kib(&format!("/proc/{pid}/status"), "RssAnon:")
 }
 
-/// Kernel memory of this machine in bytes: what its slabs hold (sockets, files), and the buffers of TCP.
+/// The kernel memory of this machine in bytes: of its slabs (sockets, files), and of the buffers of TCP.
 pub(crate) fn kernel_memory() -> Result<(u64, u64)> {
     let slabs = kib("/proc/meminfo", "Slab:")?;
     let path = "/proc/net/sockstat";
@@ -43,7 +43,7 @@ pub(crate) fn kernel_memory() -> Result<(u64, u64)> {
     Ok((slabs, pages * page_size() as u64))
 }
 
-/// A field that is given in kB, in bytes.
+/// The value of a field in kB, in bytes.
 fn kib(path: &str, name: &str) -> Result<u64> {
     let text = fs::read_to_string(path).with_context(|| format!("read {path}"))?;
     let line = text.lines().find(|line| line.starts_with(name));
@@ -52,18 +52,18 @@ fn kib(path: &str, name: &str) -> Result<u64> {
     Ok(number.parse::<u64>().with_context(|| format!("read {name} in {path}"))? * 1024)
 }
 
-/// How many files this process, and one that it starts, may have open.
+/// How many files this process, and one that it starts, may open.
 pub(crate) fn file_limit() -> usize {
     getrlimit(Resource::Nofile).maximum.map_or(usize::MAX, |limit| limit as usize)
 }
 
-/// Lets this process, and those that it starts, open as many files as it may.
+/// Raises the limit of open files of this process, and of those that it starts, to the maximum.
 pub(crate) fn raise_file_limit() -> Result<()> {
     let maximum = getrlimit(Resource::Nofile).maximum;
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).context("raise the limit of open files")
 }
 
-/// A process that ends with its owner.
+/// A process that is ended when this is dropped.
 pub(crate) struct Ending(pub(crate) Child);
 
 impl Drop for Ending {

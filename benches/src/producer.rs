@@ -1,4 +1,4 @@
-//! Events into Kafka, at an even pace on a thread of its own, or as fast as they go.
+//! Writes events to Kafka, at an even pace on a thread of its own, or as fast as possible.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,16 +16,16 @@ use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, Threa
 use crate::pace::Pace;
 use crate::payload::{EVENT_BYTES, now_us, write_event, write_order};
 
-/// Where one is enough, it is `acme-0`.
+/// The name of the tenants without their number; a single one is `acme-0`.
 pub(crate) const TENANT: &str = "acme";
 
-/// For Kafka to do what it is asked, and for the last events to reach it.
+/// The timeout of requests to Kafka, and of the last events.
 const KAFKA: Duration = Duration::from_secs(20);
 
-/// For a queue that is full.
+/// The pause if the queue is full.
 const FULL: Duration = Duration::from_millis(2);
 
-/// Waits for one future. Those of the admin client are woken by a thread of their own.
+/// Waits for a future. Futures of the admin client are woken by its own thread.
 fn block_on<F: Future>(future: F) -> F::Output {
     struct Unpark(std::thread::Thread);
     impl std::task::Wake for Unpark {
@@ -49,7 +49,7 @@ fn client(bootstrap: &str) -> ClientConfig {
     config
 }
 
-/// A topic that goes when this is dropped.
+/// A topic that is deleted when this is dropped.
 pub(crate) struct Topic {
     admin: AdminClient<DefaultClientContext>,
     pub(crate) name: String,
@@ -78,14 +78,14 @@ fn options() -> AdminOptions {
     AdminOptions::new().operation_timeout(Some(KAFKA))
 }
 
-/// Which events are sent.
+/// The events that are sent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Flow {
     pub(crate) pace: Pace,
-    /// Tenants take turns, event by event: this name and a number from 0.
+    /// The tenants in turn, event by event: this name and a number from 0.
     pub(crate) tenant: &'static str,
     pub(crate) tenants: usize,
-    /// Users (a field of the value) take turns likewise.
+    /// The users (a field of the value), likewise in turn.
     pub(crate) users: usize,
 }
 
@@ -96,19 +96,19 @@ impl Flow {
     }
 }
 
-/// The tenant's name of that number.
+/// The name of the tenant with this number.
 pub(crate) fn tenant(prefix: &str, number: usize) -> String {
     format!("{prefix}-{number}")
 }
 
-/// Sends until it is told to end.
+/// Sends until it is stopped.
 pub(crate) struct Producer {
     go_on: Arc<AtomicBool>,
     thread: JoinHandle<Result<u64>>,
 }
 
 impl Producer {
-    /// One burst goes to one partition, the next to the next.
+    /// Each burst is sent to one partition, in turn.
     pub(crate) fn start(bootstrap: &str, topic: &Topic, flow: Flow) -> Result<Producer> {
         let sender = Sender::new(bootstrap, topic, flow)?;
         let go_on = Arc::new(AtomicBool::new(true));
@@ -117,20 +117,20 @@ impl Producer {
         Ok(Producer { go_on, thread })
     }
 
-    /// Asks it to end, without waiting; whether it has.
+    /// Requests the end, without waiting; returns whether the thread has ended.
     pub(crate) fn stop(&self) -> bool {
         self.go_on.store(false, Ordering::Relaxed);
         self.thread.is_finished()
     }
 
-    /// Ends. Gives how many events were sent.
+    /// Stops. Returns how many events were sent.
     pub(crate) fn end(self) -> Result<u64> {
         self.stop();
         self.thread.join().map_err(|_| anyhow!("the producer's thread has panicked"))?
     }
 }
 
-/// Sends so many orders of so many bytes, as fast as Kafka takes them, over all partitions.
+/// Sends this many orders of this size, as fast as Kafka accepts them, over all partitions.
 pub(crate) fn fill(bootstrap: &str, topic: &Topic, flow: Flow, events: u64, bytes: usize) -> Result<()> {
     let mut sender = Sender::new(bootstrap, topic, flow)?;
     for number in 0..events {
@@ -156,7 +156,7 @@ struct Sender {
 impl Sender {
     fn new(bootstrap: &str, topic: &Topic, flow: Flow) -> Result<Sender> {
         let mut config = client(bootstrap);
-        // A burst is to be one batch; a single event must not wait.
+        // A burst must be one batch; a single event must not wait.
         config.set("socket.nagle.disable", "true");
         config.set("linger.ms", if flow.pace.burst > 1 { "1" } else { "0" });
         Ok(Sender {

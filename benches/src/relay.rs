@@ -1,5 +1,5 @@
-//! The floor of latency: a librdkafka consumer that writes what it reads to all sockets itself, on one thread, and does
-//! nothing else. As a process of its own, which takes as many clients as it is told to first.
+//! The floor of latency: a librdkafka consumer that writes its records to all sockets itself, on one thread, and does nothing
+//! else. It is a process of its own, which first accepts the given number of clients.
 
 use std::env::current_exe;
 use std::io::{BufRead, BufReader, Read, Write, stdin};
@@ -19,9 +19,9 @@ use crate::producer::Topic;
 
 const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
 const POLL: Duration = Duration::from_millis(50);
-/// Bytes that are read before they are written, where so many are there at once.
+/// The most bytes that are collected before they are written.
 const GATHERED: usize = 64 * 1024;
-/// As long as an id of 12 partitions.
+/// An id as long as one of 12 partitions.
 const ID: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 /// What it is told.
@@ -33,10 +33,10 @@ pub(crate) struct Relay {
     clients: usize,
 }
 
-/// The relay, for whoever has started it.
+/// The relay's process, for the program that started it.
 pub(crate) struct RelayProcess {
     process: Ending,
-    /// It stays until this is closed.
+    /// The relay runs until this is closed.
     _told: ChildStdin,
     pub(crate) address: SocketAddr,
 }
@@ -63,7 +63,7 @@ impl RelayProcess {
     }
 }
 
-/// Says its port, and stays until its standard input ends.
+/// Prints its port, and runs until its standard input ends.
 pub(crate) fn run(relay: &Relay) -> Result<()> {
     let consumer = bare::consumer(&relay.bootstrap, &relay.topic, relay.partitions)?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("listen")?;
@@ -81,7 +81,7 @@ pub(crate) fn run(relay: &Relay) -> Result<()> {
             gather(&consumer, &mut bytes);
             for mut socket in &sockets {
                 if socket.write_all(&bytes).is_err() {
-                    // The clients are gone, so this is over.
+                    // The clients have closed their connections, so this is the end.
                     return;
                 }
             }
@@ -92,19 +92,19 @@ pub(crate) fn run(relay: &Relay) -> Result<()> {
 
 fn take(listener: &TcpListener) -> Result<TcpStream> {
     let (mut socket, _) = listener.accept()?;
-    // The request does not matter, so it stays unread.
+    // The request is ignored, so it stays unread.
     socket.write_all(HEAD)?;
     socket.set_nodelay(true)?;
     Ok(socket)
 }
 
-/// Waits for a record, and takes all that are there with it.
+/// Waits for a record, and takes all others that have arrived.
 fn gather(consumer: &BaseConsumer, bytes: &mut Vec<u8>) {
     bytes.clear();
     let mut wait = POLL;
     while bytes.len() < GATHERED {
         let Some(next) = consumer.poll(std::mem::take(&mut wait)) else { return };
-        // The end of a partition is told like an error.
+        // The end of a partition is reported as an error.
         let Ok(message) = next else { continue };
         let payload = message.payload().unwrap_or_default();
         bytes.extend_from_slice(b"fd\r\ndata: ");

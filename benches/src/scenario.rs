@@ -1,4 +1,4 @@
-//! What every scenario is, and what it is given.
+//! The trait of all scenarios, and what they share.
 
 use std::cell::{Cell, RefCell};
 use std::fmt::Display;
@@ -12,15 +12,15 @@ use crate::kafka::Kafka;
 use crate::producer::Topic;
 use crate::server::{Server, Setting};
 
-/// One question, and how it is measured. A scenario has a file of its own in `scenarios/` and stands in its list.
+/// One question, and how it is measured. Each scenario has its own file in `scenarios/` and is in the list there.
 pub(crate) trait Scenario {
-    /// Names it on the command line and marks its region in docs/benchmarks.md: lower-case words with hyphens.
+    /// The name on the command line and in the marks of its region in docs/benchmarks.md: lower-case words with hyphens.
     fn name(&self) -> &'static str;
 
-    /// The heading of its region, where the page has none yet.
+    /// The heading of its region, if the page has none yet.
     fn title(&self) -> &'static str;
 
-    /// Measures, at least three times unless quick (see [`Stage::pick`]); every figure stands beside what limits it.
+    /// Measures, at least three times unless quick (see [`Stage::pick`]); the report shows every figure with its lower limit.
     fn run(&self, stage: &Stage) -> Result<Report>;
 }
 
@@ -40,7 +40,7 @@ impl Stage {
         Stage { kafka, program: program.into(), quick, topics, part, started: Instant::now() }
     }
 
-    /// The first for figures that are published, the second for a look.
+    /// Returns the first for figures that are published, the second for a quick run.
     pub(crate) fn pick<T>(&self, full: T, quick: T) -> T {
         if self.quick { quick } else { full }
     }
@@ -49,24 +49,24 @@ impl Stage {
         &self.kafka.bootstrap
     }
 
-    /// A topic that is new, so that nothing of an earlier run is read again. It goes when it is dropped.
+    /// A new topic, so that records of an earlier run are not read again. It is deleted when it is dropped.
     pub(crate) fn topic(&self, partitions: i32) -> Result<Topic> {
         self.topics.set(self.topics.get() + 1);
         let name = format!("tailrace-bench-{}-{}", std::process::id(), self.topics.get());
         Topic::create(self.bootstrap(), name, partitions)
     }
 
-    /// The server for that topic, ready; tenants come from the header `tenant`.
+    /// A server for that topic, ready; its tenants come from the header `tenant`.
     pub(crate) fn server(&self, topic: &Topic, settings: &[Setting<'_>]) -> Result<Server> {
         Server::start(&self.program, self.bootstrap(), &topic.name, settings)
     }
 
-    /// Which scenario is on.
+    /// Sets the scenario's name for the progress line.
     pub(crate) fn begin(&self, part: String) {
         *self.part.borrow_mut() = part;
     }
 
-    /// The progress line.
+    /// Prints the progress line.
     pub(crate) fn say(&self, what: impl Display) {
         eprintln!("benches: {:4.0} s  {}: {what}", self.started.elapsed().as_secs_f64(), self.part.borrow());
     }

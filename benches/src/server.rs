@@ -14,10 +14,10 @@ use tempfile::NamedTempFile;
 
 use crate::process::Ending;
 
-/// From start to ready.
+/// The timeout from start to ready.
 const START: Duration = Duration::from_secs(60);
 
-/// From the signal to the end; then it is killed.
+/// The timeout from the signal to the end; then the process is killed.
 const STOP: Duration = Duration::from_secs(2);
 
 /// A setting's variable and value.
@@ -30,14 +30,14 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
 }
 
-/// A port that was free a moment ago.
+/// A port that was free just now.
 pub(crate) fn free_port() -> Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("bind a port")?;
     Ok(listener.local_addr().context("read the port")?.port())
 }
 
 impl Server {
-    /// Starts it for one topic, with tenants by header and the settings given, and waits until it is ready.
+    /// Starts the server for one topic, with tenants by header and the given settings, and waits until it is ready.
     pub(crate) fn start(
         program: &Path,
         bootstrap: &str,
@@ -48,7 +48,7 @@ impl Server {
         let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
         let log = NamedTempFile::new().context("create the server's log")?;
         let mut command = Command::new(program);
-        // Settings of whoever runs this are not to be measured.
+        // Settings in the environment of this program must not affect the measurement.
         for (name, _) in
             std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"TAILRACE_"))
         {
@@ -64,7 +64,7 @@ impl Server {
             ("TAILRACE_INSTANCE", topic),
             ("TAILRACE_MAX_STREAMS_PER_TENANT", "0"),
             ("TAILRACE_DRAIN_DELAY", "0s"),
-            // Clients do not answer to it here.
+            // The clients here do not react to a drain.
             ("TAILRACE_DRAIN_TIMEOUT", "500ms"),
         ]);
         command.envs(settings.iter().copied());
@@ -92,7 +92,7 @@ impl Server {
         Ok(())
     }
 
-    /// The sum of a metric over all its labels; zero if the server has none of that name.
+    /// The sum of a metric over all its labels; zero if the server has no metric of that name.
     pub(crate) fn metric(&self, name: &str) -> Result<f64> {
         let answer = get(self.admin, "/metrics").context("ask for the server's metrics")?;
         let lines = answer
@@ -110,7 +110,7 @@ impl Server {
         self.process.0.id()
     }
 
-    /// Asks it to end, so that it leaves no group behind in Kafka.
+    /// Terminates the server, so that it deletes its consumer group in Kafka.
     pub(crate) fn stop(mut self) {
         if let Some(pid) = Pid::from_raw(self.pid().cast_signed()) {
             let _ = kill_process(pid, Signal::TERM);
@@ -126,7 +126,7 @@ fn is_ready(admin: SocketAddr) -> bool {
     get(admin, "/readyz").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
 }
 
-/// Asks an admin endpoint; head and body.
+/// Requests an admin endpoint; returns head and body.
 fn get(admin: SocketAddr, path: &str) -> std::io::Result<String> {
     let mut socket = TcpStream::connect(admin)?;
     socket.set_read_timeout(Some(Duration::from_secs(2)))?;

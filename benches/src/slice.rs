@@ -1,4 +1,4 @@
-//! A short stretch of load on one process, from its first event to the last delivery: what it took, and what it gave.
+//! A short slice of load on one process, from its first event to the last delivery: its cost and its results.
 
 use std::time::{Duration, Instant};
 
@@ -12,28 +12,28 @@ use crate::producer::{Flow, Producer, Topic};
 use crate::relay::RelayProcess;
 use crate::server::Server;
 
-/// Latencies count after this: a new producer connects first.
+/// Latencies are counted after this time: a new producer connects first.
 pub(crate) const SETTLE: Duration = Duration::from_millis(500);
 
-/// Until a source is asked again whether it has ended.
+/// The interval at which a source is asked whether it has ended.
 const END: Duration = Duration::from_millis(2);
 
-/// For the last events to arrive.
+/// The timeout until the last events arrive.
 const LAST: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Slice {
     pub(crate) deliveries: u64,
     pub(crate) time: Duration,
-    /// CPU of the process.
+    /// CPU time of the process.
     pub(crate) cpu: Duration,
-    /// CPU of this program, of one core.
+    /// CPU time of this program, as a share of one core.
     pub(crate) generator: f64,
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
-    /// On the wire, with framing.
+    /// Bytes on the wire, with framing.
     pub(crate) bytes_per_delivery: f64,
-    /// Sent, and not there at the end; below zero, more than was sent.
+    /// Events that were sent but not delivered at the end; negative: more were delivered than sent.
     pub(crate) missing: f64,
 }
 
@@ -42,7 +42,7 @@ impl Slice {
         self.cpu.as_secs_f64() * 1e6 / self.deliveries as f64
     }
 
-    /// CPU of the process, of one core.
+    /// CPU time of the process, as a share of one core.
     pub(crate) fn cpu_share(&self) -> f64 {
         self.cpu.as_secs_f64() / self.time.as_secs_f64()
     }
@@ -85,12 +85,12 @@ pub(crate) fn on_floor(
     measure(clients, pid, to, time, || floor.send(pace, to, time).map(|()| floor))
 }
 
-/// What sends events meanwhile.
+/// A source of events during a slice.
 trait Source {
-    /// Asks it to end; whether it has. Never waits, since clients are to be read meanwhile.
+    /// Requests its end; returns whether it has ended. Does not wait, since the clients must be read meanwhile.
     fn ends(&mut self) -> Result<bool>;
 
-    /// Events that it sent, once it has ended.
+    /// The number of events that it sent, once it has ended.
     fn sent(self) -> Result<u64>;
 }
 
@@ -150,7 +150,7 @@ fn measure<S: Source>(
     })
 }
 
-/// CPU that a server without clients takes for the same events, of one core: reading Kafka is no part of the floor.
+/// The CPU time of a server without clients for the same events, as a share of one core: the floor does not read Kafka.
 pub(crate) fn reading_alone(
     server: &Server,
     (bootstrap, topic): (&str, &Topic),

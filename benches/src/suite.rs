@@ -63,7 +63,7 @@ pub(crate) fn run(suite: &Suite) -> Result<()> {
         stage.begin(format!("{} of {}, {}", index + 1, chosen.len(), scenario.name()));
         match scenario.run(&stage) {
             Ok(report) => publish(suite, scenario.as_ref(), &machine, &report)?,
-            // The others are worth having even so.
+            // The results of the other scenarios are still useful.
             Err(error) => {
                 stage.say(format!("failed: {error:#}"));
                 failed.push(scenario.name());
@@ -84,7 +84,7 @@ fn chosen(names: &[String]) -> Result<Vec<Box<dyn Scenario>>> {
     Ok(all)
 }
 
-/// Shows the table, and writes the page unless this is only a look.
+/// Prints the table, and writes the page; a quick run writes it only with `--write`.
 fn publish(suite: &Suite, scenario: &dyn Scenario, machine: &Machine, report: &Report) -> Result<()> {
     let quick = if suite.quick { " --quick" } else { "" };
     let command = format!("cargo xtask bench{quick} {}", scenario.name());

@@ -1,4 +1,4 @@
-//! A bare consumer's reading of a topic: what everybody else is held against.
+//! Reads a topic with a bare consumer, for comparison.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ pub fn read_all(kafka: &Kafka, topic: &str) -> Vec<Vec<Read>> {
                 value: message.payload().map(<[u8]>::to_vec),
             }),
             Err(rdkafka::error::KafkaError::PartitionEOF(partition)) => ended[partition as usize] = true,
-            // A broker that is down; librdkafka goes on with the others.
+            // A broker is down; librdkafka continues with the others.
             Err(rdkafka::error::KafkaError::MessageConsumption(
                 RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown,
             )) => {}

@@ -11,10 +11,11 @@ use tokio::net::TcpStream;
 use crate::process::{memory, signal};
 use crate::{eventually, free_port};
 
-/// Names the binary to run, instead of the one that was built beside this program.
+/// The variable that names the binary to run, in place of the one that was built beside this program.
 const BINARY: &str = "TAILRACE_FAULTS_SERVER";
 
-/// The real binary: the one that is named, or the one that cargo built beside this program (tests lie one folder deeper).
+/// The path of the real binary: the one that is named, or the one that cargo built beside this program (tests are one folder
+/// deeper).
 pub fn binary() -> PathBuf {
     if let Some(named) = std::env::var_os(BINARY) {
         return named.into();
@@ -32,14 +33,14 @@ pub struct Bridge {
     pub admin: u16,
     process: Option<Child>,
     log: tempfile::NamedTempFile,
-    /// The most descriptors that it may have, if there is a limit of its own.
+    /// The limit of the process's descriptors, if it has one of its own.
     descriptors: Option<u64>,
-    /// The most memory of processes that have ended.
+    /// The highest memory of the processes that have ended.
     most: u64,
 }
 
 impl Bridge {
-    /// A replica with tenants by header and no authentication; `env` adds to that, or replaces.
+    /// A replica with tenants by header and without authentication; `env` adds settings, or replaces these.
     pub fn new(bootstrap: &str, topics: &str, instance: &str, env: &[(&str, &str)]) -> Bridge {
         let (port, admin) = (free_port(), free_port());
         let all = vec![
@@ -61,7 +62,7 @@ impl Bridge {
         bridge
     }
 
-    /// Another process with the same settings, its ports apart: somebody's mistake.
+    /// Another process with the same settings but other ports, as by an operator's mistake.
     pub fn twin(&self) -> Bridge {
         let (port, admin) = (free_port(), free_port());
         let log = tempfile::NamedTempFile::new().expect("a temporary file");
@@ -72,18 +73,18 @@ impl Bridge {
         twin
     }
 
-    /// The name by which it has its consumer group.
+    /// The name of the instance, which is part of its consumer group's name.
     pub fn instance(&self) -> &str {
         self.setting("TAILRACE_INSTANCE")
     }
 
-    /// A setting's value; empty where it has none.
+    /// The value of a setting; empty if it is not set.
     pub fn setting(&self, which: &str) -> &str {
         let found = self.env.iter().find(|(name, _)| name == which);
         found.map_or("", |(_, value)| value)
     }
 
-    /// What `tailrace check` says of the same settings, and whether all would be served.
+    /// The output of `tailrace check` with the same settings, and whether everything would be served.
     pub fn check(&self, flags: &[&str]) -> (String, bool) {
         let mut command = Command::new(binary());
         command.arg("check").args(flags).env_clear().envs(self.env.iter().map(|(name, value)| (name, value)));
@@ -115,7 +116,7 @@ impl Bridge {
         self.process = Some(command.spawn().expect("the binary can be started"));
     }
 
-    /// Starts it and waits until it is ready.
+    /// Starts the process and waits until it is ready.
     pub async fn start(&mut self) {
         self.spawn();
         self.ready().await;
@@ -149,25 +150,25 @@ impl Bridge {
         signal(self.pid(), which);
     }
 
-    /// The most that it ever held resident, in bytes, over all of its processes.
+    /// The highest resident memory of all of its processes, in bytes.
     pub fn most_resident(&mut self) -> u64 {
         let now = self.process.as_ref().and_then(|process| memory(process.id(), "VmHWM:"));
         self.most = self.most.max(now.unwrap_or(0));
         self.most
     }
 
-    /// Whether the process runs, as far as we know.
+    /// Whether the process was started and not ended by the suite.
     pub fn is_running(&self) -> bool {
         self.process.is_some()
     }
 
-    /// From the next start on, one setting more, or another value of it.
+    /// Adds or replaces a setting, from the next start on.
     pub fn set(&mut self, name: &str, value: &str) {
         self.env.retain(|(known, _)| known != name);
         self.env.push((name.to_owned(), value.to_owned()));
     }
 
-    /// From the next start on, a limit of descriptors that it cannot raise.
+    /// Sets a limit of descriptors that the process cannot raise, from the next start on.
     pub fn set_descriptors(&mut self, most: Option<u64>) {
         self.descriptors = most;
     }
@@ -228,12 +229,12 @@ pub async fn get(port: u16, path: &str) -> Option<(u16, String)> {
     Some((status, body.to_owned()))
 }
 
-/// Sends bytes and reads until the other side closes.
+/// Sends bytes, and reads until the other side closes the connection.
 pub async fn exchange(port: u16, request: &[u8]) -> Option<String> {
     let mut socket = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
     socket.write_all(request).await.ok()?;
     let mut answer = Vec::new();
-    // A reset after the answer is an end like any other.
+    // A reset after the response counts as its end.
     let _ = socket.read_to_end(&mut answer).await;
     Some(String::from_utf8_lossy(&answer).into_owned())
 }

@@ -1,4 +1,4 @@
-//! One client: an `EventSource` that is cut at random bytes, comes back, and notes all that it sees.
+//! One client: an `EventSource` that is cut at random bytes, reconnects, and records everything that it gets.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,31 +18,31 @@ use crate::ledger::{Number, Truth, tenant_name};
 use crate::sse::{Connection, Event, IdBuffer, Source};
 use crate::writer::TENANTS;
 
-/// A replica that is stopped accepts connections and says nothing: then another is tried.
+/// The timeout of a request: a stopped replica accepts connections but sends nothing; then another replica is tried.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// A priming block is never shorter, in bytes: `retry:`, `id:` and the ids of twelve partitions.
+/// The least size of a priming block, in bytes: `retry:`, and `id:` with the positions of twelve partitions.
 const FIRST_BLOCK: usize = 50;
-/// From the end of writing until a client must have all.
+/// The timeout from the end of writing until a client must have all records.
 const FINISH: Duration = Duration::from_secs(90);
-/// A client to which nothing comes for so long has lost what it lacks.
+/// A client that gets nothing for this long has lost the missing records.
 const STALLED: Duration = Duration::from_secs(30);
-/// A client looks up from reading this often.
+/// How often a client checks its phase.
 const GLANCE: Duration = Duration::from_millis(100);
-/// Once all is there, a calm connection of this length shows that nothing comes twice.
+/// Once a client has all records, a connection of this length without events shows that nothing is repeated.
 const CALM: Duration = Duration::from_millis(1_200);
 
-/// What the system may hold for a client that reads slowly, in bytes.
+/// The receive buffer of a slow client, in bytes.
 const SLOW_BUFFER: u32 = 4 * 1024;
 
-/// What all clients of a trial are told to do.
+/// The phase of a trial, for all clients.
 #[derive(Clone, Default)]
 pub enum Phase {
-    /// Read, be cut, come back.
+    /// Read, be cut, reconnect.
     #[default]
     Run,
-    /// Stay away.
+    /// Stay disconnected.
     Away,
-    /// Nothing more is written since: read until all is there, or nothing more comes.
+    /// Writing has ended at that moment: read until all records are there, or no more come.
     Finish(Arc<Truth>, Arc<Facts>, Instant),
 }
 
@@ -51,15 +51,15 @@ pub enum Phase {
 pub enum Habit {
     /// Is cut at random bytes and after random times.
     Cut,
-    /// Stays as long as it may.
+    /// Stays connected as long as possible.
     Steady,
-    /// Reads so many bytes a second, and stays as long as it may.
+    /// Reads this many bytes per second, and stays connected as long as possible.
     Slow(u64),
-    /// Says after a random time that it will say no more, reads on, and comes back when the other side has closed.
+    /// Shuts down its writing side after a random time, reads on, and reconnects when the server has closed the connection.
     HalfClosed,
 }
 
-/// What a client saw, in the order in which it came.
+/// What a client got, in order.
 #[derive(Clone, Debug)]
 pub enum Seen {
     /// A connection began.
@@ -67,12 +67,12 @@ pub enum Seen {
     Record {
         number: Number,
         at: Instant,
-        /// Where the record's envelope says that it is, if it has one.
+        /// The place of the record as its envelope states it, if it has one.
         place: Option<(String, u32, u64)>,
         is_whole: bool,
     },
     Gap(Gap),
-    /// An event of an unexpected name, or data that nobody wrote.
+    /// An event with an unexpected name, or data that the suite did not write.
     Strange(String),
 }
 
@@ -83,12 +83,12 @@ pub struct Gap {
     pub topic: String,
     pub partition: u32,
     pub from: u64,
-    /// `to`, or `next` where there is none.
+    /// `to`, or `next` if there is no `to`.
     pub edge: Option<u64>,
 }
 
 impl Got {
-    /// When the last record came; now, if there is none.
+    /// When the last record was received; now, if there is none.
     fn last_record(&self) -> Instant {
         let at = |seen: &Seen| match seen {
             Seen::Record { at, .. } => Some(*at),
@@ -98,32 +98,32 @@ impl Got {
     }
 }
 
-/// What a client brings home.
+/// The results of a client.
 #[derive(Debug, Default)]
 pub struct Got {
     pub tenant: u32,
     pub seen: Vec<Seen>,
     pub connections: u64,
-    /// Of them, how many the other side ended while all was to go on.
+    /// How many of the connections the server ended although they should have continued.
     pub ended: u64,
-    /// Of them, how many were cut inside of their first block.
+    /// How many of the connections were cut within their first block.
     pub cut_early: u64,
-    /// Whether it ended with all that it should have.
+    /// Whether the client has ended with all records.
     pub is_complete: bool,
 }
 
 /// What all clients of a trial share.
 pub struct Shared {
     pub phase: watch::Receiver<Phase>,
-    /// Where replicas listen that clients may go to.
+    /// The ports of the replicas that clients may use.
     pub ports: Arc<RwLock<Vec<u16>>>,
-    /// Records seen by all so far.
+    /// Records that all clients together have got so far.
     pub deliveries: Arc<AtomicU64>,
-    /// More parameters of the address.
+    /// More parameters for the query.
     pub query: String,
 }
 
-/// Reads until the phase `Finish` is over for it.
+/// Reads until the client is done with the phase `Finish`.
 pub async fn client(which: u32, seed: u64, habit: Habit, shared: Arc<Shared>) -> Got {
     let tenant = which % TENANTS;
     let envelope = if which.is_multiple_of(2) { "record" } else { "none" };
@@ -172,7 +172,7 @@ impl Reader {
         matches!(&*self.phase.borrow(), Phase::Away)
     }
 
-    /// Whether everything that was written has come, or is said not to come.
+    /// Whether all written records were delivered or announced as missing.
     fn has_all(&self) -> bool {
         match &*self.phase.borrow() {
             Phase::Finish(truth, facts, _) => judge(&self.got, truth, facts).lost == 0,
@@ -182,7 +182,7 @@ impl Reader {
 
     async fn connect_and_read(&mut self) {
         if self.is_away() {
-            // The sender is gone only when all is over.
+            // The sender is dropped only when the trial is over.
             let _ = self.phase.changed().await;
             return;
         }
@@ -193,7 +193,7 @@ impl Reader {
         let connected = async { self.source.connect_over(self.socket(port?).await?).await };
         match tokio::time::timeout(PATIENCE, connected).await {
             Ok(Some(connection)) if connection.status == 200 => self.read(connection).await,
-            // Nobody there, or not ready and no id that would make it a reconnect.
+            // Nothing listens, or the replica is not ready and the request has no id that makes it a reconnect.
             _ => tokio::time::sleep(GLANCE).await,
         }
         let pause = Duration::from_millis(self.random.random_range(0..60));
@@ -220,7 +220,7 @@ impl Reader {
         let mut complete_since = None;
         while began.elapsed() < life && !self.is_away() && !self.is_done() {
             if self.habit == Habit::HalfClosed && !is_last && began.elapsed() >= half {
-                // Again and again does no harm; a connection that has gone is noticed below.
+                // Repeated calls are harmless; a closed connection is noticed below.
                 let _ = connection.socket().shutdown().await;
             }
             let (events, is_open) = self.glance(&mut connection, limit).await;
@@ -231,7 +231,7 @@ impl Reader {
                 self.got.ended += u64::from(!is_last && connection.received < limit);
                 return;
             }
-            // To ask costs a look at everything, so only when nothing comes.
+            // This check reads all records, so it is made only when nothing was received.
             if !is_quiet {
                 complete_since = None;
             } else if complete_since.is_some() || self.has_all() {
@@ -241,7 +241,7 @@ impl Reader {
         }
     }
 
-    /// Reads for a moment, as its habit is.
+    /// Reads for a moment, according to the client's habit.
     async fn glance(&mut self, connection: &mut Connection, limit: usize) -> (Vec<Event>, bool) {
         let is_finishing = matches!(&*self.phase.borrow(), Phase::Finish(..));
         let (Habit::Slow(rate), false) = (self.habit, is_finishing) else {
@@ -268,7 +268,7 @@ impl Reader {
     }
 }
 
-/// How many bytes of the body a connection gets: often less than the first frame, often none of the events.
+/// The number of body bytes before a connection is cut: often less than the first block, often without any event.
 fn cut_after(random: &mut StdRng) -> usize {
     match random.random_range(0..10) {
         0..=2 => random.random_range(0..150),
@@ -289,7 +289,7 @@ fn seen(event: &Event) -> Option<Seen> {
     }
 }
 
-/// The value alone, or in its envelope.
+/// A record: its value alone, or in its envelope.
 fn record(data: &str) -> Option<Seen> {
     let json: Value = serde_json::from_str(data).ok()?;
     let (value, place, text) = match json.get("value") {

@@ -1,4 +1,4 @@
-//! A clock of day that can be moved, for a process of its own: a small library in C that is loaded before any other.
+//! A wall clock that can be moved, for one process: a small library in C that is loaded before any other.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -9,17 +9,17 @@ use tempfile::TempDir;
 
 const SOURCE: &str = include_str!("clock/clock.c");
 
-/// See the module. A process that was started with [`Clock::env`] sees what [`Clock::move_to`] says, at once.
+/// See the module. A process that was started with [`Clock::env`] sees each [`Clock::move_to`] at once.
 pub struct Clock {
     folder: TempDir,
     file: File,
 }
 
 impl Clock {
-    /// One that is right.
+    /// A clock without an offset.
     ///
     /// # Errors
-    /// Where there is no C compiler, or no GNU C library.
+    /// If there is no C compiler, or no GNU C library.
     pub fn new() -> Result<Clock> {
         let folder = tempfile::tempdir()?;
         let source = folder.path().join("clock.c");
@@ -34,13 +34,13 @@ impl Clock {
         Ok(clock)
     }
 
-    /// What the process is to be started with.
+    /// The environment variables to start the process with.
     pub fn env(&self) -> [(&'static str, String); 2] {
         let path = |name| self.folder.path().join(name).display().to_string();
         [("LD_PRELOAD", path("clock.so")), ("FAULTS_CLOCK", path("offset"))]
     }
 
-    /// So many seconds from what is true.
+    /// Sets the clock's offset from the true time, in seconds.
     pub fn move_to(&self, seconds: i64) -> Result<()> {
         self.file.write_all_at(&seconds.to_ne_bytes(), 0).context("move the clock")
     }

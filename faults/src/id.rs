@@ -1,24 +1,23 @@
-//! Event ids taken apart and put together from their description in the protocol's documentation, to make ones that no
-//! server has written.
+//! Parses and builds event ids by their description in the protocol's documentation, to make ids that no server has written.
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/// An id, as far as the suite changes it.
+/// The parts of an id that the suite changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Id {
     pub version: u8,
-    /// Since the beginning of 2024.
+    /// Minutes since the beginning of 2024.
     pub minutes: u32,
     pub topics: Vec<TopicPart>,
-    /// Runs of leader epochs, as they are.
+    /// Runs of leader epochs, not decoded.
     pub epochs: Vec<u8>,
 }
 
-/// What an id says of a topic.
+/// The part of an id about one topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicPart {
     pub fingerprint: [u8; 6],
-    /// By partition, one more than the offset; 0: not known.
+    /// By partition, the offset plus one; 0: not known.
     pub offsets: Vec<u64>,
 }
 
@@ -26,7 +25,7 @@ impl Id {
     /// Reads an id that a server wrote.
     pub fn parse(text: &str) -> Option<Id> {
         let bytes = from_base64(text)?;
-        // What is left over of the last character says nothing, and must.
+        // The unused bits of the last character must be zero.
         if to_base64(&bytes) != text {
             return None;
         }
@@ -47,7 +46,7 @@ impl Id {
         Some(Id { version: head[0], minutes, topics, epochs: rest.to_vec() })
     }
 
-    /// Puts it together, with a checksum that holds.
+    /// Builds the text, with a valid checksum.
     pub fn text(&self) -> String {
         let mut bytes = vec![self.version];
         bytes.extend_from_slice(&self.minutes.to_be_bytes()[1..]);
@@ -63,7 +62,7 @@ impl Id {
         to_base64(&bytes)
     }
 
-    /// The same with one epoch for all: -1, which says that none is known.
+    /// The same id with one epoch for all partitions: -1, which means that none is known.
     pub fn without_epochs(mut self) -> Id {
         self.epochs = vec![1];
         self
@@ -126,7 +125,7 @@ fn from_base64(text: &str) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
-    /// The example of the protocol's documentation is read, and written the same.
+    /// The example in the protocol's documentation is parsed, and built again with the same result.
     #[test]
     fn a_known_id_comes_back_as_it_was() {
         const KNOWN: &str = "ARPWIAEPT5ULOZcCKgAHwK4";

@@ -1,4 +1,4 @@
-//! The verdict on one client: what it saw, held against what was written and what Kafka did to it.
+//! The verdict on one client: what it got, compared with what was written and what happened to Kafka's logs.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -6,24 +6,24 @@ use std::sync::Arc;
 use crate::client::{Gap, Got, Seen};
 use crate::ledger::{Entry, Fate, Number, Truth};
 
-/// Something that Kafka did to a partition's log, and that clients which it concerns must be told, once.
+/// Something that happened to a partition's log, and must be announced once to each client that it concerns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fact {
-    /// `retention`, `truncated`, `recreated`, `deleted`. Who is there while a topic is gone hears `deleted`, who comes
-    /// later `recreated`; both are right for a fact that is `replaced`.
+    /// `retention`, `truncated`, `recreated`, `deleted` or `replaced`. A client that is connected while a topic does not exist
+    /// gets `deleted`, one that connects later `recreated`; both are right for `replaced`.
     pub code: &'static str,
     pub topic: Arc<str>,
     pub partition: u32,
-    /// The generation that it ends, or of which it takes a part.
+    /// The generation that it ends, or from which it removes a part.
     pub generation: u32,
     pub edge: Edge,
 }
 
-/// Where reading goes on: the gap's `to` or `next`.
+/// Where reading continues: the gap's `to` or `next`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Edge {
     At(u64),
-    /// At one of several places, none of them later: retention went on step by step, and each step is a cause of its own.
+    /// At any offset up to this one: retention proceeded in steps, and each step may be announced by a gap of its own.
     UpTo(u64),
     Nowhere,
 }
@@ -52,24 +52,24 @@ impl Fact {
     }
 }
 
-/// All of a trial.
+/// All facts of a trial.
 pub type Facts = Vec<Fact>;
 
-/// Differences between what a client got and what it should have got, or the sum over several.
+/// The differences between what a client got and what it should have got, or the sum over several clients.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
     pub deliveries: u64,
     pub lost: u64,
     pub repeated: u64,
     pub out_of_order: u64,
-    /// Of another tenant, not committed, or written by nobody.
+    /// Records of another tenant, not committed, or not written by the suite.
     pub foreign: u64,
-    /// Not the bytes that were written, or in another place.
+    /// Records whose bytes differ from what was written, or which have another offset.
     pub altered: u64,
     pub gaps: u64,
     /// Gaps that had to be announced.
     pub gaps_expected: u64,
-    /// Gaps that did not have to be, or that say something else than what happened.
+    /// Gaps that should not have been announced, are missing, or state something wrong.
     pub gaps_wrong: u64,
     /// The first few differences, in words.
     pub remarks: Vec<String>,
@@ -96,7 +96,7 @@ impl Verdict {
         other.remarks.into_iter().for_each(|remark| self.remark(|| remark));
     }
 
-    /// Of a client that could not read what it got.
+    /// The verdict on a client that could not read what it got.
     pub(crate) fn unreadable(why: &dyn std::fmt::Display) -> Verdict {
         Verdict { altered: 1, remarks: vec![format!("unreadable: {why}")], ..Verdict::default() }
     }
@@ -110,13 +110,13 @@ impl Verdict {
 
 type Place = (Arc<str>, u32);
 
-/// What is known of a client's way through one partition.
+/// What is known of a client's progress through one partition.
 #[derive(Default)]
 struct Way {
     generation: u32,
     /// Generation and offset of the furthest record.
     furthest: Option<(u32, u64)>,
-    /// Per generation, offsets that were said not to come.
+    /// Offsets that gaps have announced as missing, with their generation.
     announced: Vec<(u32, std::ops::Range<u64>)>,
 }
 
@@ -129,7 +129,7 @@ struct Judge<'a> {
     ways: HashMap<Place, Way>,
     /// How often each fact was announced.
     told: Vec<u64>,
-    /// Gaps of a partition that are still to be judged, those by retention left out.
+    /// The number of gaps of a partition that are still to be judged, except those by retention.
     coming: HashMap<(String, u32), usize>,
 }
 
@@ -196,7 +196,7 @@ impl Judge<'_> {
         self.keep_order(number, entry);
     }
 
-    /// Which of a record's copies this is: the one of that place, or the first that has not come yet.
+    /// The number of the copy that this record is: the copy at that place, or the first one that was not delivered yet.
     fn copy_of(&self, number: Number, place: Option<&(String, u32, u64)>) -> Number {
         let Some(copies) = self.truth.copies.get(&number) else { return number };
         let offset_of = |copy: Number| self.truth.entries[copy as usize].offset;
@@ -238,7 +238,7 @@ impl Judge<'_> {
         let way = self.ways.entry((fact.topic.clone(), fact.partition)).or_default();
         let range = match (gap.code.as_str(), gap.edge) {
             ("retention", Some(to)) => gap.from..to,
-            // What was delivered of a log that was cut is void; what was not is not to come either.
+            // Delivered records above the cut are void; those that were not delivered need not come either.
             ("truncated", Some(next)) => next..u64::MAX,
             _ => gap.from..u64::MAX,
         };
@@ -246,13 +246,14 @@ impl Judge<'_> {
         if gap.code != "retention" {
             way.generation = fact.generation + 1;
         }
-        // By leader epochs nothing of a new log comes before its gap.
+        // By leader epochs, records of a new log come only after its gap.
         if !matches!(gap.code.as_str(), "retention" | "truncated") {
             self.begin_again(fact, gap.edge.unwrap_or(0));
         }
     }
 
-    /// Where a log was replaced several times, a client that was away hears only of the last: gaps are matched from the end.
+    /// If a log was replaced several times, a client that was away gets a gap only for the last time: gaps are matched from the
+    /// end.
     fn fact_of(&mut self, gap: &Gap) -> Option<usize> {
         let facts = self.facts;
         let here = |fact: &Fact| *fact.topic == *gap.topic && fact.partition == gap.partition;
@@ -267,7 +268,7 @@ impl Judge<'_> {
         facts[index].is_told_by(gap).then_some(index)
     }
 
-    /// Whether a record that the gap says will not come has come.
+    /// Whether a record was delivered that the gap announces as missing.
     fn contradicts(&self, gap: &Gap, fact: &Fact) -> bool {
         let Some(furthest) =
             self.ways.get(&(fact.topic.clone(), fact.partition)).and_then(|way| way.furthest)
@@ -277,7 +278,8 @@ impl Judge<'_> {
         furthest.0 == fact.generation && furthest.1 >= gap.from
     }
 
-    /// Until a new incarnation is noticed, records of it may come as if they were of the old one. After the gap all come.
+    /// Until a new incarnation of a topic is noticed, its records may come as if they belonged to the old one. After the gap,
+    /// all of them come.
     fn begin_again(&mut self, fact: &Fact, from: u64) {
         let truth = self.truth;
         self.delivered.retain(|number| {
@@ -297,7 +299,7 @@ impl Judge<'_> {
         self.verdict.remark(|| format!("{gap:?}: {why}"));
     }
 
-    /// Records that never came: lost, unless a gap said so.
+    /// Counts records that were not delivered as lost, unless a gap announced them.
     fn what_is_missing(&mut self) {
         let mut concerned = HashSet::new();
         let Some(expected) = self.truth.expected.get(&self.tenant) else { return };
@@ -308,7 +310,7 @@ impl Judge<'_> {
                     let covers = |(of, range): &(u32, std::ops::Range<u64>)| {
                         of == generation && range.contains(offset)
                     };
-                    // A client that was away for several generations is told of the last one.
+                    // A client that was away for several generations gets a gap only for the last one.
                     *generation < way.generation || way.announced.iter().any(covers)
                 });
                 concerned.extend(self.concerned(topic, *generation, *partition, *offset));
@@ -323,7 +325,7 @@ impl Judge<'_> {
             }
         }
         concerned.extend((0..self.facts.len()).filter(|index| self.must_be_told(&self.facts[*index])));
-        // One gap may tell of several causes: the last of them, where a client was away for all.
+        // One gap may announce several causes: if a client was away for all of them, it announces the last.
         concerned.retain(|index| self.told[*index] > 0 || !self.is_told_by_later(*index));
         self.verdict.gaps_expected = concerned.len() as u64;
         for index in concerned.into_iter().filter(|index| self.told[*index] == 0) {
@@ -333,7 +335,7 @@ impl Judge<'_> {
         }
     }
 
-    /// Whether a later gap covers the fact: of a later generation, or of a log that retention has passed further.
+    /// Whether a later gap covers the fact: one of a later generation, or by retention that proceeded further.
     fn is_told_by_later(&self, index: usize) -> bool {
         let fact = &self.facts[index];
         let covers = |other: &Fact| {
@@ -345,7 +347,8 @@ impl Judge<'_> {
         (index + 1..self.facts.len()).any(|later| self.told[later] > 0 && covers(&self.facts[later]))
     }
 
-    /// Where offsets are used again, whoever was there before must know. (Where they are not, only what is missing counts.)
+    /// Whether the fact must be announced even if no record is missing: where offsets are used again, each client that was
+    /// connected before must get the gap.
     fn must_be_told(&self, fact: &Fact) -> bool {
         let saw_what_was_cut = || {
             self.delivered.iter().any(|number| {
@@ -360,7 +363,7 @@ impl Judge<'_> {
         }
     }
 
-    /// The fact that explains why a record cannot come.
+    /// The fact that explains why a record is missing.
     fn concerned(&self, topic: &Arc<str>, generation: u32, partition: u32, offset: u64) -> Option<usize> {
         self.facts.iter().position(|fact| {
             fact.topic == *topic

@@ -23,11 +23,11 @@ use crate::proxy::Proxy;
 use crate::{eventually, free_port};
 
 const CLUSTER_ID: &str = "MkU3OEVBNTcwNTJENDM2Qg";
-/// Of a cluster that was wiped and set up again.
+/// The id of a cluster that was wiped and set up again as another one.
 const OTHER_CLUSTER_ID: &str = "NlY5T0ZDQjY4MTYzRTU0N0";
 
-/// Of a cluster with access control: who connects to the second listener has a name and a password, and may do only what is
-/// allowed; everybody else may do everything.
+/// Properties of a cluster with access control: clients of the second listener need a name and a password, and may do only what
+/// is allowed; all other clients may do everything.
 const SECURED: [(&str, &str); 6] = [
     ("listener.security.protocol.map", "PLAINTEXT:PLAINTEXT,PROXY:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT"),
     ("listener.name.proxy.sasl.enabled.mechanisms", "PLAIN"),
@@ -40,7 +40,7 @@ const SECURED: [(&str, &str); 6] = [
     ("allow.everyone.if.no.acl.found", "false"),
 ];
 
-/// What a replica is told to connect to it.
+/// Settings with which a replica connects to it.
 pub const CREDENTIALS: [(&str, &str); 4] = [
     ("TAILRACE_KAFKA_SECURITY_PROTOCOL", "sasl_plaintext"),
     ("TAILRACE_KAFKA_SASL_MECHANISM", "PLAIN"),
@@ -48,7 +48,7 @@ pub const CREDENTIALS: [(&str, &str); 4] = [
     ("TAILRACE_KAFKA_SASL_PASSWORD", "hunter2"),
 ];
 
-/// From a broker's start to its first answer.
+/// The timeout from a broker's start to its first answer.
 const START: Duration = Duration::from_secs(90);
 
 /// One broker, or a cluster of several.
@@ -62,12 +62,12 @@ pub struct Broker {
     config: PathBuf,
     log: PathBuf,
     port: u16,
-    /// Stands before the broker's second listener.
+    /// In front of the broker's second listener.
     proxy: Proxy,
     process: Option<Child>,
 }
 
-/// Where `cargo xtask setup` has put Kafka's jars.
+/// The folder where `cargo xtask setup` has put Kafka's jars.
 fn libs() -> PathBuf {
     let libs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tailrace/kafka/libs");
     assert!(libs.is_dir(), "{} is not there: run `cargo xtask setup` first", libs.display());
@@ -77,7 +77,7 @@ fn libs() -> PathBuf {
 fn java(log: &Path, heap: &str) -> Command {
     let log = fs::File::options().create(true).append(true).open(log).expect("the log can be written");
     let mut command = Command::new("java");
-    // Two cores are shared with everything else: a broker needs neither parallel collections nor the second compiler.
+    // All processes share two cores: a broker needs neither parallel garbage collection nor the second compiler.
     command.args([heap, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
     command.arg("-cp").arg(libs().join("*")).arg("-Dlog4j2.level=WARN");
     command.stdout(log.try_clone().expect("a file can be shared")).stderr(log).stdin(Stdio::null());
@@ -85,7 +85,7 @@ fn java(log: &Path, heap: &str) -> Command {
 }
 
 impl Broker {
-    /// Starts the process (again). It answers some seconds later.
+    /// Starts the process (again). The broker answers some seconds later.
     pub fn spawn(&mut self) {
         let mut java = java(&self.log, "-Xmx512m");
         java.arg("kafka.Kafka").arg(&self.config);
@@ -100,7 +100,7 @@ impl Broker {
         }
     }
 
-    /// SIGTERM, and waits for the end: leaders move away before.
+    /// SIGTERM, and waits for the end: before it, the broker's partitions get other leaders.
     pub fn stop(&mut self) {
         self.signal(Signal::TERM);
         if let Some(mut process) = self.process.take() {
@@ -166,7 +166,7 @@ impl Kafka {
         Kafka::cluster(1, &[]).await
     }
 
-    /// Formats and starts `count` brokers, each a controller too, with more properties; waits until all answer.
+    /// Formats and starts `count` brokers, which are also controllers, with more properties; waits until all answer.
     pub async fn cluster(count: usize, properties: &[(&str, &str)]) -> Kafka {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let controllers: Vec<u16> = (0..count).map(|_| free_port()).collect();
@@ -194,7 +194,7 @@ impl Kafka {
         Kafka { directory, brokers }
     }
 
-    /// One broker with access control: what a replica with [`CREDENTIALS`] may do has to be allowed, beside its own groups.
+    /// One broker with access control. A replica with [`CREDENTIALS`] may use its own groups; everything else must be allowed.
     pub async fn secured() -> Kafka {
         let kafka = Kafka::cluster(1, &SECURED).await;
         kafka.allow(&["Read", "Delete"], &["--group", "tailrace-", "--resource-pattern-type", "prefixed"]);
@@ -206,7 +206,7 @@ impl Kafka {
         self.acl("--add", operations, resource);
     }
 
-    /// Takes that back.
+    /// Revokes that permission.
     pub fn disallow(&self, operations: &[&str], resource: &[&str]) {
         self.acl("--remove", operations, resource);
     }
@@ -218,7 +218,8 @@ impl Kafka {
         self.tool("org.apache.kafka.tools.AclCommand", &arguments);
     }
 
-    /// Ends all brokers, takes all that they have, and starts them again at their addresses, as the same cluster or another.
+    /// Kills all brokers, deletes all of their data, and starts them again at the same addresses, as the same cluster or
+    /// another.
     pub async fn wipe(&mut self, as_another: bool) {
         for broker in &mut self.brokers {
             broker.kill();
@@ -234,7 +235,7 @@ impl Kafka {
         }
     }
 
-    /// Takes all that a broker (by number from 1), which is not running, has of the topics whose names begin so.
+    /// Deletes all data of a stopped broker (by number from 1) about the topics whose names begin with `topics`.
     pub fn remove_logs(&self, broker: usize, topics: &str) -> std::io::Result<()> {
         for entry in fs::read_dir(self.directory.path().join(format!("{broker}/data")))? {
             let entry = entry?;
@@ -253,7 +254,7 @@ impl Kafka {
         &self.brokers
     }
 
-    /// Where the brokers keep their logs and data, a folder each, from 1.
+    /// The directory of the brokers' logs and data, one folder for each, from 1.
     pub fn directory(&self) -> &Path {
         self.directory.path()
     }
@@ -263,7 +264,7 @@ impl Kafka {
         addresses.join(",")
     }
 
-    /// The way through the proxies.
+    /// The addresses of the proxies.
     pub fn proxied_bootstrap(&self) -> String {
         let addresses = self.brokers.iter().map(|broker| format!("127.0.0.1:{}", broker.proxy.port()));
         addresses.collect::<Vec<_>>().join(",")
@@ -283,7 +284,8 @@ impl Kafka {
         self.create_topic_on(name, partitions, &[], config).await;
     }
 
-    /// With all partitions on these brokers, by number from 1, the first of which leads; on all of them if none is named.
+    /// Creates a topic with all partitions on these brokers (by number from 1), of which the first leads; on all brokers if
+    /// none is named.
     pub async fn create_topic_on(
         &self,
         name: &str,
@@ -314,7 +316,7 @@ impl Kafka {
         results.into_iter().for_each(|result| drop(result.expect("the partitions are added")));
     }
 
-    /// Sets properties of a topic; all others go back to their defaults.
+    /// Sets properties of a topic; all others are reset to their defaults.
     pub async fn alter_topic(&self, name: &str, config: &[(&str, &str)]) {
         let mut alter = AlterConfig::new(ResourceSpecifier::Topic(name));
         for (key, value) in config {
@@ -324,7 +326,7 @@ impl Kafka {
         results.into_iter().for_each(|result| drop(result.expect("the topic is altered")));
     }
 
-    /// Waits until the leader and the replicas that are in sync of all partitions are as `is_so` says.
+    /// Waits until `is_so` holds for all partitions, with their leaders and in-sync replicas.
     pub async fn leaders(
         &self,
         topic: &str,
@@ -348,14 +350,14 @@ impl Kafka {
         metadata.topics()[0].partitions()[partition].leader()
     }
 
-    /// Runs one of Kafka's own tools to its end.
+    /// Runs one of Kafka's own tools, and waits for its end.
     pub fn tool(&self, class: &str, arguments: &[&str]) {
         let ended = self.try_tool(class, arguments);
         let log = self.directory.path().join("tools.log");
         assert!(ended, "{class}: {}", fs::read_to_string(&log).unwrap_or_default());
     }
 
-    /// As [`Kafka::tool`], where a refusal is no failure: whether it did what it was told.
+    /// As [`Kafka::tool`], but the tool may fail: returns whether it succeeded.
     pub fn try_tool(&self, class: &str, arguments: &[&str]) -> bool {
         let log = self.directory.path().join("tools.log");
         let bootstrap = self.bootstrap();
@@ -396,7 +398,7 @@ impl Kafka {
 struct Ports {
     port: u16,
     controller: u16,
-    /// Where it listens behind its proxy.
+    /// The listener behind the proxy.
     behind: u16,
     proxy: u16,
 }
@@ -426,7 +428,7 @@ fn options() -> AdminOptions {
     AdminOptions::new().operation_timeout(Some(Duration::from_secs(20)))
 }
 
-/// Counts records that did not arrive: they must not be taken for records that the bridge lost.
+/// Counts records that did not reach Kafka: they must not count as lost by the bridge.
 #[derive(Clone, Default)]
 struct Delivered {
     failed: Arc<AtomicUsize>,
@@ -470,7 +472,7 @@ impl Producer {
             record.payload = value;
             match self.inner.send(record) {
                 Ok(()) => return,
-                // The broker needs a moment.
+                // The queue is full: wait for the broker.
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
                     std::thread::sleep(Duration::from_millis(5));
                 }

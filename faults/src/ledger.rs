@@ -1,4 +1,4 @@
-//! What was written, and where Kafka says it is: the truth that every client is held against.
+//! The records that were written, and their offsets in Kafka: every client is compared with these.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,41 +6,41 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-/// Names one record of a trial. Its value is made from it, so that whoever sees a value can tell whether it is whole.
+/// The number of one record of a trial. Its value is computed from the number, so that a received value can be checked.
 pub type Number = u64;
 
-/// What became of a record.
+/// The state of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// Sent; Kafka has not said anything yet, or never will. A client may see it or not.
+    /// Sent, but not acknowledged, now or ever. A client may get it or not.
     Unsure,
-    /// Part of a transaction that is open. Nobody may see it.
+    /// Part of an open transaction. No client may get it.
     Open,
-    /// In the log, and committed. Everybody whose tenant it has must see it.
+    /// In the log, and committed. All clients of its tenant must get it.
     Written,
-    /// Its transaction was aborted. Nobody may see it.
+    /// Its transaction was aborted. No client may get it.
     Aborted,
-    /// Acknowledged, and cut from the log later. A client may have seen it before.
+    /// Acknowledged, and cut from the log later. A client may have got it before.
     Cut,
 }
 
 /// One record.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// Which of the trial's topics.
+    /// The topic, one of the trial's.
     pub topic: Arc<str>,
-    /// How often the topic was created again, or its log cut, before.
+    /// How often the topic was created again, or its log was cut, before this record.
     pub generation: u32,
     pub partition: u32,
     pub tenant: u32,
     /// Known once Kafka acknowledged it.
     pub offset: Option<u64>,
     pub fate: Fate,
-    /// When it was acknowledged, or committed.
+    /// When it was acknowledged or committed.
     pub at: Option<Instant>,
 }
 
-/// The book of one trial; all hold the same one.
+/// The ledger of one trial; all clones share it.
 #[derive(Clone, Default)]
 pub struct Ledger(Arc<Mutex<Vec<Entry>>>);
 
@@ -50,29 +50,29 @@ pub type Stretch = Vec<(u64, Number)>;
 /// Topic, generation and partition.
 pub type Log = (Arc<str>, u32, u32);
 
-/// The closed book.
+/// The closed ledger.
 #[derive(Debug, Default)]
 pub struct Truth {
     pub entries: Vec<Entry>,
     /// Records that are in the log more than once: the numbers of all copies, in the order of their offsets.
     pub copies: HashMap<Number, Vec<Number>>,
-    /// What each tenant must have seen, by topic, generation and partition.
+    /// The records that each tenant must have got, by topic, generation and partition.
     pub expected: HashMap<u32, HashMap<Log, Stretch>>,
 }
 
-/// Name of a tenant by its index.
+/// The name of a tenant, by its index.
 pub fn tenant_name(tenant: u32) -> String {
     format!("tenant-{tenant}")
 }
 
-/// The value of a record: JSON, with padding that follows from the number.
+/// The value of a record: JSON, with padding that depends on the number.
 pub fn value(number: Number, partition: u32, tenant: u32) -> String {
     scaled_value(number, partition, tenant, 1)
 }
 
-/// As [`value`], with so many times the padding, and saying so.
+/// As [`value`], with `scale` times the padding, and a field that states the scale.
 pub fn scaled_value(number: Number, partition: u32, tenant: u32, scale: u32) -> String {
-    // Any mixing will do: the point is that neighbours differ, and that the checker can do it again.
+    // Any mixing function will do: values of neighbours must differ, and the checker must be able to compute them.
     let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let length = (mixed >> 56) as usize * scale as usize;
     let letter = char::from(b'a' + (mixed >> 40) as u8 % 26);
@@ -82,7 +82,7 @@ pub fn scaled_value(number: Number, partition: u32, tenant: u32, scale: u32) -> 
 }
 
 impl Ledger {
-    /// Takes a record up before it is sent, and numbers it.
+    /// Adds a record before it is sent, and returns its number.
     pub fn enter(
         &self,
         topic: &Arc<str>,
@@ -97,7 +97,7 @@ impl Ledger {
         entries.len() as Number - 1
     }
 
-    /// Kafka has taken it. One that is part of a transaction stays open.
+    /// Notes that Kafka has acknowledged the record. A record of a transaction stays open.
     pub fn acknowledge(&self, number: Number, offset: u64) {
         let entry = &mut self.0.lock()[number as usize];
         (entry.offset, entry.at) = (Some(offset), Some(Instant::now()));
@@ -106,7 +106,7 @@ impl Ledger {
         }
     }
 
-    /// What became of the records of a transaction, or of others.
+    /// Sets the state of records, such as those of a transaction.
     pub fn settle(&self, numbers: &[Number], fate: Fate) {
         let mut entries = self.0.lock();
         for number in numbers {
@@ -115,23 +115,23 @@ impl Ledger {
         }
     }
 
-    /// Changes entries that `which` selects, by number.
+    /// Calls `which` with each number and entry, to change the entries that it selects.
     pub fn change(&self, mut which: impl FnMut(Number, &mut Entry)) {
         self.0.lock().iter_mut().enumerate().for_each(|(number, entry)| which(number as Number, entry));
     }
 
-    /// How many records were entered.
+    /// The number of records.
     pub fn len(&self) -> u64 {
         self.0.lock().len() as u64
     }
 
-    /// Whether none was entered.
+    /// Whether there are no records.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Closes the book. `found` are records of the log, which may hold one more than once: even an idempotent producer
-    /// sends again what it was not told of, when leaders move. Each copy is a record then.
+    /// Closes the ledger. `found` are the records of the log, which may contain a record more than once: when leaders move,
+    /// even an idempotent producer sends unacknowledged records again. Each copy then counts as a record.
     pub fn close(&self, found: &[Found]) -> Truth {
         let mut entries = self.0.lock().clone();
         let copies = enter_copies(&mut entries, found);
@@ -148,7 +148,7 @@ impl Ledger {
     }
 }
 
-/// A record as a bare consumer found it.
+/// A record as the bare consumer read it.
 #[derive(Clone, Debug)]
 pub struct Found {
     pub topic: Arc<str>,

@@ -1,9 +1,9 @@
-//! Exact under every fault: the real binary and the real Apache Kafka, one fault after another under load, and a verdict on
-//! every client.
+//! Tests exact delivery under faults: the real binary and the real Apache Kafka, one fault after another under load, and a
+//! verdict on each client.
 //!
-//! Nothing here shares code with what it tests: the event-stream parser is written from the WHATWG standard, and the truth
-//! is what Kafka acknowledged to the producer. The data's way is `writer → ledger` on one side and `sse → client` on the
-//! other; [`judge`] compares them, and [`trial`] plays one fault.
+//! No code is shared with the program under test: the event-stream parser is written from the WHATWG standard, and the records
+//! that clients must get are those that Kafka acknowledged to the producer. Data flows through `writer → ledger` on one side
+//! and `sse → client` on the other; [`judge`] compares them, and [`trial`] runs one fault.
 
 pub mod bare;
 pub mod bridge;
@@ -42,10 +42,11 @@ pub fn seed() -> u64 {
     seed
 }
 
-/// Ports that no system gives to a connection by itself: one of those could be taken while a broker is away from it.
+/// Ports outside the range that systems assign to outgoing connections: a port in that range could be taken while its broker is
+/// down.
 const PORTS: std::ops::Range<u16> = 10_000..32_000;
 
-/// A port that was free a moment ago, and that this process was not given before.
+/// A port that was free just now, and that this function has not returned before.
 pub fn free_port() -> u16 {
     static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
@@ -54,7 +55,7 @@ pub fn free_port() -> u16 {
     fresh.find(is_free).expect("a loopback port can be bound")
 }
 
-/// Waits until `check` gives something, or fails naming what was waited for.
+/// Waits until `check` returns `Some`, or fails with the name of what was waited for.
 pub async fn eventually<T>(what: &str, limit: Duration, mut check: impl AsyncFnMut() -> Option<T>) -> T {
     let until = Instant::now() + limit;
     loop {

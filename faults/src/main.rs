@@ -84,7 +84,7 @@ fn main() -> ExitCode {
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// What makes this run again.
+/// The command that repeats this run.
 fn command(cli: &Cli, seed: u64) -> String {
     let mut words = vec!["cargo xtask faults".to_owned()];
     words.extend(cli.names.iter().cloned());

@@ -1,4 +1,4 @@
-//! A second member of a replica's own consumer group: somebody's mistake, or a tool.
+//! A second member of a replica's own consumer group, as by an operator's mistake, or a tool.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,14 +10,14 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use crate::kafka::Kafka;
 
-/// A consumer on a thread of its own. It also commits what it likes: where a replica reads on is not the group's decision.
+/// A consumer on a thread of its own. It also commits arbitrary offsets: where a replica reads does not depend on the group.
 pub struct Member {
     is_over: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
 
 impl Member {
-    /// Joins by the cooperative protocol; with an `instance` it is a static member.
+    /// Joins with the cooperative protocol; with an `instance` it is a static member.
     pub fn join(kafka: &Kafka, group: &str, topic: &str, instance: Option<&str>) -> Member {
         let mut config = kafka.client();
         config
@@ -41,7 +41,7 @@ impl Member {
                         let partition = element.partition();
                         list.add_partition_offset(&topic, partition, Offset::Offset(1)).expect("an offset");
                     }
-                    // A rebalance may be under way.
+                    // Fails if a rebalance is under way.
                     let _ = consumer.commit(&list, CommitMode::Async);
                 }
             }
@@ -49,7 +49,7 @@ impl Member {
         Member { is_over, thread }
     }
 
-    /// Leaves. A static member's place is kept until its session ends.
+    /// Leaves the group. The partitions of a static member are reserved until its session ends.
     pub fn leave(self) {
         self.is_over.store(true, Ordering::Relaxed);
         self.thread.join().expect("the member ends");

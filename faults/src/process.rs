@@ -1,4 +1,4 @@
-//! What is done to processes from outside: signals, limits, a processor taken away; and a look at what they use.
+//! Actions on processes from outside: signals, limits, CPU affinity; and measurements of their resources.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,12 +16,12 @@ pub fn resident(pid: u32) -> u64 {
     memory(pid, "VmRSS:").expect("the process is there")
 }
 
-/// The most that it ever was.
+/// The highest resident memory of the process so far.
 pub fn most_resident(pid: u32) -> u64 {
     memory(pid, "VmHWM:").expect("the process is there")
 }
 
-/// A line of /proc/PID/status in bytes; `None` where the process is gone.
+/// A value of /proc/PID/status in bytes; `None` if the process is gone.
 pub fn memory(pid: u32, name: &str) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find(|line| line.starts_with(name))?;
@@ -32,18 +32,18 @@ pub fn memory(pid: u32, name: &str) -> Option<u64> {
 /// Processor time of a process so far, in seconds.
 pub fn cpu_seconds(pid: u32) -> Option<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name may hold spaces; what follows its bracket does not.
+    // The process name may contain spaces; the fields after its closing bracket do not.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
     Some(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
 }
 
-/// Descriptors that a process has open.
+/// The number of descriptors that a process has open.
 pub fn descriptors(pid: u32) -> usize {
     std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
 }
 
-/// Sets how many descriptors a process may have from now on, below what it may not exceed. Gives what it was.
+/// Sets the limit of descriptors of a process, up to its hard limit. Returns the previous limit.
 pub fn limit_descriptors(pid: u32, limit: Option<u64>) -> Option<u64> {
     let maximum = std::fs::read_to_string(format!("/proc/{pid}/limits")).ok().and_then(|limits| {
         let line = limits.lines().find(|line| line.starts_with("Max open files"))?;
@@ -53,19 +53,19 @@ pub fn limit_descriptors(pid: u32, limit: Option<u64>) -> Option<u64> {
     prlimit(Some(of(pid)), Resource::Nofile, new).expect("a limit can be lowered, and raised again").current
 }
 
-/// Lets all threads of a process run on no processors but these; threads that come later, too.
+/// Restricts all threads of a process, and those that it starts later, to these processors.
 pub fn pin(pid: u32, processors: &[usize]) {
     let mut set = CpuSet::new();
     processors.iter().for_each(|processor| set.set(*processor));
     let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process is there");
     let numbers = threads.filter_map(|thread| thread.ok()?.file_name().to_str()?.parse().ok());
     numbers.for_each(|thread: u32| {
-        // One that has ended meanwhile needs none.
+        // Fails for a thread that has ended meanwhile.
         let _ = sched_setaffinity(Some(of(thread)), &set);
     });
 }
 
-/// Has so many threads of this process use up a processor until the guard is dropped.
+/// Keeps a processor busy with this many threads, until the guard is dropped.
 pub fn burn(processor: usize, threads: usize) -> Burning {
     let is_over = Arc::new(AtomicBool::new(false));
     for _ in 0..threads {

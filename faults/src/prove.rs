@@ -1,4 +1,4 @@
-//! The suite proves itself: with each of the program's deliberate defects switched on, a fault must be felt.
+//! Tests the suite itself: with each of the program's deliberate defects switched on, a fault must fail.
 
 use crate::kafka::Kafka;
 use crate::suite::{Plan, line};
@@ -6,11 +6,11 @@ use crate::trial::{Fault, Scale, play};
 
 /// The variable that switches a defect on, in a server that was built with the feature `sabotage`.
 const SWITCH: &str = "TAILRACE_SABOTAGE";
-/// A defect that shows only in a short moment, or only to clients that have fallen far behind, may take several tries, the
-/// later ones with more load: so many times as much.
+/// The load factors of the tries. A defect that shows only for a short time, or only to clients that are far behind, may need
+/// several tries, the later ones with more load.
 const TRIES: [u32; 3] = [1, 3, 3];
 
-/// Each defect, and the faults that feel it first.
+/// Each defect, and the faults that detect it first.
 const DEFECTS: [(&str, &[&str]); 14] = [
     ("head_before_frames", &["bridge-killed"]),
     ("id_without_view", &["bridge-killed"]),
@@ -28,7 +28,7 @@ const DEFECTS: [(&str, &[&str]); 14] = [
     ("keep_client", &["cluster-wiped"]),
 ];
 
-/// Plays until each defect (of those named, if any are) is noticed. Gives how many were not.
+/// Runs faults until each defect (of those named, if any are) is detected. Returns how many were not.
 pub async fn run(faults: &[Fault], plan: &Plan, names: &[String]) -> usize {
     let (mut kafka, mut unnoticed) = (Kafka::start().await, 0);
     let is_named = |name: &str| names.is_empty() || names.iter().any(|named| named == name);

@@ -1,5 +1,5 @@
-//! A TCP proxy between a broker and the clients that come by its second listener: delay, a limit of throughput, stalls,
-//! resets in the middle of an answer, and connections that are half open.
+//! A TCP proxy between a broker and the clients of its second listener: delays, a limit of throughput, stalls, resets in the
+//! middle of a response, and half-open connections.
 
 use std::collections::HashSet;
 use std::io;
@@ -15,61 +15,62 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::{Instant, sleep, sleep_until};
 
-/// The most bytes that travel as one piece.
+/// The most bytes of one piece.
 const PIECE: usize = 16 * 1024;
-/// Pieces under way, each way of each connection: with the pieces' size, what a delay cannot make grow.
+/// The most pieces under way, in each direction of each connection: with the size of a piece, this limits the memory that a
+/// delay needs.
 const UNDER_WAY: usize = 256;
-/// How long a lost piece takes to be sent again.
+/// How many milliseconds a lost piece takes until it is sent again.
 const RESENT: std::ops::Range<u64> = 200..1_000;
-/// A connection that nothing goes through any more is held for so long.
+/// How long a half-open connection is held.
 const HELD: Duration = Duration::from_secs(600);
 
-/// What the way is like. The default lets everything through.
+/// The state of the network. The default lets everything through.
 #[derive(Clone, Debug, Default)]
 pub struct Weather {
-    /// What each piece takes longer, each way.
+    /// The delay of each piece, in each direction.
     pub delay: Duration,
-    /// Bytes a second, each way of each connection.
+    /// Bytes per second, in each direction of each connection.
     pub rate: Option<u64>,
-    /// How many of 1,000 pieces are lost, and sent again: what follows waits for them.
+    /// How many of 1,000 pieces are lost and sent again: the pieces after them wait.
     pub loss: u32,
-    /// A connection is reset after so many bytes of answers, at random, at the most.
+    /// A connection is reset after a random number of response bytes, at most this many.
     pub reset_within: Option<u64>,
-    /// Requests of these numbers get no answer; all others do.
+    /// Requests with these API keys get no response; all others do.
     pub mutes: &'static [u16],
     /// New connections are closed at once.
     pub is_shut: bool,
-    /// Answers about the cluster name no broker, as those of one that has fenced itself for a moment.
+    /// Metadata responses name no broker, like those of a broker that has fenced itself for a moment.
     pub hides_brokers: bool,
 }
 
-/// The number of a fetch among Kafka's requests.
+/// The API key of a fetch.
 pub const FETCH: &[u16] = &[1];
-/// The numbers of all that a group's coordinator is asked: commits, offsets, where it is, to join, heartbeats, to leave, to
-/// sync, descriptions, to delete.
+/// The API keys of all requests to a group's coordinator: commit and fetch offsets, find the coordinator, join, heartbeat,
+/// leave, sync, describe, delete.
 pub const GROUPS: &[u16] = &[8, 9, 10, 11, 12, 13, 14, 15, 42];
 
-/// The number of a question about the cluster among them, and the version from which on lengths are varints.
+/// The API key of a metadata request, and the version from which on lengths are varints.
 const METADATA: u16 = 3;
 const FLEXIBLE: u16 = 9;
 
-/// The questions about the cluster of one connection, by the number that their answers repeat.
+/// The metadata requests of one connection, by correlation id.
 type Asked = Arc<Mutex<HashSet<[u8; 4]>>>;
 
-/// Tells requests apart: each is its length in four bytes, its number and its version in two each, and the number that its answer
-/// repeats in four.
+/// Separates requests: each begins with its length in four bytes, its API key and version in two bytes each, and its
+/// correlation id in four.
 #[derive(Debug, Default)]
 struct Requests {
-    /// The beginning of a request that is not known yet.
+    /// The bytes of a request whose head is not complete yet.
     head: Vec<u8>,
-    /// Bytes that are left of the request that is passing.
+    /// The bytes that remain of the current request.
     left: usize,
     is_dropped: bool,
     asked: Asked,
 }
 
 impl Requests {
-    /// What of a piece goes on, where requests of these numbers are dropped.
+    /// The bytes of a piece to forward, without the requests with these API keys.
     fn pass(&mut self, piece: &[u8], dropped: &[u16]) -> Vec<u8> {
         let mut out = Vec::with_capacity(piece.len());
         let mut rest = piece;
@@ -104,10 +105,10 @@ impl Requests {
     }
 }
 
-/// What is read of a request.
+/// The bytes of a request that are parsed.
 const HEAD: usize = 12;
 
-/// Tells answers apart: each is its length in four bytes, then the number of its request.
+/// Separates responses: each begins with its length in four bytes, then its correlation id.
 #[derive(Debug, Default)]
 struct Answers {
     held: Vec<u8>,
@@ -115,7 +116,7 @@ struct Answers {
 }
 
 impl Answers {
-    /// What of a piece goes on: whole answers, those about the cluster without its brokers if they are to be hidden.
+    /// The bytes to forward: whole responses; if brokers are hidden, metadata responses without their brokers.
     fn pass(&mut self, piece: &[u8], hides_brokers: bool) -> Vec<u8> {
         self.held.extend_from_slice(piece);
         let mut out = Vec::new();
@@ -134,8 +135,8 @@ impl Answers {
     }
 }
 
-/// An answer about the cluster that names no broker, of a version with varints: length, number, no tags, throttling in four
-/// bytes; the brokers (number, name, port, rack, tags), the cluster's name, and who controls it, in four bytes.
+/// The metadata response without brokers, for a version with varints: length, correlation id, no tags, throttle time in four
+/// bytes; the brokers (id, host, port, rack, tags), the cluster's id, and the controller in four bytes.
 fn without_brokers(answer: &[u8]) -> Option<Vec<u8>> {
     const BEFORE: usize = 4 + 4 + 1 + 4;
     let mut rest = answer.get(BEFORE..)?;
@@ -155,7 +156,7 @@ fn without_brokers(answer: &[u8]) -> Option<Vec<u8>> {
     Some([&(body.len() as u32).to_be_bytes()[..], &body].concat())
 }
 
-/// Kafka's unsigned varint: seven bits a byte, the lowest first.
+/// Kafka's unsigned varint: seven bits per byte, the lowest first.
 fn varint(rest: &mut &[u8]) -> Option<usize> {
     let mut value = 0;
     for shift in (0..35).step_by(7) {
@@ -169,7 +170,7 @@ fn varint(rest: &mut &[u8]) -> Option<usize> {
     None
 }
 
-/// Its length and one, or zero where there is none; then the text.
+/// A text: its length plus one, or zero for null; then its bytes.
 fn skip_text(rest: &mut &[u8]) -> Option<()> {
     let length = varint(rest)?.saturating_sub(1);
     *rest = rest.get(length..)?;
@@ -186,14 +187,14 @@ pub struct Proxy {
 #[derive(Debug, Default)]
 struct Shared {
     weather: Mutex<Weather>,
-    /// Connections that were opened before the one of this number are half open.
+    /// Connections with a lower number are half-open.
     dead: AtomicU64,
     opened: AtomicU64,
     resets: AtomicU64,
 }
 
 impl Proxy {
-    /// Listens on a port of its own, and leads to `target`.
+    /// Listens on a port of its own, and forwards to `target`.
     pub async fn start(target: u16) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port can be bound");
         let port = listener.local_addr().expect("a bound socket has an address").port();
@@ -210,12 +211,13 @@ impl Proxy {
         *self.shared.weather.lock() = weather;
     }
 
-    /// All connections that are open now take bytes and pass none on, and nobody is told. New ones are well.
+    /// From now on, all open connections accept bytes but do not forward them, and neither side gets an error. New connections
+    /// work.
     pub fn half_open(&self) {
         self.shared.dead.store(self.shared.opened.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
-    /// How many connections were reset so far.
+    /// The number of connections that were reset so far.
     pub fn resets(&self) -> u64 {
         self.shared.resets.load(Ordering::Relaxed)
     }
@@ -258,14 +260,14 @@ struct Way {
 }
 
 impl Way {
-    /// Until one side ends, or until it is reset: then an error.
+    /// Forwards until one side closes the connection; a reset is an error.
     async fn carry(self, from: impl AsyncReadExt + Unpin, to: impl AsyncWriteExt + Unpin) -> io::Result<()> {
         let (sender, receiver) = channel(UNDER_WAY);
         let writing = self.write(receiver, to);
         tokio::pin!(writing);
         tokio::select! {
             ended = &mut writing => ended,
-            // What was read before the end goes on.
+            // Bytes that were read before the end are still forwarded.
             ended = read(from, sender) => writing.await.and(ended),
         }
     }
@@ -317,7 +319,7 @@ async fn read(mut from: impl AsyncReadExt + Unpin, sender: Sender<(Instant, Vec<
         let mut piece = vec![0; PIECE];
         let count = from.read(&mut piece).await?;
         piece.truncate(count);
-        // Nobody takes pieces any more after a reset.
+        // After a reset, the pieces have no receiver.
         if count == 0 || sender.send((Instant::now(), piece)).await.is_err() {
             return Ok(());
         }
@@ -367,7 +369,7 @@ mod tests {
             answers.asked.lock().insert([0, 0, 0, 7]);
             let stream = [&other[..], &answer, &answer].concat();
             let passed: Vec<u8> = stream.chunks(size).flat_map(|piece| answers.pass(piece, true)).collect();
-            // The second was not asked for.
+            // The second response belongs to no request.
             assert_eq!(passed, [&other[..], &hidden, &answer].concat(), "in pieces of {size}");
         }
     }

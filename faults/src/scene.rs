@@ -1,4 +1,4 @@
-//! One trial's stage: brokers, replicas, a writer, clients; and what a fault may do to them.
+//! The stage of one trial: brokers, replicas, a writer and clients; and the actions that faults use.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -19,39 +19,39 @@ use crate::kafka::{CREDENTIALS, Kafka};
 use crate::ledger::{Fate, Found, Ledger, Truth, value};
 use crate::writer::{TENANTS, Target, Writer};
 
-/// How often deliveries are counted where none may be missing.
+/// How often deliveries are counted while the longest silence is measured.
 const GLANCE: Duration = Duration::from_millis(50);
-/// Of the topic that is left alone.
+/// Partitions of the topic to which nothing is done.
 const CALM_PARTITIONS: u32 = 2;
 
-/// What a trial needs before its fault.
+/// The setup of a trial, before its fault.
 #[derive(Clone, Debug)]
 pub struct Stage {
     pub brokers: usize,
     pub partitions: u32,
     pub replicas: usize,
     pub clients: u32,
-    /// Records a second, of all tenants.
+    /// Records per second, of all tenants together.
     pub rate: u64,
     /// Budget of each replica's logs, in MiB.
     pub cache_mib: u64,
-    /// Of each replica, more settings or other ones.
+    /// Settings of each replica, in addition to the usual ones or in place of them.
     pub env: Vec<(&'static str, String)>,
     pub topic_config: Vec<(&'static str, &'static str)>,
     /// The brokers that the topic is on, by number from 1, the leader first; empty: all.
     pub topic_on: Vec<i32>,
     pub producer: Vec<(&'static str, &'static str)>,
-    /// Of the topic's records; see [`Target`].
+    /// Keys of the topic's records; see [`Target`].
     pub keys: u64,
-    /// Of the topic's timestamps, in milliseconds; see [`Target`].
+    /// Disorder of the topic's timestamps, in milliseconds; see [`Target`].
     pub disorder: i64,
-    /// Whether the replicas serve all topics of the trial, those too that come later.
+    /// Whether the replicas serve all topics of the trial, including those that are created later.
     pub pattern: bool,
-    /// Whether replicas come to the brokers by their proxies.
+    /// Whether replicas connect to the brokers through the proxies.
     pub is_proxied: bool,
     /// Whether brokers have access control, and replicas may only read the topics of the trial.
     pub is_secured: bool,
-    /// Habits of clients by their number modulo this list's length.
+    /// Habits of clients: each gets the habit at its number modulo this list's length.
     pub habits: Vec<Habit>,
 }
 
@@ -78,17 +78,19 @@ impl Default for Stage {
     }
 }
 
-/// The moment from which recovery is counted; of new records, the first of them that Kafka took after it.
+/// The moment from which recovery is measured. If only new records count, it is measured from the first of them that Kafka
+/// accepted after this moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Mark {
     pub at: Instant,
-    /// Only records that Kafka acknowledged after the moment count; else all of connections that began after it.
+    /// Whether only records count that Kafka acknowledged after the moment; else all records of connections that began after it
+    /// count.
     pub is_of_new: bool,
 }
 
 pub struct Scene {
     pub kafka: Kafka,
-    /// The topic that faults are done to.
+    /// The topic that the faults affect.
     pub topic: Arc<str>,
     pub bridges: Vec<Bridge>,
     pub writer: Writer,
@@ -97,28 +99,28 @@ pub struct Scene {
     pub mark: Option<Mark>,
     pub random: StdRng,
     pub stage: Stage,
-    /// How long one stretch of undisturbed load lasts.
+    /// The duration of one stretch of undisturbed load.
     pub breath: Duration,
     pub ports: Arc<RwLock<Vec<u16>>>,
     phase: watch::Sender<Phase>,
     clients: Vec<JoinHandle<Got>>,
     deliveries: Arc<AtomicU64>,
-    /// Findings that no client can make: a busy loop, memory beyond its bound.
+    /// Findings that clients cannot make: a busy loop, memory beyond its bound.
     pub problems: Arc<Mutex<Vec<String>>>,
-    /// What a reader of the row must know: what could not be played here, or was measured beside.
+    /// Notes for readers of the row: what could not be run here, or was measured in addition.
     pub notes: Vec<String>,
 }
 
-/// What is left when it is over.
+/// The results of a trial.
 pub struct Outcome {
     pub verdict: Verdict,
     pub connections: u64,
-    /// Of them, how many the replica ended.
+    /// How many of the connections the replica ended.
     pub ended: u64,
-    /// Of them, how many were cut inside of their first block.
+    /// How many of the connections were cut within their first block.
     pub cut_early: u64,
     pub recovery: Vec<Duration>,
-    /// From the mark until Kafka took a record again, where recovery is counted from there.
+    /// The time from the mark until Kafka accepted a record again, where recovery is measured from there.
     pub returned: Option<Duration>,
     /// The most memory of any replica.
     pub most_resident: u64,
@@ -129,9 +131,9 @@ pub struct Outcome {
 }
 
 impl Scene {
-    /// Topics, replicas that are ready, a writer that writes, and clients that read.
+    /// Sets up topics, replicas that are ready, a writer that writes, and clients that read.
     pub async fn set(kafka: Kafka, name: &str, stage: Stage, seed: u64, breath: Duration) -> Scene {
-        // Each trial has topics of its own; what the last one did to its topics is not felt.
+        // Each trial has its own topics, so that it does not depend on what the previous trial did to its topics.
         let trial = format!("{name}-{seed:x}");
         let (topic, calm) = (trial.clone(), calm_of(&trial));
         let partitions = stage.partitions as i32;
@@ -173,7 +175,7 @@ impl Scene {
         });
         let clients = (0..stage.clients)
             .map(|which| {
-                // Habits go over whole sets of tenants, so that each tenant has clients of all habits.
+                // A habit is assigned to whole sets of tenants, so that each tenant has clients of all habits.
                 let habit = stage.habits[(which / TENANTS) as usize % stage.habits.len()];
                 tokio::spawn(client(which, seed, habit, shared.clone()))
             })
@@ -200,7 +202,7 @@ impl Scene {
         scene
     }
 
-    /// The name of one more topic of this trial, which a pattern selects.
+    /// The name of another topic of this trial, which matches the pattern.
     pub fn another_topic(&self, name: &str) -> String {
         format!("{}-{name}", self.topic)
     }
@@ -214,7 +216,7 @@ impl Scene {
         tokio::time::sleep(time).await;
     }
 
-    /// Writes so many bytes of a tenant that nobody reads, over all partitions of the topic.
+    /// Writes this many bytes of a tenant that no client reads, over all partitions of the topic.
     pub fn write_ballast(&self, bytes: usize) {
         const VALUE: usize = 10_000;
         let (producer, value) = (self.kafka.producer(), vec![b'b'; VALUE]);
@@ -224,19 +226,19 @@ impl Scene {
         producer.flush();
     }
 
-    /// All clients leave, and stay away.
+    /// Disconnects all clients, and keeps them disconnected.
     pub async fn away(&self) {
         self.phase.send_replace(Phase::Away);
-        // A client looks up from reading ten times a second.
+        // A client checks its phase ten times a second.
         tokio::time::sleep(Duration::from_millis(400)).await;
     }
 
-    /// All clients come back.
+    /// Has all clients reconnect.
     pub fn back(&self) {
         self.phase.send_replace(Phase::Run);
     }
 
-    /// Recovery is counted from now on. `is_of_new`: to the first record that Kafka took after this.
+    /// Measures recovery from now on. `is_of_new`: until the first record that Kafka accepted after this.
     pub fn mark(&mut self, is_of_new: bool) {
         self.mark = Some(Mark { at: Instant::now(), is_of_new });
     }
@@ -253,13 +255,13 @@ impl Scene {
         self.notes.push(text.into());
     }
 
-    /// One more thing that clients must be told, of one partition of the topic.
+    /// Adds a fact about one partition of the topic that must be announced to clients.
     pub fn fact(&mut self, code: &'static str, partition: u32, generation: u32, edge: Edge) {
         let topic = self.topic.clone();
         self.facts.push(Fact { code, topic, partition, generation, edge });
     }
 
-    /// The offset after the last record of a partition that was acknowledged, in its generation.
+    /// The offset after the last acknowledged record of a partition, in its current generation.
     pub fn end_of(&self, partition: u32) -> u64 {
         let mut end = 0;
         let generation = self.generation();
@@ -271,7 +273,7 @@ impl Scene {
         end
     }
 
-    /// Deletes all records of the topic that were acknowledged by now, as retention would. Writing goes on after that.
+    /// Deletes all records of the topic that are acknowledged by now, as retention would. Writing continues after that.
     pub async fn empty(&mut self) {
         let topic = self.topic.clone();
         tokio::task::block_in_place(|| self.writer.pause(&topic));
@@ -295,8 +297,8 @@ impl Scene {
         self.facts.iter().filter(of_topic).map(|fact| fact.generation + 1).max().unwrap_or(0)
     }
 
-    /// Holds the ledger against the log as it is after it was cut: what is not there any more is marked, and clients are
-    /// to be told. Nothing is written to the topic meanwhile. Gives the number of records that were cut.
+    /// Compares the ledger with the log after it was cut: records that are missing are marked as cut, and the gaps are added
+    /// that clients must get. Nothing is written to the topic meanwhile. Returns the number of records that were cut.
     pub async fn note_cut(&mut self) -> usize {
         let (topic, generation) = (self.topic.clone(), self.generation());
         let there = tokio::task::block_in_place(|| read_all(&self.kafka, &topic));
@@ -336,21 +338,21 @@ impl Scene {
         self.create_again(self.stage.partitions, code).await;
     }
 
-    /// Deletes the topic, to which nothing is written until it is created again.
+    /// Deletes the topic; nothing is written to it until it is created again.
     pub async fn delete(&mut self) {
         let topic = self.topic.clone();
         tokio::task::block_in_place(|| self.writer.pause(&topic));
         self.kafka.delete_topic(&topic).await;
     }
 
-    /// Creates the topic again, of which clients are to be told as `code` says.
+    /// Creates the topic again; `code` is the gap that clients must get.
     pub async fn create_again(&mut self, partitions: u32, code: &'static str) {
         let (topic, known) = (self.topic.clone(), self.stage.partitions);
         self.kafka.create_topic(&topic, partitions as i32, &self.stage.topic_config).await;
         self.begin_again(&topic, known, partitions, code);
     }
 
-    /// Ends all brokers, takes all that they have, and sets the same topics up again.
+    /// Stops all brokers, deletes all of their data, and creates the same topics again.
     pub async fn wipe(&mut self, as_another: bool) {
         let own = (self.topic.clone(), self.stage.partitions);
         let topics = [own, (calm_of(&self.topic).into(), CALM_PARTITIONS)];
@@ -364,7 +366,7 @@ impl Scene {
         }
     }
 
-    /// Notes that a topic was replaced, and writes to the new one.
+    /// Adds the facts about a replaced topic, and writes to the new one.
     fn begin_again(&mut self, topic: &Arc<str>, known: u32, partitions: u32, code: &'static str) {
         let generation = self.generation_of(topic);
         for partition in 0..known {
@@ -378,7 +380,7 @@ impl Scene {
         });
     }
 
-    /// The longest time without any delivery to anybody, of so much time from now on.
+    /// The longest interval without a delivery to any client, within `time` from now on.
     pub async fn longest_silence(&self, time: Duration) -> Duration {
         let (began, mut longest) = (Instant::now(), Duration::ZERO);
         let (mut known, mut since) = (self.delivered(), Instant::now());
@@ -393,7 +395,7 @@ impl Scene {
         longest
     }
 
-    /// Stops writing, waits for the clients, and judges each.
+    /// Stops writing, waits for the clients, and judges each of them.
     pub async fn finish(self) -> Outcome {
         let Scene {
             kafka, topic, bridges, writer, ledger, facts, mark, phase, clients, problems, notes, ..
@@ -449,12 +451,13 @@ impl Scene {
     }
 }
 
-/// Written to all the time and left alone: a fault of one topic must not be felt in another.
+/// The name of the topic that is written to all the time and that no fault affects: faults of one topic must not affect
+/// another.
 fn calm_of(topic: &str) -> String {
     format!("{topic}-calm")
 }
 
-/// All records of a topic, by what their values say.
+/// All records of a topic, with the numbers in their values.
 fn found(kafka: &Kafka, topic: &Arc<str>) -> Vec<Found> {
     let number = |value: &[u8]| serde_json::from_slice::<serde_json::Value>(value).ok()?["n"].as_u64();
     let of_partition = |(partition, reads): (u32, Vec<Read>)| {
@@ -478,16 +481,16 @@ fn bridge(kafka: &Kafka, topics: &str, instance: &str, stage: &Stage) -> Bridge 
     Bridge::new(&bootstrap, topics, instance, &env)
 }
 
-/// From the mark to the first record that Kafka took after it: a broker that answers may not take records yet, and the
-/// producer waits a moment before it tries again.
+/// The time from the mark to the first record that Kafka accepted after it: a broker that answers may not accept records yet,
+/// and the producer waits a moment before it retries.
 fn first_taken(topic: &Arc<str>, truth: &Truth, mark: Mark) -> Option<Duration> {
     let of_topic = truth.entries.iter().filter(|entry| entry.topic == *topic);
     let taken = of_topic.filter_map(|entry| entry.at).filter(|at| *at >= mark.at);
     taken.min().map(|at| at - mark.at)
 }
 
-/// From the mark to the client's first record of the topic that counts: a new one, or the first of a connection that began
-/// since. What was on its way before is neither.
+/// The time from the mark to the client's first record of the topic that counts: a new record, or the first one of a connection
+/// that began after the mark. Records that were under way before do not count.
 fn recovered(got: &Got, topic: &Arc<str>, truth: &Truth, mark: Mark) -> Option<Duration> {
     let of_topic = |number: u64| truth.entries.get(number as usize).filter(|entry| entry.topic == *topic);
     let is_new = |number: u64| of_topic(number).and_then(|entry| entry.at).is_some_and(|at| at >= mark.at);

@@ -6,10 +6,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-/// What a new connection's id buffer holds.
+/// The content of a new connection's id buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdBuffer {
-    /// Nothing, as the standard has it: a blank line before the first id erases the last event id.
+    /// Empty, as in the standard: a blank line before the first id erases the last event id.
     Empty,
     /// The last id, as some browsers do.
     LastId,
@@ -32,19 +32,19 @@ pub struct Source {
     kind: IdBuffer,
 }
 
-/// One connection of it.
+/// One connection of a [`Source`].
 pub struct Connection {
     socket: TcpStream,
     raw: Vec<u8>,
     chunks: Option<Chunks>,
-    /// The length of the body, where the head says it: an answer of one block, after which the connection stays.
+    /// The length of the body, if the head states it: a response of one block, after which the connection stays open.
     length: Option<usize>,
     pub status: u16,
     pub head: String,
     parser: Parser,
-    /// Bytes of the body that came, cut or not.
+    /// Bytes of the body that were received, whether it was cut or not.
     pub received: usize,
-    /// Whether the body ended with its last chunk, rather than with a cut or a reset.
+    /// Whether the body ended with its last chunk, not by a cut or a reset.
     pub ended_cleanly: bool,
 }
 
@@ -53,14 +53,14 @@ impl Source {
         Source { ports: vec![port], path: path.to_owned(), last_event_id: String::new(), retry: None, kind }
     }
 
-    /// Connects to one of the ports, with the last event id if there is one. `None`: nobody answered.
+    /// Connects to a port, with the last event id if there is one. `None`: no response.
     pub async fn connect(&self, port: u16) -> Option<Connection> {
         self.connect_over(TcpStream::connect(("127.0.0.1", port)).await.ok()?).await
     }
 
-    /// As [`Source::connect`], over a socket that is connected already.
+    /// As [`Source::connect`], over a connected socket.
     pub async fn connect_over(&self, mut socket: TcpStream) -> Option<Connection> {
-        // As browsers ask: what is in between may take the coding at its word.
+        // The headers of browsers: a proxy in between may use the accepted encodings.
         let mut request = format!(
             "GET {} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\nAccept-Encoding: gzip, deflate, br\r\n",
             self.path
@@ -107,8 +107,8 @@ impl Source {
         })
     }
 
-    /// Reads events until `limit` bytes of the body have come (the rest is lost, as in a cut), the connection ends, or
-    /// `quiet` passes without a byte. Gives the events and whether the connection is still good.
+    /// Reads events until `limit` bytes of the body were received (the rest is dropped, as by a cut), the connection ends, or
+    /// `quiet` passes without a byte. Returns the events, and whether the connection is still open.
     pub async fn read(
         &mut self,
         connection: &mut Connection,
@@ -118,7 +118,7 @@ impl Source {
         self.read_until(connection, limit, || Instant::now() + quiet).await
     }
 
-    /// As [`Source::read`], but for so long in all, however much comes.
+    /// As [`Source::read`], but for at most `time` in all.
     pub async fn read_for(
         &mut self,
         connection: &mut Connection,
@@ -161,7 +161,7 @@ impl Source {
         }
     }
 
-    /// Reads once, and no more than so many bytes.
+    /// Reads once, at most `most` bytes.
     pub async fn sip(
         &mut self,
         connection: &mut Connection,
@@ -183,18 +183,18 @@ impl Source {
 }
 
 impl Connection {
-    /// Whether all of the body has come.
+    /// Whether the whole body was received.
     fn has_ended(&self) -> bool {
         self.chunks.as_ref().is_some_and(|chunks| chunks.ended)
             || self.length.is_some_and(|length| self.received >= length)
     }
 
-    /// Reads at most so many bytes into the void, as a reader does that is slow.
+    /// The socket of the connection, to be read or shut down directly.
     pub fn socket(&mut self) -> &mut TcpStream {
         &mut self.socket
     }
 
-    /// Takes bytes that were read by other means.
+    /// Parses bytes that were read directly from the socket.
     pub fn feed(&mut self, raw: &[u8], source: &mut Source) -> Vec<Event> {
         let body = match &mut self.chunks {
             Some(chunks) => chunks.decode(raw),
@@ -226,7 +226,7 @@ impl Chunks {
         let mut at = 0;
         while at < self.pending.len() && !self.ended {
             if self.left > 2 {
-                // The last two of `left` are the line end after the chunk.
+                // The last two bytes of `left` are the line end after the chunk.
                 let count = (self.left - 2).min(self.pending.len() - at);
                 body.extend_from_slice(&self.pending[at..at + count]);
                 at += count;

@@ -1,4 +1,4 @@
-//! The suite: faults one after another, progress while it runs, and the table at its end.
+//! The suite: runs faults one after another, shows progress, and returns the rows of the table.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -7,19 +7,19 @@ use std::time::{Duration, Instant};
 use crate::kafka::Kafka;
 use crate::trial::{Fault, Row, Scale, play};
 
-/// Lines of a replica's log that are shown of a trial that failed.
+/// How many of the last lines of a replica's log are shown if a trial failed.
 const LAST_LINES: usize = 15;
 
-/// What to play.
+/// What to run.
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub seed: u64,
     pub scale: Scale,
-    /// Faults are played again until so many deliveries were made.
+    /// Faults are repeated until at least this many deliveries were made.
     pub deliveries: u64,
 }
 
-/// Plays all, and again until there are enough deliveries. Prints a line for each.
+/// Runs all faults, and repeats them until there are enough deliveries. Prints a line for each trial.
 pub async fn run(faults: &[Fault], plan: &Plan) -> Vec<Row> {
     let mut clusters: BTreeMap<(usize, bool), Kafka> = BTreeMap::new();
     let (mut rows, mut deliveries, began) = (Vec::new(), 0, Instant::now());
@@ -71,7 +71,7 @@ fn tell(row: &Row) {
     }
 }
 
-/// One line of the table as text.
+/// One row of the table as text.
 pub fn line(row: &Row) -> String {
     let verdict = &row.verdict;
     format!(

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use crate::judge::Verdict;
 use crate::trial::{BASE, Row};
 
-/// Between these lines of a document the table is written.
+/// The table is written between these lines of a document.
 const BEGIN: &str = "<!-- faults: begin -->";
 const END: &str = "<!-- faults: end -->";
 
@@ -19,7 +19,7 @@ struct Total<'a> {
     verdict: Verdict,
     connections: u64,
     recovery: Vec<Duration>,
-    /// Memory above the budget of the logs, in bytes; below it is 0.
+    /// Memory above the budget of the logs, in bytes; 0 if it is below.
     above: u64,
     failed: usize,
 }
@@ -94,7 +94,7 @@ fn row(text: &mut String, what: &str, total: &Total<'_>) {
     );
 }
 
-/// Puts the table into the document, in the place of the one that was there.
+/// Writes the table into the document, in place of the previous one.
 pub fn write(document: &Path, table: &str) -> Result<()> {
     let name = document.display();
     let text = std::fs::read_to_string(document).with_context(|| format!("read {name}"))?;

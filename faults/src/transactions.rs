@@ -1,5 +1,5 @@
-//! Transactions beside the usual load: most are committed, some aborted, and now and then one stays open for long. Or a single
-//! one.
+//! Transactions in addition to the usual load: most are committed, some are aborted, and some stay open for long. Also a single
+//! transaction.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,7 +33,7 @@ struct Writing {
 }
 
 impl Transactions {
-    /// `long`: how long one in five stays open.
+    /// `long`: how long every fifth transaction stays open.
     pub fn start(
         kafka: &Kafka,
         ledger: Ledger,
@@ -58,14 +58,14 @@ impl Transactions {
         Transactions { is_stopped, thread }
     }
 
-    /// Ends with the transaction that is open.
+    /// Stops after the transaction that is open.
     pub fn stop(self) -> Result<()> {
         self.is_stopped.store(true, Ordering::Relaxed);
         self.thread.join().map_err(|_| anyhow!("the writer of transactions panicked"))?
     }
 }
 
-/// Writes one transaction of records in all partitions, and commits it: each partition ends with its mark.
+/// Writes one transaction with records in all partitions, and commits it: each partition ends with the transaction's marker.
 pub fn commit_one(kafka: &Kafka, ledger: Ledger, topic: Arc<str>, partitions: u32) -> Result<()> {
     Writing::begin(&config(kafka, &topic), ledger, topic, partitions)?.transaction(false, Duration::ZERO)
 }
@@ -95,7 +95,7 @@ impl Writing {
                 self.producer.abort_transaction(WAIT).context("abort")
             }
             false => {
-                // From the request on somebody may see them.
+                // From the commit request on, clients may see these records.
                 self.ledger.settle(&numbers, Fate::Unsure);
                 self.producer.commit_transaction(WAIT).context("commit")?;
                 self.ledger.settle(&numbers, Fate::Written);

@@ -1,4 +1,4 @@
-//! One fault, played from the setting of its stage to its row in the table.
+//! Runs one fault, from the setup of its stage to its row in the table.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -12,10 +12,11 @@ use crate::judge::Verdict;
 use crate::kafka::Kafka;
 use crate::scene::{Scene, Stage};
 
-/// Beside the budget of its logs: the program itself, librdkafka's clients, and the heap's slack, in bytes.
+/// Memory that a replica may use in addition to the budget of its logs: for the program itself, librdkafka's clients, and the
+/// slack of the heap, in bytes.
 pub const BASE: u64 = 64 << 20;
 
-/// What a fault does: it returns when the last of it is done, while load goes on.
+/// The actions of a fault: it returns after the last of them, while the load continues.
 pub type Play = for<'a> fn(&'a mut Scene) -> Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
 
 /// One fault of the suite.
@@ -26,24 +27,24 @@ pub struct Fault {
     pub what: &'static str,
     pub stage: Stage,
     pub play: Play,
-    /// Whether the short form plays it.
+    /// Whether the short form includes it.
     pub is_short: bool,
-    /// Recovery within this time at the median, where it is promised.
+    /// The limit of the median recovery time, where there is one.
     pub recovery: Option<Duration>,
-    /// Whether no stream may be ended meanwhile, but by its client.
+    /// Whether the replicas may not end any stream during the fault.
     pub keeps_streams: bool,
 }
 
-/// How much load, and how long.
+/// How much load there is, and for how long.
 #[derive(Clone, Copy, Debug)]
 pub struct Scale {
-    /// One stretch of load; a fault has two or three.
+    /// The duration of one stretch of load; a fault has two or three.
     pub breath: Duration,
-    /// Of the stage's clients and rate.
+    /// Factor for the stage's clients and rate.
     pub load: u32,
 }
 
-/// What a trial showed.
+/// The result of a trial.
 #[derive(Debug)]
 pub struct Row {
     pub name: &'static str,
@@ -51,19 +52,19 @@ pub struct Row {
     pub seed: u64,
     pub verdict: Verdict,
     pub connections: u64,
-    /// Of them, how many the replica ended.
+    /// How many of the connections the replica ended.
     pub ended: u64,
-    /// Per client, sorted.
+    /// Recovery times of the clients, sorted.
     pub recovery: Vec<Duration>,
-    /// Of it not a part: until Kafka took records again.
+    /// The time until Kafka accepted records again, which is not part of the recovery.
     pub returned: Option<Duration>,
     pub most_resident: u64,
-    /// Of its logs; memory may be this and [`BASE`].
+    /// The budget of the replica's logs; its memory may be this and [`BASE`].
     pub budget: u64,
     pub took: Duration,
-    /// Why the trial failed; empty where it did not.
+    /// Why the trial failed; empty if it passed.
     pub problems: Vec<String>,
-    /// What a reader of the row must know.
+    /// Notes for readers of the row.
     pub notes: Vec<String>,
     pub logs: Vec<String>,
 }
@@ -73,13 +74,13 @@ impl Row {
         self.problems.is_empty()
     }
 
-    /// The middle of the clients' times to recover.
+    /// The median of the clients' recovery times.
     pub fn median_recovery(&self) -> Option<Duration> {
         self.recovery.get(self.recovery.len() / 2).copied()
     }
 }
 
-/// Plays one fault. Gives its row, and the brokers for the next.
+/// Runs one fault. Returns its row, and the brokers for the next fault.
 pub async fn play(fault: &Fault, kafka: Kafka, seed: u64, scale: Scale) -> (Row, Kafka) {
     let began = Instant::now();
     let mut stage = fault.stage.clone();
@@ -139,7 +140,7 @@ fn problems(fault: &Fault, row: &Row) -> Vec<String> {
     found
 }
 
-/// What a panic said.
+/// The message of a panic.
 fn words(panic: &(dyn Any + Send)) -> &str {
     let owned = panic.downcast_ref::<String>().map(String::as_str);
     owned.or(panic.downcast_ref::<&str>().copied()).unwrap_or("a panic")

@@ -21,9 +21,9 @@ use crate::ledger::{Fate, Ledger, scaled_value, tenant_name};
 pub const TENANTS: u32 = 8;
 /// How often records are sent.
 const TICK: Duration = Duration::from_millis(10);
-/// Records that wait for so long without an answer to any are looked after.
+/// If no record is acknowledged for this long while some wait, the producer is checked.
 const SILENCE: Duration = Duration::from_secs(2);
-/// Within this time a broker answers that is well.
+/// The time in which a healthy broker answers.
 const ANSWER: Duration = Duration::from_secs(1);
 /// The longest wait for acknowledgements.
 const FLUSH: Duration = Duration::from_secs(90);
@@ -34,18 +34,18 @@ pub struct Target {
     pub topic: Arc<str>,
     pub partitions: u32,
     pub generation: u32,
-    /// None is written to a topic that is not active.
+    /// Nothing is written to a topic that is not active.
     pub is_active: bool,
-    /// So many different keys; without any where it is 0.
+    /// The number of different keys; 0: records have no key.
     pub keys: u64,
-    /// Timestamps lie up to so many milliseconds back, in no order.
+    /// Timestamps are up to this many milliseconds in the past, in no order.
     pub disorder: i64,
-    /// Times as much padding in a value.
+    /// Factor for the padding in a value.
     pub scale: u32,
 }
 
 impl Target {
-    /// One that is written to from the start, with no keys and timestamps of now.
+    /// An active target, without keys, with current timestamps.
     pub fn new(topic: &str, partitions: u32) -> Target {
         let topic = topic.into();
         Target { topic, partitions, generation: 0, is_active: true, keys: 0, disorder: 0, scale: 1 }
@@ -64,7 +64,7 @@ struct Shared {
     /// Records a second.
     rate: AtomicU64,
     is_stopped: AtomicBool,
-    /// Held while a tick's records are sent: who changes it knows that none is under way.
+    /// Locked while the records of a tick are sent: while another thread holds the lock, nothing is being sent.
     state: Mutex<State>,
 }
 
@@ -101,7 +101,7 @@ impl ProducerContext for Book {
 }
 
 impl Writer {
-    /// Starts to write. `config` may be any producer's; unless it says otherwise, no record is given up, or written twice.
+    /// Starts to write. `config` may be that of any producer; unless it says otherwise, no record is given up or written twice.
     pub fn start(
         config: &ClientConfig,
         ledger: Ledger,
@@ -118,13 +118,13 @@ impl Writer {
         Writer { shared, thread: Some(thread) }
     }
 
-    /// Stops writing to a topic, and waits until all of it is acknowledged.
+    /// Stops writing to a topic, and waits until all of its records are acknowledged.
     pub fn pause(&self, topic: &str) {
         self.change(topic, |target| target.is_active = false);
         self.flush();
     }
 
-    /// Goes on.
+    /// Continues to write to a topic.
     pub fn resume(&self, topic: &str) {
         self.change(topic, |target| target.is_active = true);
     }
@@ -141,7 +141,7 @@ impl Writer {
         self.shared.state.lock().targets.push(target);
     }
 
-    /// A new client: the old one remembers topics that were replaced.
+    /// Creates a new producer: the old one remembers topics that were replaced.
     pub fn renew(&self) {
         self.flush();
         self.shared.state.lock().producer = create(&self.shared.config, &self.shared.ledger);
@@ -152,19 +152,19 @@ impl Writer {
         self.shared.rate.store(rate, Ordering::Relaxed);
     }
 
-    /// Values of so many times the usual size, of 150 bytes in the mean, from now on.
+    /// From now on, values have `scale` times the usual size, which is 150 bytes on average.
     pub fn set_scale(&self, scale: u32) {
         self.shared.state.lock().targets.iter_mut().for_each(|target| target.scale = scale);
     }
 
-    /// Waits until all that was sent is acknowledged or given up.
+    /// Waits until all records that were sent are acknowledged or given up.
     pub fn flush(&self) {
         let producer = &self.shared.state.lock().producer;
-        // What is not acknowledged by then stays unsure.
+        // Records that are not acknowledged by then stay unsure.
         let _ = producer.flush(FLUSH);
     }
 
-    /// Ends, with all records acknowledged or given up.
+    /// Stops writing, and waits until all records are acknowledged or given up.
     pub fn stop(mut self) {
         self.end();
         self.flush();
@@ -212,13 +212,13 @@ fn write(shared: &Shared, mut random: StdRng) {
         last = Instant::now();
         let mut state = shared.state.lock();
         if let Some((_, why)) = state.producer.client().fatal_error() {
-            // It would write nothing any more. What it has not been told of stays unsure.
+            // The producer can write nothing any more. Records without an acknowledgement stay unsure.
             eprintln!("the writer begins anew: {why}");
             state.producer = create(&shared.config, &shared.ledger);
         }
         if silence.is_long(&state.producer) && has_lost_all_brokers(&shared.config, &state.producer) {
-            // A producer that was told of no broker for a moment, by one that stood still, never looks for any again
-            // (librdkafka's issue 5301).
+            // A producer that got metadata without any broker, from a broker that was stopped for a moment, never finds one
+            // again (librdkafka's issue 5301).
             eprintln!("the writer begins anew: its producer has lost all brokers");
             state.producer = create(&shared.config, &shared.ledger);
         }
@@ -229,7 +229,7 @@ fn write(shared: &Shared, mut random: StdRng) {
     }
 }
 
-/// Since when records wait and none is answered.
+/// Since when records wait while none is acknowledged.
 struct Silence {
     answers: u64,
     since: Instant,
@@ -240,7 +240,7 @@ impl Silence {
         Silence { answers: 0, since: Instant::now() }
     }
 
-    /// Once in a while as long as it lasts.
+    /// Whether the silence is long; true at most once per [`SILENCE`].
     fn is_long(&mut self, producer: &ThreadedProducer<Book>) -> bool {
         let answers = producer.context().answers.load(Ordering::Relaxed);
         if answers != self.answers || producer.in_flight_count() == 0 {
@@ -254,7 +254,7 @@ impl Silence {
     }
 }
 
-/// Whether a new client is answered and the producer is not.
+/// Whether a new client gets an answer while the producer gets none.
 fn has_lost_all_brokers(config: &ClientConfig, producer: &ThreadedProducer<Book>) -> bool {
     let mut fresh = ClientConfig::new();
     if let Some(servers) = config.get("bootstrap.servers") {
@@ -298,7 +298,7 @@ impl State {
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
                     std::thread::sleep(Duration::from_millis(5));
                 }
-                // A record that is not taken stays unsure.
+                // A record that the producer refuses stays unsure.
                 _ => return,
             }
         }

@@ -19,7 +19,7 @@ fn refusal(args: &[&str], variables: &[(&str, &str)]) -> String {
     }
 }
 
-/// The least that a server starts with.
+/// The fewest settings with which a server starts.
 const LEAST: [&str; 8] = [
     "--kafka-bootstrap-servers",
     "127.0.0.1:9092",

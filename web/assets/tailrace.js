@@ -3,12 +3,12 @@
  *
  * A plain `new EventSource(url)` resumes exactly by itself, and is enough for many pages. This module adds what an
  * EventSource leaves to the page:
- *   - it opens the stream again where an EventSource gives up for good (any answer but 200, such as a proxy's 502; in
- *     Firefox also while it is offline, and across origins where nobody listens), with growing, jittered delays, from
- *     the last id;
- *   - it asks for a fresh token whenever it connects;
- *   - it notices a connection that is open but dead, by the heartbeat;
- *   - it says what state it is in, and why a stream was refused;
+ *   - it reopens the stream where an EventSource gives up for good (at any response but 200, such as a proxy's 502; in
+ *     Firefox also while the machine is offline, and across origins if no server listens), with growing, jittered
+ *     delays, from the last id;
+ *   - it requests a new token for each connection;
+ *   - it detects a connection that is open but dead, by missing heartbeats;
+ *   - it reports its state, and why a stream was refused;
  *   - it ends with an AbortSignal.
  *
  *     import { Tailrace } from "./tailrace.js";
@@ -24,22 +24,22 @@
  *
  * Over a page reload: store `stream.lastEventId` and pass it back as `lastEventId`.
  *
- * Named events reach only handlers of their name, as with every EventSource; `message` are those without a name.
+ * Named events reach only the handlers of their name, as with every EventSource; events without a name are `message`.
  */
 
 /** Default of `heartbeat`, in milliseconds. */
 const HEARTBEAT_MS = 15_000;
-/** A connection is taken for dead after this many heartbeats' time without a sign of life. */
+/** A connection counts as dead after this many heartbeat intervals without an event. */
 const SILENT_HEARTBEATS = 2.5;
-/** Delay before the first attempt to open a closed stream again; it doubles with each attempt. */
+/** Delay before the first attempt to reopen a stream; it doubles with each attempt. */
 const BACKOFF_FIRST_MS = 500;
-/** No delay grows beyond this, so that a page comes back within half a minute of its server. */
+/** The longest delay: a page reconnects within half a minute after its server is back. */
 const BACKOFF_MAX_MS = 30_000;
-/** When a connection whose token expired is opened again, where the server does not say. */
+/** Delay before a stream is reopened after its token expired, unless the server gives one. */
 const RENEW_MS = 1_000;
-/** How long the reason of a refusal is waited for. */
+/** Timeout of the request for the reason of a refusal. */
 const EXPLAIN_MS = 5_000;
-/** Answers that no repetition changes. 401 is not among them: the next attempt brings another token. */
+/** Statuses at which no retry can succeed. 401 is not among them: the next attempt has a new token. */
 const FINAL_STATUSES = new Set([204, 400, 403, 404, 405, 414]);
 
 export class Tailrace {
@@ -77,7 +77,7 @@ export class Tailrace {
    *        `refused` and `closed` are final.
    */
   constructor(url, options = {}) {
-    // A worker has no document; its script's address is its base.
+    // A worker has no document; its base is the address of its script.
     this.#url = new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href);
     this.#options = options;
     this.#heartbeat = options.heartbeat ?? HEARTBEAT_MS;
@@ -146,7 +146,7 @@ export class Tailrace {
       if (generation === this.#generation) this.#backOff(`no token: ${error?.message ?? error}`);
       return;
     }
-    // Cut, closed or replaced while the token was on its way.
+    // The connection was cut, closed or replaced while the token was requested.
     if (generation !== this.#generation) return;
     this.#open(this.#address(token));
   }
@@ -161,7 +161,7 @@ export class Tailrace {
     };
     source.onerror = () => this.#failed(source, address);
     for (const type of this.#handlers.keys()) source.addEventListener(type, this.#dispatch);
-    // What the module itself needs to hear, whether or not the page does.
+    // The events that the module itself needs, whether or not the page handles them.
     for (const type of ["tailrace.heartbeat", "tailrace.synced", "tailrace.error"]) {
       source.addEventListener(type, this.#dispatch);
     }
@@ -178,22 +178,22 @@ export class Tailrace {
     add("where", where);
     if (envelope) address.searchParams.set("envelope", envelope);
     if (this.#heartbeat) {
-      // As events, for a script sees neither comments nor id-only frames; and as often as the watch expects them.
+      // As events, since a script sees neither comments nor id-only frames; and as often as the timeout expects them.
       address.searchParams.append("heartbeat", "event");
       address.searchParams.append("heartbeat", `${this.#heartbeat}ms`);
     }
     if (token) address.searchParams.set("access_token", token);
-    // `from` stays: it is what the server falls back to should it be unable to read the id.
+    // `from` is kept: the server uses it if it cannot read the id.
     if (from) address.searchParams.set("from", from);
     if (this.#lastEventId) address.searchParams.set("last_event_id", this.#lastEventId);
     return address;
   }
 
-  // Every event of every type comes through here once, before its handlers.
+  // Receives every event once, and calls its handlers.
   #dispatch = (event) => {
     if (event.target !== this.#source) return;
     this.#alive();
-    // Also moves with id-only frames: a browser shows their id with the next event that it dispatches.
+    // Includes id-only frames: a browser reports their id with the next event that it dispatches.
     if (event.lastEventId) this.#lastEventId = event.lastEventId;
     for (const handler of this.#handlers.get(event.type) ?? []) {
       try {
@@ -202,7 +202,7 @@ export class Tailrace {
         reportError(error); // as an EventSource would: the other handlers are called all the same
       }
     }
-    // An EventSource would come back with the same address, and so with the same, expired token.
+    // An EventSource would reconnect to the same address, and so with the same, expired token.
     if (event.type === "tailrace.error") this.#renew(JSON.parse(event.data));
   };
 
@@ -214,18 +214,18 @@ export class Tailrace {
 
   #failed(source, address) {
     if (source !== this.#source) return;
-    // The browser is about to reconnect by itself, and sends the last id, with id-only frames counted in.
+    // The browser reconnects by itself, with the last id, which includes id-only frames.
     if (source.readyState === EventSource.CONNECTING) {
       clearTimeout(this.#watch);
       this.#enter("connecting");
       return;
     }
-    // It gave up: the answer was no stream, or there was none.
+    // The browser gave up: the response was no stream, or there was no response.
     this.#disconnect();
     this.#explain(address, this.#generation);
   }
 
-  // An EventSource hides why it was refused, so the same address is asked once more, for the answer's head alone.
+  // An EventSource hides why it was refused, so the same address is requested once more, for the status and headers.
   async #explain(address, generation) {
     let answer = {};
     try {
@@ -239,7 +239,7 @@ export class Tailrace {
       answer = { ...problem, status: response.status, after: Number(response.headers.get("Retry-After")) * 1000 };
       response.body?.cancel().catch(() => {});
     } catch {
-      // Unreachable: there is nothing to tell but that.
+      // The server is unreachable: there is no other reason to report.
     }
     if (generation !== this.#generation || this.#ended) return;
     if (FINAL_STATUSES.has(answer.status)) this.#finish("refused", answer);
@@ -248,7 +248,7 @@ export class Tailrace {
 
   #backOff(reason, atLeast = 0) {
     const full = Math.min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** this.#attempt++);
-    // Half of it at random: pages that one event threw out do not come back in the same instant.
+    // Half of the delay is random: pages that were disconnected together do not reconnect at the same moment.
     this.#wait(Math.max(full * (0.5 + Math.random() / 2), atLeast || 0), reason);
   }
 
@@ -257,7 +257,7 @@ export class Tailrace {
     this.#enter("waiting", { delay, reason });
   }
 
-  // A sign of life. Heartbeats come only into silence, so any event will do.
+  // Restarts the timeout of the connection, for any event: heartbeats are sent only when there are no other events.
   #alive() {
     clearTimeout(this.#watch);
     if (!this.#heartbeat) return;

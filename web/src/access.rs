@@ -1,5 +1,5 @@
-//! The log of requests: a line for a refusal, and one for the end of a stream. So many a second and no more, or whoever is
-//! refused fast enough would fill the disk; at the level debug, all of them.
+//! The log of requests: one line for each refusal, and one for the end of each stream. Lines are limited per second, or a
+//! client that is refused often enough would fill the disk; at the level debug, there is no limit.
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
@@ -15,19 +15,19 @@ use crate::end::End;
 use crate::moment::Moment;
 use crate::trace::TraceId;
 
-/// Lines of one kind in a second, and how many at once where there were none before.
+/// Lines of one kind per second, and the burst of lines after a quiet time.
 const LINES_PER_SECOND: NonZeroU32 = NonZeroU32::new(10).expect("not zero");
 const BURST: NonZeroU32 = NonZeroU32::new(100).expect("not zero");
-/// Characters that a line repeats of what a client sent.
+/// The most characters of a client's text that a line repeats.
 const MAX_REPEATED: usize = 256;
 
 static REFUSALS: LazyLock<Sample> = LazyLock::new(Sample::new);
 static STREAMS: LazyLock<Sample> = LazyLock::new(Sample::new);
 
-/// Which of many events get a line.
+/// Selects the events that get a line.
 struct Sample {
     limiter: DefaultDirectRateLimiter,
-    /// Events without a line since the last one with.
+    /// Events without a line since the last event that got one.
     unlogged: AtomicU64,
 }
 
@@ -37,7 +37,7 @@ impl Sample {
         Sample { limiter: RateLimiter::direct(quota), unlogged: AtomicU64::new(0) }
     }
 
-    /// Takes a line, with the number of those that got none before it.
+    /// `Some`: the event gets a line, which states how many events before it got none.
     fn take(&self) -> Option<u64> {
         if tracing::enabled!(tracing::Level::DEBUG) || self.limiter.check().is_ok() {
             return Some(self.unlogged.swap(0, Ordering::Relaxed));
@@ -47,7 +47,7 @@ impl Sample {
     }
 }
 
-/// A request that got no stream. Its query is left out: a token may be in it.
+/// Logs a request that got no stream. Its query is left out: it may contain a token.
 pub(crate) fn refused(code: &'static str, detail: &str, path: &str, address: IpAddr, trace_id: TraceId) {
     let Some(unlogged) = REFUSALS.take() else { return };
     let (path, detail) = (clipped(path), clipped(detail));
@@ -58,23 +58,23 @@ fn clipped(text: &str) -> &str {
     text.char_indices().nth(MAX_REPEATED).map_or(text, |(end, _)| &text[..end])
 }
 
-/// The span of a stream that is asked for, at the level debug: without it, nothing is formatted or kept. No topics: all.
+/// The span of a requested stream, at the level debug; at other levels nothing is formatted or kept. No topics: all.
 pub(crate) fn stream_span(tenant: &TenantId, topics: &[String], peer: SocketAddr, trace_id: TraceId) -> Span {
     tracing::debug_span!("stream", tenant = tenant.as_str(), topics = ?clipped(&topics.join(",")), %peer, %trace_id)
 }
 
-/// What the line at a stream's end says of it. Only streams that are to have one keep it.
+/// The data for the line at a stream's end. Only streams that will get a line keep it.
 pub(crate) struct Account {
     since: Moment,
     trace_id: TraceId,
     address: IpAddr,
     records: u64,
-    /// Only where debug is logged. A box, so that the account is no larger for a span that is seldom there.
+    /// Only at the level debug. Boxed, so that the account stays small in the usual case without a span.
     span: Option<Box<Span>>,
 }
 
 impl Account {
-    /// Of a stream that begins; `None`: it gets no line.
+    /// For a stream that begins; `None`: the stream gets no line.
     pub(crate) fn open(trace_id: TraceId, address: IpAddr, span: Span) -> Option<Account> {
         STREAMS.take()?;
         let span = (!span.is_disabled()).then(|| Box::new(span));
@@ -88,7 +88,7 @@ impl Account {
     /// Writes the line, within the stream's span.
     pub(crate) fn close(&self, tenant: &TenantId, end: End, now: Moment) {
         let Account { since, trace_id, address, records, span } = self;
-        // Nothing is awaited while it is entered.
+        // There is no await while the span is entered.
         let _entered = span.as_ref().map(|span| span.enter());
         let (tenant, reason) = (tenant.as_str(), end.reason());
         let seconds = Duration::from_millis(now.millis().saturating_sub(since.millis())).as_secs_f64();
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
     use crate::trace;
 
-    /// Takes every level, and notes the order of what happens.
+    /// Enables every level, and records the order of calls.
     #[derive(Clone, Default)]
     struct Recorder(Arc<Mutex<Vec<&'static str>>>);
 
@@ -151,14 +151,14 @@ mod tests {
         let recorder = Recorder::default();
         tracing::subscriber::with_default(recorder.clone(), begin_and_end);
         assert_eq!(*recorder.0.lock(), ["stream", "enter", "event", "exit"]);
-        // Nobody listens.
+        // Without a subscriber, nothing is recorded.
         begin_and_end();
         assert_eq!(recorder.0.lock().len(), 4);
     }
 
     #[test]
     fn an_account_is_small() {
-        // As large as without the span: the id is aligned to 16 bytes.
+        // The same size as without the span: the trace id is aligned to 16 bytes.
         assert_eq!(size_of::<Account>(), 64);
     }
 

@@ -1,4 +1,4 @@
-//! What operators and their tools ask: is it alive, should it get traffic, what does it count.
+//! The endpoints for operators and their tools: liveness, readiness, metrics.
 
 use axum::Router;
 use axum::body::Body;
@@ -60,7 +60,7 @@ fn words(readiness: &Readiness, status: &str) -> String {
 
 async fn metrics(State(admin): State<Admin>) -> Response<Body> {
     gauge!("tailrace_ready").set(if admin.bridge.health().readiness().ready { 1.0 } else { 0.0 });
-    // It counts ten thousand descriptors by listing a folder.
+    // The collector counts open descriptors, maybe ten thousand, by listing a directory.
     let _ = tokio::task::spawn_blocking(|| metrics_process::Collector::default().collect()).await;
     let mut response = text(StatusCode::OK, admin.prometheus.render());
     response

@@ -9,7 +9,7 @@ use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::settings::WebSettings;
 
-/// What they share: one for each process.
+/// The shared state: one for each process.
 pub(crate) struct App {
     pub(crate) settings: WebSettings,
     pub(crate) bridge: Bridge,

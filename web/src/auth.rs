@@ -12,10 +12,10 @@ use tailrace_bridge::TenantId;
 
 use crate::problem::Problem;
 
-/// Clocks of issuers and servers differ a little.
+/// Tolerance for the difference between an issuer's clock and the server's.
 const LEEWAY_SECONDS: u64 = 5;
 
-/// How requests are told apart.
+/// How requests are authenticated.
 #[derive(Clone)]
 pub(crate) enum Auth {
     /// Not at all.
@@ -29,10 +29,10 @@ pub(crate) struct JwtRules {
     pub(crate) secret: Vec<u8>,
     /// Empty: any.
     pub(crate) issuer: String,
-    /// Empty: none is named.
+    /// Empty: only tokens without an audience are valid.
     pub(crate) audience: String,
     pub(crate) tenant_claim: String,
-    /// With `{tenant}` in the tenant's place; empty: no scope is needed.
+    /// `{tenant}` stands for the tenant's name; empty: no scope is needed.
     pub(crate) scope: String,
 }
 
@@ -42,10 +42,10 @@ pub(crate) struct Jwt {
     validation: Validation,
 }
 
-/// Who asks: what a checked token says.
+/// The caller, as the checked token names it.
 #[derive(Debug)]
 pub(crate) enum Caller {
-    /// Nobody was asked.
+    /// No token is required.
     Anyone,
     /// The bearer of a valid token.
     Bearer(Bearer),
@@ -55,7 +55,7 @@ pub(crate) enum Caller {
 pub(crate) struct Bearer {
     tenants: Vec<String>,
     scopes: Vec<String>,
-    /// When the token ends, leeway included.
+    /// When the token expires, leeway included.
     expires: SystemTime,
 }
 
@@ -64,7 +64,7 @@ impl Auth {
         Auth::Jwt(Arc::new(Jwt::new(rules)))
     }
 
-    /// Checks the token of a request: the header `Authorization: Bearer`, else `access_token=`.
+    /// Checks the token of a request: from the header `Authorization: Bearer`, else from `access_token=`.
     pub(crate) fn caller(&self, headers: &HeaderMap, parameter: Option<&str>) -> Result<Caller, Problem> {
         let Auth::Jwt(jwt) = self else { return Ok(Caller::Anyone) };
         let token = bearer(headers)?.or(parameter);
@@ -85,7 +85,7 @@ impl Auth {
 }
 
 impl Caller {
-    /// The one tenant that the token names, if it names just one.
+    /// The token's tenant, if the token names exactly one.
     pub(crate) fn only_tenant(&self) -> Option<&str> {
         match self {
             Caller::Bearer(bearer) if bearer.tenants.len() == 1 => bearer.tenants.first().map(String::as_str),
@@ -93,7 +93,7 @@ impl Caller {
         }
     }
 
-    /// How long the token still holds; `None`: for ever.
+    /// How long the token is still valid; `None`: for ever.
     pub(crate) fn remaining(&self) -> Option<Duration> {
         match self {
             Caller::Anyone => None,
@@ -110,7 +110,8 @@ impl Jwt {
         let mut required = vec!["exp"];
         validation.leeway = LEEWAY_SECONDS;
         validation.validate_nbf = true;
-        // A token with an audience is for somebody: without TAILRACE_JWT_AUDIENCE it is not for us (RFC 7519, 4.1.3).
+        // A token with an audience is meant for that audience: without TAILRACE_JWT_AUDIENCE this server rejects it (RFC 7519,
+        // 4.1.3).
         if !rules.audience.is_empty() {
             validation.set_audience(&[&rules.audience]);
             required.push("aud");
@@ -148,13 +149,14 @@ impl Jwt {
     }
 }
 
-/// `scope` (RFC 8693) or `scp`, as some issuers call it: either a string with spaces between, or an array.
+/// The scopes of `scope` (RFC 8693) and of `scp`, the name that some issuers use: each is a string with spaces between, or an
+/// array.
 fn scopes(claims: &Map<String, Value>) -> Vec<String> {
     let of = |name: &str| words(claims.get(name), true);
     [of("scope"), of("scp")].concat()
 }
 
-/// A string, or an array of strings; `split` for the space-separated form of RFC 8693.
+/// The words of a string, or of an array of strings; `split`: a string may be a space-separated list, as in RFC 8693.
 fn words(claim: Option<&Value>, split: bool) -> Vec<String> {
     match claim {
         Some(Value::String(text)) if split => {
@@ -177,7 +179,7 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     }
 }
 
-/// What a caller may know of the fault; never a part of the token.
+/// The error message that a caller may see; it never contains a part of the token.
 fn why(kind: &ErrorKind) -> String {
     match kind {
         ErrorKind::ExpiredSignature => "the token has expired".to_owned(),

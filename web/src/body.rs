@@ -1,4 +1,4 @@
-//! The way out through a response's body, which hyper polls whenever the connection takes more: HTTP/2.
+//! HTTP/2: the stream is the body of its response, which hyper polls whenever the connection can send more.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -17,7 +17,7 @@ use crate::metrics::Metrics;
 use crate::moment::Moment;
 use crate::stream::{Said, Stream, World};
 
-/// What a stream must know of the process.
+/// The state of the process that streams depend on.
 #[derive(Clone)]
 pub(crate) struct News {
     pub(crate) status: watch::Receiver<Status>,
@@ -26,14 +26,14 @@ pub(crate) struct News {
 }
 
 impl News {
-    /// How things stand now; from here on, changes are news again.
+    /// The current state; later changes are reported again.
     pub(crate) fn world(&mut self) -> World<'_> {
         self.status.mark_unchanged();
         self.phase.mark_unchanged();
         self.world_at(Moment::now())
     }
 
-    /// How things stand, at a time that was looked at before.
+    /// The current state, with a time that the caller has read already.
     pub(crate) fn world_at(&self, now: Moment) -> World<'_> {
         let (status, phase) = (*self.status.borrow(), *self.phase.borrow());
         World { now, status, phase, is_pressed: false, metrics: &self.metrics }
@@ -44,23 +44,23 @@ struct Reading {
     stream: Stream,
     news: News,
     out: VecDeque<Bytes>,
-    /// Fires no later than the next deadline; it is not touched for each event.
+    /// Fires no later than the next deadline; it is not reset for each event.
     timer: Pin<Box<Sleep>>,
 }
 
-/// The smallest DATA frame, in bytes. Receivers built on Rust's h2 count smaller ones against the whole connection until they
-/// are read (RUSTSEC-2026-0258), and hang up after a hundred: a heartbeat of each of its streams is enough.
+/// The smallest DATA frame, in bytes. A receiver built on Rust's h2 counts smaller frames of the whole connection until they
+/// are read (RUSTSEC-2026-0258), and closes the connection after a hundred: one heartbeat on each of its streams is enough.
 const SMALLEST_FRAME: usize = 256;
-/// The most that a DATA frame takes where the peer has not said more (RFC 9113, section 6.5.2), in bytes.
+/// The largest DATA frame, in bytes, unless the peer has set another maximum (RFC 9113, section 6.5.2).
 const LARGEST_FRAME: usize = 16_384;
 
-/// What goes out next: no frame of it is small.
+/// The next bytes to send, sized so that none of their DATA frames is smaller than [`SMALLEST_FRAME`].
 fn next_frame(out: &mut VecDeque<Bytes>) -> Option<Bytes> {
     let mut next = out.pop_front()?;
     if next.len() < SMALLEST_FRAME {
         next = gathered(next, out);
     }
-    // What is left of a large piece would be a small frame.
+    // The remainder of a large piece would be a small frame.
     let left = next.len() % LARGEST_FRAME;
     if next.len() > LARGEST_FRAME && (1..SMALLEST_FRAME).contains(&left) {
         out.push_front(next.split_off(next.len() - SMALLEST_FRAME));
@@ -68,7 +68,7 @@ fn next_frame(out: &mut VecDeque<Bytes>) -> Option<Bytes> {
     Some(next)
 }
 
-/// A small piece with those after it, behind a comment that fills it up where they are too few.
+/// Joins a small piece with the pieces after it. If they are still too small, a comment is put before them as padding.
 fn gathered(first: Bytes, out: &mut VecDeque<Bytes>) -> Bytes {
     let mut all = Vec::from(first);
     while all.len() < SMALLEST_FRAME
@@ -82,7 +82,7 @@ fn gathered(first: Bytes, out: &mut VecDeque<Bytes>) -> Bytes {
     all.into()
 }
 
-/// A comment of at least so many bytes, as the first line of a block: behind the last block there would be one more.
+/// A comment of at least `size` bytes, to be the first line of a block: after the last block, it would be a block of its own.
 fn padding(size: usize) -> Vec<u8> {
     const LEAST: usize = b": \n".len();
     let spaces = size.max(LEAST) - b":\n".len();
@@ -109,7 +109,7 @@ impl Reading {
         Some(bytes)
     }
 
-    /// Takes what there is, until it fills a frame. Whether there is something to write, or an end.
+    /// Takes what the stream has, until it fills a frame. True: there is something to write, or the stream has ended.
     fn gather(&mut self) -> bool {
         while self.out.iter().map(Bytes::len).sum::<usize>() < SMALLEST_FRAME {
             match self.stream.turn(&self.news.world(), &mut LastFrames::default()) {
@@ -118,7 +118,7 @@ impl Reading {
                     self.news.metrics.frames.increment(records as u64);
                     self.out.extend(frames);
                 }
-                // There is nobody else here whose frames could be repeated.
+                // There is no other stream here whose frames could be repeated.
                 Said::Nothing | Said::Repeated(..) => return !self.out.is_empty(),
                 Said::Ended => return true,
             }
@@ -126,10 +126,10 @@ impl Reading {
         true
     }
 
-    /// Waits for news, for a change, or for the next deadline.
+    /// Waits for new records, a change of the process's state, or the next deadline.
     async fn wait(&mut self) {
         let due = self.stream.due().instant();
-        // An early firing costs one look around; resetting the timer for each event would cost more.
+        // A timer that fires early costs one extra turn; resetting it for each event would cost more.
         if self.timer.is_elapsed() || due < self.timer.deadline() {
             self.timer.as_mut().reset(due);
         }
@@ -137,7 +137,7 @@ impl Reading {
         tokio::select! {
             () = self.stream.subscription.changed(), if !paced => {}
             () = self.timer.as_mut() => {}
-            // The senders live as long as the server; were they gone, the timer would still turn this.
+            // The senders live as long as the server; if they were gone, the timer would still end the wait.
             Ok(()) = self.news.status.changed() => {}
             Ok(()) = self.news.phase.changed() => {}
         }
@@ -154,7 +154,7 @@ impl Drop for Reading {
 mod tests {
     use super::*;
 
-    /// All that comes of these pieces, and the sizes of its DATA frames.
+    /// The bytes that these pieces give in all, without padding, and the sizes of their DATA frames.
     fn framed(pieces: &[usize]) -> (usize, Vec<usize>) {
         let mut out: VecDeque<Bytes> = pieces.iter().map(|size| Bytes::from(vec![b'x'; *size])).collect();
         let (mut bytes, mut frames) = (0, Vec::new());

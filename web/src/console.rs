@@ -14,10 +14,11 @@ use crate::app::App;
 
 const PAGE: &str = include_str!("../assets/console.html");
 const MODULE: &str = include_str!("../assets/tailrace.js");
-/// The page asks nobody but its own server, and nobody may frame it.
+/// The page may send requests to its own server only, and no page may embed it in a frame.
 const POLICY: &str = "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; \
                       img-src 'self' data:; font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-/// Topics that one answer lists. Nobody chooses from a longer list, and anybody may ask for it, as often as they like.
+/// The most topics of one response. A longer list is of no use to choose from, and anybody may request it as often as they
+/// like.
 const MAX_TOPICS: usize = 1000;
 
 pub(crate) async fn page() -> Response<Body> {
@@ -31,8 +32,8 @@ pub(crate) async fn module() -> Response<Body> {
     asset(MODULE, "text/javascript; charset=utf-8")
 }
 
-/// The topics that are served, and the tenants that the program names. Where tokens are asked for, neither: the page and its
-/// names are for anybody.
+/// The topics that are served, and the tenants that the program suggests. Where tokens are required, both are empty: the page
+/// needs no token, so anybody can read these names.
 pub(crate) async fn names(State(app): State<Arc<App>>) -> Response<Body> {
     let (mut topics, mut tenants) = (Vec::new(), &[][..]);
     if app.settings.is_open() {

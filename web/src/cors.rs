@@ -9,9 +9,9 @@ use axum::http::{HeaderName, HeaderValue, Method, header};
 use parking_lot::Mutex;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-/// A refused origin is said at most this often.
+/// A refused origin is logged at most this often.
 const SAY_EVERY: Duration = Duration::from_secs(60);
-/// How long a browser may keep the answer to a preflight.
+/// How long a browser may cache the response to a preflight.
 const PREFLIGHT_AGE: Duration = Duration::from_secs(600);
 
 /// The list of allowed origins.
@@ -23,7 +23,7 @@ enum Origin {
     /// `*`
     Any,
     Exact(String),
-    /// `http://localhost:*`, here without the star and the colon: no port or any.
+    /// `http://localhost:*`, stored without the colon and the star: any port, or none.
     AnyPort(String),
 }
 
@@ -96,7 +96,7 @@ impl Origins {
     }
 }
 
-/// The layer around all routes: problem documents and refusals must be readable, too.
+/// The layer around all routes, since pages must be able to read problem documents and refusals, too.
 pub(crate) fn layer(origins: Origins) -> CorsLayer {
     let said = Arc::new(Mutex::new(None));
     let allow = AllowOrigin::predicate(move |origin, request| {
@@ -120,7 +120,7 @@ pub(crate) fn layer(origins: Origins) -> CorsLayer {
         .max_age(PREFLIGHT_AGE)
 }
 
-/// A page of this very server needs no permission, though browsers send its origin with some requests.
+/// Whether the page comes from this server itself: it needs no permission, though browsers send its origin with some requests.
 fn is_own(origin: &str, request: &Parts) -> bool {
     let host = request.headers.get(header::HOST).and_then(|host: &HeaderValue| host.to_str().ok());
     let host = host.or(request.uri.authority().map(|authority| authority.as_str()));

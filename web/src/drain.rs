@@ -1,5 +1,5 @@
-//! The way to stop without losing anybody: readiness turns red, the balancer gets time to learn it, then the streams
-//! are ended one by one, each with the id to come back with.
+//! Stopping without losing events: readiness turns red, the load balancer gets time to notice it, then the streams are ended
+//! one by one, each with the id to resume from.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,25 +9,25 @@ use tokio::time::Instant;
 
 use crate::limits::Limits;
 
-/// Streams that are ended in a second: those who come back do so at this pace, too.
+/// Streams that are ended per second; their clients then reconnect at this rate, too.
 const CLOSES_PER_SECOND: f64 = 200.0;
-/// Closes are spread over at least this.
+/// The shortest time over which closes are spread.
 const MIN_SPREAD: Duration = Duration::from_secs(1);
-/// The part of the timeout over which closes are spread; the rest is for those who read slowly.
+/// The part of the timeout over which closes are spread; the rest is left for clients that read slowly.
 const SPREAD_PART: f64 = 0.75;
-/// How often it is looked whether the last stream has gone.
+/// The interval of checks whether all streams are gone.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Where the process is on its way to the end.
+/// The phase of shutdown.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Phase {
-    /// Streams are taken; also in the delay before the first close.
+    /// New streams are accepted; this includes the delay before the first close.
     Open,
-    /// Streams are ended at a random moment from `since` to `since + spread`, and are to come back after `retry`.
+    /// Each stream is ended at a random moment from `since` to `since + spread`; its client reconnects after `retry`.
     Closing { since: Instant, spread: Duration, retry: Duration },
 }
 
-/// The sender's half; streams watch the other.
+/// The sending half of the phase; streams watch the receiving half.
 pub(crate) struct Drain {
     phase: watch::Sender<Phase>,
 }
@@ -45,7 +45,7 @@ impl Drain {
         matches!(*self.phase.borrow(), Phase::Closing { .. })
     }
 
-    /// Ends all streams and waits for it, no longer than the timeout. Whether all are gone.
+    /// Ends all streams and waits for that, up to the timeout. True: all are gone.
     pub(crate) async fn close(&self, limits: &Arc<Limits>, timeout: Duration, retry: Duration) -> bool {
         let since = Instant::now();
         self.phase.send_replace(Phase::Closing { since, spread: spread(limits.streams(), timeout), retry });

@@ -1,4 +1,4 @@
-//! Why a stream ended: for its last block, the metrics and the log.
+//! Why a stream ended, for its last block, the metrics and the log.
 
 use std::io;
 
@@ -11,9 +11,9 @@ pub(crate) enum End {
     Drain,
     /// The process stopped before the client had read its last block.
     Cut,
-    /// The client took nothing for too long.
+    /// The client read nothing for too long.
     Timeout,
-    /// The client took too little, where clients that do kept too much memory.
+    /// The client read too slowly, while slow clients together held too much memory.
     Slow,
     /// The age limit.
     MaxAge,
@@ -25,7 +25,7 @@ impl End {
     pub(crate) const ALL: [End; 7] =
         [End::Client, End::Drain, End::Cut, End::Timeout, End::Slow, End::MaxAge, End::TokenExpired];
 
-    /// What an error of the socket says of who ended the stream.
+    /// The reason that an error of the socket stands for.
     pub(crate) fn of(error: &io::Error) -> End {
         if error.kind() == io::ErrorKind::TimedOut { End::Timeout } else { End::Client }
     }

@@ -1,10 +1,10 @@
 //! HTTP for Tailrace: routes, streams, authentication, limits, the console and the admin endpoints.
 //!
-//! The files follow a request: `server` accepts it, `route` finds its handler, `auth` and `query` say whose
-//! stream it is and of what, `limits` whether there is room. `stream` says what goes out and when; `writer` writes it to
-//! HTTP/1's sockets, `body` is what hyper polls for HTTP/2. None uses one that uses it (`tests/rooms.rs`). What cannot
-//! be served is a `problem` document, or a `refusal` within the stream where a browser would otherwise give up for good.
-//! Nothing here knows Kafka.
+//! The files follow a request: `server` accepts its connection, `route` finds its handler, `auth` and `query` read the tenant
+//! and the parameters, `limits` checks whether one more stream is allowed. `stream` decides which bytes are sent and when;
+//! `writer` writes them to HTTP/1 sockets, `body` is what hyper polls for HTTP/2. The modules have no circular uses
+//! (`tests/rooms.rs`). A request that cannot be served gets a `problem` document, or a `refusal` within a stream where a
+//! browser would otherwise never reconnect. Nothing in this package depends on Kafka.
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used, reason = "no panic on input"))]
 

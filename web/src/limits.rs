@@ -1,4 +1,4 @@
-//! How many streams there may be, and how fast new ones may come: in all, per tenant, per address.
+//! Limits of open streams and of the rate of new ones: in all, per tenant, per address.
 
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
@@ -18,9 +18,9 @@ use crate::metrics::Metrics;
 use crate::problem::{Passing, PassingCode};
 use crate::settings::WebSettings;
 
-/// Keys that a limiter of rates may hold before it is swept out of turn.
+/// Keys that a rate limiter may hold; above it, old keys are removed before the next regular sweep.
 const MAX_RATE_KEYS: usize = 100_000;
-/// When to come back where nothing says when a place is free.
+/// When to retry where it is not known when a place becomes free.
 const RETRY_FULL: Duration = Duration::from_secs(5);
 
 /// The counts and the limits, shared by all requests.
@@ -34,7 +34,7 @@ pub(crate) struct Limits {
     metrics: Arc<Metrics>,
 }
 
-/// Open streams. An entry goes with its last stream, so the maps are no larger than the streams are many.
+/// Open streams. An entry is removed with its last stream, so the maps are never larger than the number of streams.
 #[derive(Default)]
 struct Open {
     streams: usize,
@@ -42,15 +42,15 @@ struct Open {
     addresses: Counts<IpAddr>,
 }
 
-/// How often each is there. A number stands for it, for as long as it is: ten thousand places keep numbers, not names.
+/// How many streams each key has. A key with streams has a number: ten thousand places store numbers, not names.
 struct Counts<K> {
-    /// Numbers, by the hash of what they stand for.
+    /// Numbers, by the hash of their keys.
     numbers: HashTable<u32>,
     hasher: RandomState,
     counts: Slab<(K, u32)>,
 }
 
-/// One stream's place; dropping it gives the place back.
+/// One stream's share of the limits; dropping it frees the share.
 pub(crate) struct Place {
     limits: Arc<Limits>,
     tenant: u32,
@@ -72,7 +72,7 @@ impl Limits {
         }
     }
 
-    /// None at all.
+    /// No limits at all.
     #[cfg(test)]
     pub(crate) fn none() -> Arc<Limits> {
         Arc::new(Limits {
@@ -86,12 +86,12 @@ impl Limits {
         })
     }
 
-    /// Open streams now.
+    /// The number of open streams.
     pub(crate) fn streams(&self) -> usize {
         self.open.lock().streams
     }
 
-    /// Takes a place for a stream, or says why there is none.
+    /// Takes a place for a stream, or returns why there is none.
     pub(crate) fn enter(self: &Arc<Self>, tenant: &TenantId, address: IpAddr) -> Result<Place, Passing> {
         let address = network(address);
         check_rate(self.address_rate.as_ref(), &address, "from this address")?;
@@ -113,7 +113,7 @@ impl Limits {
         Ok(Place { limits: Arc::clone(self), tenant, address })
     }
 
-    /// Forgets the rates of those who have not come for a while; called now and then.
+    /// Removes the rates of tenants and addresses that had no new stream for a while; called regularly.
     pub(crate) fn sweep(&self) {
         if let Some(limiter) = &self.tenant_rate {
             limiter.retain_recent();
@@ -136,7 +136,7 @@ impl Drop for Place {
 }
 
 impl Place {
-    /// Stands for the tenant among those that have streams.
+    /// The number of the tenant, unique among the tenants that have streams.
     pub(crate) fn tenant(&self) -> u32 {
         self.tenant
     }
@@ -201,7 +201,8 @@ fn full(detail: &str) -> Passing {
     Passing { code: PassingCode::TooManyStreams, detail: detail.to_owned(), after: RETRY_FULL }
 }
 
-/// One household has a whole /64 of IPv6; an IPv4 address may come in IPv6 clothes.
+/// The address that limits apply to: the /64 of an IPv6 address, as one household has a whole /64; an IPv4 address that is
+/// mapped to IPv6 counts as IPv4.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => {
@@ -216,7 +217,7 @@ fn unlimited(limit: usize) -> usize {
     if limit == 0 { usize::MAX } else { limit }
 }
 
-/// So many a second, and at once what one second brings; `None` for zero, which is no limit.
+/// `per_second` on average, in bursts of up to one second's worth; `None` for zero, which means no limit.
 pub(crate) fn quota(per_second: f64) -> Option<Quota> {
     if per_second <= 0.0 {
         return None;

@@ -5,7 +5,7 @@ use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 use crate::end::End;
 use crate::problem::PassingCode;
 
-/// Registers this package's metrics with their help texts; all names are there from the first scrape on.
+/// Registers this package's metrics with their help texts; all names are exported from the first scrape on.
 pub fn describe_metrics() {
     describe_gauge!("tailrace_ready", "Whether /readyz is green: 1 or 0");
     describe_gauge!("tailrace_streams", "Open streams");
@@ -24,7 +24,7 @@ pub fn describe_metrics() {
     Metrics::new();
 }
 
-/// Reasons for which no stream is begun, beside those that pass.
+/// Reasons for a refusal, other than the temporary ones ([`PassingCode`]).
 const REFUSALS: [&str; 11] = [
     "bad_request",
     "bad_parameter",
@@ -39,7 +39,7 @@ const REFUSALS: [&str; 11] = [
     "internal",
 ];
 
-/// Handles that were looked up once.
+/// Metric handles, looked up once.
 pub(crate) struct Metrics {
     pub(crate) streams: Gauge,
     pub(crate) accepted: Counter,
@@ -97,7 +97,7 @@ mod tests {
         let documented: BTreeSet<&str> = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
         let passing = PassingCode::ALL.map(PassingCode::as_str);
         let known = passing.into_iter().chain(REFUSALS).chain(["method_not_allowed"]);
-        // What goes wrong in the server itself is told within a stream.
+        // Errors of the server itself are reported within a stream.
         let known: BTreeSet<&str> = known.filter(|code| *code != "internal").collect();
         assert_eq!(documented, known);
     }

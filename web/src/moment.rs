@@ -1,13 +1,13 @@
-//! Time as streams keep it: ten thousand of them keep a few moments each, so a moment is small, and compared at once.
+//! Time as streams store it: ten thousand streams keep a few moments each, so a moment is one integer, cheap to compare.
 
 use std::sync::LazyLock;
 
 use tokio::time::{Duration, Instant};
 
-/// The zero of all moments.
+/// The instant from which moments are counted.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// A moment of this process, in milliseconds.
+/// A point in time, in milliseconds since [`START`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Moment(u64);
 
@@ -21,7 +21,7 @@ impl Moment {
         Moment(instant.saturating_duration_since(*START).as_millis() as u64)
     }
 
-    /// The first moment at which the instant has passed.
+    /// The first moment that is later than the instant.
     pub(crate) fn past(instant: Instant) -> Moment {
         Moment::of(instant).plus_millis(1)
     }
@@ -30,7 +30,7 @@ impl Moment {
         *START + Duration::from_millis(self.0)
     }
 
-    /// So many milliseconds from the zero.
+    /// Milliseconds since [`START`].
     pub(crate) fn millis(self) -> u64 {
         self.0
     }
@@ -39,7 +39,7 @@ impl Moment {
         Moment(self.0.saturating_add(millis))
     }
 
-    /// A part of a millisecond counts as a whole one: nothing is due too early.
+    /// A part of a millisecond counts as a whole one, so that nothing is due too early.
     pub(crate) fn plus(self, time: Duration) -> Moment {
         self.plus_millis(u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX))
     }

@@ -1,4 +1,5 @@
-//! The pace of one stream: over its rate it is read later, which costs nothing but its cursor. Nothing is dropped.
+//! The rate limit of one stream. A stream above its rate is read later, which takes no memory but its cursor; nothing is
+//! dropped.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -9,18 +10,19 @@ use tailrace_bridge::Budget;
 
 use crate::limits::quota;
 
-/// Records of one read; more would only keep other streams of the thread waiting.
+/// The most records of one read; more would delay other streams of the thread.
 const READ_RECORDS: usize = 256;
-/// Bytes of one read, about what a socket takes at once.
+/// The most bytes of one read, about what a socket takes at once.
 const READ_BYTES: usize = 64 * 1024;
 
-/// Bytes of one read where memory is short for what clients have not taken yet.
+/// The most bytes of one read while the memory for chunks that clients have not read yet is short.
 pub(crate) const SMALL_READ: usize = 8 * 1024;
 
-/// How much one read may take of a stream without a rate.
+/// The budget of one read for a stream without a rate.
 pub(crate) const UNPACED: Budget = Budget { records: READ_RECORDS, bytes: READ_BYTES };
 
-/// What a stream has been given is paid after it was sent, and the next read waits until all is paid.
+/// Records and bytes are counted as owed after they were sent; the next read waits until the limiters have let all of them
+/// pass.
 pub(crate) struct Pace {
     events: Option<Meter>,
     bytes: Option<Meter>,
@@ -33,13 +35,13 @@ struct Meter {
 }
 
 impl Pace {
-    /// Rates a second; zero is none. `None` where both are.
+    /// Rates per second; zero: no limit. `None` where neither has a limit.
     pub(crate) fn new(event_rate: f64, byte_rate: f64) -> Option<Pace> {
         let (events, bytes) = (Meter::new(event_rate), Meter::new(byte_rate));
         (events.is_some() || bytes.is_some()).then_some(Pace { events, bytes })
     }
 
-    /// How much the next read may take.
+    /// The budget of the next read.
     pub(crate) fn budget(&self) -> Budget {
         Budget {
             records: self
@@ -59,7 +61,7 @@ impl Pace {
         }
     }
 
-    /// Pays what can be paid; how long to wait for the rest, if there is a rest.
+    /// Passes what is owed through the limiters, as far as they allow; `Some`: how long to wait for the rest.
     pub(crate) fn wait(&mut self) -> Option<Duration> {
         let events = self.events.as_mut().and_then(Meter::pay);
         let bytes = self.bytes.as_mut().and_then(Meter::pay);
@@ -73,14 +75,14 @@ impl Meter {
         Some(Meter { burst: quota.burst_size().get(), limiter: RateLimiter::direct(quota), owed: 0 })
     }
 
-    /// In parts no larger than the burst: a limiter never lets through more than that at once.
+    /// In parts no larger than the burst, which is the most that a limiter lets through at once.
     fn pay(&mut self) -> Option<Duration> {
         loop {
             let part = NonZeroU32::new(self.owed.min(u64::from(self.burst)) as u32)?;
             match self.limiter.check_n(part) {
                 Ok(Ok(())) => self.owed -= u64::from(part.get()),
                 Ok(Err(until)) => return Some(until.wait_time_from(DefaultClock::default().now())),
-                // Parts are never larger than the burst; were one, the stream must not stand still for it.
+                // Parts are never larger than the burst; if one were, the stream must not stop for ever.
                 Err(_) => self.owed = 0,
             }
         }

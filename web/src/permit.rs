@@ -1,16 +1,16 @@
-//! The permit that a connection holds for as long as it is open: how many there may be is bounded.
+//! The permit that a connection holds while it is open, so that the number of connections is limited.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// A connection's permit as one pointer: tokio's own also has a count, and every waiting stream keeps one of these.
+/// A connection's permit as one pointer: tokio's own also stores a count, and every waiting stream keeps one permit.
 pub(crate) struct ConnectionPermit(Arc<Semaphore>);
 
 impl From<OwnedSemaphorePermit> for ConnectionPermit {
     fn from(permit: OwnedSemaphorePermit) -> ConnectionPermit {
         let semaphore = Arc::clone(permit.semaphore());
-        // It is given back when this value is dropped.
+        // It is released when this value is dropped.
         permit.forget();
         ConnectionPermit(semaphore)
     }

@@ -1,4 +1,4 @@
-//! What goes wrong before a stream begins, and the RFC 9457 problem document that says so. The only place that knows statuses.
+//! The errors before a stream begins, and their RFC 9457 problem documents. All HTTP status codes are chosen here.
 
 use std::time::Duration;
 
@@ -13,36 +13,37 @@ use crate::trace::TraceId;
 /// Why a request gets no stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Problem {
-    /// A parameter that cannot be used; `column` (1-based, in characters) where a filter's text is wrong.
+    /// A parameter that cannot be used; `column` (1-based, in characters) is the place of the error in a filter's text.
     Parameter { name: String, index: usize, column: Option<usize>, detail: String },
-    /// The tenant of the path or the token is no tenant's name.
+    /// The tenant's name is not valid, or neither the path nor the token gives exactly one.
     Tenant { detail: String },
-    /// No token, or one that is not valid.
+    /// No token, or an invalid one.
     Unauthenticated { detail: String },
     /// A valid token that does not allow this.
     Forbidden { detail: String },
-    /// No such route, or nothing there for this server.
+    /// No such route, or a route that this server's settings rule out.
     NotFound { detail: String },
     /// A topic that is not served to this tenant.
     UnknownTopic { topic: String, nearest: Option<String> },
-    /// A topic that is configured, and missing or forbidden in Kafka.
+    /// A topic that is configured, but missing or forbidden in Kafka.
     UnservedTopic { topic: String, why: Unserved },
-    /// Ids of so many partitions would not come back through a proxy.
+    /// An id of so many partitions is too long to come back through a proxy.
     TooManyPartitions { partitions: usize, size: usize, limit: usize },
-    /// The route is there, for other methods than this one.
+    /// The route exists, but not for this method.
     Method { method: String },
-    /// The request's first line has what may not stand there as it is.
+    /// The request line contains a character that must be escaped.
     RequestLine { detail: String },
-    /// It may well go through later.
+    /// A temporary condition: the request may succeed later.
     Passing(Passing),
 }
 
-/// A condition that passes by itself: a reconnect is told within a stream, or a browser would stop for good.
+/// A temporary condition. A client that reconnects gets it within a stream; after an error status, a browser would never
+/// reconnect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Passing {
     pub(crate) code: PassingCode,
     pub(crate) detail: String,
-    /// When to try again at the earliest.
+    /// The shortest time before the next attempt.
     pub(crate) after: Duration,
 }
 
@@ -89,7 +90,7 @@ impl Problem {
         Problem::Parameter { name: name.into(), index: 0, column: None, detail: detail.into() }
     }
 
-    /// The stable word for it, also the label of the metric.
+    /// The stable code of the problem, also the label of the metric.
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Problem::Parameter { .. } => "bad_parameter",
@@ -173,7 +174,7 @@ impl Problem {
         }
     }
 
-    /// The members beside those of RFC 9457: where in the request the fault lies.
+    /// Adds the members that RFC 9457 does not define: where in the request the error is.
     fn place(&self, document: &mut Map<String, Value>) {
         match self {
             Problem::Parameter { name, index, column, .. } => {
@@ -191,7 +192,7 @@ impl Problem {
         }
     }
 
-    /// The answer to the request.
+    /// The response with the problem document.
     pub(crate) fn response(&self, trace_id: TraceId) -> Response<Body> {
         let status = self.status();
         let mut document = Map::new();
@@ -225,7 +226,7 @@ impl Problem {
     }
 }
 
-/// `Retry-After` knows only whole seconds; 0 would mean at once.
+/// `Retry-After` has only whole seconds; 0 would mean at once.
 fn whole_seconds(after: Duration) -> u64 {
     (after.as_secs() + u64::from(after.subsec_nanos() > 0)).max(1)
 }

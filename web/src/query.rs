@@ -1,4 +1,5 @@
-//! The parameters of a stream. Every fault names its parameter; an unknown one gets the nearest known name.
+//! The parameters of a stream. Every error names its parameter; for an unknown parameter, it also names the most similar known
+//! one.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -21,20 +22,20 @@ const NAMES: [&str; 10] = [
     "retry",
     "access_token",
 ];
-/// So many values of one repeatable parameter; each is kept for as long as the stream.
+/// The most values of one repeatable parameter; each is kept for as long as the stream.
 const MAX_VALUES: usize = 256;
-/// A client may not ask for more than one heartbeat a second, unless that is the server's own pace.
+/// A client may ask for at most one heartbeat a second, or for the server's default where that is shorter.
 const FASTEST_HEARTBEAT: Duration = Duration::from_secs(1);
-/// A client's clock may go ahead of the server's by so much: what it calls now is now.
+/// How far a client's clock may be ahead of the server's: within this, a time in the future counts as now.
 const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
-/// The parameters as they came, split by name.
+/// The parameters as received, split by name.
 #[derive(Default)]
 pub(crate) struct Raw {
     pairs: Vec<(&'static str, String)>,
 }
 
-/// What a stream is asked for.
+/// The requested stream.
 #[derive(Debug)]
 pub(crate) struct Query {
     pub(crate) topics: Vec<String>,
@@ -48,7 +49,7 @@ pub(crate) struct Query {
 }
 
 impl Raw {
-    /// Splits and decodes a query string; what is not known is refused.
+    /// Splits and decodes a query string; unknown parameters are refused.
     pub(crate) fn split(query: &str) -> Result<Raw, Problem> {
         let mut raw = Raw::default();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -73,7 +74,7 @@ impl Raw {
         self.all(name).map(str::to_owned).collect()
     }
 
-    /// The one value of a parameter that is not repeatable.
+    /// The value of a parameter that may be given once only.
     pub(crate) fn one(&self, name: &'static str) -> Result<Option<&str>, Problem> {
         let mut all = self.all(name);
         match (all.next(), all.next()) {
@@ -82,7 +83,7 @@ impl Raw {
         }
     }
 
-    /// Reads the values, with the server's defaults for what is not there.
+    /// Parses the values; a missing parameter gets the server's default.
     pub(crate) fn read(&self, settings: &WebSettings) -> Result<Query, Problem> {
         let (heartbeat, heartbeat_event) = self.heartbeat(settings.heartbeat)?;
         Ok(Query {
@@ -144,7 +145,7 @@ impl Raw {
         }
     }
 
-    /// `event`, a time, or (given twice) both.
+    /// `event`, a time, or both, if the parameter is given twice.
     fn heartbeat(&self, default: Duration) -> Result<(Duration, bool), Problem> {
         let (mut every, mut event) = (default, false);
         for (index, text) in self.all("heartbeat").enumerate() {
@@ -166,7 +167,7 @@ impl Raw {
     }
 }
 
-/// A stream that begins in the future would give what comes before it, or nothing and look frozen.
+/// Refuses a time in the future: the stream would send earlier records, or nothing, as if it were stuck.
 fn check_past(from: &StartFrom, text: &str) -> Result<(), Problem> {
     let StartFrom::Time(millis) = *from else { return Ok(()) };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -197,7 +198,7 @@ fn bounded(
     }
 }
 
-/// Form encoding: a plus is a space.
+/// Decodes form encoding: a plus is a space.
 fn decode(text: &str) -> Option<String> {
     let spaced = text.replace('+', " ");
     percent_decode_str(&spaced).decode_utf8().ok().map(|text| text.into_owned())
@@ -211,7 +212,7 @@ fn reserved(name: &'static str, value: &str) -> Problem {
     Problem::parameter(name, format!("{value:?} is reserved for a later version"))
 }
 
-/// What a name is likely to mean that is no slip of the finger.
+/// Wrong names that are no typing errors, each with the parameter that is likely meant.
 const OTHER_NAMES: [(&str, &str); 17] = [
     ("filter", "where"),
     ("query", "where"),
@@ -236,7 +237,7 @@ fn unknown(name: &str) -> Problem {
     let lower = name.to_lowercase();
     let meant = OTHER_NAMES.iter().find(|(other, _)| *other == lower).map(|(_, known)| *known);
     let distance = |known: &&str| strsim::damerau_levenshtein(known, &lower);
-    // Of a name that shares less than half of its letters with any, none is the nearest.
+    // A known name counts as near if the distance is at most half of its length.
     let nearest = NAMES.into_iter().min_by_key(distance).filter(|known| distance(known) * 2 <= known.len());
     let detail = match meant.or(nearest) {
         Some(known) => format!("there is no such parameter; the nearest is {known:?}"),

@@ -1,7 +1,7 @@
-//! How somebody is told that there is no stream for them now.
+//! The response to a request for a stream that cannot be opened for now.
 //!
-//! A newcomer gets the status. A browser that comes *back* would stop for good on any status but 200, so it gets a
-//! stream of one block: `tailrace.error`, when to come again, and the id that it came with.
+//! A new client gets the error status. A browser that *re*connects would give up for good on any status but 200, so it gets a
+//! stream of one block: `tailrace.error`, with the time of the next attempt and the id that it sent.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::problem::{Passing, Problem};
 use crate::stream::{not_before, stream_headers};
 use crate::trace::TraceId;
 
-/// The answer for a condition that passes; `last_event_id` makes the difference.
+/// The response for a temporary condition: an error status without a `last_event_id`, a stream with one.
 pub(crate) fn response(
     passing: Passing,
     last_event_id: Option<&str>,
@@ -49,7 +49,7 @@ fn in_stream(
     response
 }
 
-/// Whether it can stand on one line of a header and of a stream: it goes back to where it came from, unread.
+/// Whether the id can be put on one line of a header and of a stream: it is sent back to the client without being parsed.
 fn is_legal(id: &str) -> bool {
     !id.is_empty() && !id.chars().any(char::is_control)
 }

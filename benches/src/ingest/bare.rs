@@ -1,5 +1,5 @@
-//! A bare librdkafka consumer, in C's form: it reads key, value and timestamp of each record and what the tenant's rule asks
-//! for, and keeps nothing. Its properties are those of the server's consumer, so far as they concern reading.
+//! A bare librdkafka consumer, with the C API: it reads key, value and timestamp of each record and the fields that the
+//! tenant's rule reads, and stores nothing. It has the properties of the server's consumer that concern reading.
 
 use std::ffi::{CString, c_char, c_void};
 use std::hint::black_box;
@@ -12,9 +12,9 @@ use rdkafka::types::{RDKafkaRespErr, RDKafkaType};
 use super::ours::PREFETCH;
 use super::reader::{Meter, Reader, Rule};
 
-/// Records taken at once.
+/// The most records taken at once.
 const BATCH: usize = 200;
-/// How long to wait for the first.
+/// How long to wait for the first record.
 const POLL_MS: i32 = 50;
 const ERROR_TEXT: usize = 512;
 /// librdkafka's logical offsets.
@@ -48,12 +48,12 @@ pub(super) fn run(reader: &Reader) -> Result<()> {
     }
 }
 
-/// Reads what the rule reads.
+/// Reads the fields that the rule reads.
 ///
 /// # Safety
 /// `message` is a valid record.
 unsafe fn look(message: *mut sys::rd_kafka_message_t, rule: Rule, pointer: &sonic_rs::JsonPointer) {
-    // SAFETY: a record's pointers and lengths belong together and live as long as it; so do its headers.
+    // SAFETY: a record's pointers and lengths are consistent and valid as long as the record; so are its headers.
     unsafe {
         let record = &*message;
         black_box((record.offset, record.key, record.key_len));
@@ -127,12 +127,12 @@ impl Consumer {
         Ok(Consumer { rk, queue })
     }
 
-    /// Waits for one message, then takes what else is there.
+    /// Waits for one message, then takes the others that are in the queue.
     fn poll<'a>(
         &self,
         batch: &'a mut [*mut sys::rd_kafka_message_t; BATCH],
     ) -> &'a mut [*mut sys::rd_kafka_message_t] {
-        // SAFETY: handle and queue are valid; there is room for as many as are asked for.
+        // SAFETY: handle and queue are valid; the batch has room for as many messages as are requested.
         let taken = unsafe {
             batch[0] = sys::rd_kafka_consumer_poll(self.rk, POLL_MS);
             if batch[0].is_null() {

@@ -1,4 +1,4 @@
-//! Ours: the consumer's package and the bridge, as the server wires them, without a server.
+//! Tailrace's side: the consumer's package and the bridge, connected as in the server, without a server.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,14 +9,14 @@ use tailrace_consumer::{Kafka, KafkaSettings};
 
 use super::reader::{Meter, Reader, Rule};
 
-/// The cache of the server by default, less the prefetch and what slow clients may hold, each a sixteenth of it.
+/// The server's default cache, less the prefetch and the share of slow clients, each a sixteenth of it.
 const MEMORY: usize = 224 << 20;
-/// So many records fill it three times.
+/// This many records fill the memory three times.
 const FULL: u64 = 3_000_000;
 pub(super) const PREFETCH: usize = 16 << 20;
-/// How often it is looked how far it has come.
+/// How often the progress is checked.
 const LOOK: Duration = Duration::from_millis(2);
-/// Before all records.
+/// A time before all records.
 const LONG_AGO: Duration = Duration::from_secs(24 * 3600);
 
 pub(super) fn run(reader: &Reader) -> Result<()> {
@@ -33,7 +33,7 @@ pub(super) fn run(reader: &Reader) -> Result<()> {
         }
         if !partitions.is_empty() {
             let heads = partitions.iter().map(|partition| partition.head().offset).sum::<u64>();
-            // From the end on, what was there before is not counted.
+            // When reading from the end, earlier records are not counted.
             let from = *base.get_or_insert(if reader.records.is_some() { 0 } else { heads });
             if meter.is_over(heads - from)? {
                 return Ok(());
@@ -43,7 +43,7 @@ pub(super) fn run(reader: &Reader) -> Result<()> {
     }
 }
 
-/// Less of it for fewer records: what is measured begins when it is full, since growing costs more than replacing.
+/// Less memory for fewer records: the measurement begins when memory is full, since growing costs more than replacing.
 fn memory(reader: &Reader) -> usize {
     let records = reader.records.unwrap_or(FULL).min(FULL);
     (MEMORY as u64 * records / FULL) as usize

@@ -16,7 +16,7 @@ use super::reader::Rule;
 use crate::pace::Pace;
 use crate::payload::EVENT_BYTES;
 
-/// Tenants, one record each in turn.
+/// Tenants: each in turn gets one record.
 const TENANTS: u64 = 100;
 /// Keys.
 const USERS: u64 = 10_000;
@@ -31,7 +31,7 @@ fn producer(bootstrap: &str, linger: &str) -> Result<Producer> {
     config.create().context("create a producer")
 }
 
-/// Writes so many, and waits until Kafka has them.
+/// Writes `count` records, and waits until Kafka has acknowledged them.
 pub(super) fn write(bootstrap: &str, topic: &str, partitions: i32, rule: Rule, count: u64) -> Result<()> {
     let producer = producer(bootstrap, "20")?;
     for number in 0..count {
@@ -42,7 +42,7 @@ pub(super) fn write(bootstrap: &str, topic: &str, partitions: i32, rule: Rule, c
     producer.flush(KAFKA).context("wait until Kafka has all records")
 }
 
-/// Hands one record over; false where there is no room for it yet.
+/// Sends one record; false if the queue is full.
 fn send(producer: &Producer, topic: &str, partitions: i32, rule: Rule, number: u64) -> Result<bool> {
     let tenant = format!("tenant-{:03}", number % TENANTS);
     let key = format!("user-{:05}", number * 7919 % USERS);
@@ -59,7 +59,7 @@ fn send(producer: &Producer, topic: &str, partitions: i32, rule: Rule, number: u
     }
 }
 
-/// JSON of [`EVENT_BYTES`] bytes, the tenant in the middle.
+/// JSON of [`EVENT_BYTES`] bytes, with the tenant in the middle.
 fn value(number: u64, user: &str, tenant: &str) -> String {
     let mut text = format!(
         "{{\"id\":{number:010},\"status\":\"shipped\",\"user\":\"{user}\",\"amount\":17.25,\"tags\":[\"a\",\"b\"],\
@@ -73,7 +73,7 @@ fn value(number: u64, user: &str, tenant: &str) -> String {
     text + "\"}"
 }
 
-/// Writes at a pace until it is told to end.
+/// Writes at a pace until it is stopped.
 pub(super) struct Writer {
     go_on: Arc<AtomicBool>,
     thread: JoinHandle<Result<()>>,

@@ -1,4 +1,4 @@
-//! Servers that are kept busy, by number of clients: the plot, and the table under it.
+//! Servers at full load, by number of clients: the plot, and the table under it.
 
 use std::fmt::Write;
 
@@ -7,7 +7,7 @@ use super::record::{Point, Record};
 use super::row::Spread;
 use crate::plot::{Series, short};
 
-/// For each server that has one, medians of all rounds: deliveries for a second of its own CPU.
+/// For each server in the plot, the medians of all rounds: deliveries per second of its own CPU time.
 pub(crate) fn series(record: &Record) -> Vec<Series> {
     let one = |name: &str| {
         let of = |count| {
@@ -22,7 +22,7 @@ pub(crate) fn series(record: &Record) -> Vec<Series> {
     PEERS.iter().filter_map(|peer| one(peer.name)).collect()
 }
 
-/// Deliveries a second, with the cores that the server and the generator took.
+/// Deliveries per second, with the CPU cores that the server and the generator used.
 pub(crate) fn markdown(record: &Record) -> String {
     let mut out =
         String::from("| server | clients | deliveries a second | server's cores | generator's cores |\n");
@@ -48,7 +48,7 @@ fn points(record: &Record, name: &str) -> impl Iterator<Item = Point> {
     record.of(name).flat_map(|measured| &measured.curve).copied()
 }
 
-/// The numbers of clients that it was measured with.
+/// The numbers of clients with which the server was measured.
 fn counts(record: &Record, name: &str) -> Vec<usize> {
     let mut counts = points(record, name).map(|point| point.clients).collect::<Vec<_>>();
     counts.sort_unstable();

@@ -1,4 +1,4 @@
-//! durable-streams: a log of its own in files, of which nothing is synced to disk here.
+//! durable-streams: it has its own log in files, which are not synced to disk here.
 
 use std::process::Command;
 
@@ -17,7 +17,7 @@ pub(crate) const PEER: Peer = Peer {
     folder: Some("durable-streams"),
 };
 
-/// How a producer publishes that does not gather events by itself.
+/// A producer that does not collect events into one request.
 pub(crate) const EACH: Peer = Peer {
     name: "durable-streams, a POST for each event",
     note: "as nchan and Mercure are given theirs",
@@ -57,7 +57,7 @@ fn launch(stage: &Stage, publish: impl FnOnce(Http) -> Box<dyn Publish>) -> Resu
     })
 }
 
-/// One POST for a burst: a JSON array is as many messages.
+/// One POST for a burst: a JSON array contains one message per element.
 struct Arrays(Http);
 
 impl Publish for Arrays {

@@ -1,4 +1,4 @@
-//! The floor as a peer: one thread that writes what it is given to every socket, a burst in one write each.
+//! The floor as a peer: one thread that writes its input to every socket, each burst in one write.
 
 use std::env::current_exe;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write, stdin};
@@ -43,7 +43,7 @@ fn start(stage: &Stage) -> Result<Running> {
     })
 }
 
-/// Frames as long as those of ours, behind their length in a line.
+/// Frames as long as those of Tailrace, each after a line with its length.
 struct Frames {
     input: ChildStdin,
     bytes: [usize; 2],
@@ -65,13 +65,13 @@ impl Publish for Frames {
     }
 }
 
-/// Says its port, and writes to all that have connected until its standard input ends.
+/// Prints its port, and writes to all connections until its standard input ends.
 pub(crate) fn run() -> Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("listen")?;
     println!("{}", listener.local_addr().context("read the port")?.port());
     #[allow(clippy::disallowed_methods, reason = "as many as there are clients")]
     let (sender, arrived) = channel();
-    // A thread that sleeps once all are there.
+    // This thread sleeps once all clients are connected.
     std::thread::spawn(move || {
         while let Ok(socket) = accept(&listener) {
             if sender.send(socket).is_err() {
@@ -84,7 +84,7 @@ pub(crate) fn run() -> Result<()> {
 
 fn accept(listener: &TcpListener) -> Result<TcpStream> {
     let (mut socket, _) = listener.accept()?;
-    // The request is one small write on loopback, so it comes in one piece.
+    // The request is one small write on loopback, so one read gets all of it.
     let _ = socket.read(&mut [0; 4096])?;
     socket.write_all(HEAD)?;
     socket.set_nodelay(true)?;
@@ -114,7 +114,7 @@ fn write_all(arrived: &Receiver<TcpStream>) -> Result<()> {
     }
 }
 
-/// Whether the client is still there.
+/// Writes to a client; returns whether it is still connected.
 fn write(mut socket: &TcpStream, frames: &[u8]) -> Result<bool> {
     match socket.write(frames) {
         Ok(written) => ensure!(written == frames.len(), "a client is too slow for the floor"),

@@ -1,4 +1,4 @@
-//! A keep-alive connection that publishes: several requests in one write, then their answers.
+//! A keep-alive connection that publishes: several requests in one write, then their responses.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// For an answer to come.
+/// The timeout of a response.
 const ANSWER: Duration = Duration::from_secs(20);
 
 pub(crate) struct Http {
     socket: TcpStream,
-    /// Read, and not yet part of an answer.
+    /// Bytes that were read after the last response.
     rest: Vec<u8>,
 }
 
@@ -23,7 +23,7 @@ impl Http {
         Ok(Http { socket, rest: Vec::new() })
     }
 
-    /// Sends what holds `count` requests, and takes as many answers: each must be a success.
+    /// Sends `count` requests, and reads as many responses: each must be a success.
     pub(crate) fn exchange(&mut self, requests: &[u8], count: u32) -> Result<()> {
         self.socket.write_all(requests).context("publish")?;
         for _ in 0..count {
@@ -46,7 +46,7 @@ impl Http {
     }
 }
 
-/// How long the answer at the beginning of `bytes` is; `None` until it is all there. An error unless it is a success.
+/// The length of the response at the beginning of `bytes`; `None` until it is complete. An error unless it is a success.
 fn answer_length(bytes: &[u8]) -> Result<Option<usize>> {
     let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(None) };
     let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();

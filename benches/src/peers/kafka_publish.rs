@@ -1,4 +1,4 @@
-//! Events into Kafka: a burst is one batch of one partition, the next goes to the next.
+//! Publishes to Kafka: each burst is one batch to one partition, in turn.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedPr
 use super::peer::PARTITIONS;
 use super::publish::{Publish, event};
 
-/// All events are of one tenant.
+/// The tenant of all events.
 pub(crate) const TENANT: &str = "acme";
 
-/// For the last events to reach Kafka.
+/// The timeout until the last events reach Kafka.
 const FINISH: Duration = Duration::from_secs(20);
 
 type Inner = ThreadedProducer<DefaultProducerContext>;
@@ -21,7 +21,7 @@ type Inner = ThreadedProducer<DefaultProducerContext>;
 pub(crate) struct KafkaPublish {
     /// Sends at once.
     single: Inner,
-    /// Waits a millisecond, so that a burst is one batch.
+    /// Lingers for a millisecond, so that a burst is one batch.
     bursts: Inner,
     topic: String,
     partition: i32,

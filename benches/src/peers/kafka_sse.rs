@@ -1,4 +1,4 @@
-//! kafka-sse: a consumer of the whole topic for each client, on the same Kafka as ours.
+//! kafka-sse: one consumer of the whole topic for each client, on the same Kafka as Tailrace.
 
 use std::process::Command;
 
@@ -23,7 +23,7 @@ fn start(stage: &Stage) -> Result<Running> {
     let script = place.write("server.js", include_str!("kafka_sse.js"))?;
     let mut command = Command::new("node");
     command.arg(script).env("NODE_PATH", stage.installed("kafka-sse/node_modules").canonicalize()?);
-    // Each client's consumer waits on a thread of the pool, which has four unless told otherwise.
+    // The consumer of each client blocks a thread of the pool, which has four threads by default.
     command.env("UV_THREADPOOL_SIZE", "128").env("PORT", place.address.port().to_string());
     command.env("BROKERS", &stage.kafka.bootstrap).env("TOPIC", &topic.name);
     let tree = place.start(&mut command)?;

@@ -1,4 +1,4 @@
-//! One server under load: what a delivery costs it, what an idle client does, and how many deliveries it makes.
+//! One server under load: the cost of a delivery and of an idle client, and the highest rate of deliveries.
 
 use std::time::{Duration, Instant};
 
@@ -15,31 +15,31 @@ use crate::process::cpu;
 /// Events in a burst.
 pub(crate) const BURST: u32 = 20;
 
-/// Clients of those figures that are of one number.
+/// Clients of the figures that are measured with one number of clients.
 const CLIENTS: usize = 1000;
 
-/// Clients of the curve, the most first: memory is that of a fresh process.
+/// Clients of the curve, the most first: their memory is that of a fresh process.
 const CURVE: [usize; 4] = [5000, 1000, 100, 10];
 
-/// Bursts a second to try, the wanted one first: a server gets the first of which it is not full.
+/// Bursts per second to try, the wanted rate first: a server gets the first one that it can sustain.
 const BURSTS_PER_SECOND: [u32; 6] = [20, 10, 5, 3, 2, 1];
 
-/// Of the deliveries that it can make, as many are asked of a server at the most.
+/// The share of its highest rate of deliveries that a server gets at most.
 const HEADROOM: f64 = 0.75;
 
-/// Bursts on their way at once when a server is kept busy.
+/// Bursts under way at the same time when a server is under full load.
 const IN_FLIGHT: u64 = 10;
 
-/// Without load, before memory is measured.
+/// How long there is no load before memory is measured.
 const CALM: Duration = Duration::from_secs(2);
 
-/// Before anything is measured, under load.
+/// How long there is load before anything is measured.
 const WARM_UP: Duration = Duration::from_secs(1);
 
-/// How long a server is kept busy for a point of the curve.
+/// How long a server is under full load for a point of the curve.
 const BUSY: Duration = Duration::from_secs(2);
 
-/// For the last events to arrive.
+/// The timeout until the last events arrive.
 const LAST: Duration = Duration::from_secs(10);
 
 fn connect(running: &Running, count: usize) -> Result<Clients> {
@@ -47,7 +47,7 @@ fn connect(running: &Running, count: usize) -> Result<Clients> {
     Clients::connect(running.address, count, move |_| path.clone())
 }
 
-/// What a delivery costs, one event at a time and in bursts.
+/// The cost of a delivery, with single events and in bursts.
 pub(crate) fn cost(peer: &Peer, stage: &Stage, time: Duration) -> Result<[Cost; 2]> {
     let running = (peer.start)(stage)?;
     let pid = running.pid();
@@ -71,7 +71,7 @@ pub(crate) fn cost(peer: &Peer, stage: &Stage, time: Duration) -> Result<[Cost; 
     })
 }
 
-/// Memory of idle clients, and deliveries a second against clients.
+/// The memory of idle clients, and deliveries per second by number of clients.
 pub(crate) fn curve(peer: &Peer, stage: &Stage) -> Result<(Idle, Vec<Point>)> {
     let running = (peer.start)(stage)?;
     let pid = running.pid();
@@ -98,14 +98,14 @@ pub(crate) fn curve(peer: &Peer, stage: &Stage) -> Result<(Idle, Vec<Point>)> {
     })
 }
 
-/// The highest number of bursts a second that leaves a server some rest.
+/// The highest number of bursts per second that a server can sustain, with some reserve.
 fn held(most_deliveries_per_second: f64, clients: usize) -> u32 {
     let needs = |bursts: u32| f64::from(bursts * BURST) * clients as f64;
     let fits = |bursts: &u32| needs(*bursts) <= HEADROOM * most_deliveries_per_second;
     BURSTS_PER_SECOND.into_iter().find(fits).unwrap_or(1)
 }
 
-/// An error gets what the server said.
+/// Adds the server's log to an error.
 fn with_log<T>(mut running: Running, measure: impl FnOnce(&mut Running) -> Result<T>) -> Result<T> {
     let outcome = measure(&mut running);
     outcome.with_context(|| format!("the server said: {}", last_lines(&running.said())))
@@ -116,7 +116,7 @@ fn last_lines(log: &str) -> String {
     lines[lines.len().saturating_sub(10)..].join("\n")
 }
 
-/// Stands where a publisher was taken out.
+/// A placeholder for a publisher that is in use.
 struct Nothing;
 
 impl Publish for Nothing {
@@ -127,12 +127,12 @@ impl Publish for Nothing {
 
 struct Load<'a> {
     pid: u32,
-    /// How many clients there are.
+    /// The number of clients.
     count: usize,
     clients: &'a mut Clients,
 }
 
-/// What had been used and seen at a moment.
+/// The CPU time and deliveries so far, at one moment.
 struct Mark {
     at: Instant,
     server: Duration,
@@ -152,7 +152,7 @@ impl Load<'_> {
         Ok(Mark { at: Instant::now(), server, own, deliveries, bytes })
     }
 
-    /// At an even pace, for a time.
+    /// Publishes at an even pace, for a time.
     fn paced(
         &mut self,
         publish: Box<dyn Publish>,
@@ -187,7 +187,7 @@ impl Load<'_> {
         Ok((publish, cost))
     }
 
-    /// Keeps the server busy: as soon as all clients together have a burst, there is another one on its way.
+    /// Keeps the server under full load: as soon as all clients together have got a burst, the next one is published.
     fn busy(&mut self, publish: Box<dyn Publish>, time: Duration) -> Result<(Box<dyn Publish>, Point)> {
         let publisher = Publisher::on_demand(publish, BURST);
         let before = self.clients.seen.deliveries;
@@ -202,7 +202,7 @@ impl Load<'_> {
                 publisher.order()?;
                 ordered += 1;
             }
-            // Not for longer than until all is over, and not past the end of the warm-up.
+            // The wait is short, so that it ends with the measurement and with the warm-up.
             let wait = Duration::from_millis(100);
             self.clients.run_until(wait, |seen| (seen.deliveries - before) / per_burst > arrived)?;
         }
@@ -221,7 +221,8 @@ impl Load<'_> {
         Ok((publish, point))
     }
 
-    /// Reads until every client has every event; how many are missing at the end, or, below zero, too many.
+    /// Reads until every client has every event; returns how many are missing at the end, or, if negative, how many are too
+    /// many.
     fn missing(&mut self, before: u64, sent: u64) -> Result<i64> {
         let expected = sent * self.count as u64;
         self.clients.run_until(LAST, |seen| seen.deliveries - before >= expected)?;

@@ -19,7 +19,7 @@ pub(crate) const PEER: Peer = Peer {
     folder: Some("mercure"),
 };
 
-/// It demands one; nothing is secret here.
+/// Mercure requires a key; nothing is secret here.
 const KEY: &str = "a key for the publisher of a benchmark, 32 bytes or more";
 
 fn start(stage: &Stage) -> Result<Running> {
@@ -36,7 +36,7 @@ fn start(stage: &Stage) -> Result<Running> {
             "Authorization: Bearer {}\r\nContent-Type: application/x-www-form-urlencoded\r\n",
             token()?
         ),
-        // The event's JSON holds none of the characters that a form must escape to be read.
+        // The event's JSON contains no characters that must be escaped in a form.
         prefix: b"topic=board&data=",
     };
     Ok(Running {

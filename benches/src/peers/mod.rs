@@ -1,4 +1,4 @@
-//! Other servers beside ours, each under the same load.
+//! Other servers compared with Tailrace, each under the same load.
 
 mod all;
 mod curve;
@@ -34,7 +34,7 @@ use crate::kafka::Kafka;
 use crate::plot;
 use crate::process::raise_file_limit;
 
-/// Bytes of a delivery of ours with ids of 12 partitions, until one has been measured.
+/// Bytes of one of Tailrace's deliveries with ids of 12 partitions, until one has been measured.
 const FRAME_BYTES: [usize; 2] = [255, 262];
 
 const TITLE: &str = "Deliveries for a second of the server's CPU, by number of clients";
@@ -98,7 +98,7 @@ fn measure_all(peers: &Peers, record: &mut Record) -> Result<()> {
             eprintln!("benches: round {number} of {}: {}", peers.rounds, peer.name);
             let measured = measured(peer, &stage, peers);
             record.rounds.last_mut().context("a round has begun")?.servers.push(measured);
-            // After each, so that an end on the way loses one at most.
+            // Written after each server, so that an interruption loses at most one.
             record.write(&peers.out.join("peers.json"))?;
         }
     }
@@ -126,7 +126,7 @@ fn stage(peers: &Peers) -> Result<Stage> {
     })
 }
 
-/// What went wrong stands where the figures would be: one server does not keep the others from being measured.
+/// Measures one server. If that fails, the error is recorded in place of the figures, and the other servers are still measured.
 fn measured(peer: &Peer, stage: &Stage, peers: &Peers) -> Measured {
     let mut measured =
         Measured { name: peer.name.to_owned(), note: peer.note.to_owned(), ..Measured::default() };
@@ -140,7 +140,7 @@ fn measured(peer: &Peer, stage: &Stage, peers: &Peers) -> Measured {
     }
     if let Err(error) = measure(peer, stage, peers, &mut measured) {
         eprintln!("benches:   failed: {error:#}");
-        // What stands in the table is one line; the whole of it was said above.
+        // The table gets one line; the whole error was printed above.
         measured.failed = error.root_cause().to_string().lines().next().map(str::to_owned);
     }
     measured
@@ -174,7 +174,7 @@ fn write(peers: &Peers, record: &Record) -> Result<()> {
     fs::write(peers.out.join("benchmarks.svg"), plot::svg(TITLE, BELOW, &series)).context("write the plot")
 }
 
-/// Puts a table between its marks.
+/// Writes a table between its marks.
 fn put(page: &str, name: &str, table: &str) -> Result<String> {
     let (begin, end) = (format!("<!-- begin {name} -->\n"), format!("<!-- end {name} -->\n"));
     let split = page.split_once(&begin).and_then(|(before, rest)| Some((before, rest.split_once(&end)?.1)));

@@ -18,8 +18,8 @@ pub(crate) const PEER: Peer = Peer {
     folder: Some("nchan"),
 };
 
-/// Where nchan would keep large messages. Its directive for another place says that it is a duplicate of itself, and
-/// the package's script, which would make the folder, has not run.
+/// Where nchan would store large messages. Its directive for another folder fails as a duplicate of itself, and the package's
+/// script, which would create the folder, was not run.
 const LARGE: &str = "/var/lib/nginx";
 
 fn start(stage: &Stage) -> Result<Running> {

@@ -1,4 +1,4 @@
-//! Tailrace, as the others are.
+//! Tailrace, as one of the peers.
 
 use anyhow::Result;
 

@@ -1,4 +1,4 @@
-//! A server beside others: how it is started, fed and read.
+//! One of the servers: how it is started, gets events, and is read.
 
 use std::cell::Cell;
 use std::fs;
@@ -16,27 +16,27 @@ use super::tree::Tree;
 use crate::kafka::Kafka;
 use crate::server::{Server, free_port};
 
-/// Partitions of the topics that Kafka's peers read.
+/// Partitions of the topics that the peers with Kafka read.
 pub(crate) const PARTITIONS: i32 = 12;
 
-/// From a server's start until it takes connections.
+/// The timeout from a server's start until it accepts connections.
 const START: Duration = Duration::from_secs(60);
 
 pub(crate) struct Peer {
     pub(crate) name: &'static str,
-    /// What is not plain from its name: its guarantees, how it is set up.
+    /// What its name does not show: its guarantees, and its configuration.
     pub(crate) note: &'static str,
-    /// The most clients that it is given.
+    /// The most clients that it can be measured with.
     pub(crate) most_clients: usize,
-    /// Whether it has a line in the plot, and memory of its own.
+    /// Whether it has a line in the plot, and figures of memory.
     pub(crate) curve: bool,
     pub(crate) start: fn(&Stage) -> Result<Running>,
-    /// The folder that `cargo xtask peers` has filled, if it is one that must be installed.
+    /// The folder that `cargo xtask peers` has filled, if the server must be installed.
     pub(crate) folder: Option<&'static str>,
 }
 
 impl Peer {
-    /// What was installed, or why it cannot be measured.
+    /// The installed version, or why the server cannot be measured.
     pub(crate) fn version(&self, stage: &Stage) -> Result<String, String> {
         let Some(folder) = self.folder else { return Ok(env!("CARGO_PKG_VERSION").to_owned()) };
         let file = stage.installed(folder).join("VERSION");
@@ -46,14 +46,14 @@ impl Peer {
     }
 }
 
-/// What all of them are given.
+/// What all servers share.
 pub(crate) struct Stage {
     pub(crate) kafka: Kafka,
-    /// Ours.
+    /// Tailrace's binary.
     pub(crate) program: PathBuf,
     pub(crate) folder: PathBuf,
     pub(crate) topics: Cell<u32>,
-    /// Bytes of ours for a delivery of one event at a time, and of one in a burst.
+    /// Tailrace's bytes for a delivery of a single event, and of one in a burst.
     pub(crate) frame_bytes: Cell<[usize; 2]>,
 }
 
@@ -62,21 +62,21 @@ impl Stage {
         self.folder.join(name)
     }
 
-    /// A name that no topic has had.
+    /// A new name for a topic.
     pub(crate) fn topic_name(&self) -> String {
         self.topics.set(self.topics.get() + 1);
         format!("tailrace-peers-{}-{}", std::process::id(), self.topics.get())
     }
 }
 
-/// A server that runs. What it needs goes after it: fields are dropped in this order.
+/// A running server. What it needs is dropped after it: fields are dropped in this order.
 pub(crate) struct Running {
     pub(crate) process: Process,
     pub(crate) address: SocketAddr,
-    /// Where its stream is.
+    /// The path of its stream.
     pub(crate) path: String,
     pub(crate) publish: Box<dyn Publish>,
-    /// Goes from Kafka when the server has ended.
+    /// Deleted from Kafka when the server has ended.
     pub(crate) _topic: Option<crate::producer::Topic>,
     pub(crate) place: Option<Place>,
 }
@@ -134,7 +134,7 @@ impl Place {
         fs::read_to_string(self.log()).unwrap_or_default()
     }
 
-    /// Starts it with its output in a log, and waits until it listens.
+    /// Starts a server with its output in a log, and waits until it listens.
     pub(crate) fn start(&self, command: &mut Command) -> Result<Tree> {
         let log = fs::File::create(self.log()).context("create a log")?;
         command.stdout(log.try_clone().context("share the log")?).stderr(log).stdin(Stdio::null());

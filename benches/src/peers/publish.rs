@@ -1,4 +1,4 @@
-//! Events into a server, in the quickest way that it has, on a thread of its own.
+//! Publishes events to a server, in the fastest way that it has, on a thread of its own.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{JoinHandle, sleep};
@@ -11,7 +11,7 @@ use crate::pace::Pace;
 use crate::payload::{EVENT_BYTES, now_us, write_event};
 
 pub(crate) trait Publish: Send {
-    /// Publishes so many events at once. It may return before the server has them.
+    /// Publishes a burst of events. It may return before the server has them.
     fn burst(&mut self, events: u32) -> Result<()>;
 
     /// Waits until the server has them all.
@@ -20,17 +20,17 @@ pub(crate) trait Publish: Send {
     }
 }
 
-/// Appends one event's JSON, with the time.
+/// Appends the JSON of one event, with the time.
 pub(crate) fn event(out: &mut Vec<u8>) {
     write_event(out, EVENT_BYTES, 0, now_us());
 }
 
-/// One POST for each event, all of a burst in one write on one connection.
+/// One POST for each event; the requests of a burst are one write on one connection.
 pub(crate) struct Posts {
     pub(crate) http: Http,
     pub(crate) line: String,
     pub(crate) headers: String,
-    /// Comes before the event in a body.
+    /// The bytes before the event in a body.
     pub(crate) prefix: &'static [u8],
 }
 
@@ -47,9 +47,9 @@ impl Publish for Posts {
     }
 }
 
-/// A thread that publishes until it is told to end.
+/// A thread that publishes until it is stopped.
 pub(crate) struct Publisher {
-    /// Dropped to end it.
+    /// Dropped to stop the thread.
     orders: Sender<Order>,
     thread: JoinHandle<Result<(Box<dyn Publish>, u64)>>,
 }
@@ -58,14 +58,14 @@ pub(crate) struct Publisher {
 struct Order;
 
 impl Publisher {
-    /// At an even pace.
+    /// Publishes at an even pace.
     pub(crate) fn paced(publish: Box<dyn Publish>, pace: Pace) -> Publisher {
         Publisher::start(publish, move |publish, orders| {
             let (mut sent, mut outcome) = (0, Ok(()));
             let burst = || {
                 outcome = publish.burst(pace.burst);
                 sent += u64::from(pace.burst);
-                // No order ever comes: it is only looked whether there still could.
+                // There are no orders: this only checks whether the sender still exists.
                 outcome.is_ok() && orders.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty)
             };
             pace.keep(burst, |next| sleep(next.saturating_duration_since(Instant::now())));
@@ -73,7 +73,7 @@ impl Publisher {
         })
     }
 
-    /// A burst of `events` for each order.
+    /// Publishes a burst of `events` for each order.
     pub(crate) fn on_demand(publish: Box<dyn Publish>, events: u32) -> Publisher {
         Publisher::start(publish, move |publish, orders| {
             let mut sent = 0;
@@ -103,7 +103,7 @@ impl Publisher {
         self.orders.send(Order).map_err(|_| anyhow!("the publisher has ended"))
     }
 
-    /// Ends after what was ordered. Gives how many events were sent.
+    /// Stops after the orders so far. Returns the number of events.
     pub(crate) fn end(self) -> Result<(Box<dyn Publish>, u64)> {
         drop(self.orders);
         self.thread.join().map_err(|_| anyhow!("the publisher's thread has panicked"))?

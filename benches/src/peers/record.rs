@@ -1,4 +1,4 @@
-//! docs/peers.json: every run as it was measured.
+//! docs/peers.json: the figures of every run.
 
 use std::fs;
 use std::path::Path;
@@ -10,13 +10,13 @@ use super::row::Row;
 
 #[derive(Default, Serialize, Deserialize)]
 pub(crate) struct Record {
-    /// What it was measured on.
+    /// The machine of the measurement.
     pub(crate) machine: String,
     pub(crate) command: String,
-    /// What the table shows: medians, with the least and the most.
+    /// The rows of the table: medians, minima and maxima.
     #[serde(default, skip_deserializing)]
     pub(crate) rows: Vec<Row>,
-    /// In each, all servers one after the other.
+    /// Each round measures all servers one after the other.
     pub(crate) rounds: Vec<Round>,
 }
 
@@ -44,13 +44,13 @@ pub(crate) struct Measured {
     pub(crate) curve: Vec<Point>,
 }
 
-/// What a delivery cost at an even pace.
+/// The cost of a delivery at an even pace.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Cost {
     pub(crate) clients: usize,
     pub(crate) events_per_second: u32,
     pub(crate) burst: u32,
-    /// Of all the server's processes.
+    /// Of all processes of the server.
     pub(crate) cpu_us_per_delivery: f64,
     pub(crate) deliveries_per_second: f64,
     pub(crate) bytes_per_delivery: f64,
@@ -61,14 +61,14 @@ pub(crate) struct Cost {
     pub(crate) missing: i64,
 }
 
-/// What an idle client holds.
+/// The memory of an idle client.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Idle {
     pub(crate) clients: usize,
     pub(crate) kib_per_client: f64,
 }
 
-/// A server that is kept busy.
+/// A server under full load.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Point {
     pub(crate) clients: usize,

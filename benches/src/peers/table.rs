@@ -51,7 +51,7 @@ fn times_ours(round: &Round, name: &str) -> Option<f64> {
     Some(cpu(name)? / cpu(ours::NAME)?)
 }
 
-/// It cannot be installed by a package manager alone, so these are not of this record's rounds.
+/// Centrifugo cannot be installed by a package manager alone, so its figures are not from this record's rounds.
 fn centrifugo() -> Row {
     Row {
         name: "Centrifugo".to_owned(),
@@ -97,7 +97,7 @@ pub(crate) fn markdown(record: &Record, rows: &[Row]) -> String {
     out
 }
 
-/// How often, what the generator itself took, on what, and with which command.
+/// The text below the table: the number of rounds, the generator's own CPU, the machine, and the command.
 fn below(record: &Record) -> String {
     let all = || record.rounds.iter().flat_map(|round| &round.servers);
     let rounds = record.of(ours::NAME).filter(|measured| measured.bursts.is_some()).count();

@@ -1,4 +1,4 @@
-//! A server that may be several processes: what they use together, and their end.
+//! A server that may have several processes: their resources together, and their end.
 
 use std::collections::HashMap;
 use std::fs;
@@ -10,13 +10,13 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::process::{cpu, resident};
 
-/// A process and all that descend from it. All of them end with their owner.
+/// A process and all of its descendants. All of them are killed when this is dropped.
 pub(crate) struct Tree(pub(crate) Child);
 
 impl Drop for Tree {
     fn drop(&mut self) {
         let members = members(self.0.id());
-        // The root first, or it would start again what ends.
+        // The root first; otherwise it would restart its children.
         let _ = self.0.kill();
         for pid in members.into_iter().filter(|pid| *pid != self.0.id()) {
             if let Some(pid) = Pid::from_raw(pid.cast_signed()) {
@@ -27,17 +27,18 @@ impl Drop for Tree {
     }
 }
 
-/// CPU of a process and its descendants. One that ends in between takes its share along; none of the servers has such.
+/// The CPU time of a process and its descendants. The time of a descendant that ends in between is lost; no server has such
+/// processes.
 pub(crate) fn tree_cpu(root: u32) -> Result<Duration> {
     members(root).into_iter().map(cpu).sum()
 }
 
-/// Resident memory of a process and its descendants, in bytes. Pages that they share count for each.
+/// The resident memory of a process and its descendants, in bytes. Shared pages count for each process.
 pub(crate) fn tree_resident(root: u32) -> Result<u64> {
     members(root).into_iter().map(resident).sum()
 }
 
-/// The root first.
+/// All processes of the tree, the root first.
 fn members(root: u32) -> Vec<u32> {
     let children = children().unwrap_or_default();
     let mut found = vec![root];
@@ -49,7 +50,7 @@ fn members(root: u32) -> Vec<u32> {
     found
 }
 
-/// Every process of the machine, under its parent.
+/// Every process of the machine, by its parent.
 fn children() -> Result<HashMap<u32, Vec<u32>>> {
     let mut all: HashMap<u32, Vec<u32>> = HashMap::new();
     for entry in fs::read_dir("/proc").context("list /proc")? {
@@ -62,10 +63,10 @@ fn children() -> Result<HashMap<u32, Vec<u32>>> {
     Ok(all)
 }
 
-/// `None` for one that has ended meanwhile.
+/// `None` if the process has ended meanwhile.
 fn parent(pid: u32) -> Option<u32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name, in parentheses, may hold anything; state and parent follow it.
+    // The name, in parentheses, may contain any character; state and parent follow it.
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
 
@@ -77,7 +78,7 @@ mod tests {
 
     use super::*;
 
-    /// One that nobody has waited for yet does not.
+    /// A process that was not waited for yet does not count as alive.
     fn lives(pid: u32) -> bool {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         stat.rsplit_once(") ").is_some_and(|(_, fields)| !fields.starts_with('Z'))

@@ -1,4 +1,4 @@
-//! What a delivery costs where one event goes to a thousand clients, beside the floor.
+//! The cost of a delivery where one event is sent to a thousand clients, compared with the floor.
 
 use std::time::Duration;
 
@@ -16,14 +16,14 @@ use crate::slice::{self, Slice};
 const CLIENTS: usize = 1000;
 const PARTITIONS: i32 = 12;
 
-/// Before the first slice; what the server sends is learnt in it.
+/// The time before the first slice, in which the server's bytes are captured for the floor.
 const WARM_UP: Duration = Duration::from_secs(2);
 
 pub(crate) struct Fanout {
     name: &'static str,
     title: &'static str,
     pace: Pace,
-    /// What the server may take, in floors.
+    /// The highest allowed cost, as a multiple of the floor's.
     target: f64,
 }
 

@@ -1,4 +1,4 @@
-//! As many clients as one process may have files, held with an event a second each.
+//! As many clients as one process may have open files, each with one event per second.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ use crate::slice;
 
 const PARTITIONS: i32 = 12;
 
-/// Files that server and generator need beside their sockets.
+/// Files that server and generator need besides their sockets.
 const OTHER_FILES: usize = 1000;
 
-/// What a machine without limits would be asked to hold.
+/// The number of clients on a machine without limits.
 const WANTED: usize = 100_000;
 
 pub(crate) struct Held;
@@ -34,7 +34,7 @@ impl Scenario for Held {
 
     fn run(&self, stage: &Stage) -> Result<Report> {
         let (runs, seconds, most) = stage.pick((3, 10, 28_000), (1, 3, 10_000));
-        // One address has some 28,000 ports for one server.
+        // One address has about 28,000 ports for connections to one server.
         let count = (file_limit() - OTHER_FILES).min(WANTED).min(most);
         let topic = stage.topic(PARTITIONS)?;
         let server = stage.server(&topic, &[])?;

@@ -1,5 +1,5 @@
-//! What the server adds to the way from the producer's call to a program, beside a bare consumer of the same topic; and what a
-//! consumer adds that writes what it reads to as many sockets, and does nothing else.
+//! The latency that the server adds between the producer's call and a program, compared with a bare consumer of the same topic;
+//! and the latency that is added by a consumer that only writes its records to as many sockets.
 
 use std::time::Duration;
 
@@ -17,16 +17,16 @@ use crate::slice::{self, SETTLE};
 
 const PARTITIONS: i32 = 12;
 
-/// Before the first point, over and over, until a bare consumer's 99th percentile is below this: a broker's first
-/// seconds under load are slower by far.
+/// The warm-up before the first point, repeated until a bare consumer's 99th percentile is below this: in its first seconds
+/// under load, a broker is much slower.
 const WARM_UP: Duration = Duration::from_secs(3);
 const WARM_UPS: usize = 10;
 const WARM_MS: f64 = 15.0;
 
-/// Bursts a second at most; above it, events come several at once, one batch of one partition.
+/// The most bursts per second; above this rate, several events are sent at once, as one batch to one partition.
 const BURSTS: u32 = 1_000;
 
-/// Events a second, clients, and what may be added to the median and to the 99th percentile, in milliseconds.
+/// Events per second, clients, and the highest allowed addition to the median and to the 99th percentile, in milliseconds.
 type At = (u32, usize, Option<(f64, f64)>);
 
 const POINTS: [At; 7] = [
@@ -69,7 +69,7 @@ impl Scenario for Latency {
         }
         drop(one);
         let mut found: Vec<Point> = points.iter().map(name).collect();
-        // A topic of its own, so that the server does not read beside the floor.
+        // A topic of its own, so that the server does not read while the floor is measured.
         let relayed = stage.topic(PARTITIONS)?;
         let bare_of_floor = Bare::start(stage.bootstrap(), &relayed)?;
         let time = Duration::from_secs(seconds);

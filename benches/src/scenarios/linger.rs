@@ -1,4 +1,4 @@
-//! What gathering events for a moment saves, and what it costs: `TAILRACE_LINGER` at several rates.
+//! What collecting events for a moment saves, and what it costs: `TAILRACE_LINGER` at several rates.
 
 use std::time::Duration;
 

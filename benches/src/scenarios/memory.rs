@@ -1,4 +1,4 @@
-//! What an idle client takes of the server's memory, and of the kernel's.
+//! The memory of an idle client, in the server and in the kernel.
 
 use std::thread::sleep;
 use std::time::Duration;
@@ -18,10 +18,10 @@ const PARTITIONS: i32 = 12;
 /// Events of the burst that a shared view delivers; a view of its own delivers one.
 const BURST: u64 = 20;
 
-/// Without load, before memory is looked at: longer than from one look of the server for free pages to the next.
+/// The time without load before memory is measured: longer than the interval at which the server returns free memory.
 const CALM: Duration = Duration::from_secs(3);
 
-/// For the burst to reach everybody.
+/// The timeout until the burst has reached all clients.
 const DELIVERED: Duration = Duration::from_secs(30);
 
 const TENANT: &str = "idle";
@@ -31,7 +31,7 @@ pub(crate) struct Memory {
     title: &'static str,
     /// Each client has a tenant, and so a view, of its own.
     own_view: bool,
-    /// KiB a client.
+    /// KiB per client.
     target: f64,
 }
 
@@ -49,11 +49,11 @@ pub(crate) const OWN_VIEWS: Memory = Memory {
     target: 1.2,
 };
 
-/// What is used at one moment, in bytes.
+/// The memory in use at one moment, in bytes.
 struct Used {
     resident: u64,
     anonymous: u64,
-    /// What the logs charge to the cache: the records of the burst are no client's.
+    /// What the logs take from the cache: the records of the burst do not count for the clients.
     log: u64,
     slabs: u64,
     buffers: u64,
@@ -96,7 +96,7 @@ impl Memory {
     fn once(&self, stage: &Stage, count: usize, point: &mut Point) -> Result<()> {
         let topic = stage.topic(PARTITIONS)?;
         let server = stage.server(&topic, &[])?;
-        // What the first client and event leave behind is not a client's.
+        // Memory that remains after the first clients and events does not count for the clients.
         self.serve(stage, &topic, &server, 10)?;
         sleep(CALM);
         let before = Used::look(&server)?;
@@ -119,7 +119,7 @@ impl Memory {
         Ok(())
     }
 
-    /// Connects so many clients and delivers a burst to them.
+    /// Connects `count` clients and delivers a burst to them.
     fn serve(&self, stage: &Stage, topic: &Topic, server: &Server, count: usize) -> Result<Clients> {
         let own_view = self.own_view;
         let path = move |index| format!("/t/{}/events", tenant(TENANT, if own_view { index } else { 0 }));

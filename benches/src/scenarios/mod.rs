@@ -1,4 +1,4 @@
-//! All scenarios, in the order in which they run and stand on the page.
+//! All scenarios, in the order in which they run and are on the page.
 
 mod fanout;
 mod held;

@@ -1,4 +1,4 @@
-//! A hundred clients that replay the same history, larger than the cache, against one that does.
+//! A hundred clients that replay the same history, larger than the cache, compared with one such client.
 
 use std::time::{Duration, Instant};
 
@@ -15,12 +15,13 @@ const PARTITIONS: i32 = 12;
 const EVENT_BYTES: usize = 1000;
 const CACHE: &str = "32MiB";
 
-/// From the last client's start to the end of its replay, in seconds, and quick; what is missing then is in the table.
+/// The timeout from the last client's start to the end of its replay, in seconds, full and quick; missing events are shown in
+/// the table.
 const PATIENCE: (u64, u64) = (60, 15);
 
 pub(crate) struct Replay;
 
-/// How much, by how many, over which time.
+/// How many events, how many clients, and over which time they start.
 #[derive(Clone, Copy)]
 struct Plan {
     events: u64,
@@ -28,11 +29,11 @@ struct Plan {
     stagger: Duration,
 }
 
-/// What one round took.
+/// The cost of one round.
 struct Took {
-    /// As the broker counts, protocol and all, with what was fetched and never used.
+    /// As counted by the broker, with the protocol and with fetched data that was not used.
     broker_bytes: f64,
-    /// As the server counts, records alone.
+    /// As counted by the server, records alone.
     read_bytes: f64,
     seconds: f64,
     cpu: f64,

@@ -1,7 +1,7 @@
-//! What an event costs that one client out of very many gets: ten thousand tenants, or filters, against ten.
+//! The cost of an event for one client out of very many: ten thousand tenants, or filters, compared with ten.
 //!
-//! The quotient of both server figures stands over the quotient of both floor figures. What is compared alternates in
-//! short slices; servers and floors do not, since their clients together are more than one process may hold.
+//! The ratio of both server figures is divided by the ratio of both floor figures. The compared sides alternate in short
+//! slices; servers and floors do not alternate, since one process cannot have all of their clients.
 
 use std::time::Duration;
 
@@ -21,18 +21,18 @@ const FEW: usize = 10;
 const MANY: usize = 10_000;
 const PARTITIONS: i32 = 12;
 
-/// Bursts, each event of which goes to another client, with ten as with ten thousand: one at a time, waking up would be most
-/// of the cost.
+/// Bursts, each event of which goes to another client, with ten and with ten thousand clients: with single events, most of the
+/// cost would be waking up.
 const PACE: Pace = Pace { rate: 4000, burst: 10 };
 const TENANT: &str = "spread";
 
-/// Long enough for every client to have had an event.
+/// Long enough for every client to get an event.
 const WARM_UP: Duration = Duration::from_secs(4);
 
 pub(crate) struct Spread {
     name: &'static str,
     title: &'static str,
-    /// One tenant and a filter for each client, rather than a tenant for each.
+    /// Whether each client has a filter and all share a tenant; else each has its own tenant.
     filters: bool,
 }
 
@@ -42,7 +42,7 @@ pub(crate) const TENANTS: Spread =
 pub(crate) const FILTERS: Spread =
     Spread { name: "many-filters", title: "10,000 filters of one tenant, one client each", filters: true };
 
-/// One side with few or many clients: pairs of slices are taken of them.
+/// One side with few or many clients, from which pairs of slices are taken.
 type Side<'a> = Box<dyn FnMut(Duration) -> Result<Slice> + 'a>;
 
 impl Scenario for Spread {
@@ -83,7 +83,7 @@ impl Scenario for Spread {
 }
 
 impl Spread {
-    /// Pairs of slices with few and many, and what an event looks like.
+    /// Returns pairs of slices with few and many clients, and the bytes of an event.
     fn on_servers(&self, stage: &Stage, pairs: usize, time: Duration) -> Result<(Vec<[Slice; 2]>, Vec<u8>)> {
         let start = |count| -> Result<(Topic, Server, Clients)> {
             stage.say(format!("a server with {count} clients"));

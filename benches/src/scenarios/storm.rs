@@ -1,4 +1,4 @@
-//! Ten thousand clients that come back within a second, and what a hundred others notice of it.
+//! Ten thousand clients that reconnect within a second, and the effect on a hundred others.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -24,32 +24,33 @@ const LIVE_PACE: Pace = Pace::single(50);
 const LIVE_TENANT: &str = "live";
 const CROWD_TENANT: &str = "crowd";
 
-/// Events of the crowd's view, each with an id that somebody comes back with: half of them are missed on average.
+/// Events of the view of the reconnecting clients, each with an id from which some client resumes: on average, a client has
+/// missed half of them.
 const MISSED_PACE: Pace = Pace::single(50);
 const LEARNING: Duration = Duration::from_secs(1);
 
-/// For everybody to be there again.
+/// The timeout until all clients have reconnected.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Storm;
 
-/// What one storm did.
+/// The results of one storm.
 struct Passed {
-    /// From the first connect until everybody has everything.
+    /// From the first connect until all clients have all events.
     seconds: f64,
     live_p50_ms: f64,
     live_p99_ms: f64,
-    /// What each newcomer was sent.
+    /// Bytes that each reconnecting client got.
     bytes_each: f64,
     cpu: f64,
     generator: f64,
 }
 
-/// What the floor has no part of: the way through Kafka, which has the same cores.
+/// Latencies through Kafka, which runs on the same cores; the floor has none of them.
 struct Kafka {
-    /// From produce to client before the storm.
+    /// From produce to client, before the storm.
     calm_p99_ms: f64,
-    /// From produce to a bare consumer meanwhile.
+    /// From produce to a bare consumer, during the storm.
     bare_p99_ms: f64,
 }
 
@@ -96,7 +97,7 @@ impl Scenario for Storm {
     }
 }
 
-/// The way through Kafka, the storm, and a live event as it was sent.
+/// Returns the latencies through Kafka, the storm's results, and the bytes of a live event.
 fn on_server(stage: &Stage, crowd: usize) -> Result<(Kafka, Passed, Vec<u8>)> {
     let topic = stage.topic(PARTITIONS)?;
     let server = stage.server(&topic, &[])?;
@@ -124,7 +125,7 @@ fn on_server(stage: &Stage, crowd: usize) -> Result<(Kafka, Passed, Vec<u8>)> {
     Ok((Kafka { calm_p99_ms: calm.p99_ms, bare_p99_ms }, passed, frame))
 }
 
-/// Ids of a stream, from its first event on.
+/// The ids of a stream, from its first event on.
 fn old_ids(server: &Server, (bootstrap, topic): (&str, &Topic)) -> Result<Vec<String>> {
     let path = format!("/t/{}/events", tenant(CROWD_TENANT, 0));
     let mut clients = Clients::connect(server.address, 1, move |_| path.clone())?;
@@ -145,16 +146,16 @@ fn on_floor(crowd: usize, frame: &[u8], bytes_each: f64) -> Result<Passed> {
     let mut live = Clients::connect(floor.address, LIVE, |_| "/".to_owned())?;
     floor.greet(bytes_each as usize)?;
     let mut newcomers = Clients::new(floor.address, |_| "/".to_owned())?;
-    // Longer than it takes, by far.
+    // Much longer than the storm takes.
     floor.send(LIVE_PACE, To::All(LIVE), Duration::from_secs(5))?;
     thread::sleep(slice::SETTLE);
     let passed = pass(floor.pid(), &mut live, &mut newcomers, crowd, |seen| seen.greeted);
-    // It still sends, so it goes before those who read.
+    // The floor still sends, so it is ended before its clients.
     drop(floor);
     passed
 }
 
-/// Connects the crowd while a thread of its own reads what the others get.
+/// Connects the clients of the storm, while another thread reads the events of the live clients.
 fn pass(
     pid: u32,
     live: &mut Clients,

@@ -1,4 +1,4 @@
-//! The way in, from Kafka to the partition log, beside a bare consumer that reads what the tenant's rule reads.
+//! Ingest, from Kafka to the partition log, compared with a bare consumer that reads the fields that the tenant's rule reads.
 
 use anyhow::Result;
 
@@ -10,7 +10,7 @@ pub(super) struct WayIn {
     name: &'static str,
     title: &'static str,
     rule: Rule,
-    /// How many times the bare consumer's CPU it may take.
+    /// The highest allowed CPU time, as a multiple of the bare consumer's.
     target: f64,
 }
 

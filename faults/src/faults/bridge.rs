@@ -1,4 +1,4 @@
-//! What happens to replicas: killed, ended, stopped, started with other settings.
+//! Faults of replicas: killed, terminated, stopped, started with other settings.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use crate::scene::{Scene, Stage};
 use crate::sse::{IdBuffer, Source};
 use crate::trial::Fault;
 
-/// Bytes of a log that a start finds and keeps in memory.
+/// Bytes of a log that a replica reads into memory when it starts.
 const WARM_TAIL: usize = 64 << 20;
 
 const HOUR: i64 = 3_600;
-/// Longer than anything in the program waits.
+/// Longer than any timeout in the program.
 const LONGER: Duration = Duration::from_secs(6);
 
 pub(super) fn faults() -> Vec<Fault> {
@@ -113,7 +113,7 @@ async fn recreated_while_dead(scene: &mut Scene) -> Result<()> {
     Ok(())
 }
 
-/// The topics are in the setting by their names.
+/// The setting lists the topics by name.
 async fn other_topics(scene: &mut Scene) -> Result<()> {
     for (name, is_killed) in [("second", true), ("third", false)] {
         match is_killed {
@@ -149,14 +149,14 @@ async fn stopped(scene: &mut Scene, seconds: u64) -> Result<()> {
     Ok(())
 }
 
-/// By SIGTERM and by SIGKILL in turn. Memory is held to the first budget in all of it.
+/// The bridge is ended by SIGTERM and by SIGKILL in turn. Its memory is compared with the first budget all the time.
 async fn other_budgets(scene: &mut Scene) -> Result<()> {
     scene.writer.set_scale(4);
     for (round, (cache, warmup)) in
         [("8MiB", "10m"), ("128MiB", "10m"), ("64MiB", "0s")].into_iter().enumerate()
     {
         if round == 1 {
-            // Some come back for what only Kafka still has.
+            // Some clients return for records that only Kafka still has.
             scene.away().await;
             scene.breathe().await;
         }
@@ -187,7 +187,7 @@ async fn upgraded(scene: &mut Scene) -> Result<()> {
     Ok(())
 }
 
-/// The tail is of a tenant that nobody reads: what takes time is to warm it up.
+/// The tail belongs to a tenant that no client reads: only the time to warm it up matters.
 async fn killed_with_a_warm_tail(scene: &mut Scene) -> Result<()> {
     tokio::task::block_in_place(|| scene.write_ballast(WARM_TAIL));
     for _ in 0..2 {
@@ -205,7 +205,7 @@ async fn killed_with_a_warm_tail(scene: &mut Scene) -> Result<()> {
     Ok(())
 }
 
-/// The clock that people read; the one that only goes forward is left alone, as by an administrator's change.
+/// Moves the wall clock; the monotonic clock is not changed, as when an administrator sets the time.
 async fn clock_moved(scene: &mut Scene) -> Result<()> {
     let clock = match Clock::new() {
         Ok(clock) => clock,
@@ -220,14 +220,14 @@ async fn clock_moved(scene: &mut Scene) -> Result<()> {
     clock.move_to(HOUR)?;
     scene.breathe().await;
     a_quarter_of_an_hour(scene, HOUR).await?;
-    // Two hours back: waits that end at a moment of this clock are two hours longer.
+    // Two hours back: a wait for a moment of this clock takes two hours longer.
     clock.move_to(-HOUR)?;
     scene.mark(true);
     scene.wait(LONGER + scene.breath).await;
     a_quarter_of_an_hour(scene, -HOUR).await?;
     clock.move_to(0)?;
     scene.breathe().await;
-    // One that starts with a wrong clock.
+    // A bridge that starts with a wrong clock.
     clock.move_to(-HOUR)?;
     scene.bridges[0].kill();
     scene.bridges[0].start().await;
@@ -235,8 +235,7 @@ async fn clock_moved(scene: &mut Scene) -> Result<()> {
     Ok(())
 }
 
-/// A client that asks for the last quarter of an hour: its beginning is by the server's clock, which is wrong; then it
-/// goes on.
+/// A client that requests the last 15 minutes: the start is computed with the server's wrong clock; then the stream continues.
 async fn a_quarter_of_an_hour(scene: &mut Scene, moved: i64) -> Result<()> {
     let mut source = Source::new(0, "/t/tenant-1/events?from=-15m&heartbeat=1s", IdBuffer::Empty);
     let connected = source.connect(scene.bridges[0].port).await;

@@ -1,4 +1,4 @@
-//! What clients do: come by the hundred, read slowly or not at all, close by half, send garbage, bring damaged ids.
+//! Faults of clients: hundreds of them, slow reading or none, half-closed connections, garbage, damaged ids.
 
 mod garbage;
 mod ids;
@@ -18,7 +18,7 @@ use crate::scene::{Scene, Stage};
 use crate::trial::Fault;
 use crate::writer::TENANTS;
 
-/// Times the usual size of values where megabytes are to pass: 8 KiB in the mean.
+/// Factor for the size of values where megabytes must be sent: 8 KiB on average.
 const LARGE: u32 = 64;
 /// Connections that never read.
 const MUTE: usize = 300;
@@ -73,7 +73,7 @@ pub(super) fn faults() -> Vec<Fault> {
     ]
 }
 
-/// The clients' habits are the fault.
+/// The clients' habits are the fault; nothing else is done.
 async fn run(scene: &mut Scene) -> Result<()> {
     scene.breathe().await;
     scene.breathe().await;
@@ -84,7 +84,7 @@ async fn slow_readers(scene: &mut Scene) -> Result<()> {
     scene.writer.set_scale(LARGE);
     scene.breathe().await;
     scene.breathe().await;
-    // By now they are megabytes behind; others have what is new at once.
+    // By now the slow clients are megabytes behind; the others get new records at once.
     scene.mark(true);
     scene.breathe().await;
     scene.breathe().await;
@@ -117,7 +117,7 @@ async fn mute_readers(scene: &mut Scene) -> Result<()> {
     Ok(())
 }
 
-/// A connection with a small buffer, over which something was asked.
+/// A connection with a small receive buffer, over which a request was sent.
 async fn ask(port: u16, request: &[u8]) -> Option<TcpStream> {
     let socket = TcpSocket::new_v4().ok()?;
     socket.set_recv_buffer_size(4_096).ok()?;

@@ -1,4 +1,4 @@
-//! What happens to three brokers: leaders and coordinators that move.
+//! Faults of three brokers: leaders and coordinators that move.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use serde_json::json;
 use crate::scene::{Scene, Stage};
 use crate::trial::Fault;
 
-/// From the moment when all partitions have leaders again to the first record that was taken since. Kafka's own part of it,
-/// and the producer's, take up to three seconds.
+/// The limit from the moment when all partitions have leaders again to the first record that was accepted after it. Kafka and
+/// the producer take up to three seconds of it.
 const RECOVERY: Duration = Duration::from_secs(5);
-/// What a delivery takes on a loaded machine.
+/// The time of a delivery on a loaded machine.
 const AT_ONCE: Duration = Duration::from_secs(1);
-/// Where Kafka keeps the consumer groups.
+/// The topic in which Kafka stores the consumer groups.
 const OFFSETS: &str = "__consumer_offsets";
 
 pub(super) fn faults() -> Vec<Fault> {
@@ -99,7 +99,7 @@ pub(super) fn faults() -> Vec<Fault> {
     ]
 }
 
-/// The groups move to the third broker alone, where the topic is not, and that broker dies.
+/// The groups move to the third broker alone, which does not have the topic, and that broker is killed.
 async fn coordinator_gone(scene: &mut Scene) -> Result<()> {
     let only = |at: &MetadataPartition| at.replicas() == [3] && at.leader() == 3;
     reassign(scene, OFFSETS, 1, &[3])?;
@@ -121,7 +121,8 @@ async fn coordinator_gone(scene: &mut Scene) -> Result<()> {
     Ok(())
 }
 
-/// A topic cannot be made on a broker that is not there, so it is deleted while the broker is away, and made right after.
+/// A topic cannot be created on a broker that is down, so it is deleted while the broker is down, and created as soon as it is
+/// back.
 async fn recreated_while_one_restarts(scene: &mut Scene) -> Result<()> {
     tokio::task::block_in_place(|| scene.kafka.broker(0).stop());
     scene.delete().await;
@@ -134,8 +135,8 @@ async fn recreated_while_one_restarts(scene: &mut Scene) -> Result<()> {
     Ok(())
 }
 
-/// A client goes by the highest leader epoch that it knows, and a new cluster begins with the lowest: so not before leaders
-/// were elected anew.
+/// A client uses the highest leader epoch that it knows, and a new cluster begins with the lowest one: so leaders are elected
+/// again first.
 async fn wiped(scene: &mut Scene) -> Result<()> {
     tokio::task::block_in_place(|| scene.kafka.broker(0).stop());
     scene.kafka.broker(0).spawn();
@@ -148,7 +149,7 @@ async fn wiped(scene: &mut Scene) -> Result<()> {
     Ok(())
 }
 
-/// A follower that is back may know less than was read already: its word is no gap.
+/// A follower that is back may have fewer records than were read already: its log end must not be announced as a gap.
 async fn racks(scene: &mut Scene) -> Result<()> {
     let topic = scene.topic.clone();
     for is_emptied in [false, true] {
@@ -172,27 +173,27 @@ fn three() -> Stage {
     Stage { brokers: 3, ..Stage::default() }
 }
 
-/// Waits until all replicas of all topics of the trial are in sync again.
+/// Waits until all replicas of the topic and of the consumer groups are in sync again.
 async fn in_sync(scene: &mut Scene) {
     for topic in [scene.topic.clone(), OFFSETS.into()] {
         scene.kafka.leaders(&topic, "all replicas are in sync", |at| at.isr().len() == 3).await;
     }
 }
 
-/// One broker dies, which led partitions of the topic: others lead them.
+/// A broker that leads partitions of the topic is killed: other brokers then lead them.
 async fn leader_killed(scene: &mut Scene) -> Result<()> {
     let topic = scene.topic.clone();
     kill_and_return(scene, &topic).await;
     Ok(())
 }
 
-/// The broker dies that has the replicas' consumer groups.
+/// The broker that coordinates the replicas' consumer groups is killed.
 async fn coordinator_killed(scene: &mut Scene) -> Result<()> {
     kill_and_return(scene, OFFSETS).await;
     Ok(())
 }
 
-/// Kills the leader of the topic's first partition; it comes back after others have led for a while.
+/// Kills the leader of the topic's first partition, and starts it again after other brokers have led for a while.
 async fn kill_and_return(scene: &mut Scene, topic: &str) {
     let dead = tokio::task::block_in_place(|| scene.kafka.leader(topic, 0));
     scene.kafka.broker(dead as usize - 1).kill();
@@ -206,7 +207,7 @@ async fn kill_and_return(scene: &mut Scene, topic: &str) {
     scene.breathe().await;
 }
 
-/// SIGTERM to one after the other, each when all is in sync again.
+/// SIGTERM to one broker after the other, each once all replicas are in sync again.
 async fn rolling_restart(scene: &mut Scene) -> Result<()> {
     for index in 0..3 {
         tokio::task::block_in_place(|| scene.kafka.broker(index).stop());
@@ -219,7 +220,7 @@ async fn rolling_restart(scene: &mut Scene) -> Result<()> {
     Ok(())
 }
 
-/// After a restart a broker leads nothing, until its partitions are given back to it.
+/// After a restart a broker leads no partition, until its partitions are given back to it.
 async fn preferred_leaders(scene: &mut Scene) -> Result<()> {
     tokio::task::block_in_place(|| scene.kafka.broker(0).stop());
     scene.kafka.broker(0).spawn();
@@ -248,7 +249,7 @@ fn reassign(scene: &Scene, topic: &str, partitions: u32, brokers: &[i32]) -> Res
     Ok(())
 }
 
-/// The topic moves from two brokers to others, its leader among them, and back.
+/// The topic moves from two brokers to others, including its leader, and back.
 async fn reassigned(scene: &mut Scene) -> Result<()> {
     let topic = scene.topic.clone();
     for brokers in [[3, 1], [2, 3], [1, 2]] {

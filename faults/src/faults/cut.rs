@@ -1,4 +1,4 @@
-//! Unclean leader elections on three brokers: records that were acknowledged, and seen, are cut from the log.
+//! Unclean leader elections on three brokers: acknowledged and delivered records are cut from the log.
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ pub(super) fn faults() -> Vec<Fault> {
     ]
 }
 
-/// On two of three brokers, of which the second may lead without being in sync.
+/// The topic is on two of three brokers, of which the second may lead without being in sync.
 fn unclean() -> Stage {
     Stage {
         brokers: 3,
@@ -63,19 +63,19 @@ fn unclean() -> Stage {
     }
 }
 
-/// The leader alone has the newest records. It dies, and one that lacks them leads: the log is cut back.
+/// Kills the second broker, so that only the leader has the newest records, and then pauses writing.
 async fn cut(scene: &mut Scene) -> Result<()> {
     let topic = scene.topic.clone();
     scene.kafka.broker(1).kill();
     scene.kafka.leaders(&topic, "the leader is alone", |at| at.leader() == 1 && at.isr() == [1]).await;
     scene.breathe().await;
     tokio::task::block_in_place(|| scene.writer.pause(&topic));
-    // What was written last is to be seen before it is cut.
+    // The last records must be delivered before they are cut.
     scene.wait(Duration::from_millis(500)).await;
     Ok(())
 }
 
-/// The first broker dies, the second comes back without the newest records and leads.
+/// Kills the first broker; the second one returns without the newest records and leads, which cuts the log.
 async fn lead_uncleanly(scene: &mut Scene) -> Result<()> {
     let topic = scene.topic.clone();
     scene.kafka.broker(0).kill();
@@ -86,7 +86,7 @@ async fn lead_uncleanly(scene: &mut Scene) -> Result<()> {
     Ok(())
 }
 
-/// Other records take the offsets of those that were cut.
+/// Writes other records, which get the offsets of those that were cut.
 async fn overtake(scene: &mut Scene) {
     let (topic, generation) = (scene.topic.clone(), scene.generation());
     tokio::task::block_in_place(|| scene.writer.renew());
@@ -98,7 +98,7 @@ async fn overtake(scene: &mut Scene) {
     scene.breathe().await;
 }
 
-/// The broker that died follows again, and all is as it was.
+/// The killed broker becomes a follower again, until all replicas are in sync.
 async fn heal(scene: &mut Scene) {
     let topic = scene.topic.clone();
     scene.kafka.broker(0).spawn();
@@ -106,7 +106,7 @@ async fn heal(scene: &mut Scene) {
     scene.breathe().await;
 }
 
-/// Replicas and clients see the cut happen: their positions lie past the end first, and are overtaken then.
+/// Replicas and clients are connected during the cut: their positions are first beyond the end of the log, and then overtaken.
 async fn cut_while_connected(scene: &mut Scene) -> Result<()> {
     cut(scene).await?;
     lead_uncleanly(scene).await?;
@@ -116,7 +116,7 @@ async fn cut_while_connected(scene: &mut Scene) -> Result<()> {
     Ok(())
 }
 
-/// Replicas do not see the cut: when they come to, other records have the offsets that they go on from.
+/// Replicas are stopped during the cut: when they continue, other records have the offsets from which they read on.
 async fn cut_while_stopped(scene: &mut Scene) -> Result<()> {
     cut(scene).await?;
     scene.bridges.iter().for_each(|bridge| bridge.signal(Signal::STOP));
@@ -128,7 +128,7 @@ async fn cut_while_stopped(scene: &mut Scene) -> Result<()> {
     Ok(())
 }
 
-/// One replica sees it, the other has no memory of what was; clients come back past the end.
+/// One replica runs during the cut, the other starts without its memory; clients return with positions beyond the end.
 async fn cut_while_away(scene: &mut Scene) -> Result<()> {
     cut(scene).await?;
     scene.away().await;
@@ -142,18 +142,18 @@ async fn cut_while_away(scene: &mut Scene) -> Result<()> {
     Ok(())
 }
 
-/// As before; but when clients come back, other records have the offsets that they come with.
+/// As before, but when clients return, other records have the offsets of their positions.
 async fn overtaken_while_away(scene: &mut Scene) -> Result<()> {
     cut(scene).await?;
     lead_and_overtake_while_away(scene).await
 }
 
-/// As before; and positions lie in holes, where no record tells the leader's epoch.
+/// As before, and positions are at offsets without records, from which no leader epoch can be known.
 async fn transaction_overtaken_while_away(scene: &mut Scene) -> Result<()> {
     cut(scene).await?;
     let (ledger, topic) = (scene.ledger.clone(), scene.topic.clone());
     tokio::task::block_in_place(|| commit_one(&scene.kafka, ledger, topic, scene.stage.partitions))?;
-    // Ids of the other topic's records tell how far this one was read.
+    // Waits for ids from records of the other topic, which contain the positions after the transaction.
     scene.wait(Duration::from_secs(1)).await;
     lead_and_overtake_while_away(scene).await
 }
@@ -169,7 +169,7 @@ async fn lead_and_overtake_while_away(scene: &mut Scene) -> Result<()> {
     Ok(())
 }
 
-/// The replica that comes to lead has lost all that it had of the topic.
+/// The broker that becomes the leader has lost all of its data of the topic.
 async fn cut_to_nothing(scene: &mut Scene) -> Result<()> {
     cut(scene).await?;
     scene.kafka.remove_logs(2, &scene.topic)?;

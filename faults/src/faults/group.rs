@@ -1,4 +1,4 @@
-//! What happens to a replica's consumer group: nothing of it reaches the reading.
+//! Faults of a replica's consumer group: none of them may affect reading.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use crate::member::Member;
 use crate::scene::Scene;
 use crate::trial::Fault;
 
-/// Reading does not pause, so this is what a delivery takes on a loaded machine.
+/// Reading does not pause, so this is the time of a delivery on a loaded machine.
 const AT_ONCE: Duration = Duration::from_secs(1);
-/// Until another member is in the group.
+/// The time until another member is in the group.
 const JOINED: Duration = Duration::from_secs(4);
 
 pub(super) fn faults() -> Vec<Fault> {
@@ -45,7 +45,7 @@ pub(super) fn faults() -> Vec<Fault> {
     ]
 }
 
-/// Somebody else joins a replica's own group, takes partitions from it, and leaves again.
+/// Another member joins a replica's own group, takes partitions from it, and leaves again.
 async fn shared_group(scene: &mut Scene, instance: Option<&str>) -> Result<()> {
     for _ in 0..2 {
         let group = format!("tailrace-{}", scene.bridges[0].instance());
@@ -59,8 +59,8 @@ async fn shared_group(scene: &mut Scene, instance: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-/// By Kafka's own tool: the group has to be without members for that, so it is a mistake that the broker refuses, or, where
-/// somebody gets through with it, one that nobody feels.
+/// Uses Kafka's own tool, for which the group must have no members: the broker refuses the commands, or, if one succeeds, it
+/// must have no effect.
 async fn deleted(scene: &mut Scene) -> Result<()> {
     let group = format!("tailrace-{}", scene.bridges[0].instance());
     for arguments in [

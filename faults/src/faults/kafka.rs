@@ -1,4 +1,4 @@
-//! What happens to the only broker, and to the way to it.
+//! Faults of the only broker, and of the network to it.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use crate::proxy::{FETCH, GROUPS, Weather};
 use crate::scene::{Scene, Stage};
 use crate::trial::Fault;
 
-/// From the moment when Kafka can serve a topic again to its first record.
+/// The limit from the moment when Kafka can serve a topic again to its first record.
 const RECREATED: Duration = Duration::from_secs(5);
-/// A client that has lost all brokers is known by a question that is not answered in three seconds; then there is a new one.
+/// A client that has lost all brokers is detected by a request without an answer for three seconds; then it is replaced.
 const LOST: Duration = Duration::from_secs(8);
-/// What a delivery takes on a loaded machine.
+/// The time of a delivery on a loaded machine.
 const AT_ONCE: Duration = Duration::from_secs(1);
-/// A connection that is dead without a word is given up after fifteen seconds without an answer.
+/// A half-open connection is given up after fifteen seconds without an answer.
 const SILENCE: Duration = Duration::from_secs(18);
 
 pub(super) fn faults() -> Vec<Fault> {
@@ -119,7 +119,8 @@ pub(super) fn faults() -> Vec<Fault> {
     ]
 }
 
-/// It is made again while the way to the broker is shut: the bridge sees a broker that comes back, with another topic id.
+/// The topic is created again while the proxy refuses connections: the bridge sees a broker that returns, with another topic
+/// id.
 async fn recreated_unseen(scene: &mut Scene) -> Result<()> {
     scene.kafka.broker(0).proxy().set(Weather { is_shut: true, ..Weather::default() });
     scene.kafka.broker(0).kill();
@@ -133,8 +134,8 @@ async fn recreated_unseen(scene: &mut Scene) -> Result<()> {
     Ok(())
 }
 
-/// A client goes by the highest leader epoch that it knows, and a new cluster begins with the lowest: so not before leaders
-/// were elected anew.
+/// A client uses the highest leader epoch that it knows, and a new cluster begins with the lowest one: so leaders are elected
+/// again first.
 async fn wiped(scene: &mut Scene) -> Result<()> {
     tokio::task::block_in_place(|| scene.kafka.broker(0).stop());
     scene.kafka.broker(0).spawn();
@@ -149,8 +150,8 @@ async fn wiped(scene: &mut Scene) -> Result<()> {
     Ok(())
 }
 
-/// Clients that go by such an answer let go of the only broker that they know (librdkafka's issue 5301), and must come back.
-/// They ask soon after a connection has broken.
+/// A client that uses such a response drops the only broker that it knows (librdkafka's issue 5301), and must be replaced.
+/// Clients request metadata soon after a connection was reset.
 async fn hidden(scene: &mut Scene) -> Result<()> {
     scene.kafka.broker(0).proxy().set(Weather {
         hides_brokers: true,
@@ -176,7 +177,7 @@ async fn groups_mute(scene: &mut Scene) -> Result<()> {
     Ok(())
 }
 
-/// The other topic goes on meanwhile, and nothing of this one is lost.
+/// The other topic continues meanwhile, and no record of this one is lost.
 async fn forbidden(scene: &mut Scene) -> Result<()> {
     let topic = scene.topic.clone();
     let read = ["--topic", &*topic];
@@ -190,7 +191,7 @@ async fn forbidden(scene: &mut Scene) -> Result<()> {
     Ok(())
 }
 
-/// The other replica comes to Kafka by another way, and shows in its group that it reads.
+/// The other replica connects without the proxy, and its group shows that it reads.
 async fn fetches_mute(scene: &mut Scene) -> Result<()> {
     let bootstrap = scene.kafka.bootstrap();
     scene.bridges[1].terminate().await;
@@ -254,7 +255,7 @@ async fn resets(scene: &mut Scene) -> Result<()> {
     Ok(())
 }
 
-/// Some time of it, and of fair weather after it.
+/// Runs the load with this network for a while, and then with an undisturbed one.
 async fn weather(scene: &mut Scene, weather: Weather, breaths: u32) -> Result<()> {
     scene.kafka.broker(0).proxy().set(weather);
     for _ in 0..breaths {
@@ -266,7 +267,7 @@ async fn weather(scene: &mut Scene, weather: Weather, breaths: u32) -> Result<()
     Ok(())
 }
 
-/// Found out only because answers do not come.
+/// This can be detected only by missing answers.
 async fn half_open(scene: &mut Scene) -> Result<()> {
     scene.kafka.broker(0).proxy().half_open();
     scene.mark(true);

@@ -1,4 +1,4 @@
-//! What happens to the log under its readers: retention, compaction, transactions, topics and partitions that come and go.
+//! Faults of the log: retention, compaction, transactions, topics and partitions that appear and disappear.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -16,9 +16,9 @@ use crate::transactions::Transactions;
 use crate::trial::Fault;
 use crate::writer::Target;
 
-/// Segments close, and retention looks, within a second or two.
+/// Segments are closed, and retention is checked, within a second or two.
 const SHORT_LIVED: [(&str, &str); 2] = [("segment.ms", "1000"), ("retention.ms", "3000")];
-/// A compacted topic whose cleaner is always at work.
+/// A compacted topic whose cleaner runs all the time.
 const COMPACTED: [(&str, &str); 4] = [
     ("cleanup.policy", "compact"),
     ("segment.ms", "500"),
@@ -91,7 +91,7 @@ pub(super) fn faults() -> Vec<Fault> {
     ]
 }
 
-/// The bridge is down as well, or it would still have the records in memory.
+/// The bridge is killed as well; otherwise it would still have the records in memory.
 async fn deleted_while_away(scene: &mut Scene) -> Result<()> {
     scene.away().await;
     scene.breathe().await;
@@ -104,7 +104,7 @@ async fn deleted_while_away(scene: &mut Scene) -> Result<()> {
     Ok(())
 }
 
-/// What the slow ones have not read is not in memory any more, so it must be announced.
+/// Records that slow clients have not read are not in memory any more, so the gap must be announced.
 async fn deleted_while_connected(scene: &mut Scene) -> Result<()> {
     for _ in 0..2 {
         tokio::task::block_in_place(|| scene.write_ballast(24 << 20));
@@ -114,7 +114,7 @@ async fn deleted_while_connected(scene: &mut Scene) -> Result<()> {
     Ok(())
 }
 
-/// How far retention went is known only afterwards.
+/// How far retention deleted is known only afterwards.
 async fn retention(scene: &mut Scene) -> Result<()> {
     scene.wait(Duration::from_secs(4)).await;
     scene.away().await;
@@ -135,7 +135,7 @@ async fn retention(scene: &mut Scene) -> Result<()> {
     Ok(())
 }
 
-/// What the cleaner took may have been seen before, or not. What is left must come.
+/// Records that the cleaner removed may have been delivered before, or not. The remaining ones must be delivered.
 async fn compaction(scene: &mut Scene) -> Result<()> {
     scene.away().await;
     scene.wait(Duration::from_secs(4)).await;
@@ -220,7 +220,7 @@ async fn partitions_while_connected(scene: &mut Scene) -> Result<()> {
     Ok(())
 }
 
-/// One that is written to at once. Gives its name.
+/// Creates a topic that is written to at once. Returns its name.
 pub(super) async fn one_more_topic(scene: &mut Scene, name: &str) -> String {
     let name = scene.another_topic(name);
     scene.kafka.create_topic(&name, 4, &[]).await;
@@ -228,7 +228,7 @@ pub(super) async fn one_more_topic(scene: &mut Scene, name: &str) -> String {
     name
 }
 
-/// A replica that is stopped learns nothing; when it goes on, clients bring it ids of a topic that it does not know.
+/// A stopped replica does not learn of the topic; when it continues, clients send ids with a topic that it does not know.
 async fn topic_appears(scene: &mut Scene) -> Result<()> {
     scene.bridges[1].signal(Signal::STOP);
     one_more_topic(scene, "new").await;

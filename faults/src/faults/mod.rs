@@ -1,4 +1,4 @@
-//! The faults, by what they are done to.
+//! The faults, by what they affect.
 
 mod bridge;
 mod clients;
@@ -14,10 +14,10 @@ use std::time::Duration;
 use crate::scene::Stage;
 use crate::trial::{Fault, Play};
 
-/// From a broker's return to the first record that it took since.
+/// The limit from a broker's return to the first record that it accepted after that.
 const BROKER_RECOVERY: Duration = Duration::from_secs(2);
 
-/// All of them, in the order in which they are played.
+/// All faults, in the order in which they run.
 pub fn all() -> Vec<Fault> {
     let groups = [
         bridge::faults(),
@@ -33,7 +33,7 @@ pub fn all() -> Vec<Fault> {
 }
 
 impl Fault {
-    /// One that the short form plays too, on the usual stage, without a promise for its recovery.
+    /// A fault that the short form includes, on the default stage, without a limit for its recovery.
     fn new(name: &'static str, what: &'static str, play: Play) -> Fault {
         Fault {
             name,
@@ -51,7 +51,7 @@ impl Fault {
         self
     }
 
-    /// Only the long form plays it.
+    /// Excludes the fault from the short form.
     fn long(mut self) -> Fault {
         self.is_short = false;
         self
@@ -62,7 +62,7 @@ impl Fault {
         self
     }
 
-    /// No stream is ended meanwhile, but by its client.
+    /// The replicas may not end any stream during the fault.
     fn keeps_streams(mut self) -> Fault {
         self.keeps_streams = true;
         self

@@ -1,4 +1,4 @@
-//! What is taken away: memory, descriptors, the broker's disk, a processor.
+//! Faults of resources: memory, descriptors, the broker's disk, a processor.
 
 mod disk;
 
@@ -14,13 +14,13 @@ use crate::process::{burn, cpu_seconds, descriptors, limit_descriptors, pin};
 use crate::scene::{Scene, Stage};
 use crate::trial::Fault;
 
-/// Times the usual size of values where megabytes are to pass: 4 KiB in the mean.
+/// Factor for the size of values where megabytes must be sent: 4 KiB on average.
 const LARGE: u32 = 32;
-/// Connections that want to have descriptors.
+/// Connections that use up descriptors.
 const TAKERS: usize = 200;
-/// Descriptors in all where they are few from the start.
+/// The limit of descriptors where there are few from the start.
 const FEW: u64 = 160;
-/// Far more than a broker needs that can be reached.
+/// Far more time than reconnecting to a reachable broker takes.
 const KAFKA_REACHED: Duration = Duration::from_secs(20);
 const NEW_STREAM: Duration = Duration::from_secs(2);
 
@@ -56,7 +56,7 @@ pub(super) fn faults() -> Vec<Fault> {
     ]
 }
 
-/// Some tens of megabytes: what clients missed is not in memory any more when they come back.
+/// Some tens of megabytes: the records that clients missed are not in memory any more when they reconnect.
 async fn little_memory(scene: &mut Scene) -> Result<()> {
     scene.writer.set_scale(LARGE);
     for _ in 0..2 {
@@ -92,7 +92,7 @@ async fn descriptors_used_up(scene: &mut Scene) -> Result<()> {
     Ok(())
 }
 
-/// With all places taken, the program still reaches Kafka, and is reached by those who look after it.
+/// With all places for clients taken, the program can still connect to Kafka and answer health checks.
 async fn few_descriptors(scene: &mut Scene) -> Result<()> {
     scene.bridges[0].terminate().await;
     scene.bridges[0].set_descriptors(Some(FEW));
@@ -124,14 +124,14 @@ async fn few_descriptors(scene: &mut Scene) -> Result<()> {
     Ok(())
 }
 
-/// Processors that a process uses while load goes on.
+/// The number of processors that a process uses while the load continues.
 async fn used_while(scene: &mut Scene, pid: u32) -> Result<f64> {
     let (before, began) = (cpu_seconds(pid).context("the bridge runs")?, Instant::now());
     scene.breathe().await;
     Ok((cpu_seconds(pid).context("the bridge runs")? - before) / began.elapsed().as_secs_f64())
 }
 
-/// Streams that are asked for and stay, whether they are answered or not.
+/// Connections that request a stream and stay open, whether they get a response or not.
 async fn take(port: u16, count: usize) -> Vec<TcpStream> {
     let mut taken = Vec::new();
     for _ in 0..count {
@@ -143,7 +143,7 @@ async fn take(port: u16, count: usize) -> Vec<TcpStream> {
     taken
 }
 
-/// Whoever comes is let in.
+/// Checks that a new stream is accepted.
 async fn new_stream(port: u16) -> Result<()> {
     let began = Instant::now();
     let opened = eventually("a new stream begins", Duration::from_secs(20), async || {

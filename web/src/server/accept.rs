@@ -1,4 +1,4 @@
-//! The accept loop: as many connections as there may be, and of those only so many at once that read their first request.
+//! The accept loop: limits the open connections, and how many of them read their first request at the same time.
 
 use std::collections::VecDeque;
 use std::io;
@@ -17,14 +17,15 @@ use super::shutdown::{ShutdownHandle, ShutdownSignal};
 use super::socket_options::listen;
 use super::takeover::StreamTransports;
 
-/// Room of the queue that is kept.
+/// The capacity that the empty queue keeps.
 const SPARE_QUEUE: usize = 64;
-/// Accepting pauses so long where descriptors or memory have run out.
+/// How long accepting pauses when descriptors or memory have run out.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
-/// A failure to accept is said at most this often.
+/// A failure to accept is logged at most this often.
 const SAY_EVERY: Duration = Duration::from_secs(10);
-/// Connections whose first request is read and answered at the same time; the others are a descriptor in a queue. A fleet
-/// that comes back at once then needs memory for so many, not for all of it, and what each leaves behind lies together.
+/// Connections whose first request is read and answered at the same time; of the others, only a descriptor is queued. When many
+/// clients reconnect at once, this limits the memory for requests, and keeps what remains of each connection close together in
+/// memory.
 const MAX_FIRST_REQUESTS: usize = 128;
 
 /// A listener with its connections.
@@ -32,7 +33,7 @@ pub(crate) struct Server {
     listener: TcpListener,
     address: SocketAddr,
     router: Router,
-    /// How streams go out, if there are any.
+    /// How streams are written, if there are any.
     transports: Option<StreamTransports>,
     permits: Arc<Semaphore>,
     first_requests: Arc<Semaphore>,
@@ -41,7 +42,7 @@ pub(crate) struct Server {
     signal: watch::Sender<ShutdownSignal>,
 }
 
-/// A connection that waits for its first request to be read.
+/// An accepted connection whose first request is not read yet.
 struct AcceptedSocket {
     socket: std::net::TcpStream,
     peer: SocketAddr,
@@ -82,7 +83,7 @@ impl Server {
         }
     }
 
-    /// Accepts for ever; dropping the future closes the listener, and leaves the connections to the shutdown handle.
+    /// Accepts for ever; dropping the future closes the listener. The connections are ended by the shutdown handle.
     pub(crate) async fn run(self) {
         let (mut waiting, mut said, mut pause) = (VecDeque::new(), None, Instant::now());
         loop {
@@ -111,8 +112,8 @@ impl Server {
         tokio::spawn(connection.serve(socket, first_request));
     }
 
-    /// The next one that comes after a pause, once there is a permit: over the bound the rest waits in the kernel's queue,
-    /// where it costs nothing. Cancel-safe.
+    /// The next connection after the pause, once there is a permit: connections above the limit wait in the kernel's queue,
+    /// where they take no memory of the process. Cancel-safe.
     async fn accept(&self, pause: Instant) -> io::Result<AcceptedSocket> {
         if Instant::now() < pause {
             tokio::time::sleep_until(pause).await;
@@ -125,7 +126,7 @@ impl Server {
             }
         };
         let (socket, peer) = self.listener.accept().await?;
-        // What waits is not polled: that takes memory of its own.
+        // While a socket waits in the queue, it is not registered with the runtime, as that takes memory.
         Ok(AcceptedSocket { socket: socket.into_std()?, peer, permit })
     }
 
@@ -141,7 +142,8 @@ impl Server {
     }
 }
 
-/// How long to accept nothing: out of descriptors, the pending connection stays pending, and this would be a busy loop.
+/// How long to pause accepting. Without free descriptors, the pending connection stays pending, and accepting without a pause
+/// would be a busy loop.
 fn recover(error: &io::Error, said: &mut Option<Instant>) -> Duration {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     if matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted) {

@@ -1,4 +1,4 @@
-//! Which responses of a connection are under way: a connection that has had none for a while is idle, and is closed.
+//! Counts a connection's responses under way: a connection that has had none for a while is idle, and is closed.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,11 +17,11 @@ pub(super) struct ResponseCounter(Arc<Counts>);
 struct Counts {
     /// Responses under way.
     active: AtomicUsize,
-    /// Responses that have begun at all.
+    /// All responses that have begun.
     begun: AtomicUsize,
 }
 
-/// A response that is under way until this is dropped.
+/// A response that counts as under way until this value is dropped.
 pub(super) struct ActiveResponse(ResponseCounter);
 
 impl ResponseCounter {

@@ -1,5 +1,5 @@
-//! One connection: hyper serves it, HTTP/1.1 or HTTP/2 as the client begins, until it ends or a stream takes its socket.
-//! Everything that a peer could leave unfinished has a time limit here.
+//! One connection: hyper serves it with HTTP/1.1 or HTTP/2, depending on the client's first bytes, until it ends or a stream
+//! takes its socket. Everything that a peer can leave unfinished has a timeout here.
 
 use std::future::pending;
 use std::io;
@@ -25,20 +25,22 @@ use super::takeover::{StreamResponse, StreamTransports, TakeoverSender};
 use crate::problem::Problem;
 use crate::{access, trace};
 
-/// A request's headers must be there in this time; an idle connection is closed after it.
+/// The timeout for the headers of a request, and for an idle connection.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often a connection with streams is looked at for having become idle.
+/// How often a connection with streams is checked for being idle.
 const LOOK_BUSY: Duration = Duration::from_secs(60);
-/// Request line and headers in all: ids of 1,000 partitions are 7 KiB, by header and by parameter 14, and room for cookies.
+/// The most bytes of request line and headers: ids of 1,000 partitions take 7 KiB, so 14 KiB if sent by header and by
+/// parameter; the rest is for cookies.
 const MAX_HEAD: usize = 32 * 1024;
-/// Streams of one HTTP/2 connection.
+/// The most streams of one HTTP/2 connection.
 const MAX_H2_STREAMS: u32 = 256;
-/// A peer that does not answer a ping in this time is gone.
+/// A peer that does not answer a ping within this time counts as gone.
 const H2_PING_TIMEOUT: Duration = Duration::from_secs(20);
 const H2_PING_EVERY: Duration = Duration::from_secs(30);
-/// The pause before a preface that has come in part is looked at again.
+/// The pause before an incomplete preface is checked again.
 const PREFACE_PAUSE: Duration = Duration::from_millis(10);
-/// Who takes longer than this for the first request, by sending slowly or by asking more, makes room for the next one.
+/// A connection whose first request takes longer than this, to be sent or to be answered, gives its permit for a first request
+/// to the next connection.
 const FIRST_REQUEST_TIME: Duration = Duration::from_millis(50);
 
 pub(super) struct Connection {
@@ -50,7 +52,8 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Serves it to its end. `first_request` is given back as soon as the first request is answered, or takes too long.
+    /// Serves the connection to its end. `first_request` is released as soon as the first request is answered, or takes too
+    /// long.
     pub(super) async fn serve(self, socket: std::net::TcpStream, first_request: OwnedSemaphorePermit) {
         let mut serving = Box::pin(self.serve_any(socket));
         if tokio::time::timeout(FIRST_REQUEST_TIME, serving.as_mut()).await.is_err() {
@@ -64,7 +67,7 @@ impl Connection {
             Ok(socket) => socket,
             Err(error) => return tracing::warn!(%error, "a connection cannot be polled"),
         };
-        // A peer that has already gone makes this fail; serving it will find out.
+        // Fails if the peer has already closed the connection; serving it will show that.
         #[cfg(not(target_os = "linux"))]
         if let Err(error) = super::socket_options::set_options(socket2::SockRef::from(&socket)) {
             tracing::debug!(%error, "cannot set a socket's options");
@@ -75,12 +78,12 @@ impl Connection {
                 None => self.serve_http1(socket).await,
                 Some(detail) => self.refuse(socket, detail).await,
             },
-            // It said nothing, or has gone.
+            // The client sent nothing, or has closed the connection.
             Ok(Err(_)) | Err(_) => {}
         }
     }
 
-    /// A request that hyper would not read.
+    /// Answers a request that hyper would not parse.
     async fn refuse(self, socket: TcpStream, detail: String) {
         let trace_id = trace::fresh();
         let problem = Problem::RequestLine { detail };
@@ -89,7 +92,7 @@ impl Connection {
         }
         access::refused(problem.code(), &problem.detail(), "", self.peer.ip(), trace_id);
         let answered = request_line::answer(socket, problem.response(trace_id));
-        // Who does not take it loses it.
+        // A client that does not read the response in time does not get it.
         let _ = tokio::time::timeout(FLUSH_TIMEOUT, answered).await;
     }
 
@@ -123,8 +126,8 @@ impl Connection {
         let shutdown = |serving: Pin<&mut _>| Http1::graceful_shutdown(serving);
         let taken_over = self.drive(Pin::new(&mut serving), &responses, shutdown, taken_over).await;
         let Some(StreamResponse { head, stream }) = taken_over else { return };
-        // The response that was to come has not begun, and those before it are sent. What the client sent after its request
-        // goes with the rest: a stream is a connection's last response.
+        // The stream's response has not begun, and the responses before it are sent. What the client sent after its request is
+        // dropped with hyper's buffers: a stream is a connection's last response.
         let socket = serving.into_parts().io.into_inner().into_inner();
         if let Some(transports) = self.transports {
             transports.writers.take(socket, head, stream, self.permit.into());
@@ -147,7 +150,7 @@ impl Connection {
             tokio::select! {
                 _ = serving.as_mut() => return None,
                 response = taken_over.as_mut() => return response,
-                // Also for what hyper has no limit of its own: a preface never finished, HTTP/2 without streams.
+                // Also covers what hyper has no timeout for: an unfinished preface, and HTTP/2 without streams.
                 () = look.as_mut() => {
                     let (idle, begun) = (responses.is_idle(), responses.begun());
                     if idle && begun == answered {
@@ -189,7 +192,7 @@ fn http2_builder() -> http2::Builder<TokioExecutor> {
     builder
 }
 
-/// Whether the client begins with HTTP/2's preface (RFC 9113, section 3.4): no method of HTTP/1.1 begins so.
+/// Whether the client begins with the preface of HTTP/2 (RFC 9113, section 3.4): no method of HTTP/1.1 begins with these bytes.
 async fn speaks_http2(socket: &TcpStream) -> io::Result<bool> {
     let mut begin = [0; 3];
     loop {
@@ -197,7 +200,7 @@ async fn speaks_http2(socket: &TcpStream) -> io::Result<bool> {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
             3 => return Ok(begin == *b"PRI"),
             n if begin[..n] != b"PRI"[..n] => return Ok(false),
-            // A part of it; the rest does not show as readiness.
+            // A part of the preface: no readiness event announces the rest.
             _ => tokio::time::sleep(PREFACE_PAUSE).await,
         }
     }

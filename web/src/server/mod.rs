@@ -1,10 +1,10 @@
 //! The HTTP server: from a listening socket to a response.
 //!
-//! [`accept`] takes sockets from the listener, set up as [`socket_options`] says. [`connection`] has hyper serve one, HTTP/1.1
-//! or HTTP/2 as the client begins, over its [`socket`]; [`request_line`] answers what hyper would refuse without a word.
-//! [`service`] answers one request. [`takeover`] is how the socket of an HTTP/1 stream leaves hyper for a writer thread.
-//! [`activity`] counts the responses under way, so that an idle connection is known. [`shutdown`] ends connections when the
-//! process stops.
+//! [`accept`] takes sockets from the listener, with the options of [`socket_options`]. [`connection`] has hyper serve each over
+//! its [`socket`], with HTTP/1.1 or HTTP/2, depending on the client's first bytes; [`request_line`] answers requests that hyper
+//! would refuse without an explanation. [`service`] answers one request. [`takeover`] moves the socket of an HTTP/1 stream from
+//! hyper to a writer thread. [`activity`] counts the responses under way, to recognize idle connections. [`shutdown`] ends
+//! connections when the process stops.
 
 mod accept;
 mod activity;

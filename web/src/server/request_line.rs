@@ -1,5 +1,5 @@
-//! A look at a connection's first line before it is parsed: what hyper cannot read it answers with an empty 400, and the
-//! likeliest such line is one with a `>` that nobody escaped.
+//! Checks a connection's first request line before it is parsed: hyper answers a line that it cannot parse with an empty 400.
+//! The most likely such line contains a `>` that was not escaped.
 
 use std::io;
 
@@ -10,16 +10,16 @@ use rustix::net::{RecvFlags, recv};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
 use tokio::net::TcpStream;
 
-/// How much of the line is looked at, in bytes; the rest of a longer one is hyper's alone to judge.
+/// How much of the line is checked, in bytes; the rest of a longer line is left to hyper.
 const LOOKED_AT: usize = 4096;
-/// How much of what the client sent is read before the connection is closed, in bytes: a socket that is closed with
-/// something unread is reset, and the client may lose the answer.
+/// How much of what the client sent is read before the connection is closed, in bytes: closing a socket with unread bytes
+/// resets it, and the client may lose the response.
 const READ_AT_MOST: usize = 64 * 1024;
 
-/// What is wrong with the address of the request that has come, where hyper would refuse it. Takes nothing from the socket,
-/// which has something to read.
+/// What is wrong with the address of the request, if hyper would refuse it. Takes nothing from the socket, which must have
+/// something to read.
 pub(super) fn flaw(socket: &TcpStream) -> Option<String> {
-    // On this stack alone: the connection keeps nothing of it.
+    // Only on the stack of this call: the connection keeps nothing of it.
     let mut line = [0; LOOKED_AT];
     let peek = || Ok(recv(socket, &mut line, RecvFlags::PEEK)?.0);
     let length: usize = socket.try_io(Interest::READABLE, peek).ok()?;
@@ -39,9 +39,10 @@ fn flaw_of(begin: &[u8]) -> Option<String> {
     }
 }
 
-/// Whether hyper takes the byte in a query; it takes less in a path, where nobody writes filters.
+/// Whether hyper accepts the byte in a query; it accepts fewer in a path, but filters are only in queries.
 fn may_stand(byte: u8) -> bool {
-    // An id of thousands of characters has hundreds of the first two: parsing is for what seldom comes.
+    // An id of thousands of characters has hundreds of `-` and `_`, so these are accepted without parsing; only rare bytes are
+    // parsed.
     let is_usual = byte.is_ascii_alphanumeric() || b"-_=&/?.%".contains(&byte);
     is_usual || byte >= 0x80 || Uri::try_from(&[b'/', b'?', byte][..]).is_ok()
 }
@@ -56,7 +57,7 @@ fn unescaped(character: char, byte: u8) -> String {
 /// Writes the answer and closes.
 pub(super) async fn answer(mut socket: TcpStream, response: Response<Body>) -> io::Result<()> {
     let (head, body) = response.into_parts();
-    // It is text that is there already.
+    // The body is text in memory, so this does not wait.
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
     let reason = head.status.canonical_reason().unwrap_or_default();
     let mut out = format!("HTTP/1.1 {} {reason}\r\n", head.status.as_str()).into_bytes();

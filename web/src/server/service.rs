@@ -1,4 +1,4 @@
-//! Answers one request of a connection: asks the router, and sends a stream the way that the protocol has for it.
+//! Answers one request of a connection: calls the router, and sends a stream as the protocol requires.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -15,11 +15,11 @@ use super::activity::{ActiveResponse, CountedBody};
 use super::takeover::{AttachedStream, StreamResponse, StreamTransports, TakeoverSender};
 use crate::body;
 
-/// Who is at the other end of the socket. Headers like X-Forwarded-For are not believed.
+/// The address at the other end of the socket. Headers like X-Forwarded-For are ignored.
 #[derive(Clone, Copy)]
 pub(crate) struct PeerAddress(pub(crate) SocketAddr);
 
-/// `takeover`: how a stream leaves the connection; `None` where it is a response's body, which is HTTP/2.
+/// `takeover`: how a stream takes the socket from hyper; `None` for HTTP/2, where the stream is a response's body.
 pub(super) async fn answer(
     router: Router,
     peer: SocketAddr,
@@ -38,10 +38,11 @@ pub(super) async fn answer(
             let mut head = response.into_parts().0;
             head.version = version;
             takeover.send(StreamResponse { head, stream }).await;
-            // The socket is no longer hyper's, which must get no response to write. The connection's task drops this future.
+            // The socket no longer belongs to hyper, which must not write a response to it. The connection's task drops this
+            // future.
             return pending().await;
         }
-        // Said by the router of the empty body that stood for this one.
+        // The router set this header for the empty body that the stream replaces.
         response.headers_mut().remove(CONTENT_LENGTH);
         *response.body_mut() = body::body(stream, transports.news);
     }

@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
 
-/// A finished connection has so long to flush and close.
+/// The timeout for a finished connection to flush and close.
 pub(super) const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What connections are told.
+/// The signal to a server's connections.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum ShutdownSignal {
     /// Serve on.
     None,
-    /// End when the response under way is written.
+    /// End once the response under way is written.
     Graceful,
     /// End now.
     Immediate,
@@ -42,7 +42,7 @@ impl ShutdownHandle {
         let _ = tokio::time::timeout(FLUSH_TIMEOUT, self.all_closed()).await;
     }
 
-    /// Each connection holds a permit, so all permits are there when all connections are closed.
+    /// Each connection holds a permit, so all permits are free once all connections are closed.
     async fn all_closed(&self) {
         let _ = self.permits.acquire_many(self.max_connections).await;
     }

@@ -1,4 +1,4 @@
-//! A socket that knows whether hyper still has something for it.
+//! A socket that records whether hyper still has bytes to write.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -10,13 +10,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-/// Whether the last write did not end: what hyper wanted to write is in a buffer of its own. It reads the next request only
-/// when that is sent, except where the answered one had a body which has come since.
+/// Whether the last write was incomplete: hyper keeps the remaining bytes in its own buffer. hyper reads the next request only
+/// once these are sent, except where the answered request had a body that has arrived since.
 #[derive(Clone, Default)]
 pub(super) struct Unsent(Arc<(AtomicBool, Notify)>);
 
 impl Unsent {
-    /// Waits until there is nothing. To be polled by whoever polls the connection.
+    /// Waits until everything is sent. Must be polled by the task that polls the connection.
     pub(super) async fn sent(&self) {
         let (is_any, sent) = &*self.0;
         while is_any.load(Ordering::Relaxed) {

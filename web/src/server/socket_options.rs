@@ -7,23 +7,24 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::TcpListener;
 
-/// Unsent bytes that a socket takes: what is not in the kernel is read again from shared pages, not copied for each client.
+/// The most unsent bytes in a socket: what is not in the kernel yet is read later from shared pages, not copied for each
+/// client.
 pub(super) const NOTSENT_LOWAT: u32 = 64 * 1024;
-/// What the kernel may hold of a stream for a client that reads slowly, in bytes; Linux doubles it. Enough for 2 MB a
-/// second over a way of 100 ms.
+/// The send buffer, in bytes, which holds sent data that a slow client has not acknowledged; Linux doubles it. Enough for 2 MB
+/// a second at a round-trip time of 100 ms.
 const SEND_BUFFER: usize = 256 * 1024;
-/// A peer that acknowledges nothing for so long, or takes nothing, is cut: by itself TCP would send to one that has gone for
-/// a quarter of an hour, and keep what it was sent. A browser comes back where it was.
+/// A peer that acknowledges or reads nothing for this long is disconnected: by default, TCP would retransmit for a quarter of
+/// an hour to a peer that is gone, and keep the sent data. A browser reconnects and resumes.
 #[cfg(target_os = "linux")]
 const TAKE_TIMEOUT: Duration = Duration::from_secs(60);
-/// Connections that wait to be accepted: a whole fleet comes back at once after a restart.
+/// Connections that wait to be accepted: after a restart, all clients reconnect at once.
 const BACKLOG: i32 = 4096;
 
 pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
-    // Linux gives what it accepts the options of the listener: eight calls less for each of a fleet.
+    // On Linux, accepted sockets inherit the options of the listener: that saves eight system calls for each connection.
     #[cfg(target_os = "linux")]
     set_options(SockRef::from(&socket))?;
     socket.bind(&address.into())?;
@@ -31,7 +32,7 @@ pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Sets what every connection is to have.
+/// Sets the options of every connection.
 pub(super) fn set_options(socket: SockRef<'_>) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     let keepalive =

@@ -1,7 +1,8 @@
-//! How a stream gets from the handler of its request to what writes it.
+//! How a stream gets from the handler of its request to its writer.
 //!
-//! The handler attaches the stream to its response. Over HTTP/2 the stream becomes that response's body. Over HTTP/1 hyper
-//! writes nothing of the response: the connection's task takes the socket back from hyper, and a writer thread takes both.
+//! The handler attaches the stream to its response. Over HTTP/2 the stream becomes the body of that response. Over HTTP/1 hyper
+//! writes nothing of the response: the connection's task takes the socket back from hyper, and hands socket and stream to a
+//! writer thread.
 
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use crate::body::News;
 use crate::stream::Stream;
 use crate::writer::Writers;
 
-/// What streams are written by: the threads for HTTP/1, and what a response's body must know for HTTP/2.
+/// What writes streams: the threads for HTTP/1, and the state that a response's body needs for HTTP/2.
 #[derive(Clone)]
 pub(crate) struct StreamTransports {
     pub(crate) writers: Arc<Writers>,
@@ -43,7 +44,7 @@ pub(super) struct StreamResponse {
     pub(super) stream: Stream,
 }
 
-/// By which the service of an HTTP/1 connection tells the connection's task to take the socket back from hyper.
+/// With this, the service of an HTTP/1 connection has the connection's task take the socket back from hyper.
 #[derive(Clone)]
 pub(super) struct TakeoverSender {
     /// A connection is taken over once.
@@ -52,18 +53,18 @@ pub(super) struct TakeoverSender {
 }
 
 impl TakeoverSender {
-    /// `unsent` tells whether hyper still has something to write.
+    /// `unsent` records whether hyper still has something to write.
     pub(super) fn new(unsent: Unsent) -> (TakeoverSender, oneshot::Receiver<StreamResponse>) {
         let (sender, receiver) = oneshot::channel();
         (TakeoverSender { sender: Arc::new(Mutex::new(Some(sender))), unsent }, receiver)
     }
 
-    /// Has the connection taken over. From then on, nobody polls hyper's connection any more.
+    /// Has the connection taken over. From then on, hyper's connection is not polled any more.
     pub(super) async fn send(&self, response: StreamResponse) {
-        // Responses that were asked for in one go, and are in hyper's hands, go first.
+        // Responses to pipelined requests, which hyper still has in its buffer, are sent first.
         self.unsent.sent().await;
         if let Some(sender) = self.sender.lock().take() {
-            // Fails where the connection has gone, and the stream goes with it.
+            // Fails if the connection is closed; then the stream is dropped.
             let _ = sender.send(response);
         }
     }

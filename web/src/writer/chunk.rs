@@ -1,4 +1,4 @@
-//! HTTP/1.1's chunked coding (RFC 9112, section 7.1), and the memory of chunks that clients have not taken yet.
+//! HTTP/1.1's chunked coding (RFC 9112, section 7.1), and the memory of chunks that clients have not read yet.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -8,20 +8,20 @@ use bytes::Bytes;
 
 /// The end of a chunk.
 const END: &[u8] = b"\r\n";
-/// The chunk after the last one.
+/// The chunk of size zero that ends the body.
 const LAST: &[u8] = b"0\r\n\r\n";
 
-/// How a body is told from what comes after it.
+/// How the end of a body is marked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Coding {
-    /// In chunks.
+    /// By the last chunk.
     Chunked,
-    /// By the connection's end, as HTTP/1.0 has it.
+    /// By the end of the connection, as in HTTP/1.0.
     Plain,
 }
 
 impl Coding {
-    /// A chunk as this coding has it: without the other's marks, the bytes are the same.
+    /// A chunk in this coding: without the marks of the chunked coding, the bytes are the same.
     pub(super) fn of(self, chunk: Bytes) -> Bytes {
         match self {
             Coding::Chunked => chunk,
@@ -33,7 +33,7 @@ impl Coding {
     }
 }
 
-/// Counts the memory of the chunks that it has made, each once however many streams keep it, until the last one lets go.
+/// Makes chunks and counts their memory. A chunk counts once, however many streams keep it, until the last one drops it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Chunks(Arc<AtomicUsize>);
 
@@ -56,12 +56,12 @@ impl Drop for Chunk {
 }
 
 impl Chunks {
-    /// Bytes that are held by chunks.
+    /// The memory of all chunks, in bytes.
     pub(super) fn held(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// One chunk of all the slices. Where there is nothing in them, there is no chunk: an empty one would end the body.
+    /// All slices as one chunk. If they are empty, so is the result: an empty chunk would end the body.
     pub(super) fn encode(&self, slices: &[Bytes], coding: Coding) -> Bytes {
         let size: usize = slices.iter().map(Bytes::len).sum();
         let mut out = Vec::with_capacity(size + 20);
@@ -69,7 +69,7 @@ impl Chunks {
         self.keep(out)
     }
 
-    /// The last block, and the end of the body, after `before`.
+    /// The end of a body: `before`, the last block, and the last chunk.
     pub(super) fn end(&self, before: &[u8], block: Bytes, coding: Coding) -> Bytes {
         let mut out = Vec::with_capacity(before.len() + block.len() + 32);
         out.extend_from_slice(before);
@@ -81,7 +81,7 @@ impl Chunks {
         self.keep(out)
     }
 
-    /// What is left of the pieces after the first `taken` bytes of them.
+    /// The bytes of the pieces after the first `taken` bytes.
     pub(super) fn rest(&self, pieces: &[Bytes], mut taken: usize) -> Bytes {
         if let [piece] = pieces {
             return piece.slice(taken..);
@@ -124,7 +124,7 @@ mod tests {
         let chunk = chunks.encode(&slices, Coding::Chunked);
         assert_eq!(chunk, "10\r\nid: 1\n\ndata: x\n\n\r\n");
         assert_eq!(chunks.end(b"x", last.clone(), Coding::Chunked), "x3\r\n:\n\n\r\n0\r\n\r\n");
-        // The same for those who know no chunks.
+        // The same for clients without the chunked coding.
         assert_eq!(chunks.encode(&slices, Coding::Plain), "id: 1\n\ndata: x\n\n");
         assert_eq!(Coding::Plain.of(chunk), "id: 1\n\ndata: x\n\n");
         assert_eq!(chunks.end(b"x", last, Coding::Plain), "x:\n\n");
@@ -156,7 +156,7 @@ mod tests {
         let all = pieces.concat();
         for taken in 0..=all.len() {
             assert_eq!(chunks.rest(&pieces, taken), all[taken..]);
-            // One that others keep too is not copied for it.
+            // A single piece, which other streams may keep too, is not copied.
             let one = Bytes::from(all.clone());
             let rest = chunks.rest(std::slice::from_ref(&one), taken);
             assert_eq!((&rest, rest.as_ptr()), (&one.slice(taken..), one[taken..].as_ptr()));

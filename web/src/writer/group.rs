@@ -4,10 +4,10 @@ use smallvec::SmallVec;
 use tailrace_bridge::Listener;
 
 pub(super) struct Group {
-    /// Wakes the thread on news of the view, for as long as the group is there.
+    /// Wakes the thread when the view has news, for as long as the group exists.
     pub(super) listener: Listener,
-    /// Keys of streams: those before `served` had their turn in this pass, the others have not. Of very many views, nearly
-    /// all have one stream.
+    /// Keys of streams: those before `served` have been served in this pass, the others have not. Where there are very many
+    /// views, nearly all have one stream.
     members: SmallVec<[u32; 4]>,
     served: u32,
     /// Whether a pass is under way, and whether another must follow.
@@ -24,13 +24,13 @@ impl Group {
         self.members.is_empty()
     }
 
-    /// Adds a stream; gives its place.
+    /// Adds a stream; returns its place.
     pub(super) fn add(&mut self, key: usize) -> u32 {
         self.members.push(key as u32);
         (self.members.len() - 1) as u32
     }
 
-    /// Removes the stream at a place; gives the streams that have another place now. None that waits for its turn loses it.
+    /// Removes the stream at a place; returns the streams whose place has changed. No stream is skipped in this pass.
     pub(super) fn remove(&mut self, place: u32) -> [Option<(usize, u32)>; 2] {
         let mut hole = place;
         if hole < self.served {
@@ -113,8 +113,8 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Streams come and go while a pass is under way: whoever is there from its beginning to its end is served, and
-        /// nobody twice; and each stream's place is the one that the group has told.
+        /// Streams are added and removed during a pass: each stream that is there for the whole pass is served, and none twice;
+        /// and each stream's place is the one that the group returned.
         #[test]
         fn a_pass_serves_each_stream_once_whoever_comes_and_goes(
             steps in proptest::collection::vec((0_u8..8, proptest::prelude::any::<usize>()), 1..300)
@@ -135,7 +135,7 @@ mod tests {
                             places.insert(moved, place);
                         }
                         due.remove(&key);
-                        // The slab may give the key to another.
+                        // The slab may assign the key to another stream.
                         served.remove(&key);
                     }
                     3 if !group.has_more() => {

@@ -8,7 +8,7 @@ use hyper::http::response::Parts;
 
 use super::chunk::Coding;
 
-/// A response whose body is coded so, and after which the connection ends.
+/// The head of a response with a body in this coding, after which the connection is closed.
 pub(super) fn encode(parts: &Parts, coding: Coding) -> Bytes {
     let mut out = Vec::with_capacity(512);
     out.extend_from_slice(match coding {
@@ -19,7 +19,7 @@ pub(super) fn encode(parts: &Parts, coding: Coding) -> Bytes {
     out.push(b' ');
     out.extend_from_slice(parts.status.canonical_reason().unwrap_or_default().as_bytes());
     out.extend_from_slice(b"\r\n");
-    // What says how the body is framed is for us to say.
+    // The headers that say how the body is framed are written here.
     let ours = [CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING];
     for (name, value) in parts.headers.iter().filter(|(name, _)| !ours.contains(name)) {
         out.extend_from_slice(name.as_str().as_bytes());

@@ -1,4 +1,4 @@
-//! How the rest of the program reaches a writer thread: one letter box, one waker.
+//! How the rest of the program sends messages to a writer thread: one inbox, one waker.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,7 @@ use super::chunk::Coding;
 use crate::permit::ConnectionPermit;
 use crate::stream::Stream;
 
-/// A stream that is to be served from now on.
+/// A new stream for the thread to serve.
 pub(super) struct Arrival {
     pub(super) socket: TcpStream,
     pub(super) coding: Coding,
@@ -23,24 +23,24 @@ pub(super) struct Arrival {
     pub(super) permit: ConnectionPermit,
 }
 
-/// What has come since the thread looked last.
+/// What was posted since the thread last took its mail.
 #[derive(Default)]
 pub(super) struct Mail {
     pub(super) arrivals: Vec<Arrival>,
-    /// Groups whose view has something new.
+    /// Groups whose view has news.
     pub(super) news: Vec<u32>,
     /// A read of history has ended.
     pub(super) history: bool,
-    /// Something changed for all streams.
+    /// The state that all streams share has changed.
     pub(super) world: bool,
     pub(super) stop: bool,
-    /// Whether the thread has ended. It never takes this one.
+    /// Whether the thread has ended. The thread takes no mail once this is set.
     closed: bool,
 }
 
 pub(super) struct Inbox {
     mail: Mutex<Mail>,
-    /// Whether the thread has been woken for what is in the box.
+    /// Whether the thread has been woken for the current mail.
     woken: AtomicBool,
     waker: mio::Waker,
 }
@@ -50,14 +50,14 @@ impl Inbox {
         Arc::new(Inbox { mail: Mutex::default(), woken: AtomicBool::new(false), waker })
     }
 
-    /// Takes no more arrivals from now on; gives those that nobody has taken.
+    /// Closes the inbox for arrivals; returns those that were not taken.
     pub(super) fn close(&self) -> Vec<Arrival> {
         let mut mail = self.mail.lock();
         mail.closed = true;
         std::mem::take(&mut mail.arrivals)
     }
 
-    /// Puts a stream in; gives it back where nobody would take it any more.
+    /// Posts a stream; returns it if the inbox is closed.
     pub(super) fn arrive(&self, arrival: Arrival) -> Option<Arrival> {
         let mut back = None;
         self.post(|mail| match mail.closed {
@@ -67,7 +67,7 @@ impl Inbox {
         back
     }
 
-    /// Puts something in, and wakes the thread if nobody has yet.
+    /// Posts something, and wakes the thread unless it has been woken already.
     pub(super) fn post(&self, put: impl FnOnce(&mut Mail)) {
         put(&mut self.mail.lock());
         if !self.woken.swap(true, Ordering::AcqRel)
@@ -77,14 +77,14 @@ impl Inbox {
         }
     }
 
-    /// Takes everything. What comes from now on wakes it again.
+    /// Takes everything. The next message wakes the thread again.
     pub(super) fn take(&self, mail: &mut Mail) {
         self.woken.store(false, Ordering::Release);
         std::mem::swap(mail, &mut *self.mail.lock());
     }
 }
 
-/// Told at the end of a read of history.
+/// Is woken at the end of a read of history.
 pub(super) struct HistoryWaker(pub(super) Arc<Inbox>);
 
 impl Wake for HistoryWaker {
@@ -93,7 +93,7 @@ impl Wake for HistoryWaker {
     }
 }
 
-/// A view has something new: its number here is that of its group.
+/// A view has news; `group` is the key of its group in the thread.
 impl Notify for Inbox {
     fn notify(&self, group: u32) {
         self.post(|mail| mail.news.push(group));
@@ -115,7 +115,7 @@ mod tests {
         (poll, inbox)
     }
 
-    /// A thread sleeps without a limit: a letter that does not wake it would lie there until another comes.
+    /// A thread may sleep without a timeout: a message that does not wake it would stay unread until the next one.
     #[test]
     fn no_letter_is_left_lying_while_the_thread_sleeps() {
         const LETTERS: u32 = 100_000;
@@ -125,7 +125,7 @@ mod tests {
             scope.spawn(|| {
                 for n in 0..LETTERS {
                     posted.post(|mail| mail.news.push(n));
-                    // At times only when all has been read: then the thread is about to sleep.
+                    // Every fourth message waits until all are read: then the thread is about to sleep.
                     while n % 4 == 0 && read.load(Ordering::Acquire) <= n {
                         std::hint::spin_loop();
                     }

@@ -1,9 +1,9 @@
-//! The way out of HTTP/1's streams: a few threads, each with one poll over all its sockets.
+//! Writes the streams of HTTP/1: a few threads, each of which polls all of its sockets.
 //!
-//! A stream here is a slot in a slab, without a task and without a buffer. [`inbox`] is how the rest of the program
-//! reaches a thread; [`thread`] is its loop; [`group`] holds the streams of a view, which are served one after the other
-//! with the same bytes; [`slot`] is one stream with its socket; [`wheel`] knows when each is to be looked at again;
-//! [`turns`] is fair between those that come or have more to do.
+//! A stream is a slot in a slab, without a task and without a buffer. [`inbox`] receives messages from the rest of the program;
+//! [`thread`] is the loop of a thread; [`group`] holds the streams of a view, which are served in order with the same bytes;
+//! [`slot`] is one stream with its socket; [`wheel`] holds the times when streams must be served again; [`turns`] shares the
+//! time fairly between tenants whose streams are new or have more to do.
 
 mod chunk;
 mod group;
@@ -36,7 +36,7 @@ use chunk::Coding;
 use inbox::{Arrival, Inbox};
 use thread::Thread;
 
-/// More would contend for the views' locks with what brings the records.
+/// More threads would contend for the locks of the views with the threads that read Kafka.
 const MAX_THREADS: usize = 8;
 
 /// The threads.
@@ -48,10 +48,10 @@ pub(crate) struct Writers {
 }
 
 impl Writers {
-    /// Starts them: one for every two cores, since the reading of Kafka and of requests needs the others.
+    /// Starts the threads: one for every two cores, since reading Kafka and requests needs the others.
     ///
-    /// All together hold up to `unread` bytes for clients that do not take what they are given. What a stream has not asked
-    /// for yet costs nothing, so this is for many slow readers at once. To be called within the runtime.
+    /// All together hold up to `unread` bytes that clients have not read yet. Records that a stream has not read yet take no
+    /// memory here, so this limit concerns many slow readers at once. Must be called within the runtime.
     pub(crate) fn start(news: News, unread: usize) -> io::Result<Arc<Writers>> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let count = (cores / 2).clamp(1, MAX_THREADS);
@@ -68,7 +68,7 @@ impl Writers {
         Ok(Arc::new(Writers { inboxes, next, news, threads }))
     }
 
-    /// Takes a socket whose request has been read and whose answer has not begun. `head` opens the answer.
+    /// Takes a socket whose request has been read and whose response has not begun. `head` opens the response.
     pub(crate) fn take(
         &self,
         socket: TcpStream,
@@ -92,7 +92,7 @@ impl Writers {
         }
     }
 
-    /// Tells the threads what changes for all streams. Never ends.
+    /// Notifies the threads of changes that concern all streams. Never ends.
     pub(crate) async fn herald(&self) {
         let mut news = self.news.clone();
         loop {
@@ -105,17 +105,18 @@ impl Writers {
         }
     }
 
-    /// Closes what is left, and waits for the threads.
+    /// Closes the remaining streams, and waits for the threads.
     pub(crate) fn stop(&self) {
         self.inboxes.iter().for_each(|inbox| inbox.post(|mail| mail.stop = true));
         for thread in self.threads.lock().drain(..) {
-            // A panic has been told by the thread itself.
+            // The thread has logged its own panic.
             let _ = thread.join();
         }
     }
 }
 
-/// A thread that panics would leave its streams open and silent: the process ends, and clients come back to the next.
+/// A thread that panics would leave its streams open without sending anything: the process ends, and clients reconnect to the
+/// next one.
 fn run(thread: Thread, runtime: &Handle) {
     // Reads of history are spawned from here.
     let _runtime = runtime.enter();

@@ -1,4 +1,4 @@
-//! One stream with its socket. Nothing waits here but the rest of a write that the socket did not take.
+//! One stream with its socket. The only bytes buffered here are the rest of a write that the socket did not take.
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::Shutdown;
@@ -17,13 +17,13 @@ use crate::pace::SMALL_READ;
 use crate::permit::ConnectionPermit;
 use crate::stream::{Said, Stream, World};
 
-/// Turns of one stream before others have theirs.
+/// The most turns of one stream before other streams are served.
 const TURNS: usize = 8;
-/// Reads of what a client sends after its request, before others have their turn.
+/// The most reads of what a client sends after its request, before other streams are served.
 const READS: usize = 16;
-/// A client has so long to take the last block.
+/// The timeout for a client to read the last block.
 const LAST_WORD: Duration = Duration::from_secs(30);
-/// It has so long to close then.
+/// The timeout for the client to close the connection after that.
 const LINGER: Duration = Duration::from_secs(2);
 
 pub(super) struct Slot {
@@ -31,18 +31,18 @@ pub(super) struct Slot {
     /// Its group, and its place there.
     pub(super) group: u32,
     pub(super) at: u32,
-    /// Tells it from others with the same key.
+    /// Distinguishes the stream from earlier ones with the same key.
     pub(super) serial: u32,
     coding: Coding,
     phase: Phase,
     /// What the socket did not take.
     rest: Option<Box<Rest>>,
     _permit: ConnectionPermit,
-    /// The tick for which it stands in the wheel.
+    /// The tick for which the stream is in the wheel.
     pub(super) armed: Option<Tick>,
-    /// Whether it waits for history, so that news is of no use.
+    /// Whether the stream waits for history, so that news is ignored.
     pub(super) reads: bool,
-    /// Whether it is in the thread's lists of those that wait for history, have a turn, or have more to say.
+    /// Whether the stream is in the thread's lists of streams that wait for history, have a turn, or have more to read.
     pub(super) is_listed: bool,
     pub(super) has_turn: bool,
     pub(super) is_unheard: bool,
@@ -51,45 +51,45 @@ pub(super) struct Slot {
 
 enum Phase {
     Streams(Stream),
-    /// The last block is given, and the end of the body with it.
+    /// The last block and the end of the body are ready to be written.
     Ends(Box<Ends>),
-    /// Everything has been written: the client reads it and closes, or has had its time.
+    /// Everything has been written: the client has until then to read it and to close the connection.
     Lingers(Moment),
 }
 
 struct Ends {
     stream: Stream,
-    /// The client has until then to take what is left.
+    /// The deadline by which the client must read the rest.
     until: Moment,
 }
 
 struct Rest {
     bytes: Bytes,
-    /// When the socket last took something.
+    /// When the socket last took any bytes.
     since: Moment,
 }
 
-/// What a slot waits for.
+/// What the slot waits for, after it was served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// News, the socket, or its deadline.
     Waits,
-    /// As that, or this moment.
+    /// As `Waits`, or this moment.
     WaitsUntil(Moment),
     /// A read of history, or this moment.
     Reads(Moment),
     /// Another turn.
     Again,
-    /// It is to be closed.
+    /// The stream must be closed.
     Over(End),
 }
 
-/// What all streams of a thread are served with.
+/// What a thread passes to all of its streams.
 pub(super) struct Hands<'a> {
     pub(super) world: World<'a>,
     pub(super) last: &'a mut LastFrames<Bytes>,
     pub(super) chunks: &'a Chunks,
-    /// Bytes that sockets took, and records in what they were given.
+    /// Bytes that sockets took, and records that streams read.
     pub(super) written: &'a mut u64,
     pub(super) records: &'a mut u64,
 }
@@ -129,10 +129,10 @@ impl Slot {
         }
     }
 
-    /// When to look at it again, whatever happens.
+    /// When to serve the slot again, whatever happens.
     pub(super) fn due(&self) -> Option<Moment> {
         match &self.phase {
-            // Nothing can be said before the socket takes what is left, but the last word.
+            // Until the socket takes the rest, only the last block can be added.
             Phase::Streams(stream) if self.rest.is_some() => stream.ends_at(),
             Phase::Streams(stream) => Some(stream.due()),
             Phase::Ends(ends) => Some(ends.until),
@@ -140,9 +140,9 @@ impl Slot {
         }
     }
 
-    /// What it does where its view has something new.
+    /// What the stream does when its view has news.
     pub(super) fn hears(&self) -> Hears {
-        // The socket will tell, or the end of the read.
+        // It is served once the socket is writable, or the read of history has ended.
         if self.rest.is_some() || self.reads {
             return Hears::Nothing;
         }
@@ -153,22 +153,22 @@ impl Slot {
         }
     }
 
-    /// Since when the socket has taken nothing, if there is something for it.
+    /// Since when the socket has taken nothing, if something is left to write.
     pub(super) fn blocked(&self) -> Option<Moment> {
         self.rest.as_ref().map(|rest| rest.since)
     }
 
-    /// Lets go of what the socket did not take: it is closed.
+    /// Drops what the socket did not take: the stream is closed.
     pub(super) fn forget_rest(&mut self) {
         self.rest = None;
     }
 
-    /// The head of the response, with what the first turns bring.
+    /// Writes the head of the response, with what the first turns return.
     pub(super) fn open(&mut self, head: Bytes, hands: &mut Hands<'_>) -> Outcome {
         self.say(&mut Pieces::of(head), hands)
     }
 
-    /// Writes what there is, until there is nothing, the socket is full, or others should have their turn.
+    /// Writes what the stream has, until there is nothing more, the socket is full, or other streams must be served.
     pub(super) fn serve(&mut self, hands: &mut Hands<'_>) -> Outcome {
         let now = hands.world.now;
         match &self.phase {
@@ -188,19 +188,19 @@ impl Slot {
         self.say(&mut Pieces::default(), hands)
     }
 
-    /// Takes turns, and writes what they bring after what is there.
+    /// Takes turns, and writes `out` with what they return.
     fn say(&mut self, out: &mut Pieces, hands: &mut Hands<'_>) -> Outcome {
         let outcome = self.gather(out, hands);
         match self.send(out, hands) {
             Ok(false) => Outcome::Waits,
             Err(error) => Outcome::Over(End::of(&error)),
-            // Everything of it has been written.
+            // The last block has been written.
             Ok(true) if matches!(self.phase, Phase::Ends(_)) => self.linger(hands.world.now),
             Ok(true) => outcome,
         }
     }
 
-    /// Some turns, one after the other: until there is nothing, others should have theirs, or it is enough for one write.
+    /// Takes some turns: until there is nothing more, other streams must be served, or there is enough for one write.
     fn gather(&mut self, out: &mut Pieces, hands: &mut Hands<'_>) -> Outcome {
         for _ in 0..TURNS {
             let Phase::Streams(stream) = &mut self.phase else { return Outcome::Waits };
@@ -210,7 +210,7 @@ impl Slot {
                 Said::Repeated(chunk, records) => {
                     *hands.records += records as u64;
                     out.push(self.coding.of(chunk));
-                    // All that there is; what comes later is told.
+                    // There is nothing more for now; later records are announced as news.
                     return Outcome::Waits;
                 }
                 Said::Block(block) if stream.is_ended() => {
@@ -232,8 +232,8 @@ impl Slot {
         Outcome::Again
     }
 
-    /// A stream that has come to its end while its client takes nothing has its last word behind what is left: it may not
-    /// stay for longer than others.
+    /// If a stream has come to its end while its client reads nothing, appends the last block to the rest, so that the stream
+    /// is closed as soon as others.
     fn end_blocked(&mut self, hands: &mut Hands<'_>) {
         let now = hands.world.now;
         let (Phase::Streams(stream), Some(rest)) = (&mut self.phase, &mut self.rest) else { return };
@@ -265,8 +265,8 @@ impl Slot {
         }
     }
 
-    /// Ends this direction, and gives the stream's place back. Closed at once, with bytes of the client's unread, the socket
-    /// would be reset, and the last block lost.
+    /// Shuts down the writing side, and frees the stream's place. If the socket were closed at once with unread bytes from the
+    /// client, it would be reset, and the last block would be lost.
     fn linger(&mut self, now: Moment) -> Outcome {
         if self.socket.shutdown(Shutdown::Write).is_err() {
             return Outcome::Over(End::Client);
@@ -276,7 +276,7 @@ impl Slot {
         Outcome::WaitsUntil(until)
     }
 
-    /// Writes; whether the socket took all. What it did not take is the rest.
+    /// Writes `out` and keeps what the socket did not take as the rest. True: the socket took everything.
     fn send(&mut self, out: &Pieces, hands: &mut Hands<'_>) -> io::Result<bool> {
         let taken = match &out.pieces[..] {
             [piece] => write(&mut self.socket, piece)?,
@@ -306,7 +306,7 @@ impl Slot {
         Ok(true)
     }
 
-    /// Reads what the client sends after its request, which nobody wants, to see that it goes. False: it has gone.
+    /// Reads and drops what the client sends after its request, to detect that the client closes the connection.
     pub(super) fn hear(&mut self, scratch: &mut [u8]) -> Heard {
         for _ in 0..READS {
             match self.socket.read(scratch) {
@@ -321,28 +321,29 @@ impl Slot {
     }
 }
 
-/// Whether a stream takes part where its view has something new.
+/// Whether a stream is served when its view has news.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hears {
     /// At once.
     News,
-    /// When it is its turn.
+    /// Later, in its turn.
     Later,
-    /// It waits for something else.
+    /// Not at all: it waits for something else.
     Nothing,
 }
 
-/// What a client had to say.
+/// What was read from a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Heard {
     Nothing,
-    /// There is more of it.
+    /// There is more to read.
     More,
-    /// It will say nothing any more: it has gone, for a stream's client that half-closes cannot be told from one.
+    /// The client has closed its side of the connection, and counts as gone: a client that only half-closes cannot be
+    /// distinguished from one that is gone.
     End,
 }
 
-/// What is written at once.
+/// The pieces of one write.
 #[derive(Default)]
 struct Pieces {
     pieces: SmallVec<[Bytes; 1]>,
@@ -364,7 +365,7 @@ impl Pieces {
     }
 }
 
-/// How many bytes the socket took of the pieces, one after the other.
+/// Writes the pieces in order; returns how many bytes the socket took.
 fn write_all_of(socket: &mut TcpStream, pieces: &[Bytes]) -> io::Result<usize> {
     let mut slices: SmallVec<[IoSlice<'_>; 4]> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
     let (mut left, mut taken) = (&mut slices[..], 0);
@@ -383,7 +384,7 @@ fn write_all_of(socket: &mut TcpStream, pieces: &[Bytes]) -> io::Result<usize> {
     Ok(taken)
 }
 
-/// How many bytes the socket took.
+/// Writes the bytes; returns how many of them the socket took.
 fn write(socket: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
     let mut taken = 0;
     while taken < bytes.len() {

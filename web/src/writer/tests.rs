@@ -1,4 +1,4 @@
-//! A writer thread with streams of a core without Kafka, on real sockets.
+//! A writer thread with streams of a bridge without Kafka, on real sockets.
 
 use std::io::Read;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -29,17 +29,17 @@ use crate::trace::trace_id;
 /// Bytes of one record, and how many there are.
 const RECORD: usize = 1 << 20;
 const RECORDS: u64 = 8;
-/// What sockets take by themselves, on either side; the system makes a little more of it.
+/// The buffer of each socket; the system makes it a little larger.
 const SOCKET: usize = 16 * 1024;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 #[test]
 fn a_stream_that_waits_is_small() {
-    // Ten thousand of them are to stay below 2 MB, with the lists and the wheel that know them.
+    // Ten thousand slots must take less than 2 MB, including the lists and the wheel that refer to them.
     assert!(size_of::<Slot>() <= 192, "{}", size_of::<Slot>());
 }
 
-/// A Kafka that has nothing but what is in memory.
+/// A source without history: all records are in memory.
 struct Nothing;
 
 impl Source for Nothing {
@@ -85,7 +85,7 @@ fn acme() -> TenantId {
     TenantId::new("acme").unwrap()
 }
 
-/// A thread that lets clients hold so much, with the bridge that its streams read.
+/// A thread with a limit of held bytes, and the bridge that its streams read.
 struct Lab {
     inbox: Arc<Inbox>,
     bridge: Bridge,
@@ -105,7 +105,7 @@ impl Lab {
         Lab { inbox, bridge, limits: Limits::none(), permits: Arc::new(Semaphore::new(100)), thread }
     }
 
-    /// A client that is given everything from the first record on.
+    /// A client that requests all records from the first one on.
     async fn client(&self) -> TcpStream {
         let request = SubscribeRequest {
             tenant: acme(),
@@ -152,7 +152,7 @@ impl Lab {
     }
 }
 
-/// Reads until there are as many bytes as all records have, or the end; whether there were.
+/// Reads until there are as many bytes as all records have, or until the end. True: all were read.
 fn reads_all(client: &mut TcpStream) -> bool {
     let (mut buffer, mut bytes) = (vec![0; 64 * 1024], 0);
     while bytes < RECORDS as usize * RECORD {
@@ -166,7 +166,7 @@ fn reads_all(client: &mut TcpStream) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn those_go_that_do_not_read_where_they_hold_too_much_and_who_reads_stays() {
-    // Each that does not read holds the rest of one record.
+    // Each client that does not read holds the rest of one record.
     let lab = Lab::start(3 * RECORD);
     let mut silent = Vec::new();
     for _ in 0..6 {
@@ -174,7 +174,7 @@ async fn those_go_that_do_not_read_where_they_hold_too_much_and_who_reads_stays(
     }
     let mut reader = lab.client().await;
     assert!(reads_all(&mut reader), "who reads was cut");
-    // The others go on where they stood.
+    // The other streams go on where they stopped.
     let cut = silent.iter_mut().map(reads_all).filter(|all| !all).count();
     assert!((3..=5).contains(&cut), "{cut} of 6 were cut");
     lab.stop();

@@ -1,4 +1,4 @@
-//! The loop of a writer thread: sockets, letters, deadlines, then the groups that have news, in turns.
+//! The loop of a writer thread: sockets, mail, deadlines, then the groups that have news, in turns.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
@@ -25,16 +25,17 @@ use crate::end::End;
 use crate::moment::Moment;
 use crate::stream::{Stream, World};
 
-/// The token of the inbox's waker; streams have their keys.
+/// The token of the inbox's waker; the token of a stream is its key.
 const INBOX: Token = Token(usize::MAX);
-/// Events of one poll.
+/// The most events of one poll.
 const EVENTS: usize = 1024;
-/// Streams of one group that are served before the next group has its turn.
+/// The most streams of one group that are served before the next group.
 const GROUP_TURN: usize = 256;
-/// How long arrivals are served before there is a look for news, and streams that have more to do; news itself has twice as
-/// long before sockets and deadlines are looked at. Long slices are what a fleet that comes back costs those who are live.
+/// How long arrivals are served before the thread checks for news; streams that have more to do get the same time. News is
+/// served for twice as long before sockets and deadlines are checked. Longer slices would make reconnecting clients delay live
+/// streams more.
 const SLICE: Duration = Duration::from_micros(200);
-/// Room that lists keep beyond what is in them: what a storm needed goes when it is over.
+/// The spare capacity that lists keep: memory that a burst needed is freed afterwards.
 const SPARE: usize = 1024;
 
 pub(super) struct Thread {
@@ -44,33 +45,34 @@ pub(super) struct Thread {
     history: Waker,
     slots: Slab<Slot>,
     groups: Slab<Group>,
-    /// Groups, by the hash of their view.
+    /// Keys of groups, by the hash of their view.
     by_view: HashTable<u32>,
     hasher: RandomState,
-    /// Groups with news, in the order of their turns.
+    /// Groups with news, in the order in which they are served.
     queue: VecDeque<usize>,
-    /// Streams that have more to do at once, and those that have more to say; each is in a list once.
+    /// Streams that have more to do at once, and those whose clients have sent more to read; each is in a list at most once.
     again: Turns<Entry>,
     unheard: VecDeque<Entry>,
     /// Streams that have not begun yet.
     arrivals: Turns<Arrival>,
-    /// Streams that wait for history, each once.
+    /// Streams that wait for history; each is in the list at most once.
     reading: Vec<Entry>,
     wheel: Wheel,
     due: Vec<(Tick, Entry)>,
     serial: u32,
-    /// Closed streams, whose keys are free once nothing speaks of them any more.
+    /// Closed streams; their keys are freed at the end of the round, when no event of the round can refer to them any more.
     closed: Vec<usize>,
-    /// As of the beginning of this round.
+    /// The state at the beginning of this round.
     now: Moment,
     status: Status,
     phase: Phase,
-    /// What streams were given last, as a chunk.
+    /// The frames that were last read, and their chunk.
     last: LastFrames<Bytes>,
     chunks: Chunks,
-    /// Bytes that chunks may hold for clients that do not take them.
+    /// The most bytes of chunks that clients have not read yet.
     max_held: usize,
-    /// What they hold where nobody is to be cut for it, though that is more.
+    /// The bytes that were left after streams were cut: until the chunks hold more than this, no stream is cut, even above
+    /// `max_held`.
     tolerated: usize,
     written: u64,
     records: u64,
@@ -114,7 +116,7 @@ impl Thread {
         Ok((thread, inbox))
     }
 
-    /// Runs until it is told to stop.
+    /// Runs until a message tells it to stop.
     pub(super) fn run(mut self) {
         let mut events = Events::with_capacity(EVENTS);
         let mut mail = Mail::default();
@@ -126,7 +128,7 @@ impl Thread {
             }
             self.now = Moment::now();
             self.inbox.take(&mut mail);
-            // After the box: what is in there of a change was put in after the change.
+            // Read after the mail: a change is posted only once it is visible here.
             (self.status, self.phase) = (*self.news.status.borrow(), *self.news.phase.borrow());
             if mail.stop {
                 return self.stop(mail);
@@ -136,7 +138,7 @@ impl Thread {
             }
             self.read_mail(&mut mail);
             self.look_at_wheel();
-            // What is live goes before what comes, or catches up.
+            // Live streams are served before new ones, and before those that catch up.
             self.serve_groups(Instant::now() + 2 * SLICE);
             self.welcome(Instant::now() + SLICE);
             self.take_turns(Instant::now() + SLICE);
@@ -144,7 +146,7 @@ impl Thread {
         }
     }
 
-    /// How long there is nothing to do.
+    /// How long to sleep at most.
     fn wait(&self) -> Option<Duration> {
         let more = self.queue.len() + self.again.len() + self.unheard.len() + self.arrivals.len();
         if more > 0 {
@@ -165,7 +167,8 @@ impl Thread {
         if event.is_readable() || event.is_read_closed() {
             self.hear(key);
         }
-        // Of use only where something is left. A fleet of such may be able to go on at the same moment.
+        // Relevant only if something is left to write. The sockets of many streams may become writable at the same moment, so
+        // the stream is served in its turn.
         if event.is_writable() && self.slots[key].blocked().is_some() {
             self.turn_later(key);
         }
@@ -189,7 +192,7 @@ impl Thread {
         }
     }
 
-    /// Has those streams served whose history has come; the others wait on.
+    /// Has the streams served whose history has arrived; the others keep waiting.
     fn look_at_reads(&mut self) {
         for (key, serial) in std::mem::take(&mut self.reading) {
             if !self.is_there(key, serial) {
@@ -215,7 +218,7 @@ impl Thread {
         }
     }
 
-    /// Begins to serve those that have come, one of each tenant after the other, for a while.
+    /// Begins to serve new streams for a while, taking one of each tenant in turn.
     fn welcome(&mut self, until: Instant) {
         while let Some(arrival) = self.arrivals.pop() {
             self.arrive(arrival);
@@ -225,7 +228,7 @@ impl Thread {
         }
     }
 
-    /// Begins to serve a stream. It is in its group first, so that no news is missed.
+    /// Begins to serve a stream. The stream is added to its group first, so that no news is missed.
     fn arrive(&mut self, arrival: Arrival) {
         let Arrival { mut socket, coding, head, stream, permit } = arrival;
         let group = self.group_of(&stream);
@@ -271,7 +274,8 @@ impl Thread {
     }
 
     fn queue_group(&mut self, key: usize) {
-        // A listener of a group that has gone may have left a notification: then it is of the next group with its key.
+        // The listener of a removed group may have left a notification: it then reaches the next group with the same key, or
+        // none.
         let Some(group) = self.groups.get_mut(key) else { return };
         group.listener.rearm();
         if std::mem::replace(&mut group.queued, true) {
@@ -282,7 +286,7 @@ impl Thread {
         }
     }
 
-    /// Serves the groups that have news, one part of a group after the other, for a while.
+    /// Serves the groups that have news for a while, a part of each group in turn.
     fn serve_groups(&mut self, until: Instant) {
         while let Some(key) = self.queue.pop_front() {
             self.serve_group(key);
@@ -297,7 +301,7 @@ impl Thread {
             let Some(stream) = self.groups.get_mut(key).and_then(Group::next) else { break };
             match self.slots.get(stream).map(Slot::hears) {
                 Some(Hears::News) => self.serve(stream),
-                // A replay takes its time: not that of those who are live.
+                // A replay is served in its turn, so that it does not take the time of live streams.
                 Some(Hears::Later) => self.turn_later(stream),
                 Some(Hears::Nothing) | None => {}
             }
@@ -314,7 +318,8 @@ impl Thread {
         }
     }
 
-    /// Has those served whose deadlines have come and still stand; thousands may have spoken last at the same moment.
+    /// Has the streams served whose deadlines have passed, unless they were moved since. Thousands may have sent last at the
+    /// same moment, so they are served in turns.
     fn look_at_wheel(&mut self) {
         self.wheel.take_due(self.now, &mut self.due);
         let mut due = std::mem::take(&mut self.due);
@@ -327,7 +332,7 @@ impl Thread {
         self.due = due;
     }
 
-    /// Serves those that have more to do, one of each tenant after the other, for a while.
+    /// Serves streams that have more to do for a while, one of each tenant in turn.
     fn take_turns(&mut self, until: Instant) {
         for _ in 0..self.again.len() {
             let Some((key, serial)) = self.again.pop() else { break };
@@ -380,7 +385,7 @@ impl Thread {
         serve(&mut self.slots[key], &mut hands)
     }
 
-    /// Sees to it that the stream is looked at when that is worth it.
+    /// Arranges when the stream is served next.
     fn settle(&mut self, key: usize, outcome: Outcome) {
         let slot = &mut self.slots[key];
         slot.reads = false;
@@ -398,7 +403,8 @@ impl Thread {
         let entry = (key as u32, slot.serial);
         let waits = slot.stream().is_some_and(|stream| stream.subscription.wake_when_read(&self.history));
         if !waits {
-            // It has come meanwhile. At the next tick: were it of no use, this would go round without a pause.
+            // The history has arrived meanwhile. The stream is served at the next tick: if the history were of no use, serving
+            // it at once would be a busy loop.
             return self.arm(key, Some(self.now));
         }
         slot.reads = true;
@@ -408,8 +414,7 @@ impl Thread {
         self.arm(key, Some(until));
     }
 
-    /// Puts the stream into the wheel, unless it stands there for an earlier tick: to be looked at early costs nothing
-    /// but a look.
+    /// Puts the stream into the wheel, unless it is there for an earlier tick: being served too early only costs an extra turn.
     fn arm(&mut self, key: usize, until: Option<Moment>) {
         let slot = &mut self.slots[key];
         let Some(due) = slot.due().into_iter().chain(until).min() else { return };
@@ -441,7 +446,7 @@ impl Thread {
         if std::mem::replace(&mut slot.closed, true) {
             return;
         }
-        // Fails where it was never registered.
+        // Fails if the socket was never registered.
         let _ = self.poll.registry().deregister(&mut slot.socket);
         if let Some(stream) = slot.stream() {
             stream.closed(end, &self.news.world_at(self.now));
@@ -456,7 +461,8 @@ impl Thread {
         self.closed.push(key);
     }
 
-    /// Where clients that do not take what they are given hold too much, those go that have taken nothing for longest.
+    /// If chunks that clients have not read yet take too much memory, closes the streams whose sockets have taken nothing for
+    /// longest.
     fn cut_slow(&mut self) {
         let held = self.chunks.held();
         if held <= self.max_held {
@@ -469,7 +475,7 @@ impl Thread {
         let mut blocked: Vec<(Moment, usize)> = self.slots.iter().filter_map(blocked).collect();
         blocked.sort_unstable();
         let mut count = 0;
-        // The last one may be all alone with a record that is larger than what all may hold.
+        // The stream that was blocked last is kept: it may be the only one, with a record larger than `max_held`.
         blocked.pop();
         for (_, key) in blocked {
             if self.chunks.held() <= self.max_held / 4 * 3 {
@@ -485,7 +491,7 @@ impl Thread {
         }
     }
 
-    /// At the end of a round: counts are passed on, keys become free.
+    /// Ends a round: updates the metrics, cuts slow streams, frees keys and memory.
     fn rest(&mut self) {
         self.last.report_and_drop();
         self.cut_slow();
@@ -505,7 +511,7 @@ impl Thread {
 
     fn stop(mut self, mut mail: Mail) {
         let world = self.news.world_at(self.now);
-        // What comes from now on is not taken.
+        // From now on, arrivals are refused.
         let waiting = std::iter::from_fn(|| self.arrivals.pop());
         let waiting = waiting.chain(mail.arrivals.drain(..)).chain(self.inbox.close());
         waiting.for_each(|arrival| arrival.stream.closed(End::Client, &world));

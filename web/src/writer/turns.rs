@@ -1,12 +1,12 @@
-//! Streams that come, or have more to do at once: one of each tenant after the other, so that a fleet that comes back does
-//! not hold up who comes alone.
+//! Streams that are new, or have more to do at once: one of each tenant in turn, so that many streams of one tenant do not
+//! delay a single stream of another.
 
 use std::collections::{HashMap, VecDeque};
 
 pub(super) struct Turns<T> {
     /// None of the queues is empty.
     queues: HashMap<u32, VecDeque<T>>,
-    /// Tenants, in the order of their turns.
+    /// Tenants, in the order in which they are served.
     order: VecDeque<u32>,
     waiting: usize,
 }
@@ -42,7 +42,7 @@ impl<T> Turns<T> {
         }
         self.waiting -= 1;
         if self.waiting == 0 {
-            // What a storm needed, calm does not.
+            // Frees the memory that many waiting streams needed.
             *self = Turns::default();
         }
         entry

@@ -1,6 +1,7 @@
-//! When each stream is to be looked at again: a wheel of short ticks, so that a hundred thousand deadlines cost no timer each.
+//! When each stream must be served again: a timer wheel of short ticks, so that a hundred thousand deadlines need no timer
+//! each.
 //!
-//! A tick is a chain through one list of entries: what was crowded once holds no memory afterwards.
+//! The entries of all ticks are chained within one list, so a tick that once had many entries keeps no memory for them.
 
 use std::num::NonZeroU16;
 
@@ -8,17 +9,17 @@ use tokio::time::Duration;
 
 use crate::moment::Moment;
 
-/// Deadlines are met up to one tick late.
+/// The length of a tick. An entry is taken up to one tick after its deadline.
 const TICK_MILLIS: u64 = 8;
-/// Ticks of one turn of the wheel. What is further away is looked at once a turn, and put back.
+/// Ticks of one turn of the wheel. A deadline further ahead is checked once a turn, and put back.
 const TICKS: u64 = 2048;
 /// The end of a chain.
 const NONE: u32 = u32::MAX;
 
-/// A stream's key in the slab, and what tells it from others that had the key before.
+/// A stream's key in the slab, and the serial that distinguishes it from earlier streams with the same key.
 pub(super) type Entry = (u32, u32);
 
-/// A tick's place on the wheel, from 1 on. All that is put stands less than a turn ahead, so the place says which tick it is.
+/// A tick's place on the wheel, from 1 on. Entries are put less than a turn ahead, so the place identifies the tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tick(NonZeroU16);
 
@@ -39,7 +40,7 @@ pub(super) struct Wheel {
     /// The first entry of each tick, as an index.
     chains: Box<[u32]>,
     links: Vec<Link>,
-    /// The chain of links that are free.
+    /// The first link of the chain of free links.
     free: u32,
     entries: usize,
 }
@@ -56,7 +57,7 @@ impl Wheel {
         Wheel { now: now.millis() / TICK_MILLIS, chains, links: Vec::new(), free: NONE, entries: 0 }
     }
 
-    /// The tick at which a deadline has passed, at the earliest the next one, at the latest one turn away.
+    /// The first tick at which the deadline has passed: at the earliest the next tick to be taken, at the latest one turn away.
     pub(super) fn tick_of(&self, deadline: Moment) -> Tick {
         Tick::at((deadline.millis() / TICK_MILLIS + 1).clamp(self.now, self.now + TICKS - 1))
     }
@@ -83,7 +84,7 @@ impl Wheel {
         self.entries += 1;
     }
 
-    /// Takes what is due, with the tick for which it was put.
+    /// Takes the entries that are due, each with the tick for which it was put.
     pub(super) fn take_due(&mut self, now: Moment, out: &mut Vec<(Tick, Entry)>) {
         let passed = now.millis() / TICK_MILLIS;
         if self.entries == 0 {
@@ -102,7 +103,7 @@ impl Wheel {
         }
     }
 
-    /// How long until something is due; `None`: there is nothing.
+    /// How long until an entry is due; `None`: there is none.
     pub(super) fn wait(&self, now: Moment) -> Option<Duration> {
         if self.entries == 0 {
             return None;
@@ -175,7 +176,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Deadlines within a turn: each comes once, with the serial that it was put with, when its time has come.
+        /// Deadlines within a turn: each entry is taken once, with its serial, after its deadline and at most a tick late.
         #[test]
         fn each_entry_comes_once_with_its_serial_and_in_time(
             steps in proptest::collection::vec((0_u64..400, proptest::collection::vec(0_u64..15_000, 0..4)), 1..60)
@@ -187,7 +188,7 @@ mod tests {
             for (step, millis) in steps.into_iter().chain([idle]) {
                 for millis in millis {
                     let deadline = now.plus_millis(millis);
-                    // One key for all: that of a slab is used again at once.
+                    // All entries have the same key: a slab reuses a key at once.
                     wheel.put(wheel.tick_of(deadline), (7, deadlines.len() as u32));
                     deadlines.push(deadline);
                 }

@@ -1,4 +1,4 @@
-//! Requests that nobody should send.
+//! Requests that no client should send.
 
 use std::time::{Duration, Instant};
 
@@ -13,28 +13,28 @@ use crate::bridge::get;
 use crate::process::cpu_seconds;
 use crate::scene::Scene;
 
-/// Those who throw at once.
+/// The number of clients that send garbage at the same time.
 const THROWERS: u64 = 8;
-/// How long an answer is waited for; a stream goes on for ever.
+/// The timeout of a response; a stream never ends.
 const LOOK: Duration = Duration::from_millis(150);
-/// Requests that begin and do not end.
+/// The number of requests that begin and do not end.
 const UNFINISHED: usize = 100;
-/// The program gives a request's head ten seconds.
+/// The program's timeout for the head of a request.
 const HEAD_TIME: Duration = Duration::from_secs(10);
 const STREAM: &str = "GET /t/tenant-1/events?from=latest HTTP/1.1\r\nHost: localhost\r\n";
 
-/// What has to come of a request.
+/// The expected result of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Expected {
-    /// A refusal, or nothing at all: the connection ends.
+    /// A refusal, or no response: the connection ends.
     Refusal,
-    /// A stream, whatever came behind the request.
+    /// A stream, whatever follows the request.
     Stream,
-    /// An answer and then a stream, or a refusal.
+    /// A response and then a stream, or a refusal.
     Anything,
 }
 
-/// Throws all kinds of them for a while, from several sides.
+/// Sends all kinds of such requests for a while, from several clients.
 pub(super) async fn thrown(scene: &mut Scene) -> Result<()> {
     let until = Instant::now() + scene.breath * 3;
     let mut throwers = JoinSet::new();
@@ -69,11 +69,11 @@ async fn throw_until(port: u16, seed: u64, until: Instant) -> (u64, Vec<String>)
     (count, found)
 }
 
-/// Sends it, and gives what came within a moment.
+/// Sends the request, and returns what was received within a moment.
 async fn throw(port: u16, request: &[u8]) -> Vec<u8> {
     let mut answer = Vec::new();
     let Ok(mut socket) = TcpStream::connect(("127.0.0.1", port)).await else { return answer };
-    // A request that is refused early need not be read to its end.
+    // The bridge need not read a request to its end if it refuses it early.
     let _ = tokio::time::timeout(LOOK, socket.write_all(request)).await;
     let read = async {
         let mut buffer = [0; 4096];
@@ -82,7 +82,7 @@ async fn throw(port: u16, request: &[u8]) -> Vec<u8> {
         }
     };
     let _ = tokio::time::timeout(LOOK, read).await;
-    // In the middle of things, as by a reset.
+    // Closes the connection at any point, by a reset.
     let _ = socket.set_zero_linger();
     answer
 }
@@ -93,14 +93,14 @@ fn is_as_expected(answer: &[u8], expected: Expected) -> bool {
     let is_refusal = matches!(status, None | Some(400..=499 | 501 | 505));
     let is_stream = status == Some(200) && text.contains("text/event-stream");
     match expected {
-        // HTTP/2 begins with binary frames.
+        // HTTP/2 begins with binary frames, which have no status line and so count as a refusal.
         Expected::Refusal => is_refusal,
         Expected::Stream => is_stream && !text.contains("\r\n\r\nHTTP/1."),
         Expected::Anything => is_refusal || is_stream,
     }
 }
 
-/// One of a kind.
+/// A request of a random kind.
 fn request(random: &mut StdRng) -> (Vec<u8>, Expected) {
     use Expected::{Anything, Refusal, Stream};
     let bytes =
@@ -113,7 +113,7 @@ fn request(random: &mut StdRng) -> (Vec<u8>, Expected) {
             let count = random.random_range(1..3_000);
             (bytes(random, count), Refusal)
         }
-        // More behind the request: none of a stream's business.
+        // Bytes after the request, which a stream ignores.
         1 => {
             let count = random.random_range(1..30_000);
             ([get("/t/tenant-1/events", ""), bytes(random, count)].concat(), Stream)
@@ -124,7 +124,7 @@ fn request(random: &mut StdRng) -> (Vec<u8>, Expected) {
         5 => (get(&format!("/t/tenant-1/events?type={}", "t".repeat(70_000)), ""), Refusal),
         6 => (get("/t/%ff%fe/events", ""), Refusal),
         7 => (get("/t/tenant-1%00/events", ""), Refusal),
-        // A lone sign is a sign, as browsers have it.
+        // A lone percent sign stands for itself, as in browsers.
         8 => (get("/t/%/events", ""), Anything),
         9 => ([b"GET /t/\xff\xfe/events HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec()].concat(), Refusal),
         10 => (get("/t/tenant-1/events?from=%ff%fe", ""), Refusal),
@@ -151,7 +151,8 @@ fn request(random: &mut StdRng) -> (Vec<u8>, Expected) {
     }
 }
 
-/// Their heads come by a byte now and then, or not at all. Each has its ten seconds, and costs nothing.
+/// Requests whose heads are sent a byte at a time, or never completed. Each is closed after ten seconds, and takes little
+/// processor time.
 pub(super) async fn unfinished(scene: &mut Scene) -> Result<()> {
     let (pid, port) = (scene.bridges[0].pid(), scene.bridges[0].port);
     let mut connections = JoinSet::new();
@@ -171,7 +172,7 @@ pub(super) async fn unfinished(scene: &mut Scene) -> Result<()> {
     Ok(())
 }
 
-/// Until the other side closes.
+/// Sends until the other side closes the connection; returns how long that took.
 async fn drip(port: u16, number: usize) -> Duration {
     let began = Instant::now();
     let Ok(mut socket) = TcpStream::connect(("127.0.0.1", port)).await else { return Duration::ZERO };

@@ -1,4 +1,5 @@
-//! Event ids that no server has written, or not for this client. None is an error, and none leads to a wrong place.
+//! Event ids that no server has written, or that belong to another client. None is an error, and none leads to a wrong
+//! position.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,14 +19,14 @@ use crate::ledger::tenant_name;
 use crate::scene::Scene;
 use crate::sse::{Connection, Event, IdBuffer, Source};
 
-/// Those who ask at once.
+/// The number of clients that send requests at the same time.
 const ASKERS: u64 = 12;
-/// Positions that Kafka does not have are asked for one after the other, beside the reads of others.
+/// The timeout of a response: Kafka is asked for unknown positions one after another, in addition to the other clients' reads.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Minutes since 2024 that an id can hold: they end in 2055.
+/// The last minute since 2024 that an id can hold, in 2055.
 const LAST_MINUTE: u32 = (1 << 24) - 1;
 
-/// Asks with so many of them.
+/// Sends `count` requests with damaged ids.
 pub(super) async fn damaged(scene: &mut Scene, count: usize) -> Result<()> {
     let port = scene.bridges[0].port;
     let good: Arc<[String]> = collect(port).await?.into();
@@ -43,7 +44,7 @@ pub(super) async fn damaged(scene: &mut Scene, count: usize) -> Result<()> {
     Ok(())
 }
 
-/// Ids from a stream, as they come.
+/// Collects the ids of a stream.
 async fn collect(port: u16) -> Result<Vec<String>> {
     let mut source = source(0, "from=earliest", "");
     let mut connection = connect(&source, port).await.context("nobody answers")?;
@@ -78,7 +79,7 @@ async fn ask_with_damaged(port: u16, good: &[String], left: &AtomicUsize, seed: 
     found
 }
 
-/// The status, the id of the priming frame, and the first event.
+/// The status, the id of the priming block, and the first event.
 async fn first_words(port: u16, id: &str) -> Option<(u16, String, Event)> {
     let mut source = source(0, "from=latest", id);
     let mut connection = connect(&source, port).await?;
@@ -89,7 +90,7 @@ async fn first_words(port: u16, id: &str) -> Option<(u16, String, Event)> {
     let (mut place, until) = (String::new(), Instant::now() + PATIENCE);
     let mut raw = connection.take_raw();
     while Instant::now() < until {
-        // One by one: the id of the priming frame is known before that of the event behind it.
+        // Byte by byte, so that the id of the priming block is known before the id of the event after it.
         for byte in raw {
             let event = connection.feed(&[byte], &mut source).pop();
             if place.is_empty() {
@@ -110,7 +111,7 @@ async fn first_words(port: u16, id: &str) -> Option<(u16, String, Event)> {
 }
 
 fn damage(random: &mut StdRng, id: &str) -> String {
-    // Characters that a header may hold; those that HTTP itself would not let through are another trial's.
+    // Only characters that a header may contain; another fault tests the others, which HTTP itself rejects.
     let any = |random: &mut StdRng| char::from(random.random_range(0x20..0x7f_u8));
     let mut letters: Vec<char> = id.chars().collect();
     let at = random.random_range(0..letters.len());
@@ -121,19 +122,19 @@ fn damage(random: &mut StdRng, id: &str) -> String {
         3 => letters.insert(at, any(random)),
         4 => letters.swap(at, (at * 7 + 3) % id.len()),
         5 => letters = (0..random.random_range(1..200)).map(|_| any(random)).collect(),
-        // Good text, no sense.
+        // Valid characters in random order.
         6 => {
             let of_ids = |random: &mut StdRng| id.as_bytes()[random.random_range(0..id.len())].into();
             letters = (0..random.random_range(1..200)).map(|_| of_ids(random)).collect();
         }
-        // The text is whole, the bytes within are not what they were.
+        // The length stays the same, but the last characters change.
         7 => letters.iter_mut().rev().take(at % 8).for_each(|letter| *letter = any(random)),
         _ => letters[at] = any(random),
     }
     letters.into_iter().collect()
 }
 
-/// Where a stream begins, by topic and partition: the first record, or what a gap names as the next.
+/// Where a stream begins, by topic and partition: the first record, or the next one that a gap names.
 #[derive(Debug, Default)]
 struct Begins {
     status: u16,
@@ -169,7 +170,7 @@ async fn begins(port: u16, query: &str, id: &str) -> Option<Begins> {
     Some(begins)
 }
 
-/// Well-formed ids that say something else than any that this client got.
+/// Well-formed ids that differ from all ids that this client got.
 pub(super) async fn elsewhere(scene: &mut Scene) -> Result<()> {
     let port = scene.bridges[0].port;
     let own = collect(port).await?.pop().context("no id")?;
@@ -201,7 +202,8 @@ pub(super) async fn elsewhere(scene: &mut Scene) -> Result<()> {
     Ok(())
 }
 
-/// An id that says nothing of the topics that there are: they are younger than it by less than two minutes, so all of them comes.
+/// An id without any of the existing topics: the server starts them two minutes before the time of the id, when they did not
+/// exist yet, so all of their records are sent.
 async fn from_the_first(scene: &Scene, port: u16, earliest: &Begins, what: &str, id: &Id) {
     let Some(begins) = begins(port, "from=latest", &id.text()).await else {
         return scene.problem(format!("nothing came for an id {what}"));
@@ -212,7 +214,7 @@ async fn from_the_first(scene: &Scene, port: u16, earliest: &Begins, what: &str,
     }
 }
 
-/// An id of one of the topics: that one goes on, the other begins at its first record.
+/// An id with one of the topics: that topic continues at its position, the other begins at its first record.
 async fn one_topic(scene: &Scene, port: u16, earliest: &Begins, id: &Id) {
     let Some(begins) = begins(port, "from=latest", &id.text()).await else {
         return scene.problem("nothing came for an id of one topic");
@@ -225,7 +227,7 @@ async fn one_topic(scene: &Scene, port: u16, earliest: &Begins, id: &Id) {
     }
 }
 
-/// The topic that is left alone has two partitions.
+/// Whether this is the topic that no fault affects; it has two partitions.
 fn is_calm(topic: &str) -> bool {
     topic.ends_with("-calm")
 }
@@ -235,7 +237,7 @@ fn agree(begins: &Begins, earliest: &Begins, concerns: impl Fn(&(String, u64)) -
     !places.is_empty() && places.into_iter().all(|(place, first)| begins.records.get(place) == Some(first))
 }
 
-/// An id that differs in what is not a position.
+/// An id that differs only in parts that are not positions.
 async fn unmoved(scene: &Scene, port: u16, what: &str, id: &Id) {
     let Some(begins) = begins(port, "from=earliest", &id.text()).await else {
         return scene.problem(format!("nothing came for an id {what}"));
@@ -251,7 +253,7 @@ async fn unmoved(scene: &Scene, port: u16, what: &str, id: &Id) {
     }
 }
 
-/// Positions past the end of every log: each partition's client is told, and nothing of what is new is kept from it.
+/// Positions beyond the end of every log: a gap is announced for each partition, and all new records are sent.
 async fn beyond(scene: &Scene, port: u16, id: &Id, far: u64) {
     let mut id = id.clone();
     let offsets = id.topics.iter_mut().flat_map(|topic| &mut topic.offsets);
@@ -276,7 +278,7 @@ fn source(tenant: u32, query: &str, id: &str) -> Source {
 
 async fn connect(source: &Source, port: u16) -> Option<Connection> {
     let socket = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
-    // A hundred thousand ports would wait for late packets.
+    // Otherwise a hundred thousand ports would stay in TIME_WAIT.
     socket.set_zero_linger().ok()?;
     tokio::time::timeout(PATIENCE, source.connect_over(socket)).await.ok()?
 }

@@ -1,4 +1,4 @@
-//! The broker's disk: a small file system in memory, over the folder of its logs.
+//! The broker's disk: a small file system in memory, mounted over the folder of its logs.
 
 use std::fs;
 use std::io::Write as _;
@@ -11,12 +11,12 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use crate::scene::Scene;
 
-/// Beside what the logs take already.
+/// Free space in addition to what the logs use already.
 const ROOM: u64 = 48 << 20;
-/// Sparse files are copied as they are; the rest is what they may grow by.
+/// The size of one write of the file that fills the disk.
 const BLOCK: usize = 1 << 20;
 
-/// The broker ends, as it does when a log's folder fails; it is started again once there is room.
+/// The broker ends if the folder of a log fails; it is started again once there is space.
 pub(super) async fn full(scene: &mut Scene) -> Result<()> {
     let data = scene.kafka.directory().join("1/data");
     scene.kafka.broker(0).stop();
@@ -34,7 +34,7 @@ pub(super) async fn full(scene: &mut Scene) -> Result<()> {
     scene.breathe().await;
     let ballast = disk.fill()?;
     scene.writer.set_scale(64);
-    // It takes the broker some writes to notice.
+    // The broker notices the full disk only after some writes.
     scene.wait(Duration::from_secs(4)).await;
     scene.writer.set_scale(1);
     let has_ended = scene.kafka.broker(0).has_ended();
@@ -45,7 +45,7 @@ pub(super) async fn full(scene: &mut Scene) -> Result<()> {
     scene.kafka.broker(0).answers().await;
     scene.mark(true);
     scene.breathe().await;
-    // The disk that was there before, for those who come after.
+    // Restores the original disk for the faults that follow.
     scene.kafka.broker(0).stop();
     disk.back()?;
     scene.kafka.broker(0).spawn();
@@ -78,7 +78,7 @@ impl Disk {
         Ok(disk)
     }
 
-    /// Leaves no block; gives the file that takes them.
+    /// Fills the file system; returns the file that takes the space.
     fn fill(&self) -> Result<PathBuf> {
         let path = self.folder.join("ballast");
         let mut file = fs::File::create(&path)?;
@@ -111,14 +111,14 @@ impl Drop for Disk {
     }
 }
 
-/// Indexes are sparse files of ten megabytes.
+/// Copies a folder with its sparse files: indexes are sparse files of ten megabytes.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     let status = Command::new("cp").args(["-a", "--sparse=always"]).arg(from.join(".")).arg(to).status()?;
     ensure!(status.success(), "the logs could not be copied");
     Ok(())
 }
 
-/// Bytes that a folder takes.
+/// The bytes on disk that a folder uses.
 fn used(folder: &Path) -> Result<u64> {
     let mut bytes = 0;
     for entry in fs::read_dir(folder)? {
