@@ -209,7 +209,7 @@ impl Partition {
         let log = self.log.read();
         let (epoch, end) = (log.epochs().newest(), log.end().offset);
         let is_doubtful = epoch >= 0 && epoch < position.epoch && position.offset <= end;
-        is_doubtful.then(|| Position { offset: end.min(position.offset + 1), epoch })
+        is_doubtful.then_some(Position { offset: end, epoch })
     }
 
     /// Whether the log is known to hold the record below the position, without asking the leader.

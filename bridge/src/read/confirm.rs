@@ -79,10 +79,11 @@ impl Replay {
     ) -> Confirmation {
         let key = partition.key();
         let cuts = partition.lineage().cuts();
-        if let Some(memory) = partition.doubt(position)
-            && !self.confirm_memory(context, partition, position, memory)
-        {
-            return Confirmation::Pending;
+        if let Some(memory) = partition.doubt(position) {
+            match self.confirm_memory(context, partition, position, memory) {
+                Confirmation::Confirmed => {}
+                other => return other,
+            }
         }
         if self.confirmed.get(&key) == Some(&cuts) {
             return Confirmation::Confirmed;
@@ -157,21 +158,25 @@ impl Replay {
         partition: &Arc<Partition>,
         position: Position,
         memory: Position,
-    ) -> bool {
-        let cuts = partition.lineage().cuts();
-        let now = context.now;
-        match self.answer(partition, Question::Memory(memory), now) {
+    ) -> Confirmation {
+        let (key, cuts) = (partition.key(), partition.lineage().cuts());
+        match self.answer(partition, Question::Memory(memory), context.now) {
             Answer::Running => {}
-            Answer::Failed(_) => self.retry_later(partition.key(), now),
+            // Retention has removed what the leader was asked about, and the record at the position too.
+            Answer::Failed(error) if is_before_start(position, &error) => {
+                self.asked.remove(&key);
+                return gap_of(partition, position, &error).map_or(Confirmation::Pending, Confirmation::Gap);
+            }
+            Answer::Failed(_) => self.retry_later(key, context.now),
             Answer::Good => {
                 partition.lineage().note_memory_confirmed(position.epoch, cuts);
-                return true;
+                return Confirmation::Confirmed;
             }
             Answer::NotAsked => {
                 self.ask_whether(context, partition, Question::Memory(memory), cuts);
             }
         }
-        false
+        Confirmation::Pending
     }
 
     /// Asks by reading one record at the position: the leader confirms the epoch before it returns any record.
@@ -226,6 +231,11 @@ impl Replay {
             asked.retry_at = Some(now + RETRY);
         }
     }
+}
+
+/// Whether the log begins after the position.
+fn is_before_start(position: Position, error: &HistoryError) -> bool {
+    matches!(*error, HistoryError::OutOfRange { start, .. } if position.offset < start)
 }
 
 /// Whether the log ends before the position.
