@@ -3,7 +3,11 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use proptest::prelude::*;
+use support::manual_clock::ManualClock;
 use support::*;
 use tailrace_bridge::*;
 
@@ -24,8 +28,8 @@ enum Event {
     Cut { client: usize, lost: bool },
     /// The bridge restarts, with heads this many offsets before the ends of the partitions.
     Restart { back: u64 },
-    /// The bridge has a tick, which drops old frames.
-    Trim,
+    /// Seconds pass, each with a tick: after ten, frames are dropped.
+    Pass { seconds: u64 },
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
@@ -38,12 +42,13 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         1 => (0..2usize).prop_map(|client| Event::Heartbeat { client }),
         2 => (0..2usize, any::<bool>()).prop_map(|(client, lost)| Event::Cut { client, lost }),
         1 => (0..12u64).prop_map(|back| Event::Restart { back }),
-        1 => Just(Event::Trim),
+        1 => (1..15u64).prop_map(|seconds| Event::Pass { seconds }),
     ];
     prop::collection::vec(event, 1..80)
 }
 
 struct Scene {
+    clock: ManualClock,
     kafka: Kafka,
     bridge: Bridge,
     memory: usize,
@@ -56,13 +61,13 @@ struct Scene {
 
 impl Scene {
     fn new(memory: usize) -> Scene {
-        let kafka = Kafka::with_partitions(PARTITIONS);
-        let bridge = started(memory, &kafka, &[0; PARTITIONS]);
+        let (clock, kafka) = (ManualClock::new(), Kafka::with_partitions(PARTITIONS));
+        let bridge = started(memory, &kafka, &clock, &[0; PARTITIONS]);
         let clients = (0..2).map(|_| (Client::default(), None)).collect();
-        Scene { kafka, bridge, memory, clients, last: LastFrames::default(), repeated: 0, written: 0 }
+        Scene { clock, kafka, bridge, memory, clients, last: LastFrames::default(), repeated: 0, written: 0 }
     }
 
-    async fn play(&mut self, event: &Event) {
+    fn play(&mut self, event: &Event) {
         match *event {
             Event::Write { partition, count, tenant, hole } => {
                 for number in 0..count {
@@ -79,7 +84,7 @@ impl Scene {
                 }
             }
             Event::Ingest { partition, split } => self.ingest(partition, split),
-            Event::Read { client, rounds, records } => self.read(client, rounds, records).await,
+            Event::Read { client, rounds, records } => self.read(client, rounds, records),
             Event::Heartbeat { client } => self.heartbeat(client),
             Event::Cut { client, lost } => {
                 // The frames that were sent last may be lost, with their ids.
@@ -88,7 +93,12 @@ impl Scene {
                 }
             }
             Event::Restart { back } => self.restart(back),
-            Event::Trim => self.bridge.tick(),
+            Event::Pass { seconds } => {
+                for _ in 0..seconds {
+                    self.clock.advance(Duration::from_secs(1));
+                    self.bridge.tick();
+                }
+            }
         }
     }
 
@@ -108,14 +118,14 @@ impl Scene {
         self.bridge.advance(&target, end);
     }
 
-    async fn read(&mut self, which: usize, rounds: usize, records: usize) {
+    fn read(&mut self, which: usize, rounds: usize, records: usize) {
         let (client, subscription) = &mut self.clients[which];
         let subscription = match subscription {
             Some(subscription) => subscription,
             None => {
                 let from = if which == 0 { StartFrom::Latest } else { StartFrom::Earliest };
                 let request = request(client.id.clone(), from);
-                let mut fresh = self.bridge.subscribe(request).await.unwrap();
+                let mut fresh = self.clock.block_on(self.bridge.subscribe(request)).unwrap();
                 let id = fresh.id();
                 client.begin(&id);
                 subscription.insert(fresh)
@@ -135,10 +145,7 @@ impl Scene {
                     self.last.set_encoded(|| bytes);
                 }
                 Next::Wait if subscription.is_live() => break,
-                Next::Wait => {
-                    let wait = std::time::Duration::from_millis(1);
-                    let _ = tokio::time::timeout(wait, subscription.changed()).await;
-                }
+                Next::Wait => self.clock.block_on(subscription.changed()),
             }
         }
     }
@@ -154,18 +161,18 @@ impl Scene {
         self.clients.iter_mut().for_each(|(_, subscription)| *subscription = None);
         let heads: Vec<u64> =
             self.kafka.0.lock().unwrap().ends.iter().map(|end| end.saturating_sub(back)).collect();
-        self.bridge = started(self.memory, &self.kafka, &heads);
+        self.bridge = started(self.memory, &self.kafka, &self.clock, &heads);
     }
 
     /// Ingests and reads everything to the end.
-    async fn settle(&mut self) -> Result<(), TestCaseError> {
+    fn settle(&mut self) -> Result<(), TestCaseError> {
         (0..PARTITIONS).for_each(|partition| self.ingest(partition, false));
         for which in 0..self.clients.len() {
             let mut settled = false;
             for _ in 0..500 {
                 let before = self.clients[which].0.values.len();
                 self.bridge.tick();
-                self.read(which, 4, 64).await;
+                self.read(which, 4, 64);
                 let live = self.clients[which].1.as_ref().is_some_and(Subscription::is_live);
                 if live && self.clients[which].0.values.len() == before {
                     settled = true;
@@ -197,47 +204,44 @@ impl Scene {
     }
 }
 
-fn started(memory: usize, kafka: &Kafka, heads: &[u64]) -> Bridge {
-    let bridge = bridge(memory, kafka);
+fn started(memory: usize, kafka: &Kafka, clock: &ManualClock, heads: &[u64]) -> Bridge {
+    let bridge = bridge_at(memory, kafka, Arc::new(clock.clone()));
     let starts: Vec<Start> = heads.iter().map(|&offset| Start { offset, epoch: -1, log_start: 0 }).collect();
     bridge.add_topic("orders", TopicId([1; 16]), &starts);
     bridge
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 192, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 4096, max_shrink_iters: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_happens_a_client_gets_its_records_exactly(
         events in events(),
         memory in prop_oneof![Just(64 * 1024), Just(512 * 1024), Just(16 << 20)],
     ) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let mut scene = Scene::new(memory);
-            for event in &events {
-                scene.play(event).await;
-            }
-            scene.settle().await?;
-            scene.expect_exact()
-        })?;
+        let mut scene = Scene::new(memory);
+        for event in &events {
+            scene.play(event);
+        }
+        scene.settle()?;
+        scene.expect_exact()?;
     }
 }
 
-#[tokio::test]
-async fn who_stands_where_another_stood_repeats_what_it_was_given() {
+#[test]
+fn who_stands_where_another_stood_repeats_what_it_was_given() {
     let mut scene = Scene::new(16 << 20);
     for client in 0..2 {
-        scene.read(client, 8, 64).await;
+        scene.read(client, 8, 64);
     }
     for _ in 0..3 {
-        scene.play(&Event::Write { partition: 1, count: 2, tenant: 0, hole: 0 }).await;
+        scene.play(&Event::Write { partition: 1, count: 2, tenant: 0, hole: 0 });
         scene.ingest(1, false);
         for client in 0..2 {
-            scene.read(client, 1, 64).await;
+            scene.read(client, 1, 64);
         }
     }
     assert_eq!(scene.repeated, 3);
-    scene.settle().await.unwrap();
+    scene.settle().unwrap();
     scene.expect_exact().unwrap();
 }

@@ -140,12 +140,17 @@ pub fn append(bridge: &Bridge, partition: &Partition, facts: &[Fact]) {
 }
 
 pub fn bridge(memory: usize, kafka: &Kafka) -> Bridge {
+    bridge_at(memory, kafka, clock())
+}
+
+/// One that is told the time by this clock.
+pub fn bridge_at(memory: usize, kafka: &Kafka, clock: Arc<dyn Clock>) -> Bridge {
     let config = BridgeConfig {
         memory,
         rules: Arc::new("header:tenant".parse::<TenantRules>().unwrap()),
         linger: std::time::Duration::ZERO,
     };
-    Bridge::with_clock(config, Arc::new(kafka.clone()), clock())
+    Bridge::with_clock(config, Arc::new(kafka.clone()), clock)
 }
 
 #[cfg(not(feature = "shuttle"))]
