@@ -1,4 +1,5 @@
-//! Decides which read begins next: partitions are read through one after the other, and tenants take turns.
+//! Decides which read begins next: partitions are read through one after the other, and tenants take turns. Whether any read may
+//! begin now, also for memory, is decided by `History::dispatch`.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

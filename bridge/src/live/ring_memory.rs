@@ -1,8 +1,9 @@
 //! The memory of all views' frames together, and the list of views that have frames: a view without frames costs nothing here.
 //!
 //! A page of frames leaves its ring
-//! - when every reader of the view has taken its frames (`View::drop_taken`),
-//! - when its view's ring is larger than [`MAX_RING`](crate::live::ring::MAX_RING) (`View::pushed`),
+//! - when every reader of the view has taken its frames (`View::drop_taken`, in `live::delivery`),
+//! - when its view's ring is larger than [`MAX_RING`](crate::live::ring::MAX_RING) (`View::pushed`, in
+//!   `live::framing`),
 //! - when all rings together are over the budget's share ([`RingMemory::shed`]),
 //! - when every reader had [`MAX_AGE`] to take it ([`RingMemory::drop_old`], at each tick).
 //!

@@ -1,5 +1,6 @@
 //! Truncation (KIP-320), as a replay sees it: whether a partition's log still holds the record below a position, the questions
-//! to Kafka that decide this, and the gap that an answer means ([`gap_of`]).
+//! to Kafka that decide this, and the gap that an answer means ([`gap_of`]). What this replica has noticed itself ends a lane
+//! (`Lane::was_cut`) and drops the target of a replay (`View::was_cut_since`).
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -1,5 +1,5 @@
 //! One step of a live subscription: it takes whole frames from the view's ring, from its cursor on; or there is nothing new; or
-//! it was overrun. [`Subscription::next`] makes one or more steps.
+//! it was overrun, and `Subscription::fall_behind` makes it replay again. [`Subscription::next`] makes one or more steps.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! A client that resumes: its last event id becomes the positions that it continues from.
+//! A client that resumes: its last event id becomes the positions that it continues from. An id that cannot be read is a gap, which
+//! [`subscribe`](super::subscribe) announces.
 
 use std::sync::Arc;
 
