@@ -3,7 +3,6 @@
 #![allow(dead_code, unreachable_pub)]
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a test is not the core")]
 
-#[cfg(not(feature = "shuttle"))]
 pub mod manual_clock;
 
 use std::collections::BTreeMap;
