@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use parking_lot::RwLock;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use rustix::net::sockopt::set_socket_recv_buffer_size;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
@@ -33,6 +34,8 @@ const CALM: Duration = Duration::from_millis(1_200);
 
 /// The receive buffer of a slow client, in bytes.
 const SLOW_BUFFER: u32 = 4 * 1024;
+/// The receive buffer of a client that was slow and now reads what is left, in bytes.
+const QUICK_BUFFER: usize = 256 * 1024;
 
 /// The phase of a trial, for all clients.
 #[derive(Clone, Default)]
@@ -244,6 +247,10 @@ impl Reader {
     /// Reads for a moment, according to the client's habit.
     async fn glance(&mut self, connection: &mut Connection, limit: usize) -> (Vec<Event>, bool) {
         let is_finishing = matches!(&*self.phase.borrow(), Phase::Finish(..));
+        if is_finishing && matches!(self.habit, Habit::Slow(_)) {
+            // With its small buffer, TCP's persist timer may send it 2 KiB every 200 ms, however much the server has written.
+            let _ = set_socket_recv_buffer_size(connection.socket(), QUICK_BUFFER);
+        }
         let (Habit::Slow(rate), false) = (self.habit, is_finishing) else {
             return self.source.read_for(connection, limit, GLANCE).await;
         };
