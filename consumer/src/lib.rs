@@ -5,7 +5,7 @@
 //! finds where a partition goes on whose reading stopped. Beside it, `history` reads what has left memory, `watermarks` and
 //! `status` tell how things stand (`findings` is what they tell), the `watchdog` restarts the reading of what is stuck, and
 //! `presence` shows all this to Kafka's own tools. `shared` and `requests` are what connects the threads; no two files need
-//! each other (`tests/rooms.rs`).
+//! each other (`tests/rooms.rs` of the workspace).
 //!
 //! ```no_run
 //! # async fn serve(settings: tailrace_consumer::KafkaSettings) -> Result<(), tailrace_consumer::KafkaError> {

@@ -380,17 +380,21 @@ impl Scene {
         });
     }
 
-    /// The longest interval without a delivery to any client, within `time` from now on.
+    /// The longest interval without a delivery to any client, within `time` from now on. Only the moments in which Kafka
+    /// acknowledged records count: while it takes none, there may be nothing to deliver.
     pub async fn longest_silence(&self, time: Duration) -> Duration {
-        let (began, mut longest) = (Instant::now(), Duration::ZERO);
-        let (mut known, mut since) = (self.delivered(), Instant::now());
+        let (began, mut silence, mut longest) = (Instant::now(), Duration::ZERO, Duration::ZERO);
+        let (mut delivered, mut answered) = (self.delivered(), self.writer.answered());
         while began.elapsed() < time {
+            let glance = Instant::now();
             tokio::time::sleep(GLANCE).await;
-            longest = longest.max(since.elapsed());
-            let delivered = self.delivered();
-            if delivered > known {
-                (known, since) = (delivered, Instant::now());
+            if self.delivered() > delivered {
+                silence = Duration::ZERO;
+            } else if self.writer.answered() != answered {
+                silence += glance.elapsed();
             }
+            longest = longest.max(silence);
+            (delivered, answered) = (self.delivered(), self.writer.answered());
         }
         longest
     }

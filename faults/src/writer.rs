@@ -157,6 +157,11 @@ impl Writer {
         self.shared.state.lock().targets.iter_mut().for_each(|target| target.scale = scale);
     }
 
+    /// How many records the present producer knows to be acknowledged or given up.
+    pub fn answered(&self) -> u64 {
+        self.shared.state.lock().producer.context().answers.load(Ordering::Relaxed)
+    }
+
     /// Waits until all records that were sent are acknowledged or given up.
     pub fn flush(&self) {
         let producer = &self.shared.state.lock().producer;

@@ -3,7 +3,7 @@
 //! The files follow a request: `server` accepts its connection, `route` finds its handler, `auth` and `query` read the tenant
 //! and the parameters, `limits` checks whether one more stream is allowed. `stream` decides which bytes are sent and when;
 //! `writer` writes them to HTTP/1 sockets, `body` is what hyper polls for HTTP/2. The modules have no circular uses
-//! (`tests/rooms.rs`). A request that cannot be served gets a `problem` document, or a `refusal` within a stream where a
+//! (`tests/rooms.rs` of the workspace). A request that cannot be served gets a `problem` document, or a `refusal` within a stream where a
 //! browser would otherwise never reconnect. Nothing in this package depends on Kafka.
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used, reason = "no panic on input"))]

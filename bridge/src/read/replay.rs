@@ -317,15 +317,19 @@ impl Replay {
         reads.all(|asked| asked.read.wake_when_done(waker))
     }
 
-    /// The awaited reads, and when to look again even if none of them ends.
-    pub(crate) fn awaited(&self, now: Instant) -> (Vec<Waiter>, Instant) {
-        let reads = self.asked.values().filter(|asked| !asked.read.is_done());
+    /// The reads that have not ended.
+    pub(crate) fn running_reads(&self) -> Vec<Waiter> {
+        let running = self.asked.values().filter(|asked| !asked.read.is_done());
+        running.map(|asked| asked.read.clone()).collect()
+    }
+
+    /// When to look again even if no read ends.
+    pub(crate) fn look_again_at(&self, now: Instant) -> Instant {
         let retries = self.asked.values().filter_map(|asked| asked.retry_at);
         let overtake = self.stalled.map(|since| since + OVERTAKE).filter(|at| *at > now);
         let room = self.crowded.then(|| now + ROOM);
-        let soon = retries.chain(overtake).chain(room);
         let latest = now + RETRY;
-        (reads.map(|asked| asked.read.clone()).collect(), soon.min().unwrap_or(latest).min(latest))
+        retries.chain(overtake).chain(room).fold(latest, Instant::min)
     }
 }
 

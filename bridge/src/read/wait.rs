@@ -44,7 +44,7 @@ impl Subscription {
         match (&self.wait, &self.state) {
             (Wait::Turn, _) => Wanted::Turn,
             (Wait::Replay, State::Replaying(replaying)) => {
-                Wanted::History(replaying.replay.awaited(self.now()).1)
+                Wanted::History(replaying.replay.look_again_at(self.now()))
             }
             (_, State::Live { .. }) => Wanted::News,
             _ => Wanted::NewsUntil(self.now() + LOOK_AGAIN),
@@ -88,8 +88,8 @@ impl Subscription {
 /// Waits for the end of any read that the replay waits for, or for the time of its next step.
 async fn replay_changed(replaying: &Replaying, clock: &dyn Clock) {
     let now = clock.now();
-    let (reads, until) = replaying.replay.awaited(now);
-    let again = clock.sleep_until(until.max(now + SHORTEST));
+    let reads = replaying.replay.running_reads();
+    let again = clock.sleep_until(replaying.replay.look_again_at(now).max(now + SHORTEST));
     let any_ended = poll_fn(|context| match reads.iter().all(|read| read.wake_when_done(context.waker())) {
         true => Poll::Pending,
         false => Poll::Ready(()),
