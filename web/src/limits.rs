@@ -16,7 +16,7 @@ use tailrace_bridge::TenantId;
 
 use crate::metrics::Metrics;
 use crate::problem::{Passing, PassingCode};
-use crate::settings::WebSettings;
+use crate::settings::LimitSettings;
 
 /// Keys that a rate limiter may hold; above it, old keys are removed before the next regular sweep.
 const MAX_RATE_KEYS: usize = 100_000;
@@ -58,7 +58,7 @@ pub(crate) struct Place {
 }
 
 impl Limits {
-    pub(crate) fn new(settings: &WebSettings, metrics: Arc<Metrics>) -> Limits {
+    pub(crate) fn new(settings: &LimitSettings, metrics: Arc<Metrics>) -> Limits {
         let limit = if settings.max_streams == 0 { f64::INFINITY } else { settings.max_streams as f64 };
         gauge!("tailrace_streams_limit").set(limit);
         Limits {

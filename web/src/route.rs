@@ -179,7 +179,7 @@ fn parts(
     Parts {
         subscription,
         place,
-        pace: Pace::new(settings.stream_event_rate, settings.stream_byte_rate),
+        pace: Pace::new(settings.limits.stream_event_rate, settings.limits.stream_byte_rate),
         heartbeat: query.heartbeat,
         heartbeat_event: query.heartbeat_event,
         retry: query.retry,

@@ -54,9 +54,9 @@ impl Web {
     ) -> io::Result<Web> {
         let descriptors = raise_descriptors();
         let metrics = Arc::new(Metrics::new());
-        let limits = Arc::new(Limits::new(&settings, Arc::clone(&metrics)));
+        let limits = Arc::new(Limits::new(&settings.limits, Arc::clone(&metrics)));
         let (listen, admin_listen) = (settings.listen, settings.admin_listen);
-        let max_connections = connections(settings.max_streams, descriptors);
+        let max_connections = connections(settings.limits.max_streams, descriptors);
         let app = Arc::new(App { settings, bridge, rules, limits, drain: Drain::new(), metrics });
         let news = News {
             status: app.bridge.health().watch_status(),
