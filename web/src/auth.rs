@@ -53,6 +53,8 @@ pub(crate) enum Caller {
 
 #[derive(Debug)]
 pub(crate) struct Bearer {
+    /// The claim `sub`.
+    subject: Option<Arc<str>>,
     tenants: Vec<String>,
     scopes: Vec<String>,
     /// When the token expires, leeway included.
@@ -93,6 +95,15 @@ impl Caller {
         }
     }
 
+    /// Who the token was issued to: its claim `sub`, if it has one.
+    #[expect(dead_code, reason = "limits and the admin endpoints count by it")]
+    pub(crate) fn subject(&self) -> Option<&Arc<str>> {
+        match self {
+            Caller::Anyone => None,
+            Caller::Bearer(bearer) => bearer.subject.as_ref(),
+        }
+    }
+
     /// How long the token is still valid; `None`: for ever.
     pub(crate) fn remaining(&self) -> Option<Duration> {
         match self {
@@ -130,6 +141,7 @@ impl Jwt {
         let seconds =
             claims.get("exp").and_then(Value::as_f64).unwrap_or(0.0).clamp(0.0, u32::MAX as f64 * 8.0);
         Ok(Bearer {
+            subject: claims.get("sub").and_then(Value::as_str).map(Arc::from),
             tenants: words(claims.get(&self.rules.tenant_claim), false),
             scopes: scopes(&claims),
             expires: UNIX_EPOCH + Duration::from_secs(seconds as u64 + LEEWAY_SECONDS),
