@@ -81,7 +81,12 @@ fn is_port(rest: &str) -> bool {
 }
 
 impl Origins {
-    fn allows(&self, origin: &str) -> bool {
+    /// Whether the list has `*`.
+    pub(crate) fn allows_any(&self) -> bool {
+        self.0.contains(&Origin::Any)
+    }
+
+    pub(crate) fn allows(&self, origin: &str) -> bool {
         let origin = origin.to_ascii_lowercase();
         self.0.iter().any(|allowed| allowed.allows(&origin))
     }
@@ -96,8 +101,9 @@ impl Origins {
     }
 }
 
-/// The layer around all routes, since pages must be able to read problem documents and refusals, too.
-pub(crate) fn layer(origins: Origins) -> CorsLayer {
+/// The layer around all routes, since pages must be able to read problem documents and refusals, too. `with_cookies`: pages of
+/// these origins may send the cookies of their visitor.
+pub(crate) fn layer(origins: Origins, with_cookies: bool) -> CorsLayer {
     let said = Arc::new(Mutex::new(None));
     let allow = AllowOrigin::predicate(move |origin, request| {
         let Ok(origin) = origin.to_str() else { return false };
@@ -109,6 +115,7 @@ pub(crate) fn layer(origins: Origins) -> CorsLayer {
     });
     CorsLayer::new()
         .allow_origin(allow)
+        .allow_credentials(with_cookies)
         .allow_methods([Method::GET, Method::HEAD])
         .allow_headers([
             HeaderName::from_static("last-event-id"),
@@ -116,12 +123,12 @@ pub(crate) fn layer(origins: Origins) -> CorsLayer {
             header::AUTHORIZATION,
             header::CACHE_CONTROL,
         ])
-        .expose_headers([header::RETRY_AFTER])
+        .expose_headers([header::RETRY_AFTER, header::WWW_AUTHENTICATE])
         .max_age(PREFLIGHT_AGE)
 }
 
 /// Whether the page comes from this server itself: it needs no permission, though browsers send its origin with some requests.
-fn is_own(origin: &str, request: &Parts) -> bool {
+pub(crate) fn is_own(origin: &str, request: &Parts) -> bool {
     let host = request.headers.get(header::HOST).and_then(|host: &HeaderValue| host.to_str().ok());
     let host = host.or(request.uri.authority().map(|authority| authority.as_str()));
     let origin_host = origin.split_once("://").map(|(_, host)| host);

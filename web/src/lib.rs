@@ -1,6 +1,6 @@
 //! HTTP for Tailrace: routes, streams, authentication, limits, the console and the admin endpoints.
 //!
-//! The files follow a request: `server` accepts its connection, `route` finds its handler, `auth` and `query` read the tenant
+//! The files follow a request: `server` accepts its connection, `route` finds its handler, `identity` and `query` read the tenant
 //! and the parameters, `limits` checks whether one more stream is allowed. `stream` decides which bytes are sent and when;
 //! `writer` writes them to HTTP/1 sockets, `body` is what hyper polls for HTTP/2. The modules have no circular uses
 //! (`tests/rooms.rs` of the workspace). A request that cannot be served gets a `problem` document, or a `refusal` within a stream where a
@@ -11,12 +11,12 @@
 mod access;
 mod admin;
 mod app;
-mod auth;
 mod body;
 mod console;
 mod cors;
 mod drain;
 mod end;
+mod identity;
 mod limits;
 mod metrics;
 mod moment;

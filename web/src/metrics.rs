@@ -3,6 +3,7 @@
 use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 
 use crate::end::End;
+use crate::identity::keys::register_reloads;
 use crate::problem::PassingCode;
 
 /// Registers this package's metrics with their help texts; all names are exported from the first scrape on.
@@ -20,7 +21,12 @@ pub fn describe_metrics() {
         "tailrace_streams_throttled_total",
         "Times that a stream over its rate was made to wait"
     );
+    describe_counter!(
+        "tailrace_key_reloads_total",
+        "Times that keys of tokens were read again, by source and result"
+    );
     gauge!("tailrace_ready").set(0.0);
+    register_reloads();
     Metrics::new();
 }
 

@@ -18,9 +18,9 @@ pub(crate) enum Problem {
     /// The tenant's name is not valid, or neither the path nor the token gives exactly one.
     Tenant { detail: String },
     /// No token, or an invalid one.
-    Unauthenticated { detail: String },
-    /// A valid token that does not allow this.
-    Forbidden { detail: String },
+    Unauthenticated { detail: String, is_missing: bool },
+    /// A valid token that does not allow this; `scope` is the one that would, if that is what it lacks.
+    Forbidden { detail: String, scope: Option<String> },
     /// No such route, or a route that this server's settings rule out.
     NotFound { detail: String },
     /// A topic that is not served to this tenant.
@@ -152,8 +152,8 @@ impl Problem {
         match self {
             Problem::Parameter { detail, .. }
             | Problem::Tenant { detail }
-            | Problem::Unauthenticated { detail }
-            | Problem::Forbidden { detail }
+            | Problem::Unauthenticated { detail, .. }
+            | Problem::Forbidden { detail, .. }
             | Problem::NotFound { detail }
             | Problem::RequestLine { detail }
             | Problem::Passing(Passing { detail, .. }) => detail.clone(),
@@ -211,6 +211,23 @@ impl Problem {
         response
     }
 
+    /// What kind of token is asked for, and what is wrong with the one that came (RFC 6750, section 3).
+    fn challenge(&self) -> String {
+        let mut parts = vec!["Bearer realm=\"tailrace\"".to_owned()];
+        match self {
+            Problem::Unauthenticated { detail, is_missing: false } => {
+                parts.push("error=\"invalid_token\"".to_owned());
+                parts.push(format!("error_description={}", quoted(detail)));
+            }
+            Problem::Forbidden { scope, .. } => {
+                parts.push("error=\"insufficient_scope\"".to_owned());
+                parts.extend(scope.as_ref().map(|scope| format!("scope={}", quoted(scope))));
+            }
+            _ => {}
+        }
+        parts.join(", ")
+    }
+
     fn headers(&self, headers: &mut axum::http::HeaderMap) {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -218,12 +235,20 @@ impl Problem {
             Problem::Passing(passing) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(passing.after)));
             }
-            Problem::Unauthenticated { .. } => {
-                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"tailrace\""));
+            Problem::Unauthenticated { .. } | Problem::Forbidden { .. } => {
+                if let Ok(challenge) = HeaderValue::from_str(&self.challenge()) {
+                    headers.insert(WWW_AUTHENTICATE, challenge);
+                }
             }
             _ => {}
         }
     }
+}
+
+/// A quoted string of a header (RFC 9110, section 5.6.4) in the characters that RFC 6750 allows in one.
+fn quoted(text: &str) -> String {
+    let is_allowed = |c: &char| matches!(c, ' '..='~') && !matches!(c, '"' | '\\');
+    format!("\"{}\"", text.chars().filter(is_allowed).collect::<String>())
 }
 
 /// `Retry-After` has only whole seconds; 0 would mean at once.

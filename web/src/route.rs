@@ -16,7 +16,7 @@ use tracing::Instrument as _;
 
 use crate::access::{self, Account};
 use crate::app::App;
-use crate::auth::Caller;
+use crate::identity::{Caller, Topics};
 use crate::limits::Place;
 use crate::pace::Pace;
 use crate::problem::{Passing, PassingCode, Problem};
@@ -65,7 +65,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     router
         .method_not_allowed_fallback(wrong_method)
         .fallback(unknown)
-        .layer(cors::layer(origins))
+        .layer(cors::layer(origins, app.settings.auth.has_cookie()))
         .with_state(app)
 }
 
@@ -122,16 +122,21 @@ async fn events(State(app): State<Arc<App>>, request: Request) -> Response<Body>
 
 async fn begin(app: &Arc<App>, request: &Head, trace_id: TraceId) -> Result<Response<Body>, Stop> {
     let raw = Raw::split(request.uri.query().unwrap_or_default())?;
-    let caller = app.settings.auth.caller(&request.headers, raw.one("access_token")?)?;
-    let tenant = tenant(app, request.uri.path(), &caller)?;
-    app.settings.auth.allow(&caller, &tenant)?;
-    let query = raw.read(&app.settings)?;
     let last_event_id = last_event_id(&request.headers, &raw)?;
+    let passing = |passing| Stop::Passing { passing, last_event_id: last_event_id.clone() };
+    let caller = app.settings.auth.caller(request, raw.one("access_token")?).await;
+    let caller = caller.map_err(|problem| match problem {
+        Problem::Passing(condition) => passing(condition),
+        problem => Stop::Problem(problem),
+    })?;
+    let tenant = tenant(app, request.uri.path(), &caller)?;
+    let allowed = app.settings.auth.allow(&caller, &tenant)?;
+    let mut query = raw.read(&app.settings)?;
+    query.topics = topics_within(app, query.topics, &allowed)?;
     if request.method == Method::HEAD {
         return Ok(headers_only(&request.headers));
     }
     let peer = peer(request);
-    let passing = |passing| Stop::Passing { passing, last_event_id: last_event_id.clone() };
     check_phase(app).map_err(passing)?;
     if last_event_id.is_none() {
         check_id_size(app, &tenant, &query)?;
@@ -141,12 +146,31 @@ async fn begin(app: &Arc<App>, request: &Head, trace_id: TraceId) -> Result<Resp
     span.in_scope(|| tracing::debug!(resumes = last_event_id.is_some(), "a stream begins"));
     // Only without tokens can the tenant's name be wrong, and a client that reconnects has got the notice before.
     let is_unseen = app.settings.is_open() && last_event_id.is_none() && !app.bridge.has_seen(&tenant);
-    let subscribing = subscribe(app, tenant, &query, last_event_id.clone());
+    let subscribing = subscribe(app, tenant, &query, &allowed, last_event_id.clone());
     let subscription = subscribing.instrument(span.clone()).await?;
     app.metrics.accepted.increment(1);
     let account = Account::open(trace_id, peer.ip(), span);
     let parts = parts(app, &caller, &query, subscription, place, trace_id);
     Ok(opened(&request.headers, Stream::new(Parts { is_unseen, account, ..parts })))
+}
+
+/// The topics of the stream, of those that the token allows. All are asked for by naming none.
+fn topics_within(app: &App, asked: Vec<String>, allowed: &Topics) -> Result<Vec<String>, Problem> {
+    let Topics::Only(only) = allowed else { return Ok(asked) };
+    if let Some(topic) = asked.iter().find(|topic| !only.contains(topic)) {
+        let detail = format!("the token's scopes do not include the topic {topic:?} of this tenant");
+        return Err(Problem::Forbidden { detail, scope: None });
+    }
+    if !asked.is_empty() {
+        return Ok(asked);
+    }
+    let topics = app.bridge.topics();
+    let is_known = |name: &&String| topics.iter().any(|topic| **topic.name() == ***name);
+    let known: Vec<String> = only.iter().filter(is_known).cloned().collect();
+    match only.first() {
+        Some(first) if known.is_empty() => Err(Problem::UnknownTopic { topic: first.clone(), nearest: None }),
+        _ => Ok(known),
+    }
 }
 
 fn peer(request: &Head) -> SocketAddr {
@@ -184,6 +208,7 @@ fn parts(
         heartbeat_event: query.heartbeat_event,
         retry: query.retry,
         token_remaining: caller.remaining(),
+        token_notice: settings.token_notice,
         max_age: settings.max_age,
         trace_id,
         is_unseen: false,
@@ -262,6 +287,7 @@ async fn subscribe(
     app: &App,
     tenant: TenantId,
     query: &Query,
+    allowed: &Topics,
     last_event_id: Option<String>,
 ) -> Result<Subscription, Stop> {
     let request = SubscribeRequest {
@@ -280,7 +306,7 @@ async fn subscribe(
     match tokio::time::timeout(SUBSCRIBE_TIMEOUT, app.bridge.subscribe(request)).await {
         Ok(Ok(subscription)) => Ok(subscription),
         Ok(Err(SubscribeError::UnknownTopic(topic))) => {
-            let nearest = nearest_topic(app, &tenant, &topic);
+            let nearest = nearest_topic(app, &tenant, allowed, &topic);
             Err(Problem::UnknownTopic { topic, nearest }.into())
         }
         // The topic may be served again soon: a page that once had the stream reconnects by itself.
@@ -299,14 +325,15 @@ async fn subscribe(
 /// The most topics that an unknown name is compared with, so that requests with guessed names stay cheap.
 const MAX_COMPARED: usize = 500;
 
-/// The topic that was likely meant, among those in which the tenant can have records: the distance is at most half of its
+/// The topic that was likely meant, among those that the caller may read and in which the tenant can have records: the distance is at most half of its
 /// length.
-fn nearest_topic(app: &App, tenant: &TenantId, name: &str) -> Option<String> {
+fn nearest_topic(app: &App, tenant: &TenantId, allowed: &Topics, name: &str) -> Option<String> {
     let name = name.to_lowercase();
     let is_near = |known: &str, distance: usize| distance * 2 <= known.len();
     let topics = app.bridge.topics();
     let known = topics.iter().map(|topic| &**topic.name());
     let known = known.filter(|known| is_near(known, known.len().abs_diff(name.len())));
+    let known = known.filter(|known| allowed.contains(known));
     let known = known.filter(|known| app.rules.can_yield(known, tenant)).take(MAX_COMPARED);
     let measured = known.map(|known| (strsim::damerau_levenshtein(&known.to_lowercase(), &name), known));
     let (distance, nearest) = measured.min()?;

@@ -39,6 +39,8 @@ pub(crate) struct Parts {
     pub(crate) retry: Duration,
     /// How long the token is still valid; `None`: for ever.
     pub(crate) token_remaining: Option<Duration>,
+    /// How long before the end of its token the client is told; zero: it is not.
+    pub(crate) token_notice: Duration,
     /// The age limit; `None`: none.
     pub(crate) max_age: Option<Duration>,
     pub(crate) trace_id: TraceId,
@@ -137,6 +139,8 @@ struct Ending {
     at: Moment,
     why: End,
     trace_id: Option<TraceId>,
+    /// When the client must be told that its token will expire.
+    notice: Option<Moment>,
 }
 
 /// The headers of a stream's response to a request with these headers. The server sets `Connection`, as it knows the protocol.
@@ -168,7 +172,9 @@ impl Stream {
         let aged = parts.max_age.map(|age| (aged(age), End::MaxAge));
         let expired = parts.token_remaining.map(|left| (left, End::TokenExpired));
         let ending = |(left, why): (Duration, End)| {
-            Box::new(Ending { at: now.plus(left.min(NEVER)), why, trace_id: Some(parts.trace_id) })
+            let is_told = why == End::TokenExpired && !parts.token_notice.is_zero();
+            let notice = is_told.then(|| now.plus(left.saturating_sub(parts.token_notice).min(NEVER)));
+            Box::new(Ending { at: now.plus(left.min(NEVER)), why, trace_id: Some(parts.trace_id), notice })
         };
         let mut stream = Stream {
             subscription: parts.subscription,
@@ -199,6 +205,9 @@ impl Stream {
         if self.end.as_ref().is_some_and(|end| end.at <= world.now) {
             return Said::Block(self.finish(world));
         }
+        if self.is_notice_due(world.now) {
+            return Said::Block(self.say_expiring(world));
+        }
         // A page without events must be able to tell a quiet stream from a broken one, from the start.
         if self.told != world.status {
             self.told = world.status;
@@ -220,7 +229,8 @@ impl Stream {
     /// later than now.
     pub(crate) fn due(&self) -> Moment {
         let paced = self.paced().and_then(|paced| paced.until);
-        let deadlines = [paced, self.end.as_ref().map(|end| end.at)];
+        let end = self.end.as_ref().map(|end| end.notice.map_or(end.at, |notice| notice.min(end.at)));
+        let deadlines = [paced, end];
         deadlines.into_iter().flatten().fold(self.beat, Moment::min)
     }
 
@@ -345,6 +355,23 @@ impl Stream {
         Control { event: "tailrace.status", data, id: None, retry_ms: None }.encode()
     }
 
+    fn is_notice_due(&self, now: Moment) -> bool {
+        self.end.as_ref().and_then(|end| end.notice).is_some_and(|notice| notice <= now)
+    }
+
+    /// The client has time to get a new token before the stream ends.
+    fn say_expiring(&mut self, world: &World<'_>) -> Bytes {
+        self.spoke(world.now);
+        let remaining_ms = self.end.as_mut().map_or(0, |end| {
+            end.notice = None;
+            end.at.millis().saturating_sub(world.now.millis())
+        });
+        let message =
+            "the token will expire, and the stream will end then: get a new token, and come back with it";
+        let data = json!({ "code": "token_expiring", "message": message, "remaining_ms": remaining_ms });
+        Control { event: "tailrace.status", data, id: None, retry_ms: None }.encode()
+    }
+
     /// The code is `ok`, as nothing is wrong with the stream.
     fn say_unseen(&mut self, world: &World<'_>) -> Bytes {
         self.spoke(world.now);
@@ -362,7 +389,7 @@ impl Stream {
         if !std::mem::replace(&mut self.drains, true) {
             let at = Moment::of(since + spread.mul_f64(rand::rng().random_range(0.0..1.0)));
             if self.end.as_ref().is_none_or(|end| at < end.at) {
-                self.end = Some(Box::new(Ending { at, why: End::Drain, trace_id: None }));
+                self.end = Some(Box::new(Ending { at, why: End::Drain, trace_id: None, notice: None }));
             }
         }
     }

@@ -101,6 +101,7 @@ impl Web {
             () = server.run() => {}
             () = admin.run() => {}
             () = sweep(&app) => {}
+            () = app.settings.auth.watch() => {}
             () = writers.herald() => {}
         }
         // Connections whose last block is written get a moment until their clients have read it.

@@ -259,8 +259,8 @@ async fn a_topic_that_is_not_served_says_why_and_who_comes_back_waits() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_ends_when_its_token_does() {
     let server = jwt(&[]).await;
-    // Five seconds are given to clocks that differ.
-    let mut client = server.get(EVENTS, &[("Authorization", &bearer(&acme(-4)))]).await;
+    // Thirty seconds are given to clocks that differ.
+    let mut client = server.get(EVENTS, &[("Authorization", &bearer(&acme(-29)))]).await;
     let last = client.next_is("tailrace.error").await;
     assert_eq!(last.json()["code"], "token_expired");
     assert!(last.id.is_some() && last.retry.is_some());
@@ -693,7 +693,6 @@ fn a_wrong_setting_names_its_variable_its_value_and_what_is_accepted() {
         ("--cors-origins", "localhost", "TAILRACE_CORS_ORIGINS"),
         ("--console", "maybe", "TAILRACE_CONSOLE"),
         ("--envelope", "xml", "TAILRACE_ENVELOPE"),
-        ("--jwt-jwks-url", "https://keys.example", "TAILRACE_JWT_JWKS_URL"),
         ("--jwt-public-key-file", "/key.pem", "TAILRACE_JWT_PUBLIC_KEY_FILE"),
         ("--jwt-tenant-claim", "", "TAILRACE_JWT_TENANT_CLAIM"),
     ] {

@@ -12,8 +12,8 @@ use tailrace_bridge::{ByteSize, Envelope};
 pub(crate) use self::limits::LimitSettings;
 pub use self::value::SettingError;
 use self::value::{address, parse, span, span_within, wrong};
-use crate::auth::Auth;
 use crate::cors::Origins;
+use crate::identity::Auth;
 
 /// Memory for bytes that clients have not read yet, for all clients together, unless the program sets another limit.
 const UNREAD: usize = 32 << 20;
@@ -95,8 +95,12 @@ pub struct WebSettings {
     pub(crate) listen: SocketAddr,
     pub(crate) admin_listen: SocketAddr,
     pub(crate) auth: Auth,
-    /// Whether a secret is set though no token is required.
-    pub(crate) has_idle_key: bool,
+    /// The variables with keys that are set though no token is required.
+    pub(crate) idle_keys: Vec<&'static str>,
+    /// Whether the issuer's keys come over plain HTTP.
+    pub(crate) has_plain_issuer: bool,
+    /// How long before the end of its token a stream is told; zero: it is not.
+    pub(crate) token_notice: Duration,
     pub(crate) origins: Origins,
     pub(crate) console: bool,
     /// Tenants that the console suggests.
@@ -119,7 +123,8 @@ impl Args {
     /// # Errors
     /// The first value that cannot be used.
     pub fn settings(&self) -> Result<WebSettings, SettingError> {
-        let auth = self.identity.auth()?;
+        let origins = parse("TAILRACE_CORS_ORIGINS", &self.cors_origins)?;
+        let auth = self.identity.auth(&origins)?;
         let listen = address("TAILRACE_LISTEN", &self.listen)?;
         let admin_listen = address("TAILRACE_ADMIN_LISTEN", &self.admin_listen)?;
         if overlap(listen, admin_listen) {
@@ -129,11 +134,13 @@ impl Args {
         Ok(WebSettings {
             listen,
             admin_listen,
-            has_idle_key: matches!(auth, Auth::None) && self.identity.has_secret(),
+            idle_keys: if matches!(auth, Auth::None) { self.identity.key_settings() } else { Vec::new() },
+            has_plain_issuer: self.identity.has_plain_issuer(),
+            token_notice: self.identity.token_notice()?,
             console: self.console(&auth)?,
             suggested_tenants: Vec::new(),
             auth,
-            origins: parse("TAILRACE_CORS_ORIGINS", &self.cors_origins)?,
+            origins,
             envelope: parse("TAILRACE_ENVELOPE", &self.envelope)?,
             heartbeat: span_within("TAILRACE_HEARTBEAT", &self.heartbeat, HEARTBEAT_BOUNDS)?,
             retry: span_within("TAILRACE_RETRY", &self.retry, RETRY_BOUNDS)?,
@@ -183,9 +190,14 @@ impl WebSettings {
                 self.listen
             ));
         }
-        if self.has_idle_key {
+        if !self.idle_keys.is_empty() {
+            let names = self.idle_keys.join(", ");
+            doubts.push(format!("{names} is set, and no token is asked for: TAILRACE_AUTH is none"));
+        }
+        if self.has_plain_issuer && !self.is_open() {
             doubts.push(
-                "TAILRACE_JWT_SECRET is set, and no token is asked for: TAILRACE_AUTH is none".to_owned(),
+                "TAILRACE_JWT_JWKS_URL is http: whoever is between this server and the issuer can replace its keys, and sign \
+                 tokens; https is safe".to_owned(),
             );
         }
         doubts

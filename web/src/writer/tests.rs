@@ -130,6 +130,7 @@ impl Lab {
             heartbeat_event: false,
             retry: Duration::from_secs(1),
             token_remaining: None,
+            token_notice: Duration::ZERO,
             max_age: None,
             trace_id: trace_id(&axum::http::HeaderMap::new()),
             is_unseen: false,

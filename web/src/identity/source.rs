@@ -1,0 +1,206 @@
+//! Where a request has its token: the header `Authorization`, the parameter `access_token`, or a cookie (RFC 6750, section 2).
+
+use axum::http::HeaderMap;
+use axum::http::header::{AUTHORIZATION, COOKIE, ORIGIN};
+use axum::http::request::Parts;
+
+use crate::cors::{self, Origins};
+
+/// Which ways a token may come by, as configured. The header is always one.
+#[derive(Clone, Debug)]
+pub(crate) struct TokenSources {
+    /// Whether `access_token=` is one.
+    pub(crate) query: bool,
+    /// The name of the cookie, if that is one.
+    pub(crate) cookie: Option<String>,
+    /// Whose pages may send the cookie of their visitor, besides the server's own.
+    pub(crate) origins: Origins,
+}
+
+/// Why a request has no token that could be checked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum SourceError {
+    #[error("send a token: {0}")]
+    Missing(String),
+    #[error("the header Authorization is not text")]
+    NotText,
+    #[error("the header Authorization must be `Bearer` and a token")]
+    NotBearer,
+    #[error("the header Authorization may be sent once")]
+    Repeated,
+    #[error(
+        "access_token= is not accepted here (TAILRACE_JWT_QUERY): send the token in the header `Authorization: Bearer …`"
+    )]
+    Query,
+    #[error("the cookie {0:?} was sent with different values")]
+    Cookies(String),
+    #[error(
+        "a cookie is not accepted from a page of another origin: it must be in TAILRACE_CORS_ORIGINS, or send the token in the \
+         header `Authorization: Bearer …`"
+    )]
+    Origin,
+}
+
+impl TokenSources {
+    /// The token of a request; `parameter` is the value of `access_token=`. The header comes before the parameter, and both
+    /// before the cookie, which a browser sends by itself.
+    pub(super) fn token<'a>(
+        &self,
+        request: &'a Parts,
+        parameter: Option<&'a str>,
+    ) -> Result<&'a str, SourceError> {
+        if let Some(token) = bearer(&request.headers)? {
+            return Ok(token);
+        }
+        match parameter {
+            Some(_) if !self.query => return Err(SourceError::Query),
+            Some(token) => return Ok(token),
+            None => {}
+        }
+        self.cookie(request)?.ok_or_else(|| SourceError::Missing(self.ways()))
+    }
+
+    fn cookie<'a>(&self, request: &'a Parts) -> Result<Option<&'a str>, SourceError> {
+        let Some(name) = &self.cookie else { return Ok(None) };
+        let Some(token) = cookie(&request.headers, name)? else { return Ok(None) };
+        if self.is_trusted_page(request) { Ok(Some(token)) } else { Err(SourceError::Origin) }
+    }
+
+    /// Whether the page that made the request may use the cookie. A browser says `Origin` for other origins, and for the own
+    /// one at most `Sec-Fetch-Site`; a request without either is not from a page.
+    fn is_trusted_page(&self, request: &Parts) -> bool {
+        let mut origins = request.headers.get_all(ORIGIN).iter();
+        match (origins.next(), origins.next()) {
+            (None, _) => match request.headers.get("sec-fetch-site") {
+                None => true,
+                Some(site) => site == "same-origin" || site == "none",
+            },
+            (Some(origin), None) => origin
+                .to_str()
+                .is_ok_and(|origin| cors::is_own(origin, request) || self.origins.allows(origin)),
+            (Some(_), Some(_)) => false,
+        }
+    }
+
+    /// The ways that a client may choose from, as a part of a sentence.
+    fn ways(&self) -> String {
+        let mut ways = "the header `Authorization: Bearer …`".to_owned();
+        if let Some(name) = &self.cookie {
+            ways = format!("{ways}, the cookie {name}");
+        }
+        if self.query {
+            ways = format!("{ways}, or access_token= where headers cannot be set");
+        }
+        ways
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, SourceError> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(SourceError::Repeated);
+    }
+    let text = value.to_str().map_err(|_| SourceError::NotText)?;
+    match text.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Some(token.trim())),
+        _ => Err(SourceError::NotBearer),
+    }
+}
+
+/// The value of a cookie (RFC 6265, section 4.2). Two values of one name are refused: another host of the same domain may have
+/// set one of them.
+fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, SourceError> {
+    let lines = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
+    let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    let values = pairs.filter(|(known, _)| *known == name).map(|(_, value)| value);
+    let mut values =
+        values.map(|value| value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value));
+    let Some(first) = values.next() else { return Ok(None) };
+    if values.any(|value| value != first) {
+        return Err(SourceError::Cookies(name.to_owned()));
+    }
+    Ok(Some(first).filter(|value| !value.is_empty()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sources() -> TokenSources {
+        TokenSources {
+            query: true,
+            cookie: Some("session".to_owned()),
+            origins: "https://app.example".parse().unwrap(),
+        }
+    }
+
+    fn request(pairs: &[(&str, &str)]) -> Parts {
+        let builder = axum::http::Request::builder().uri("/events");
+        let builder = pairs.iter().fold(builder, |builder, (name, value)| builder.header(*name, *value));
+        builder.body(()).unwrap().into_parts().0
+    }
+
+    fn token(pairs: &[(&str, &str)], parameter: Option<&str>) -> Result<String, SourceError> {
+        sources().token(&request(pairs), parameter).map(str::to_owned)
+    }
+
+    #[test]
+    fn the_header_comes_before_the_parameter_and_both_before_the_cookie() {
+        let (header, cookie) = (("authorization", "bearer  h "), ("cookie", "a=b; session=c"));
+        assert_eq!(token(&[header, cookie], Some("p")).as_deref(), Ok("h"));
+        assert_eq!(token(&[cookie], Some("p")).as_deref(), Ok("p"));
+        assert_eq!(token(&[cookie], None).as_deref(), Ok("c"));
+        assert!(matches!(token(&[("cookie", "session=")], None), Err(SourceError::Missing(_))));
+        assert!(matches!(token(&[("cookie", "sessions=c; SESSION=c")], None), Err(SourceError::Missing(_))));
+    }
+
+    #[test]
+    fn the_cookie_of_a_visitor_is_not_for_any_page() {
+        let with = |more: &[(&str, &str)]| {
+            token(&[&[("host", "stream.example"), ("cookie", "session=\"c\"")], more].concat(), None)
+        };
+        for trusted in [
+            &[("origin", "https://app.example")][..],
+            &[("origin", "https://stream.example")],
+            &[("sec-fetch-site", "same-origin")],
+            &[("sec-fetch-site", "none")],
+            &[],
+        ] {
+            assert_eq!(with(trusted).as_deref(), Ok("c"), "{trusted:?}");
+        }
+        for foreign in [
+            &[("origin", "https://evil.example")][..],
+            &[("origin", "null")],
+            &[("origin", "https://app.example.evil.example")],
+            &[("origin", "https://app.example"), ("origin", "https://evil.example")],
+            &[("sec-fetch-site", "cross-site")],
+            &[("sec-fetch-site", "same-site")],
+        ] {
+            assert_eq!(with(foreign), Err(SourceError::Origin), "{foreign:?}");
+        }
+    }
+
+    #[test]
+    fn two_cookies_of_one_name_are_refused_unless_they_are_the_same() {
+        assert!(matches!(token(&[("cookie", "session=a; session=b")], None), Err(SourceError::Cookies(_))));
+        assert!(matches!(
+            token(&[("cookie", "session=a"), ("cookie", "session=b")], None),
+            Err(SourceError::Cookies(_))
+        ));
+        assert_eq!(token(&[("cookie", "session=a;session=a")], None).as_deref(), Ok("a"));
+    }
+
+    #[test]
+    fn what_is_switched_off_is_said_and_not_taken() {
+        let strict = TokenSources { query: false, cookie: None, ..sources() };
+        let cookie = request(&[("cookie", "session=c")]);
+        assert_eq!(strict.token(&cookie, Some("p")), Err(SourceError::Query));
+        assert!(matches!(strict.token(&cookie, None), Err(SourceError::Missing(_))));
+        assert_eq!(token(&[("authorization", "Basic YQ==")], Some("p")), Err(SourceError::NotBearer));
+        assert_eq!(
+            token(&[("authorization", "Bearer a"), ("authorization", "Bearer b")], None),
+            Err(SourceError::Repeated)
+        );
+    }
+}
