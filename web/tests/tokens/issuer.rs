@@ -171,28 +171,19 @@ impl Issuer {
 async fn serve(mut socket: TcpStream, answer: Answer) {
     let mut request = [0; 4096];
     let _ = socket.read(&mut request).await;
-    let head = "HTTP/1.1 200 OK\r\nConnection: close\r\n";
-    let (text, lasts) = match answer {
+    let head = "Connection: close\r\nLocation: http://127.0.0.1:1/elsewhere\r\n";
+    let text = match &answer {
         Answer::Status(status, body) => {
-            let length = body.len();
-            let location = "Location: http://127.0.0.1:1/elsewhere";
-            (
-                format!(
-                    "HTTP/1.1 {status}\r\nConnection: close\r\n{location}\r\nContent-Length: {length}\r\n\r\n{body}"
-                ),
-                false,
-            )
+            format!("HTTP/1.1 {status}\r\n{head}Content-Length: {}\r\n\r\n{body}", body.len())
         }
-        Answer::Slow => (format!("{head}Content-Length: 1000\r\n\r\n{{"), true),
-        Answer::Endless => (format!("{head}\r\n"), true),
+        Answer::Slow => format!("HTTP/1.1 200 OK\r\n{head}Content-Length: 1000\r\n\r\n{{"),
+        Answer::Endless => format!("HTTP/1.1 200 OK\r\n{head}\r\n"),
         Answer::Closed => return,
     };
-    let endless = text.ends_with("close\r\n\r\n");
     let _ = socket.write_all(text.as_bytes()).await;
-    while lasts {
-        if endless && socket.write_all(&[b' '; 16 * 1024]).await.is_err() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(if endless { 1 } else { 1000 })).await;
+    match answer {
+        Answer::Slow => tokio::time::sleep(Duration::from_secs(60)).await,
+        Answer::Endless => while socket.write_all(&[b' '; 16 * 1024]).await.is_ok() {},
+        Answer::Status(..) | Answer::Closed => {}
     }
 }
