@@ -3,7 +3,7 @@
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use crate::config::{Environment, Refusal};
+use crate::config::Refusal;
 use crate::{demo, id};
 
 const AFTER_HELP: &str = "\
@@ -96,8 +96,8 @@ pub(crate) fn command() -> clap::Command {
 }
 
 /// Parses the command line. `args` begins with the program's name.
-pub(crate) fn parse(args: impl IntoIterator<Item = String>, environment: &Environment) -> Result<Cli, Stop> {
-    let command = environment.secrets_from_files(command()).map_err(Stop::Refused)?;
+pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Cli, Stop> {
+    let command = command();
     let mut matches = command.clone().try_get_matches_from(args).map_err(|error| explain(error, &command))?;
     Cli::from_arg_matches_mut(&mut matches).map_err(|error| explain(error, &command))
 }
@@ -153,7 +153,7 @@ mod tests {
 
     fn parsed(args: &[&str]) -> Result<Cli, Stop> {
         let line = ["tailrace"].iter().chain(args).map(|arg| arg.to_string());
-        parse(line, &Environment::of([]))
+        parse(line)
     }
 
     #[test]

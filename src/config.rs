@@ -17,8 +17,6 @@ use crate::log::Format;
 const PREFIX: &str = "TAILRACE_";
 /// Variables with this prefix are properties of librdkafka; the consumer checks them.
 const KAFKA_PREFIX: &str = "TAILRACE_KAFKA_";
-/// Appended to a secret's variable, gives the variable that names the file with the secret.
-const FILE_SUFFIX: &str = "_FILE";
 /// With less than this, the bridge's rings and the consumer's prefetch would leave no memory for records.
 const MIN_CACHE: u64 = 4 << 20;
 /// A longer wait would not be batching but a delay.
@@ -179,21 +177,6 @@ impl Environment {
             None => Ok(()),
         }
     }
-
-    /// If a secret's `…_FILE` variable names a file, its content becomes the default of the secret's flag, so that the flag and
-    /// the variable have precedence.
-    pub(crate) fn secrets_from_files(&self, mut command: clap::Command) -> Result<clap::Command, Refusal> {
-        for (id, variable) in secrets(&command) {
-            let file = format!("{variable}{FILE_SUFFIX}");
-            let Some((_, path)) = self.0.iter().find(|(name, _)| *name == file) else { continue };
-            let secret = read_secret(&file, path)?;
-            let fill = |c: clap::Command| {
-                c.mut_arg(&id, |arg| arg.default_value(secret.clone()).hide_default_value(true))
-            };
-            command = fill(command).mut_subcommand("serve", fill).mut_subcommand("check", fill);
-        }
-        Ok(command)
-    }
 }
 
 fn utf8(name: &str, value: &OsString) -> Result<String, Refusal> {
@@ -201,38 +184,18 @@ fn utf8(name: &str, value: &OsString) -> Result<String, Refusal> {
     text.map_err(|bad| Refusal::value(name, &bad.to_string_lossy(), "UTF-8 text"))
 }
 
-fn read_secret(variable: &str, path: &OsString) -> Result<String, Refusal> {
-    let shown = path.to_string_lossy();
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Refusal::value(variable, &shown, format!("a file that can be read ({error})")))?;
-    // Editors and `echo` end a file with a line end that is not part of the secret.
-    let secret =
-        text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
-    if secret.is_empty() {
-        return Err(Refusal::value(variable, &shown, "a file that is not empty"));
-    }
-    Ok(secret.to_owned())
-}
-
-/// The flag ids and variables of the settings whose values are secret.
-fn secrets(command: &clap::Command) -> Vec<(clap::Id, String)> {
-    let hidden = command.get_arguments().filter(|arg| arg.is_hide_env_values_set());
-    hidden
-        .filter_map(|arg| Some((arg.get_id().clone(), arg.get_env()?.to_string_lossy().into_owned())))
-        .collect()
-}
-
 fn is_secret(variable: &str) -> bool {
-    secrets(&cli::command()).iter().any(|(_, secret)| secret == variable)
+    let is_it =
+        |arg: &clap::Arg| arg.is_hide_env_values_set() && arg.get_env().is_some_and(|env| env == variable);
+    cli::command().get_arguments().any(is_it)
 }
 
-/// Every variable that is read, `…_FILE` of secrets included.
+/// Every variable that is read.
 fn known_variables() -> Vec<String> {
     let command = cli::command();
-    let files = secrets(&command).into_iter().map(|(_, variable)| variable + FILE_SUFFIX);
     let own = command.get_arguments().filter_map(|arg| Some(arg.get_env()?.to_string_lossy().into_owned()));
     let sabotage = cfg!(feature = "sabotage").then(|| "TAILRACE_SABOTAGE".to_owned());
-    own.chain(files).chain(sabotage).collect()
+    own.chain(sabotage).collect()
 }
 
 /// Whether the variable is exempt from this check: it is the consumer's, or set by Kubernetes.

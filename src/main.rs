@@ -24,7 +24,7 @@ const EXIT_USAGE: u8 = 64;
 
 fn main() -> ExitCode {
     let environment = Environment::of(std::env::vars_os());
-    let cli = match cli::parse(std::env::args(), &environment) {
+    let cli = match cli::parse(std::env::args()) {
         Ok(cli) => cli,
         Err(Stop::Refused(refusal)) => return report(&refusal.into()),
         Err(Stop::Clap(error)) => {

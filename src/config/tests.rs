@@ -8,7 +8,7 @@ fn environment(variables: &[(&str, &str)]) -> Environment {
 fn refusal(args: &[&str], variables: &[(&str, &str)]) -> String {
     let environment = environment(variables);
     let line = ["tailrace", "serve"].iter().chain(args).map(|arg| arg.to_string());
-    match cli::parse(line, &environment) {
+    match cli::parse(line) {
         Err(Stop::Refused(refusal)) => refusal.to_string(),
         Err(Stop::Clap(error)) => panic!("{error}"),
         Ok(cli::Cli { command: Some(Command::Serve(settings)), .. }) => match plan(&settings, &environment) {
@@ -34,7 +34,7 @@ const LEAST: [&str; 8] = [
 fn planned(more: &[&str], variables: &[(&str, &str)]) -> Plan {
     let environment = environment(variables);
     let line = ["tailrace"].iter().chain(&LEAST).chain(more).map(|arg| arg.to_string());
-    let Ok(cli) = cli::parse(line, &environment) else { panic!("does not parse") };
+    let Ok(cli) = cli::parse(line) else { panic!("does not parse") };
     plan(&cli.settings, &environment).unwrap_or_else(|refusal| panic!("{refusal}"))
 }
 
@@ -152,19 +152,8 @@ fn a_kafka_property_that_tailrace_owns_is_answered_with_its_own_name() {
 }
 
 #[test]
-fn a_secret_comes_from_its_file_without_the_line_end() {
-    let file = tempfile::NamedTempFile::new().expect("a file");
-    std::fs::write(file.path(), "0123456789abcdef0123456789abcdef\n").expect("written");
-    let path = file.path().to_str().expect("UTF-8");
-    let command =
-        environment(&[("TAILRACE_JWT_SECRET_FILE", path)]).secrets_from_files(cli::command()).expect("read");
-    let arg = command.get_arguments().find(|arg| arg.get_id() == "jwt_secret").expect("there");
-    assert_eq!(arg.get_default_values(), ["0123456789abcdef0123456789abcdef"]);
-}
-
-#[test]
 fn a_secret_file_that_is_not_there_is_named() {
-    let text = refusal(&LEAST[..6], &[("TAILRACE_JWT_SECRET_FILE", "/nowhere/secret")]);
+    let text = refusal(&[&LEAST[..6], &["--jwt-secret-file", "/nowhere/secret"]].concat(), &[]);
     assert!(text.starts_with("TAILRACE_JWT_SECRET_FILE=/nowhere/secret is not accepted"), "{text}");
 }
 

@@ -6,7 +6,7 @@
  *   - it reopens the stream where an EventSource gives up for good (at any response but 200, such as a proxy's 502; in
  *     Firefox also while the machine is offline, and across origins if no server listens), with growing, jittered
  *     delays, from the last id;
- *   - it requests a new token for each connection;
+ *   - it requests a new token for each connection, and before the present one expires;
  *   - it detects a connection that is open but dead, by missing heartbeats;
  *   - it reports its state, and why a stream was refused;
  *   - it ends with an AbortSignal.
@@ -53,6 +53,7 @@ export class Tailrace {
   #generation = 0; // tells what belongs to a connection that was replaced meanwhile
   #heartbeat;
   #lastEventId;
+  #token; // of the present connection
   #state = "idle";
   #end = new AbortController();
 
@@ -68,7 +69,8 @@ export class Tailrace {
    * @param {string}   [options.from]       `from=`: latest, earliest, -15m, -100, a time, an id
    * @param {string}   [options.envelope]   `envelope=`: none or record
    * @param {string}   [options.lastEventId] where to resume, e.g. from before a page reload; wins over `from`
-   * @param {() => (string|Promise<string>)} [options.token]  called before each connection; sent as `access_token=`
+   * @param {() => (string|Promise<string>)} [options.token]  called before each connection, and before a token
+   *        expires; sent as `access_token=`
    * @param {number}   [options.heartbeat]  the heartbeat to ask for, in ms (default 15000; 1 s to 1 h); 0: none is watched
    * @param {AbortSignal} [options.signal]  ends the stream
    * @param {boolean}  [options.withCredentials]  as of EventSource
@@ -148,10 +150,12 @@ export class Tailrace {
     }
     // The connection was cut, closed or replaced while the token was requested.
     if (generation !== this.#generation) return;
-    this.#open(this.#address(token));
+    this.#open(token);
   }
 
-  #open(address) {
+  #open(token) {
+    this.#token = token;
+    const address = this.#address(token);
     const source = new EventSource(address, { withCredentials: this.#options.withCredentials ?? false });
     this.#source = source;
     source.onopen = () => {
@@ -162,7 +166,7 @@ export class Tailrace {
     source.onerror = () => this.#failed(source, address);
     for (const type of this.#handlers.keys()) source.addEventListener(type, this.#dispatch);
     // The events that the module itself needs, whether or not the page handles them.
-    for (const type of ["tailrace.heartbeat", "tailrace.synced", "tailrace.error"]) {
+    for (const type of ["tailrace.heartbeat", "tailrace.synced", "tailrace.status", "tailrace.error"]) {
       source.addEventListener(type, this.#dispatch);
     }
     this.#alive();
@@ -204,7 +208,25 @@ export class Tailrace {
     }
     // An EventSource would reconnect to the same address, and so with the same, expired token.
     if (event.type === "tailrace.error") this.#renew(JSON.parse(event.data));
+    if (event.type === "tailrace.status") this.#renewAhead(JSON.parse(event.data));
   };
+
+  // Requests a new token while the stream continues, and resumes with it. Without one, the stream ends when its token does.
+  async #renewAhead({ code }) {
+    if (code !== "token_expiring" || this.#ended || !this.#options.token) return;
+    const generation = this.#generation;
+    let token;
+    try {
+      token = await this.#options.token();
+    } catch {
+      return;
+    }
+    // With the same token, the stream would be told the same again, at once.
+    if (generation !== this.#generation || this.#ended || token === this.#token) return;
+    this.#disconnect();
+    this.#enter("connecting");
+    this.#open(token);
+  }
 
   #renew({ code, retry_ms }) {
     if (code !== "token_expired" || this.#ended) return;
