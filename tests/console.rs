@@ -69,6 +69,21 @@ async fn where_tokens_are_asked_for_the_console_learns_names_from_the_streams_al
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_client_module_renews_its_token_before_the_stream_ends() {
+    let jwt = ["--auth", "jwt", "--jwt-secret", SECRET, "--console", "on"];
+    let demo = Demo::start(&[&jwt[..], &["--jwt-leeway", "0s", "--token-notice", "3s"]].concat()).await;
+    let mut script = Script::start("renew.mjs", demo.port);
+    let seen = json_line(&mut script).await;
+    script.end().await;
+    demo.stop().await;
+    // Each token lasts for about three seconds until the notice: it is renewed twice at least, and at most once a second.
+    let issued = seen["issued"].as_u64().expect("a count");
+    assert!((3..=10).contains(&issued), "{seen}");
+    let expected = json!({ "same": true, "issued": issued, "states": ["connecting", "open", "closed"], "complaints": [] });
+    assert_eq!(seen, expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_demo_is_as_the_documentation_tells() {
     let demo = Demo::start(&[]).await;
     let mut script = Script::start("demo.mjs", demo.port);

@@ -17,7 +17,7 @@ const DEFECTS: [(&str, &[&str]); 14] = [
     ("register_without_waiting", &["bridge-killed"]),
     ("progress_anywhere", &["readers-slow"]),
     ("leave_mid_frame", &["readers-slow"]),
-    ("take_below_head", &["topic-appears"]),
+    ("take_below_head", &["fetches-mute"]),
     ("keep_recreated", &["recreated-live"]),
     ("join_ahead", &["bridge-stopped"]),
     ("ids_without_other_partitions", &["bridge-killed"]),
