@@ -1,6 +1,5 @@
 //! The routes, and the steps from a request to its stream: tenant, token, parameters, readiness, limits, subscription.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,12 +15,14 @@ use tracing::Instrument as _;
 
 use crate::access::{self, Account};
 use crate::app::App;
+use crate::audit::{self, Who};
 use crate::auth::Caller;
 use crate::limits::Place;
 use crate::pace::Pace;
+use crate::peer::PeerAddress;
 use crate::problem::{Passing, PassingCode, Problem};
 use crate::query::{Query, Raw};
-use crate::server::{AttachedStream, PeerAddress};
+use crate::server::AttachedStream;
 use crate::stream::{self, Parts, Stream};
 use crate::trace::{TraceId, trace_id};
 use crate::{console, cors, refusal};
@@ -94,13 +95,14 @@ async fn events(State(app): State<Arc<App>>, request: Request) -> Response<Body>
     // The body of a request is ignored.
     let (request, _) = request.into_parts();
     let trace_id = trace_id(&request.headers);
-    let stop = match begin(&app, &request, trace_id).await {
+    let mut who = Who::of(&request, trace_id);
+    let stop = match begin(&app, &request, &mut who).await {
         Ok(response) => return response,
         Err(stop) => stop,
     };
     let refused = |code, detail: &str| {
         app.metrics.refused(code);
-        access::refused(code, detail, request.uri.path(), peer(&request).ip(), trace_id);
+        audit::refused(&who, code, detail, request.uri.path());
     };
     match stop {
         Stop::Problem(problem) => {
@@ -120,17 +122,21 @@ async fn events(State(app): State<Arc<App>>, request: Request) -> Response<Body>
     }
 }
 
-async fn begin(app: &Arc<App>, request: &Head, trace_id: TraceId) -> Result<Response<Body>, Stop> {
+/// `who` gets the tenant and the subject as soon as they are known.
+async fn begin(app: &Arc<App>, request: &Head, who: &mut Who) -> Result<Response<Body>, Stop> {
+    let trace_id = who.trace_id;
     let raw = Raw::split(request.uri.query().unwrap_or_default())?;
     let caller = app.settings.auth.caller(&request.headers, raw.one("access_token")?)?;
+    who.subject = caller.subject().cloned();
     let tenant = tenant(app, request.uri.path(), &caller)?;
+    who.tenant = Some(tenant.clone());
     app.settings.auth.allow(&caller, &tenant)?;
     let query = raw.read(&app.settings)?;
     let last_event_id = last_event_id(&request.headers, &raw)?;
     if request.method == Method::HEAD {
         return Ok(headers_only(&request.headers));
     }
-    let peer = peer(request);
+    let peer = PeerAddress::of(&request.extensions);
     let passing = |passing| Stop::Passing { passing, last_event_id: last_event_id.clone() };
     check_phase(app).map_err(passing)?;
     if last_event_id.is_none() {
@@ -147,11 +153,6 @@ async fn begin(app: &Arc<App>, request: &Head, trace_id: TraceId) -> Result<Resp
     let account = Account::open(trace_id, peer.ip(), span);
     let parts = parts(app, &caller, &query, subscription, place, trace_id);
     Ok(opened(&request.headers, Stream::new(Parts { is_unseen, account, ..parts })))
-}
-
-fn peer(request: &Head) -> SocketAddr {
-    let peer = request.extensions.get::<PeerAddress>().map(|peer| peer.0);
-    peer.unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into())
 }
 
 /// The head of a stream's response. The server adds the body, according to the protocol of the connection.

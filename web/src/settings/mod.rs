@@ -1,10 +1,12 @@
 //! Every setting of this package: one flag, one variable, one default each, checked before anything binds.
 
+mod addresses;
 mod identity;
 mod limits;
 mod value;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tailrace_bridge::{ByteSize, Envelope};
@@ -14,6 +16,7 @@ pub use self::value::SettingError;
 use self::value::{address, parse, span, span_within, wrong};
 use crate::auth::Auth;
 use crate::cors::Origins;
+use crate::peer::PeerRules;
 
 /// Memory for bytes that clients have not read yet, for all clients together, unless the program sets another limit.
 const UNREAD: usize = 32 << 20;
@@ -43,6 +46,8 @@ pub struct Args {
         value_name = "ADDRESS"
     )]
     admin_listen: String,
+    #[command(flatten)]
+    addresses: addresses::Args,
     #[command(flatten)]
     identity: identity::Args,
     /// Origins whose pages may read streams, comma-separated; `*` is any, `http://localhost:*` any port; empty: none but the server's own
@@ -94,6 +99,7 @@ pub struct Args {
 pub struct WebSettings {
     pub(crate) listen: SocketAddr,
     pub(crate) admin_listen: SocketAddr,
+    pub(crate) peers: Arc<PeerRules>,
     pub(crate) auth: Auth,
     /// Whether a secret is set though no token is required.
     pub(crate) has_idle_key: bool,
@@ -129,6 +135,7 @@ impl Args {
         Ok(WebSettings {
             listen,
             admin_listen,
+            peers: Arc::new(self.addresses.rules()?),
             has_idle_key: matches!(auth, Auth::None) && self.identity.has_secret(),
             console: self.console(&auth)?,
             suggested_tenants: Vec::new(),
@@ -188,6 +195,7 @@ impl WebSettings {
                 "TAILRACE_JWT_SECRET is set, and no token is asked for: TAILRACE_AUTH is none".to_owned(),
             );
         }
+        doubts.extend(addresses::doubt(&self.peers));
         doubts
     }
 
