@@ -9,7 +9,7 @@ use std::str::FromStr;
 use axum::http::HeaderMap;
 use axum::http::header::FORWARDED;
 
-use super::{PeerRules, canonical};
+use super::trusted::{TrustedProxies, canonical};
 
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
 /// The most trusted proxies in a row; the address that the last of them reports stands.
@@ -75,11 +75,16 @@ impl FromStr for ForwardedHeader {
     }
 }
 
-/// The address at the other end of a request that came from `nearest`.
-pub(super) fn peer(rules: &PeerRules, nearest: SocketAddr, headers: &HeaderMap) -> Report {
+/// The address at the other end of a request that came from `nearest`, by the header that the trusted proxies write.
+pub(super) fn peer(
+    trusted: &TrustedProxies,
+    header: ForwardedHeader,
+    nearest: SocketAddr,
+    headers: &HeaderMap,
+) -> Report {
     let none = Report { address: nearest, ignored: None };
     let has = |name: &str| headers.contains_key(name);
-    let (forwarded, x_forwarded_for) = match rules.header {
+    let (forwarded, x_forwarded_for) = match header {
         ForwardedHeader::Any => (has(FORWARDED.as_str()), has(X_FORWARDED_FOR)),
         ForwardedHeader::Forwarded => (has(FORWARDED.as_str()), false),
         ForwardedHeader::XForwardedFor => (false, has(X_FORWARDED_FOR)),
@@ -87,11 +92,11 @@ pub(super) fn peer(rules: &PeerRules, nearest: SocketAddr, headers: &HeaderMap) 
     if !forwarded && !x_forwarded_for {
         return none;
     }
-    if !rules.trusted.contains(nearest.ip()) {
+    if !trusted.contains(nearest.ip()) {
         return Report { ignored: Some(Ignored::Untrusted), ..none };
     }
-    let first = || walk(rules, nearest, elements(headers, FORWARDED.as_str()).map(forwarded_for));
-    let second = || walk(rules, nearest, elements(headers, X_FORWARDED_FOR).map(node));
+    let first = || walk(trusted, nearest, elements(headers, FORWARDED.as_str()).map(forwarded_for));
+    let second = || walk(trusted, nearest, elements(headers, X_FORWARDED_FOR).map(node));
     match (forwarded, x_forwarded_for) {
         (true, false) => first(),
         (false, _) => second(),
@@ -108,14 +113,18 @@ fn agreed(nearest: SocketAddr, forwarded: Report, x_forwarded_for: Report) -> Re
 }
 
 /// From one trusted address to the next, up to the first that is not trusted. `hops` begin at the right end of the list.
-fn walk(rules: &PeerRules, nearest: SocketAddr, hops: impl Iterator<Item = Option<SocketAddr>>) -> Report {
+fn walk(
+    trusted: &TrustedProxies,
+    nearest: SocketAddr,
+    hops: impl Iterator<Item = Option<SocketAddr>>,
+) -> Report {
     let mut address = nearest;
     for hop in hops.take(MAX_HOPS) {
         let Some(hop) = hop.map(canonical) else {
             return Report { address, ignored: Some(Ignored::NoAddress) };
         };
         address = hop;
-        if !rules.trusted.contains(address.ip()) {
+        if !trusted.contains(address.ip()) {
             break;
         }
     }

@@ -19,6 +19,8 @@ use std::sync::Arc;
 
 use axum::http::{Extensions, HeaderMap};
 
+use self::trusted::canonical;
+
 pub use self::forwarded::{ForwardedHeader, Ignored, Report};
 pub(crate) use self::proxy_protocol::begins_with_header;
 pub use self::proxy_protocol::{HeaderError, MAX_HEADER, ProxyHeader, Source, read_header};
@@ -55,7 +57,7 @@ impl PeerRules {
 
     /// The address at the other end of a request that came from `nearest`.
     pub fn peer(&self, nearest: SocketAddr, headers: &HeaderMap) -> Report {
-        forwarded::peer(self, canonical(nearest), headers)
+        forwarded::peer(&self.trusted, self.header, canonical(nearest), headers)
     }
 }
 
@@ -98,11 +100,6 @@ impl Nearest {
     pub(crate) fn ip(&self) -> IpAddr {
         self.address.ip()
     }
-}
-
-/// An IPv4 address that is mapped to IPv6, as sockets that accept both have it, is shown and compared as IPv4.
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 #[cfg(test)]

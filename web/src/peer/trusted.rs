@@ -1,6 +1,6 @@
 //! The networks of the proxies that are believed.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use ipnet::{IpNet, Ipv4Net};
@@ -59,6 +59,11 @@ fn unmapped(network: IpNet) -> IpNet {
     let mapped = v6.network().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(MAPPED_PREFIX));
     let v4 = mapped.and_then(|(address, prefix)| Ipv4Net::new(address, prefix).ok());
     v4.map_or(network, IpNet::V4)
+}
+
+/// An IPv4 address that is mapped to IPv6, as sockets that accept both have it, is shown and compared as IPv4.
+pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 #[cfg(test)]

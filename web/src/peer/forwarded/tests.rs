@@ -7,6 +7,7 @@ use axum::http::HeaderValue;
 use proptest::prelude::*;
 
 use super::*;
+use crate::peer::PeerRules;
 
 /// The proxy that the request comes from, in the trusted network.
 const PROXY: &str = "10.0.0.1:5000";
