@@ -64,27 +64,43 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         router = router.route("/", get(console::page)).route("/console.json", get(console::names));
     }
     router
-        .method_not_allowed_fallback(wrong_method)
+        .method_not_allowed_fallback(refuse_method)
         .fallback(unknown)
         .layer(cors::layer(origins))
         .with_state(app)
 }
 
-async fn unknown(uri: Uri, headers: HeaderMap) -> Response<Body> {
-    let others = match uri.path() {
+async fn unknown(request: Request) -> Response<Body> {
+    let others = match request.uri().path() {
         "/healthz" | "/readyz" | "/metrics" => "it is at the address for operators, TAILRACE_ADMIN_LISTEN",
         "/" => {
             "the console is served with TAILRACE_CONSOLE=on; streams are at /t/{tenant}/events and /events"
         }
         _ => "streams are at /t/{tenant}/events and /events",
     };
-    no_route(&uri, &headers, others)
+    let problem = nowhere(request.uri(), others);
+    refuse(&request.into_parts().0, &problem)
+}
+
+async fn refuse_method(request: Request) -> Response<Body> {
+    let problem = Problem::Method { method: request.method().to_string() };
+    refuse(&request.into_parts().0, &problem)
+}
+
+/// The answer to a request that is for no stream, with its line in the audit log.
+fn refuse(request: &Head, problem: &Problem) -> Response<Body> {
+    let trace_id = trace_id(&request.headers);
+    audit::refused(&Who::of(request, trace_id), problem.code(), &problem.detail(), request.uri.path());
+    problem.response(trace_id)
 }
 
 /// `others`: the routes that exist, as a sentence for the client.
 pub(crate) fn no_route(uri: &Uri, headers: &HeaderMap, others: &str) -> Response<Body> {
-    let detail = format!("there is no route {:?}; {others}", uri.path());
-    Problem::NotFound { detail }.response(trace_id(headers))
+    nowhere(uri, others).response(trace_id(headers))
+}
+
+fn nowhere(uri: &Uri, others: &str) -> Problem {
+    Problem::NotFound { detail: format!("there is no route {:?}; {others}", uri.path()) }
 }
 
 pub(crate) async fn wrong_method(method: Method, headers: HeaderMap) -> Response<Body> {
