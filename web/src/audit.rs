@@ -40,7 +40,8 @@ static BUDGETS: LazyLock<Budgets> = LazyLock::new(Budgets::default);
 #[derive(Default)]
 struct Budgets(Mutex<BTreeMap<(&'static str, &'static str), Sample>>);
 
-/// Who is concerned, as far as it is known. Subject and tenant of a refusal are those of a token that was valid.
+/// Who is concerned, as far as it is known. The subject of a refusal is that of a token that was valid; the tenant is the one that was
+/// asked for, which a token that is refused need not have.
 #[derive(Clone, Debug)]
 pub(crate) struct Who {
     pub(crate) tenant: Option<TenantId>,
