@@ -308,13 +308,14 @@ fn wrong_networks_and_switches_name_the_variable_and_what_is_accepted() {
 }
 
 #[test]
-fn who_trusts_everybody_is_told_so() {
-    let doubts = |networks| {
-        args(&["--auth", "none", "--listen", "127.0.0.1:0", "--trusted-proxies", networks])
-            .settings()
-            .unwrap()
-            .doubts()
+fn who_trusts_everybody_or_nobody_by_mistake_is_told_so() {
+    let doubts = |flags: &[&str]| {
+        let flags = [&["--auth", "none", "--listen", "127.0.0.1:0"], flags].concat();
+        args(&flags).settings().unwrap().doubts()
     };
-    assert!(doubts("127.0.0.1,0.0.0.0/0").iter().any(|doubt| doubt.contains("0.0.0.0/0")));
-    assert!(doubts("127.0.0.1").is_empty());
+    let everybody = doubts(&["--trusted-proxies", "127.0.0.1,0.0.0.0/0"]);
+    assert!(everybody.len() == 1 && everybody[0].contains("0.0.0.0/0"), "{everybody:?}");
+    let nobody = doubts(&["--forwarded-header", "forwarded"]);
+    assert!(nobody.len() == 1 && nobody[0].contains("TAILRACE_TRUSTED_PROXIES is empty"), "{nobody:?}");
+    assert!(doubts(&["--trusted-proxies", "127.0.0.1", "--forwarded-header", "forwarded"]).is_empty());
 }

@@ -2,7 +2,7 @@
 
 use super::SettingError;
 use super::value::{parse, wrong};
-use crate::peer::PeerRules;
+use crate::peer::{ForwardedHeader, PeerRules};
 
 #[derive(Clone, clap::Args)]
 #[group(skip)]
@@ -56,11 +56,17 @@ impl Args {
     }
 }
 
-/// What the operator may not have meant.
-pub(super) fn doubt(rules: &PeerRules) -> Option<String> {
-    let everybody = rules.trusted.everybody()?;
-    Some(format!(
-        "TAILRACE_TRUSTED_PROXIES has {everybody}: whoever reaches this server chooses the address that limits and the log \
-         have for it; list the proxies alone"
-    ))
+/// What the operator may not have meant, each as a sentence.
+pub(super) fn doubts(rules: &PeerRules) -> Vec<String> {
+    let everybody = rules.trusted.everybody().map(|network| {
+        format!(
+            "TAILRACE_TRUSTED_PROXIES has {network}: whoever reaches this server chooses the address that limits and the log \
+             have for it; list the proxies alone"
+        )
+    });
+    let is_idle = rules.header != ForwardedHeader::Any && rules.trusted.is_empty();
+    let idle = is_idle.then(|| {
+        "TAILRACE_FORWARDED_HEADER is set, and nobody is believed who writes it: TAILRACE_TRUSTED_PROXIES is empty".to_owned()
+    });
+    everybody.into_iter().chain(idle).collect()
 }

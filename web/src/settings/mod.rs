@@ -195,7 +195,7 @@ impl WebSettings {
                 "TAILRACE_JWT_SECRET is set, and no token is asked for: TAILRACE_AUTH is none".to_owned(),
             );
         }
-        doubts.extend(addresses::doubt(&self.peers));
+        doubts.extend(addresses::doubts(&self.peers));
         doubts
     }
 
