@@ -126,7 +126,7 @@ impl Kind {
                 ("\":80\"", format!("\"127.0.0.1:{port}\"")),
                 ("127.0.0.1:8079", format!("127.0.0.1:{inner}")),
                 ("/etc/traefik/tailrace.yml", place.folder.join(FILES[1]).display().to_string()),
-                ("middlewares: [wait]", "middlewares: [compress, wait]".to_owned()),
+                ("middlewares: [wait, address]", "middlewares: [compress, wait, address]".to_owned()),
                 ("  middlewares:\n    #", "  middlewares:\n    compress: { compress: {} }\n    #".to_owned()),
             ],
         }

@@ -1,62 +1,19 @@
-//! The log of requests: one line for each refusal, and one for the end of each stream. Lines are limited per second, or a
-//! client that is refused often enough would fill the disk; at the level debug, there is no limit.
+//! The log of streams: one line for the end of each. Lines are limited per second, or clients that come and go often enough would
+//! fill the disk; at the level debug, there is no limit. Refusals are in the `audit` log.
 
 use std::net::{IpAddr, SocketAddr};
-use std::num::NonZeroU32;
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tailrace_bridge::TenantId;
-use tracing::Span;
+use tracing::{Level, Span};
 
 use crate::end::End;
 use crate::moment::Moment;
+use crate::sample::{Sample, clipped};
 use crate::trace::TraceId;
 
-/// Lines of one kind per second, and the burst of lines after a quiet time.
-const LINES_PER_SECOND: NonZeroU32 = NonZeroU32::new(10).expect("not zero");
-const BURST: NonZeroU32 = NonZeroU32::new(100).expect("not zero");
-/// The most characters of a client's text that a line repeats.
-const MAX_REPEATED: usize = 256;
-
-static REFUSALS: LazyLock<Sample> = LazyLock::new(Sample::new);
 static STREAMS: LazyLock<Sample> = LazyLock::new(Sample::new);
-
-/// Selects the events that get a line.
-struct Sample {
-    limiter: DefaultDirectRateLimiter,
-    /// Events without a line since the last event that got one.
-    unlogged: AtomicU64,
-}
-
-impl Sample {
-    fn new() -> Sample {
-        let quota = Quota::per_second(LINES_PER_SECOND).allow_burst(BURST);
-        Sample { limiter: RateLimiter::direct(quota), unlogged: AtomicU64::new(0) }
-    }
-
-    /// `Some`: the event gets a line, which states how many events before it got none.
-    fn take(&self) -> Option<u64> {
-        if tracing::enabled!(tracing::Level::DEBUG) || self.limiter.check().is_ok() {
-            return Some(self.unlogged.swap(0, Ordering::Relaxed));
-        }
-        self.unlogged.fetch_add(1, Ordering::Relaxed);
-        None
-    }
-}
-
-/// Logs a request that got no stream. Its query is left out: it may contain a token.
-pub(crate) fn refused(code: &'static str, detail: &str, path: &str, address: IpAddr, trace_id: TraceId) {
-    let Some(unlogged) = REFUSALS.take() else { return };
-    let (path, detail) = (clipped(path), clipped(detail));
-    tracing::info!(code, ?detail, ?path, %address, %trace_id, unlogged, "refused");
-}
-
-fn clipped(text: &str) -> &str {
-    text.char_indices().nth(MAX_REPEATED).map_or(text, |(end, _)| &text[..end])
-}
 
 /// The span of a requested stream, at the level debug; at other levels nothing is formatted or kept. No topics: all.
 pub(crate) fn stream_span(tenant: &TenantId, topics: &[String], peer: SocketAddr, trace_id: TraceId) -> Span {
@@ -76,7 +33,7 @@ pub(crate) struct Account {
 impl Account {
     /// For a stream that begins; `None`: the stream gets no line.
     pub(crate) fn open(trace_id: TraceId, address: IpAddr, span: Span) -> Option<Account> {
-        STREAMS.take()?;
+        STREAMS.take(tracing::enabled!(Level::DEBUG))?;
         let span = (!span.is_disabled()).then(|| Box::new(span));
         Some(Account { since: Moment::now(), trace_id, address, records: 0, span })
     }
@@ -160,19 +117,5 @@ mod tests {
     fn an_account_is_small() {
         // The same size as without the span: the trace id is aligned to 16 bytes.
         assert_eq!(size_of::<Account>(), 64);
-    }
-
-    #[test]
-    fn a_flood_gets_few_lines_and_is_counted() {
-        let sample = Sample::new();
-        let lines = (0..1_000).filter(|_| sample.take().is_some()).count();
-        assert!((100..150).contains(&lines), "{lines}");
-        assert_eq!(sample.unlogged.load(Ordering::Relaxed), 1_000 - lines as u64);
-    }
-
-    #[test]
-    fn what_is_repeated_is_clipped_between_characters() {
-        assert_eq!(clipped("short"), "short");
-        assert_eq!(clipped(&"é".repeat(1_000)), "é".repeat(MAX_REPEATED));
     }
 }

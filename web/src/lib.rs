@@ -11,6 +11,7 @@
 mod access;
 mod admin;
 mod app;
+mod audit;
 mod body;
 mod console;
 mod cors;
@@ -21,11 +22,13 @@ mod limits;
 mod metrics;
 mod moment;
 mod pace;
+mod peer;
 mod permit;
 mod problem;
 mod query;
 mod refusal;
 mod route;
+mod sample;
 mod server;
 mod settings;
 mod stream;
@@ -34,5 +37,11 @@ mod web;
 mod writer;
 
 pub use metrics::describe_metrics;
+// For the fuzz targets, and no part of the interface.
+#[doc(hidden)]
+pub use peer::{
+    ForwardedHeader, HeaderError, Ignored, MAX_HEADER, PeerRules, ProxyHeader, Report, Source,
+    TrustedProxies, read_header,
+};
 pub use settings::{Args, SettingError, WebSettings};
 pub use web::Web;

@@ -3,7 +3,7 @@
 use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 
 use crate::end::End;
-use crate::identity::keys::register_reloads;
+use crate::peer::Ignored;
 use crate::problem::PassingCode;
 
 /// Registers this package's metrics with their help texts; all names are exported from the first scrape on.
@@ -25,10 +25,38 @@ pub fn describe_metrics() {
         "tailrace_key_reloads_total",
         "Times that keys of tokens were read again, by source and result"
     );
+    describe_counter!(
+        "tailrace_forwarded_ignored_total",
+        "Requests whose Forwarded or X-Forwarded-For does not count, or not all of it, by reason"
+    );
+    describe_counter!(
+        "tailrace_proxy_headers_refused_total",
+        "Connections of trusted proxies closed for want of a header of the PROXY protocol, by reason"
+    );
+    describe_counter!(
+        "tailrace_audit_lines_omitted_total",
+        "Lines of the audit log that were left out, by event"
+    );
+    for ignored in Ignored::ALL {
+        counter!("tailrace_forwarded_ignored_total", "reason" => ignored.as_str()).increment(0);
+    }
+    for reason in PROXY_HEADER_REASONS {
+        counter!("tailrace_proxy_headers_refused_total", "reason" => reason).increment(0);
+    }
+    for event in AUDIT_EVENTS {
+        counter!("tailrace_audit_lines_omitted_total", "event" => event).increment(0);
+    }
     gauge!("tailrace_ready").set(0.0);
-    register_reloads();
+    for source in KEY_SOURCES {
+        for result in ["ok", "failed"] {
+            counter!("tailrace_key_reloads_total", "source" => source, "result" => result).increment(0);
+        }
+    }
     Metrics::new();
 }
+
+/// Where keys of tokens come from that may change.
+const KEY_SOURCES: [&str; 4] = ["secret_file", "public_key_file", "jwks_file", "jwks_url"];
 
 /// Reasons for a refusal, other than the temporary ones ([`PassingCode`]).
 const REFUSALS: [&str; 11] = [
@@ -44,6 +72,26 @@ const REFUSALS: [&str; 11] = [
     "too_many_partitions",
     "internal",
 ];
+
+/// Why a connection has no header of the PROXY protocol.
+const PROXY_HEADER_REASONS: [&str; 5] = ["missing", "malformed", "too_long", "timeout", "closed"];
+/// What the audit log has lines for.
+const AUDIT_EVENTS: [&str; 4] = ["refused", "revoked", "reloaded", "called"];
+
+/// A header of a request that reports an address, and does not count.
+pub(crate) fn forwarded_ignored(ignored: Ignored) {
+    counter!("tailrace_forwarded_ignored_total", "reason" => ignored.as_str()).increment(1);
+}
+
+/// A connection that a trusted proxy did not begin as it must.
+pub(crate) fn proxy_header_refused(reason: &'static str) {
+    counter!("tailrace_proxy_headers_refused_total", "reason" => reason).increment(1);
+}
+
+/// A line that the audit log does not have.
+pub(crate) fn audit_line_omitted(event: &'static str) {
+    counter!("tailrace_audit_lines_omitted_total", "event" => event).increment(1);
+}
 
 /// Metric handles, looked up once.
 pub(crate) struct Metrics {

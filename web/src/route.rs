@@ -1,6 +1,5 @@
 //! The routes, and the steps from a request to its stream: tenant, token, parameters, readiness, limits, subscription.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,12 +15,14 @@ use tracing::Instrument as _;
 
 use crate::access::{self, Account};
 use crate::app::App;
+use crate::audit::{self, Who};
 use crate::identity::{Caller, Topics};
 use crate::limits::Place;
 use crate::pace::Pace;
+use crate::peer::PeerAddress;
 use crate::problem::{Passing, PassingCode, Problem};
 use crate::query::{Query, Raw};
-use crate::server::{AttachedStream, PeerAddress};
+use crate::server::AttachedStream;
 use crate::stream::{self, Parts, Stream};
 use crate::trace::{TraceId, trace_id};
 use crate::{console, cors, refusal};
@@ -63,27 +64,43 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         router = router.route("/", get(console::page)).route("/console.json", get(console::names));
     }
     router
-        .method_not_allowed_fallback(wrong_method)
+        .method_not_allowed_fallback(refuse_method)
         .fallback(unknown)
         .layer(cors::layer(origins, app.settings.auth.has_cookie()))
         .with_state(app)
 }
 
-async fn unknown(uri: Uri, headers: HeaderMap) -> Response<Body> {
-    let others = match uri.path() {
+async fn unknown(request: Request) -> Response<Body> {
+    let others = match request.uri().path() {
         "/healthz" | "/readyz" | "/metrics" => "it is at the address for operators, TAILRACE_ADMIN_LISTEN",
         "/" => {
             "the console is served with TAILRACE_CONSOLE=on; streams are at /t/{tenant}/events and /events"
         }
         _ => "streams are at /t/{tenant}/events and /events",
     };
-    no_route(&uri, &headers, others)
+    let problem = nowhere(request.uri(), others);
+    refuse(&request.into_parts().0, &problem)
+}
+
+async fn refuse_method(request: Request) -> Response<Body> {
+    let problem = Problem::Method { method: request.method().to_string() };
+    refuse(&request.into_parts().0, &problem)
+}
+
+/// The answer to a request that is for no stream, with its line in the audit log.
+fn refuse(request: &Head, problem: &Problem) -> Response<Body> {
+    let trace_id = trace_id(&request.headers);
+    audit::refused(&Who::of(request, trace_id), problem.code(), &problem.detail(), request.uri.path());
+    problem.response(trace_id)
 }
 
 /// `others`: the routes that exist, as a sentence for the client.
 pub(crate) fn no_route(uri: &Uri, headers: &HeaderMap, others: &str) -> Response<Body> {
-    let detail = format!("there is no route {:?}; {others}", uri.path());
-    Problem::NotFound { detail }.response(trace_id(headers))
+    nowhere(uri, others).response(trace_id(headers))
+}
+
+fn nowhere(uri: &Uri, others: &str) -> Problem {
+    Problem::NotFound { detail: format!("there is no route {:?}; {others}", uri.path()) }
 }
 
 pub(crate) async fn wrong_method(method: Method, headers: HeaderMap) -> Response<Body> {
@@ -94,13 +111,14 @@ async fn events(State(app): State<Arc<App>>, request: Request) -> Response<Body>
     // The body of a request is ignored.
     let (request, _) = request.into_parts();
     let trace_id = trace_id(&request.headers);
-    let stop = match begin(&app, &request, trace_id).await {
+    let mut who = Who::of(&request, trace_id);
+    let stop = match begin(&app, &request, &mut who).await {
         Ok(response) => return response,
         Err(stop) => stop,
     };
     let refused = |code, detail: &str| {
         app.metrics.refused(code);
-        access::refused(code, detail, request.uri.path(), peer(&request).ip(), trace_id);
+        audit::refused(&who, code, detail, request.uri.path());
     };
     match stop {
         Stop::Problem(problem) => {
@@ -120,7 +138,9 @@ async fn events(State(app): State<Arc<App>>, request: Request) -> Response<Body>
     }
 }
 
-async fn begin(app: &Arc<App>, request: &Head, trace_id: TraceId) -> Result<Response<Body>, Stop> {
+/// `who` gets the tenant and the subject as soon as they are known.
+async fn begin(app: &Arc<App>, request: &Head, who: &mut Who) -> Result<Response<Body>, Stop> {
+    let trace_id = who.trace_id;
     let raw = Raw::split(request.uri.query().unwrap_or_default())?;
     let last_event_id = last_event_id(&request.headers, &raw)?;
     let passing = |passing| Stop::Passing { passing, last_event_id: last_event_id.clone() };
@@ -129,14 +149,16 @@ async fn begin(app: &Arc<App>, request: &Head, trace_id: TraceId) -> Result<Resp
         Problem::Passing(condition) => passing(condition),
         problem => Stop::Problem(problem),
     })?;
+    who.subject = caller.subject().cloned();
     let tenant = tenant(app, request.uri.path(), &caller)?;
+    who.tenant = Some(tenant.clone());
     let allowed = app.settings.auth.allow(&caller, &tenant)?;
     let mut query = raw.read(&app.settings)?;
     query.topics = topics_within(app, query.topics, &allowed)?;
     if request.method == Method::HEAD {
         return Ok(headers_only(&request.headers));
     }
-    let peer = peer(request);
+    let peer = PeerAddress::of(&request.extensions);
     check_phase(app).map_err(passing)?;
     if last_event_id.is_none() {
         check_id_size(app, &tenant, &query)?;
@@ -171,11 +193,6 @@ fn topics_within(app: &App, asked: Vec<String>, allowed: &Topics) -> Result<Vec<
         Some(first) if known.is_empty() => Err(Problem::UnknownTopic { topic: first.clone(), nearest: None }),
         _ => Ok(known),
     }
-}
-
-fn peer(request: &Head) -> SocketAddr {
-    let peer = request.extensions.get::<PeerAddress>().map(|peer| peer.0);
-    peer.unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into())
 }
 
 /// The head of a stream's response. The server adds the body, according to the protocol of the connection.

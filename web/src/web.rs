@@ -56,6 +56,7 @@ impl Web {
         let metrics = Arc::new(Metrics::new());
         let limits = Arc::new(Limits::new(&settings.limits, Arc::clone(&metrics)));
         let (listen, admin_listen) = (settings.listen, settings.admin_listen);
+        let peers = Arc::clone(&settings.peers);
         let max_connections = connections(settings.limits.max_streams, descriptors);
         let app = Arc::new(App { settings, bridge, rules, limits, drain: Drain::new(), metrics });
         let news = News {
@@ -65,11 +66,13 @@ impl Web {
         };
         let writers = Writers::start(news.clone(), app.settings.unread)?;
         let transports = StreamTransports { writers: Arc::clone(&writers), news };
-        let server = Server::bind(listen, route::router(Arc::clone(&app)), Some(transports), max_connections)
+        let router = route::router(Arc::clone(&app));
+        let server = Server::bind(listen, router, Some(transports), Arc::clone(&peers), max_connections)
             .map_err(naming(listen))?;
+        let peers = Arc::new(peers.without_proxy_protocol());
         let admin = admin::router(app.bridge.clone(), prometheus);
-        let admin =
-            Server::bind(admin_listen, admin, None, ADMIN_CONNECTIONS).map_err(naming(admin_listen))?;
+        let admin = Server::bind(admin_listen, admin, None, peers, ADMIN_CONNECTIONS)
+            .map_err(naming(admin_listen))?;
         Ok(Web { app, server, admin, writers })
     }
 

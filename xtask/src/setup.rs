@@ -17,10 +17,11 @@ const PROXIES: &str = ".tailrace/proxies";
 const PINNED_PROXIES: &str = "xtask/proxies/requirements.txt";
 
 /// Debian's packages, and the names of each program.
-const PROGRAMS: [(&str, &[&str]); 5] = [
+const PROGRAMS: [(&str, &[&str]); 6] = [
     ("chromium", &["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]),
     ("firefox-esr", &["firefox-esr", "firefox"]),
     ("nginx-light", &["nginx", "/usr/sbin/nginx"]),
+    ("libnginx-mod-stream", &["/usr/lib/nginx/modules/ngx_stream_module.so"]),
     ("haproxy", &["haproxy", "/usr/sbin/haproxy"]),
     ("caddy", &["caddy"]),
 ];

@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 use super::jwks::{IssuerKeys, Refresh};
 use super::key::{self, Key, KeyError};
 use super::token::Token;
+use crate::audit;
 
 /// How often files are read again.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -89,6 +90,14 @@ impl FileKind {
         })
     }
 
+    fn variable(self) -> &'static str {
+        match self {
+            FileKind::Secrets => "TAILRACE_JWT_SECRET_FILE",
+            FileKind::PublicKeys => "TAILRACE_JWT_PUBLIC_KEY_FILE",
+            FileKind::KeySet => "TAILRACE_JWT_JWKS_FILE",
+        }
+    }
+
     /// The label of the metric.
     fn source(self) -> &'static str {
         match self {
@@ -149,26 +158,10 @@ impl KeyFile {
     }
 
     fn say(&self, taken: Result<(), FileError>) {
-        let (path, source) = (self.path.display(), self.kind.source());
-        match taken {
-            Ok(()) => {
-                count_reload(source, true);
-                tracing::info!(%path, keys = self.keys.load().len(), "keys have been read again");
-            }
-            Err(error) => {
-                count_reload(source, false);
-                tracing::warn!(%path, %error, "keys cannot be read again: the last good ones stay");
-            }
-        }
-    }
-}
-
-/// Shows the counters of all sources from the first scrape on.
-pub(crate) fn register_reloads() {
-    for source in ["secret_file", "public_key_file", "jwks_file", "jwks_url"] {
-        for result in ["ok", "failed"] {
-            counter!("tailrace_key_reloads_total", "source" => source, "result" => result).increment(0);
-        }
+        count_reload(self.kind.source(), taken.is_ok());
+        let taken =
+            taken.map_err(|error| format!("the last good keys stay: {}: {error}", self.path.display()));
+        audit::reloaded(self.kind.variable(), "changed", taken.as_ref().map_err(String::as_str).copied());
     }
 }
 

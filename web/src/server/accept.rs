@@ -16,6 +16,7 @@ use super::connection::Connection;
 use super::shutdown::{ShutdownHandle, ShutdownSignal};
 use super::socket_options::listen;
 use super::takeover::StreamTransports;
+use crate::peer::{Nearest, PeerRules};
 
 /// The capacity that the empty queue keeps.
 const SPARE_QUEUE: usize = 64;
@@ -35,6 +36,7 @@ pub(crate) struct Server {
     router: Router,
     /// How streams are written, if there are any.
     transports: Option<StreamTransports>,
+    peers: Arc<PeerRules>,
     permits: Arc<Semaphore>,
     first_requests: Arc<Semaphore>,
     max_connections: u32,
@@ -55,6 +57,7 @@ impl Server {
         address: SocketAddr,
         router: Router,
         transports: Option<StreamTransports>,
+        peers: Arc<PeerRules>,
         max_connections: u32,
     ) -> io::Result<Server> {
         let listener = listen(address)?;
@@ -63,6 +66,7 @@ impl Server {
             listener,
             router,
             transports,
+            peers,
             permits: Arc::new(Semaphore::new(max_connections as usize)),
             first_requests: Arc::new(Semaphore::new(MAX_FIRST_REQUESTS)),
             max_connections,
@@ -108,7 +112,8 @@ impl Server {
         let AcceptedSocket { socket, peer, permit } = accepted;
         let (router, transports, signal) =
             (self.router.clone(), self.transports.clone(), self.signal.subscribe());
-        let connection = Connection { router, transports, signal, permit, peer };
+        let nearest = Nearest::socket(peer, Arc::clone(&self.peers));
+        let connection = Connection { router, transports, signal, permit, nearest };
         tokio::spawn(connection.serve(socket, first_request));
     }
 

@@ -3,7 +3,6 @@
 
 use std::future::pending;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
@@ -16,14 +15,17 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 
 use super::activity::ResponseCounter;
+use super::proxy_header::{self, Refused};
 use super::request_line;
 use super::service::answer;
 use super::shutdown::{FLUSH_TIMEOUT, ShutdownSignal};
 use super::socket::{ClientSocket, Unsent};
 use super::socket_options::NOTSENT_LOWAT;
 use super::takeover::{StreamResponse, StreamTransports, TakeoverSender};
+use crate::audit::{self, Who};
+use crate::peer::Nearest;
 use crate::problem::Problem;
-use crate::{access, trace};
+use crate::{metrics, trace};
 
 /// The timeout for the headers of a request, and for an idle connection.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -48,7 +50,7 @@ pub(super) struct Connection {
     pub(super) transports: Option<StreamTransports>,
     pub(super) signal: watch::Receiver<ShutdownSignal>,
     pub(super) permit: OwnedSemaphorePermit,
-    pub(super) peer: SocketAddr,
+    pub(super) nearest: Nearest,
 }
 
 impl Connection {
@@ -62,8 +64,8 @@ impl Connection {
         }
     }
 
-    async fn serve_any(self, socket: std::net::TcpStream) {
-        let socket = match TcpStream::from_std(socket) {
+    async fn serve_any(mut self, socket: std::net::TcpStream) {
+        let mut socket = match TcpStream::from_std(socket) {
             Ok(socket) => socket,
             Err(error) => return tracing::warn!(%error, "a connection cannot be polled"),
         };
@@ -71,6 +73,12 @@ impl Connection {
         #[cfg(not(target_os = "linux"))]
         if let Err(error) = super::socket_options::set_options(socket2::SockRef::from(&socket)) {
             tracing::debug!(%error, "cannot set a socket's options");
+        }
+        if self.nearest.sends_header() {
+            match proxy_header::take(&mut socket).await {
+                Ok(source) => self.nearest = self.nearest.after(source),
+                Err(refused) => return self.refuse_header(&refused),
+            }
         }
         match tokio::time::timeout(HEADER_TIMEOUT, speaks_http2(&socket)).await {
             Ok(Ok(true)) => self.serve_http2(socket).await,
@@ -90,19 +98,28 @@ impl Connection {
         if let Some(transports) = &self.transports {
             transports.news.metrics.refused(problem.code());
         }
-        access::refused(problem.code(), &problem.detail(), "", self.peer.ip(), trace_id);
+        audit::refused(&Who::new(self.nearest.ip(), trace_id), problem.code(), &problem.detail(), "");
         let answered = request_line::answer(socket, problem.response(trace_id));
         // A client that does not read the response in time does not get it.
         let _ = tokio::time::timeout(FLUSH_TIMEOUT, answered).await;
     }
 
+    /// Closes a connection without a header of the PROXY protocol. Nothing is answered: nobody knows what the balancer speaks.
+    fn refuse_header(self, refused: &Refused) {
+        let Some(reason) = refused.reason() else { return };
+        metrics::proxy_header_refused(reason);
+        let who = Who::new(self.nearest.ip(), trace::fresh());
+        audit::refused(&who, "proxy_header", &refused.to_string(), "");
+    }
+
     async fn serve_http2(mut self, socket: TcpStream) {
-        let (router, transports, peer) = (self.router.clone(), self.transports.clone(), self.peer);
+        let (router, transports, nearest) =
+            (self.router.clone(), self.transports.clone(), self.nearest.clone());
         let responses = ResponseCounter::default();
         let service = {
             let responses = responses.clone();
             service_fn(move |request| {
-                answer(router.clone(), peer, responses.begin(), transports.clone(), None, request)
+                answer(router.clone(), nearest.clone(), responses.begin(), transports.clone(), None, request)
             })
         };
         let mut serving = pin!(http2_builder().serve_connection(TokioIo::new(socket), service));
@@ -110,14 +127,15 @@ impl Connection {
     }
 
     async fn serve_http1(mut self, socket: TcpStream) {
-        let (router, transports, peer) = (self.router.clone(), self.transports.clone(), self.peer);
+        let (router, transports, nearest) =
+            (self.router.clone(), self.transports.clone(), self.nearest.clone());
         let (responses, unsent) = (ResponseCounter::default(), Unsent::default());
         let (takeover, taken_over) = TakeoverSender::new(unsent.clone());
         let service = {
             let responses = responses.clone();
             service_fn(move |request| {
                 let (transports, takeover) = (transports.clone(), Some(takeover.clone()));
-                answer(router.clone(), peer, responses.begin(), transports, takeover, request)
+                answer(router.clone(), nearest.clone(), responses.begin(), transports, takeover, request)
             })
         };
         let mut serving =

@@ -10,6 +10,8 @@ use rustix::net::{RecvFlags, recv};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
 use tokio::net::TcpStream;
 
+use crate::peer::begins_with_header;
+
 /// How much of the line is checked, in bytes; the rest of a longer line is left to hyper.
 const LOOKED_AT: usize = 4096;
 /// How much of what the client sent is read before the connection is closed, in bytes: closing a socket with unread bytes
@@ -27,6 +29,11 @@ pub(super) fn flaw(socket: &TcpStream) -> Option<String> {
 }
 
 fn flaw_of(begin: &[u8]) -> Option<String> {
+    if begins_with_header(begin) {
+        let detail = "the connection begins with a header of the PROXY protocol, which this server takes only with \
+                      TAILRACE_PROXY_PROTOCOL=on and only from addresses in TAILRACE_TRUSTED_PROXIES";
+        return Some(detail.to_owned());
+    }
     let line = begin.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
     let mut parts = line.splitn(3, |byte| *byte == b' ');
     let (_method, target, rest) = (parts.next()?, parts.next()?, parts.next());
@@ -103,6 +110,16 @@ mod tests {
         ] {
             let flaw = flaw(line).unwrap_or_else(|| panic!("{line} was taken"));
             assert!(flaw.contains(character) && flaw.contains(escape), "{line}: {flaw}");
+        }
+    }
+
+    #[test]
+    fn a_header_of_the_proxy_protocol_that_nobody_expects_is_named() {
+        for begin in ["PROXY TCP4 1.1.1.1 2.2.2.2 1 2\r\nGET /", "\r\n\r\n\0\r\nQUIT\n\x21\x11"] {
+            assert!(
+                flaw(begin).is_some_and(|detail| detail.contains("TAILRACE_PROXY_PROTOCOL")),
+                "{begin:?}"
+            );
         }
     }
 

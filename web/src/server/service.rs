@@ -2,33 +2,38 @@
 
 use std::convert::Infallible;
 use std::future::pending;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::http::HeaderMap;
 use axum::http::header::CONTENT_LENGTH;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
+use parking_lot::Mutex;
+use tokio::time::Instant;
 use tower::ServiceExt;
 
 use super::activity::{ActiveResponse, CountedBody};
 use super::takeover::{AttachedStream, StreamResponse, StreamTransports, TakeoverSender};
-use crate::body;
+use crate::peer::{Ignored, Nearest, PeerAddress};
+use crate::{body, metrics};
 
-/// The address at the other end of the socket. Headers like X-Forwarded-For are ignored.
-#[derive(Clone, Copy)]
-pub(crate) struct PeerAddress(pub(crate) SocketAddr);
+/// Headers that disagree are logged at most this often.
+const SAY_EVERY: Duration = Duration::from_secs(60);
 
 /// `takeover`: how a stream takes the socket from hyper; `None` for HTTP/2, where the stream is a response's body.
 pub(super) async fn answer(
     router: Router,
-    peer: SocketAddr,
+    nearest: Nearest,
     active: ActiveResponse,
     transports: Option<StreamTransports>,
     takeover: Option<TakeoverSender>,
     request: Request<Incoming>,
 ) -> Result<Response<CountedBody>, Infallible> {
     let mut request = request.map(Body::new);
+    let peer = peer(&nearest, request.headers());
     request.extensions_mut().insert(PeerAddress(peer));
     let version = request.version();
     let mut response = router.oneshot(request).await?;
@@ -47,4 +52,30 @@ pub(super) async fn answer(
         *response.body_mut() = body::body(stream, transports.news);
     }
     Ok(response.map(|body| CountedBody { body, _active: active }))
+}
+
+/// The client's address, from the request's headers where a trusted proxy wrote them.
+fn peer(nearest: &Nearest, headers: &HeaderMap) -> SocketAddr {
+    let report = nearest.peer(headers);
+    if let Some(ignored) = report.ignored {
+        metrics::forwarded_ignored(ignored);
+        if ignored == Ignored::Conflict {
+            say_conflict(nearest.ip());
+        }
+    }
+    report.address
+}
+
+/// For the operator, who can end it.
+fn say_conflict(proxy: IpAddr) {
+    static SAID: Mutex<Option<Instant>> = Mutex::new(None);
+    let mut said = SAID.lock();
+    if said.is_none_or(|at| at.elapsed() >= SAY_EVERY) {
+        *said = Some(Instant::now());
+        tracing::warn!(
+            %proxy,
+            "Forwarded and X-Forwarded-For disagree, and neither is believed: let the proxy remove the one that it does not \
+             write, or name the one that it writes in TAILRACE_FORWARDED_HEADER"
+        );
+    }
 }

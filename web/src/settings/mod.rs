@@ -1,10 +1,12 @@
 //! Every setting of this package: one flag, one variable, one default each, checked before anything binds.
 
+mod addresses;
 mod identity;
 mod limits;
 mod value;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tailrace_bridge::{ByteSize, Envelope};
@@ -14,6 +16,7 @@ pub use self::value::SettingError;
 use self::value::{address, parse, span, span_within, wrong};
 use crate::cors::Origins;
 use crate::identity::Auth;
+use crate::peer::PeerRules;
 
 /// Memory for bytes that clients have not read yet, for all clients together, unless the program sets another limit.
 const UNREAD: usize = 32 << 20;
@@ -43,6 +46,8 @@ pub struct Args {
         value_name = "ADDRESS"
     )]
     admin_listen: String,
+    #[command(flatten)]
+    addresses: addresses::Args,
     #[command(flatten)]
     identity: identity::Args,
     /// Origins whose pages may read streams, comma-separated; `*` is any, `http://localhost:*` any port; empty: none but the server's own
@@ -94,6 +99,7 @@ pub struct Args {
 pub struct WebSettings {
     pub(crate) listen: SocketAddr,
     pub(crate) admin_listen: SocketAddr,
+    pub(crate) peers: Arc<PeerRules>,
     pub(crate) auth: Auth,
     /// The variables with keys that are set though no token is required.
     pub(crate) idle_keys: Vec<&'static str>,
@@ -137,6 +143,7 @@ impl Args {
             idle_keys: if matches!(auth, Auth::None) { self.identity.key_settings() } else { Vec::new() },
             has_plain_issuer: self.identity.has_plain_issuer(),
             token_notice: self.identity.token_notice()?,
+            peers: Arc::new(self.addresses.rules()?),
             console: self.console(&auth)?,
             suggested_tenants: Vec::new(),
             auth,
@@ -200,6 +207,7 @@ impl WebSettings {
                  tokens; https is safe".to_owned(),
             );
         }
+        doubts.extend(addresses::doubts(&self.peers));
         doubts
     }
 

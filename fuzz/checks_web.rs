@@ -1,0 +1,51 @@
+//! What must hold for any input of the web side: run by the fuzz targets, and over the corpus by a plain test.
+
+use axum::http::{HeaderMap, HeaderValue};
+use tailrace_web::{MAX_HEADER, PeerRules, read_header};
+
+/// No bytes make reading a header of the PROXY protocol panic, or take more than is there; bytes that come later change
+/// neither a header nor an error.
+pub(crate) fn proxy_protocol(input: &[u8]) {
+    let longer = [input, b"GET / HTTP/1.1\r\n\r\n"].concat();
+    match read_header(input) {
+        Ok(None) => assert!(input.len() < MAX_HEADER),
+        Ok(Some(header)) => {
+            assert!(header.length <= input.len() && header.length <= MAX_HEADER);
+            assert_eq!(read_header(&longer), Ok(Some(header)));
+            assert_eq!(read_header(&input[..header.length - 1]), Ok(None));
+        }
+        Err(error) => assert_eq!(read_header(&longer), Err(error)),
+    }
+}
+
+/// Whatever a client writes into a header, the address that the trusted proxy adds stands, in the same line and in one of its
+/// own; and a stranger is taken for its socket.
+pub(crate) fn forwarded(input: &[u8]) {
+    let rules =
+        PeerRules { trusted: "10.0.0.0/8,fd00::/8".parse().expect("two networks"), ..PeerRules::default() };
+    let (proxy, stranger) = ("10.0.0.1:5000".parse().expect("one"), "203.0.113.9:80".parse().expect("one"));
+    for (name, added) in [
+        ("x-forwarded-for", &b"198.51.100.7, fd00::2"[..]),
+        ("forwarded", b"for=198.51.100.7;host=\"a\\\"b\",for=\"[fd00::2]:80\""),
+    ] {
+        let same_line = vec![[input, b",", added].concat()];
+        for lines in [same_line, vec![input.to_vec(), added.to_vec()]] {
+            let Some(headers) = headers(name, &lines) else { continue };
+            assert_eq!(rules.peer(proxy, &headers).address.ip().to_string(), "198.51.100.7");
+            assert_eq!(rules.peer(stranger, &headers).address, stranger);
+        }
+        if let Some(headers) = headers(name, &[input.to_vec()]) {
+            assert_eq!(rules.peer(stranger, &headers).address, stranger);
+            rules.peer(proxy, &headers);
+        }
+    }
+}
+
+/// `None`: HTTP does not allow one of the lines.
+fn headers(name: &'static str, lines: &[Vec<u8>]) -> Option<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    for line in lines {
+        headers.append(name, HeaderValue::from_bytes(line).ok()?);
+    }
+    Some(headers)
+}
