@@ -1,5 +1,6 @@
 //! All scenarios, in the order in which they run and are on the page.
 
+mod connect;
 mod fanout;
 mod held;
 mod latency;
@@ -24,6 +25,7 @@ pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
         Box::new(spread::FILTERS),
         Box::new(replay::Replay),
         Box::new(storm::Storm),
+        Box::new(connect::Connect),
         Box::new(held::Held),
         Box::new(way_in::HEADER),
         Box::new(way_in::JSON),
