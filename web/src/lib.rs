@@ -29,6 +29,7 @@ mod route;
 mod server;
 mod settings;
 mod stream;
+mod tls;
 mod trace;
 mod web;
 mod writer;

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Response, Uri};
 use http_body_util::BodyExt as _;
 use rustix::net::{RecvFlags, recv};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 /// How much of the line is checked, in bytes; the rest of a longer line is left to hyper.
@@ -21,12 +21,13 @@ const READ_AT_MOST: usize = 64 * 1024;
 pub(super) fn flaw(socket: &TcpStream) -> Option<String> {
     // Only on the stack of this call: the connection keeps nothing of it.
     let mut line = [0; LOOKED_AT];
-    let peek = || Ok(recv(socket, &mut line, RecvFlags::PEEK)?.0);
-    let length: usize = socket.try_io(Interest::READABLE, peek).ok()?;
+    // Not by tokio, which may not have learned yet that there is something to read.
+    let length = recv(socket, &mut line, RecvFlags::PEEK).ok()?.0;
     flaw_of(&line[..length])
 }
 
-fn flaw_of(begin: &[u8]) -> Option<String> {
+/// The same, for the beginning of a request that has been read.
+pub(super) fn flaw_of(begin: &[u8]) -> Option<String> {
     let line = begin.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
     let mut parts = line.splitn(3, |byte| *byte == b' ');
     let (_method, target, rest) = (parts.next()?, parts.next()?, parts.next());
@@ -55,7 +56,10 @@ fn unescaped(character: char, byte: u8) -> String {
 }
 
 /// Writes the answer and closes.
-pub(super) async fn answer(mut socket: TcpStream, response: Response<Body>) -> io::Result<()> {
+pub(super) async fn answer(
+    mut socket: impl AsyncRead + AsyncWrite + Unpin,
+    response: Response<Body>,
+) -> io::Result<()> {
     let (head, body) = response.into_parts();
     // The body is text in memory, so this does not wait.
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();

@@ -3,12 +3,15 @@
 use std::convert::Infallible;
 use std::future::pending;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::header::CONTENT_LENGTH;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
+use parking_lot::Mutex;
+use tokio::sync::OwnedSemaphorePermit;
 use tower::ServiceExt;
 
 use super::activity::{ActiveResponse, CountedBody};
@@ -19,6 +22,21 @@ use crate::body;
 #[derive(Clone, Copy)]
 pub(crate) struct PeerAddress(pub(crate) SocketAddr);
 
+/// The turn of a connection's first request, while there is one.
+#[derive(Clone)]
+pub(super) struct FirstTurn(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
+
+impl FirstTurn {
+    pub(super) fn new(turn: OwnedSemaphorePermit) -> FirstTurn {
+        FirstTurn(Arc::new(Mutex::new(Some(turn))))
+    }
+
+    /// Gives the turn to the next connection.
+    pub(super) fn end(&self) {
+        self.0.lock().take();
+    }
+}
+
 /// `takeover`: how a stream takes the socket from hyper; `None` for HTTP/2, where the stream is a response's body.
 pub(super) async fn answer(
     router: Router,
@@ -26,6 +44,7 @@ pub(super) async fn answer(
     active: ActiveResponse,
     transports: Option<StreamTransports>,
     takeover: Option<TakeoverSender>,
+    turn: FirstTurn,
     request: Request<Incoming>,
 ) -> Result<Response<CountedBody>, Infallible> {
     let mut request = request.map(Body::new);
@@ -46,5 +65,6 @@ pub(super) async fn answer(
         response.headers_mut().remove(CONTENT_LENGTH);
         *response.body_mut() = body::body(stream, transports.news);
     }
+    turn.end();
     Ok(response.map(|body| CountedBody { body, _active: active }))
 }

@@ -1,16 +1,15 @@
 //! One stream with its socket. The only bytes buffered here are the rest of a write that the socket did not take.
 
-use std::io::{self, ErrorKind, IoSlice, Read, Write};
-use std::net::Shutdown;
+use std::io::{self, ErrorKind};
 
 use bytes::{Buf, Bytes};
-use mio::net::TcpStream;
 use smallvec::SmallVec;
 use tailrace_bridge::{LastFrames, Wanted};
 use tokio::time::{Duration, Instant};
 
-use super::chunk::{Chunks, Coding};
+use super::chunk::Coding;
 use super::wheel::Tick;
+use super::wire::{Bench, Wire};
 use crate::end::End;
 use crate::moment::Moment;
 use crate::pace::SMALL_READ;
@@ -27,7 +26,7 @@ const LAST_WORD: Duration = Duration::from_secs(30);
 const LINGER: Duration = Duration::from_secs(2);
 
 pub(super) struct Slot {
-    pub(super) socket: TcpStream,
+    pub(super) wire: Wire,
     /// Its group, and its place there.
     pub(super) group: u32,
     pub(super) at: u32,
@@ -35,7 +34,7 @@ pub(super) struct Slot {
     pub(super) serial: u32,
     coding: Coding,
     phase: Phase,
-    /// What the socket did not take.
+    /// What the socket did not take; also there, and empty, while the wire has unsent bytes.
     rest: Option<Box<Rest>>,
     _permit: ConnectionPermit,
     /// The tick for which the stream is in the wheel.
@@ -88,15 +87,15 @@ pub(super) enum Outcome {
 pub(super) struct Hands<'a> {
     pub(super) world: World<'a>,
     pub(super) last: &'a mut LastFrames<Bytes>,
-    pub(super) chunks: &'a Chunks,
-    /// Bytes that sockets took, and records that streams read.
+    pub(super) bench: Bench<'a>,
+    /// Bytes that sockets took (over TLS: before they were encrypted), and records that streams read.
     pub(super) written: &'a mut u64,
     pub(super) records: &'a mut u64,
 }
 
 impl Slot {
     pub(super) fn new(
-        socket: TcpStream,
+        wire: Wire,
         coding: Coding,
         stream: Stream,
         permit: ConnectionPermit,
@@ -104,7 +103,7 @@ impl Slot {
         serial: u32,
     ) -> Slot {
         Slot {
-            socket,
+            wire,
             group,
             at: 0,
             serial,
@@ -161,6 +160,7 @@ impl Slot {
     /// Drops what the socket did not take: the stream is closed.
     pub(super) fn forget_rest(&mut self) {
         self.rest = None;
+        self.wire.forget_unsent();
     }
 
     /// Writes the head of the response, with what the first turns return.
@@ -177,7 +177,7 @@ impl Slot {
             Phase::Lingers(until) if now < *until => return Outcome::Waits,
             Phase::Ends(_) | Phase::Lingers(_) => return Outcome::Over(End::Client),
         }
-        match self.flush(now, hands.written) {
+        match self.flush(hands) {
             Ok(true) => {}
             Ok(false) => {
                 self.end_blocked(hands);
@@ -195,7 +195,7 @@ impl Slot {
             Ok(false) => Outcome::Waits,
             Err(error) => Outcome::Over(End::of(&error)),
             // The last block has been written.
-            Ok(true) if matches!(self.phase, Phase::Ends(_)) => self.linger(hands.world.now),
+            Ok(true) if matches!(self.phase, Phase::Ends(_)) => self.linger(hands),
             Ok(true) => outcome,
         }
     }
@@ -215,12 +215,12 @@ impl Slot {
                 }
                 Said::Block(block) if stream.is_ended() => {
                     self.end(hands.world.now.plus(LAST_WORD));
-                    out.push(hands.chunks.end(&[], block, self.coding));
+                    out.push(hands.bench.chunks.end(&[], block, self.coding));
                 }
-                Said::Block(block) => out.push(hands.chunks.encode(&[block], self.coding)),
+                Said::Block(block) => out.push(hands.bench.chunks.encode(&[block], self.coding)),
                 Said::Frames(frames, records) => {
                     *hands.records += records as u64;
-                    let chunk = hands.chunks.encode(&frames, Coding::Chunked);
+                    let chunk = hands.bench.chunks.encode(&frames, Coding::Chunked);
                     hands.last.set_encoded(|| chunk.clone());
                     out.push(self.coding.of(chunk));
                 }
@@ -241,7 +241,7 @@ impl Slot {
             return;
         }
         if let Said::Block(block) = stream.turn(&hands.world, hands.last) {
-            rest.bytes = hands.chunks.end(&rest.bytes, block, self.coding);
+            rest.bytes = hands.bench.chunks.end(&rest.bytes, block, self.coding);
             self.end(now.plus(LAST_WORD));
         }
     }
@@ -267,9 +267,15 @@ impl Slot {
 
     /// Shuts down the writing side, and frees the stream's place. If the socket were closed at once with unread bytes from the
     /// client, it would be reset, and the last block would be lost.
-    fn linger(&mut self, now: Moment) -> Outcome {
-        if self.socket.shutdown(Shutdown::Write).is_err() {
-            return Outcome::Over(End::Client);
+    fn linger(&mut self, hands: &mut Hands<'_>) -> Outcome {
+        let now = hands.world.now;
+        match self.wire.finish(&mut hands.bench) {
+            Ok(true) => {}
+            Ok(false) => {
+                self.block(Bytes::new(), now);
+                return Outcome::Waits;
+            }
+            Err(_) => return Outcome::Over(End::Client),
         }
         let until = now.plus(LINGER);
         self.phase = Phase::Lingers(until);
@@ -278,27 +284,33 @@ impl Slot {
 
     /// Writes `out` and keeps what the socket did not take as the rest. True: the socket took everything.
     fn send(&mut self, out: &Pieces, hands: &mut Hands<'_>) -> io::Result<bool> {
-        let taken = match &out.pieces[..] {
-            [piece] => write(&mut self.socket, piece)?,
-            pieces => write_all_of(&mut self.socket, pieces)?,
-        };
+        let taken = self.wire.write(&out.pieces, &mut hands.bench)?;
         *hands.written += taken as u64;
-        let done = taken == out.bytes;
+        let done = taken == out.bytes && !self.wire.has_unsent();
         if !done {
-            let bytes = hands.chunks.rest(&out.pieces, taken);
-            self.rest = Some(Box::new(Rest { bytes, since: hands.world.now }));
+            let bytes = hands.bench.chunks.rest(&out.pieces, taken);
+            self.block(bytes, hands.world.now);
         }
         Ok(done)
     }
 
-    fn flush(&mut self, now: Moment, written: &mut u64) -> io::Result<bool> {
+    /// Waits until the socket takes more.
+    fn block(&mut self, bytes: Bytes, since: Moment) {
+        self.rest = Some(Box::new(Rest { bytes, since }));
+    }
+
+    fn flush(&mut self, hands: &mut Hands<'_>) -> io::Result<bool> {
         let Some(rest) = &mut self.rest else { return Ok(true) };
-        let taken = write(&mut self.socket, &rest.bytes)?;
-        *written += taken as u64;
-        if taken < rest.bytes.len() {
+        let mut moved = self.wire.flush()?;
+        if !self.wire.has_unsent() {
+            let taken = self.wire.write(std::slice::from_ref(&rest.bytes), &mut hands.bench)?;
+            *hands.written += taken as u64;
             rest.bytes.advance(taken);
-            if taken > 0 {
-                rest.since = now;
+            moved += taken;
+        }
+        if !rest.bytes.is_empty() || self.wire.has_unsent() {
+            if moved > 0 {
+                rest.since = hands.world.now;
             }
             return Ok(false);
         }
@@ -307,11 +319,20 @@ impl Slot {
     }
 
     /// Reads and drops what the client sends after its request, to detect that the client closes the connection.
-    pub(super) fn hear(&mut self, scratch: &mut [u8]) -> Heard {
+    pub(super) fn hear(&mut self, scratch: &mut [u8], hands: &mut Hands<'_>) -> Heard {
+        let heard = self.read_all(scratch, hands);
+        if self.rest.is_none() && self.wire.has_unsent() {
+            // The socket did not take an answer of TLS.
+            self.block(Bytes::new(), hands.world.now);
+        }
+        heard
+    }
+
+    fn read_all(&mut self, scratch: &mut [u8], hands: &mut Hands<'_>) -> Heard {
         for _ in 0..READS {
-            match self.socket.read(scratch) {
-                Ok(0) => return Heard::End,
-                Ok(_) => {}
+            match self.wire.read(scratch, &mut hands.bench) {
+                Ok(Some(())) => {}
+                Ok(None) => return Heard::End,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Heard::Nothing,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => return Heard::End,
@@ -363,38 +384,4 @@ impl Pieces {
             self.pieces.push(piece);
         }
     }
-}
-
-/// Writes the pieces in order; returns how many bytes the socket took.
-fn write_all_of(socket: &mut TcpStream, pieces: &[Bytes]) -> io::Result<usize> {
-    let mut slices: SmallVec<[IoSlice<'_>; 4]> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
-    let (mut left, mut taken) = (&mut slices[..], 0);
-    while !left.is_empty() {
-        match socket.write_vectored(left) {
-            Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Ok(count) => {
-                taken += count;
-                IoSlice::advance_slices(&mut left, count);
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(taken)
-}
-
-/// Writes the bytes; returns how many of them the socket took.
-fn write(socket: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
-    let mut taken = 0;
-    while taken < bytes.len() {
-        match socket.write(&bytes[taken..]) {
-            Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Ok(count) => taken += count,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(taken)
 }
