@@ -136,3 +136,114 @@ fn has_record(bytes: &[u8]) -> bool {
         [] => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::net::{Ipv4Addr, Shutdown};
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_request_has_come_with_its_empty_line_and_not_before() {
+        let whole: [&[u8]; 8] = [
+            b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            b"\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+            b"GET / HTTP/1.1\n\n",
+            b"GET / HTTP/1.1\nHost: a\n\r\nmore",
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\n",
+            // No request: hyper refuses it at once.
+            b"\x16\x03\x01",
+            b"\0",
+        ];
+        for bytes in whole {
+            assert!(Begins::Http.is_whole(bytes), "{:?}", String::from_utf8_lossy(bytes));
+        }
+        let half: [&[u8]; 8] = [
+            b"",
+            b"\r\n",
+            b"\r\n\r\n",
+            b"G",
+            b"!",
+            b"GET / HTTP/1.1\r\nHost: a\r\n",
+            b"GET / HTTP/1.1\r\n\r",
+            b"PRI",
+        ];
+        for bytes in half {
+            assert!(!Begins::Http.is_whole(bytes), "{:?}", String::from_utf8_lossy(bytes));
+        }
+    }
+
+    #[test]
+    fn a_handshake_has_begun_with_its_whole_first_record() {
+        for (bytes, is_whole) in [
+            (&b"\x16\x03\x01\x00\x02\x01\x00"[..], true),
+            (b"\x16\x03\x01\x00\x02\x01", false),
+            (b"\x16\x03\x01\x00", false),
+            (b"\x16", false),
+            (b"", false),
+            (b"GET", true),
+            (b"\x80\x2e", true),
+        ] {
+            assert_eq!(Begins::Tls.is_whole(bytes), is_whole, "{bytes:?}");
+        }
+    }
+
+    async fn sockets() -> (std::net::TcpStream, TcpStream) {
+        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (client, listener.accept().await.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn it_waits_until_all_has_come_and_takes_nothing() {
+        for padding in [0, GLANCE - 20, GLANCE, 20_000] {
+            let (mut client, socket) = sockets().await;
+            let request = format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(padding));
+            let mut coming = tokio::spawn(async move {
+                come(&socket, Begins::Http).await.unwrap();
+                socket
+            });
+            let (most, last) = request.as_bytes().split_at(request.len() - 1);
+            for part in most.chunks(most.len().div_ceil(7)) {
+                client.write_all(part).unwrap();
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            assert!(tokio::time::timeout(Duration::from_millis(50), &mut coming).await.is_err(), "too early");
+            client.write_all(last).unwrap();
+            let socket =
+                tokio::time::timeout(Duration::from_secs(5), coming).await.expect("it has come").unwrap();
+            let mut read = vec![0; request.len()];
+            tokio::io::AsyncReadExt::read_exact(&mut { socket }, &mut read).await.unwrap();
+            assert_eq!(read, request.as_bytes());
+        }
+    }
+
+    #[tokio::test]
+    async fn who_hangs_up_within_a_request_is_gone_at_once() {
+        for by_half in [true, false] {
+            let (mut client, socket) = sockets().await;
+            client.write_all(b"GET / HT").unwrap();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let kept = if by_half {
+                client.shutdown(Shutdown::Write).unwrap();
+                Some(client)
+            } else {
+                drop(client);
+                None
+            };
+            let end = tokio::time::timeout(Duration::from_secs(5), come(&socket, Begins::Http)).await;
+            assert!(end.expect("it is noticed").is_err());
+            drop(kept);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_head_larger_than_is_accepted_is_left_to_hyper() {
+        let (mut client, socket) = sockets().await;
+        std::thread::spawn(move || client.write_all(&vec![b'G'; 2 * MAX_HEAD]).map(|()| client).unwrap());
+        tokio::time::timeout(Duration::from_secs(5), come(&socket, Begins::Http)).await.unwrap().unwrap();
+    }
+}

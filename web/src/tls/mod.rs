@@ -6,6 +6,11 @@
 
 mod certificate;
 mod files;
+#[cfg(test)]
+pub(crate) mod lab;
+#[cfg(test)]
+#[path = "../../tests/support/pki.rs"]
+pub(crate) mod pki;
 mod record_layer;
 
 pub(crate) use certificate::Certificate;

@@ -80,3 +80,98 @@ pub(crate) fn drop_plaintext(connection: &mut ServerConnection) {
         reader.consume(size);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use rustls::version::{TLS12, TLS13};
+
+    use super::*;
+    use crate::tls::lab::{pair, read, say};
+
+    #[test]
+    fn records_are_what_was_sealed_and_the_end_is_told() {
+        for version in [&TLS12, &TLS13] {
+            let (mut server, mut client) = pair(version);
+            let mut out = Vec::new();
+            let plain = vec![b'x'; 200_000];
+            server.seal(&plain, &mut out).unwrap();
+            assert!(out.len() < plain.len() + 1000, "{}", out.len());
+            assert_eq!(read(&mut client, &out), plain);
+            out.clear();
+            server.close(&mut out);
+            read(&mut client, &out);
+            assert_eq!(client.reader().read(&mut [0; 1]).unwrap(), 0, "the end is not told");
+        }
+    }
+
+    #[test]
+    fn what_comes_after_the_request_is_dropped_however_much_it_is() {
+        let (mut server, mut client) = pair(&TLS13);
+        let mut out = Vec::new();
+        for _ in 0..100 {
+            let bytes = say(&mut client, &[b'x'; 20_000]);
+            for part in bytes.chunks(777) {
+                assert_eq!(server.receive(part, &mut out), Received::Open);
+            }
+        }
+        assert!(out.is_empty(), "it is answered");
+        assert!(server.reader().fill_buf().is_err(), "something of it is kept");
+    }
+
+    #[test]
+    fn a_key_that_the_client_replaces_is_replaced_here_too_before_the_next_record() {
+        let (mut server, mut client) = pair(&TLS13);
+        let mut out = Vec::new();
+        for round in 0..20 {
+            client.refresh_traffic_keys().unwrap();
+            let asks = say(&mut client, b"");
+            assert!(!asks.is_empty());
+            assert_eq!(server.receive(&asks, &mut out), Received::Open, "round {round}");
+            server.seal(b"goes on", &mut out).unwrap();
+            assert_eq!(read(&mut client, &out), b"goes on");
+            out.clear();
+            // Were the keys of this direction not the new ones, it could not be read.
+            let more = say(&mut client, b"more");
+            assert_eq!(server.receive(&more, &mut out), Received::Open);
+        }
+    }
+
+    #[test]
+    fn a_flood_of_key_updates_ends_the_connection() {
+        let (mut server, mut client) = pair(&TLS13);
+        let mut out = Vec::new();
+        let ended = (0..1000).any(|_| {
+            client.refresh_traffic_keys().unwrap();
+            server.receive(&say(&mut client, b""), &mut out) == Received::End
+        });
+        assert!(ended && out.len() < 1000, "{} bytes of answers", out.len());
+    }
+
+    #[test]
+    fn a_wrong_byte_ends_the_connection_and_is_told() {
+        let (mut server, mut client) = pair(&TLS13);
+        let mut bytes = say(&mut client, b"hello");
+        *bytes.last_mut().unwrap() ^= 1;
+        let mut out = Vec::new();
+        assert_eq!(server.receive(&bytes, &mut out), Received::End);
+        client.read_tls(&mut &out[..]).unwrap();
+        assert_eq!(
+            client.process_new_packets().unwrap_err(),
+            rustls::Error::AlertReceived(rustls::AlertDescription::BadRecordMac)
+        );
+        assert_eq!(server.receive(b"more", &mut out), Received::End);
+        assert!(server.seal(b"more", &mut out).is_err());
+    }
+
+    #[test]
+    fn close_notify_is_the_end() {
+        for version in [&TLS12, &TLS13] {
+            let (mut server, mut client) = pair(version);
+            client.send_close_notify();
+            let bytes = say(&mut client, b"");
+            assert_eq!(server.receive(&bytes, &mut Vec::new()), Received::End);
+        }
+    }
+}

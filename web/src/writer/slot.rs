@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use smallvec::SmallVec;
 use tailrace_bridge::{LastFrames, Wanted};
 use tokio::time::{Duration, Instant};
@@ -34,8 +34,6 @@ pub(super) struct Slot {
     pub(super) serial: u32,
     coding: Coding,
     phase: Phase,
-    /// What the socket did not take; also there, and empty, while the wire has unsent bytes.
-    rest: Option<Box<Rest>>,
     _permit: ConnectionPermit,
     /// The tick for which the stream is in the wheel.
     pub(super) armed: Option<Tick>,
@@ -60,12 +58,6 @@ struct Ends {
     stream: Stream,
     /// The deadline by which the client must read the rest.
     until: Moment,
-}
-
-struct Rest {
-    bytes: Bytes,
-    /// When the socket last took any bytes.
-    since: Moment,
 }
 
 /// What the slot waits for, after it was served.
@@ -109,7 +101,6 @@ impl Slot {
             serial,
             coding,
             phase: Phase::Streams(stream),
-            rest: None,
             _permit: permit,
             armed: None,
             reads: false,
@@ -132,7 +123,7 @@ impl Slot {
     pub(super) fn due(&self) -> Option<Moment> {
         match &self.phase {
             // Until the socket takes the rest, only the last block can be added.
-            Phase::Streams(stream) if self.rest.is_some() => stream.ends_at(),
+            Phase::Streams(stream) if self.wire.rest().is_some() => stream.ends_at(),
             Phase::Streams(stream) => Some(stream.due()),
             Phase::Ends(ends) => Some(ends.until),
             Phase::Lingers(until) => Some(*until),
@@ -142,7 +133,7 @@ impl Slot {
     /// What the stream does when its view has news.
     pub(super) fn hears(&self) -> Hears {
         // It is served once the socket is writable, or the read of history has ended.
-        if self.rest.is_some() || self.reads {
+        if self.wire.rest().is_some() || self.reads {
             return Hears::Nothing;
         }
         match &self.phase {
@@ -154,13 +145,12 @@ impl Slot {
 
     /// Since when the socket has taken nothing, if something is left to write.
     pub(super) fn blocked(&self) -> Option<Moment> {
-        self.rest.as_ref().map(|rest| rest.since)
+        self.wire.rest().map(|rest| rest.since)
     }
 
     /// Drops what the socket did not take: the stream is closed.
     pub(super) fn forget_rest(&mut self) {
-        self.rest = None;
-        self.wire.forget_unsent();
+        self.wire.forget_rest();
     }
 
     /// Writes the head of the response, with what the first turns return.
@@ -177,7 +167,7 @@ impl Slot {
             Phase::Lingers(until) if now < *until => return Outcome::Waits,
             Phase::Ends(_) | Phase::Lingers(_) => return Outcome::Over(End::Client),
         }
-        match self.flush(hands) {
+        match self.wire.flush(now, hands.written, &mut hands.bench) {
             Ok(true) => {}
             Ok(false) => {
                 self.end_blocked(hands);
@@ -236,7 +226,7 @@ impl Slot {
     /// is closed as soon as others.
     fn end_blocked(&mut self, hands: &mut Hands<'_>) {
         let now = hands.world.now;
-        let (Phase::Streams(stream), Some(rest)) = (&mut self.phase, &mut self.rest) else { return };
+        let (Phase::Streams(stream), Some(rest)) = (&mut self.phase, self.wire.rest_mut()) else { return };
         if stream.ends_at().is_none_or(|at| at > now) {
             return;
         }
@@ -272,7 +262,7 @@ impl Slot {
         match self.wire.finish(&mut hands.bench) {
             Ok(true) => {}
             Ok(false) => {
-                self.block(Bytes::new(), now);
+                self.wire.block(Bytes::new(), now);
                 return Outcome::Waits;
             }
             Err(_) => return Outcome::Over(End::Client),
@@ -289,41 +279,17 @@ impl Slot {
         let done = taken == out.bytes && !self.wire.has_unsent();
         if !done {
             let bytes = hands.bench.chunks.rest(&out.pieces, taken);
-            self.block(bytes, hands.world.now);
+            self.wire.block(bytes, hands.world.now);
         }
         Ok(done)
-    }
-
-    /// Waits until the socket takes more.
-    fn block(&mut self, bytes: Bytes, since: Moment) {
-        self.rest = Some(Box::new(Rest { bytes, since }));
-    }
-
-    fn flush(&mut self, hands: &mut Hands<'_>) -> io::Result<bool> {
-        let Some(rest) = &mut self.rest else { return Ok(true) };
-        let mut moved = self.wire.flush()?;
-        if !self.wire.has_unsent() {
-            let taken = self.wire.write(std::slice::from_ref(&rest.bytes), &mut hands.bench)?;
-            *hands.written += taken as u64;
-            rest.bytes.advance(taken);
-            moved += taken;
-        }
-        if !rest.bytes.is_empty() || self.wire.has_unsent() {
-            if moved > 0 {
-                rest.since = hands.world.now;
-            }
-            return Ok(false);
-        }
-        self.rest = None;
-        Ok(true)
     }
 
     /// Reads and drops what the client sends after its request, to detect that the client closes the connection.
     pub(super) fn hear(&mut self, scratch: &mut [u8], hands: &mut Hands<'_>) -> Heard {
         let heard = self.read_all(scratch, hands);
-        if self.rest.is_none() && self.wire.has_unsent() {
+        if self.wire.rest().is_none() && self.wire.has_unsent() {
             // The socket did not take an answer of TLS.
-            self.block(Bytes::new(), hands.world.now);
+            self.wire.block(Bytes::new(), hands.world.now);
         }
         heard
     }
