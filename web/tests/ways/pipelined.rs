@@ -17,8 +17,8 @@ const SOON: Duration = Duration::from_secs(2);
 
 async fn garbage_is_nobodys(way: Way) {
     let _beside = beside_others().await;
-    let mut server = Server::open(&[]).await;
-    let mut calm = Reader::open(Way::Writer, server.address, &Ask::of("calm")).await;
+    let mut server = way.server(&[]).await;
+    let mut calm = Reader::open(way.beside(), server.address, &Ask::of("calm")).await;
     calm.next().await.unwrap();
     let mut floods = Vec::new();
     for n in 0..3 {
