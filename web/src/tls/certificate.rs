@@ -153,3 +153,204 @@ fn say_reload(taken: Result<(), FileError>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustls::ClientConnection;
+    use rustls::server::ServerConnection;
+
+    use super::super::files::KEY_FILE;
+    use super::*;
+    use crate::tls::lab::shake;
+    use crate::tls::pki::{Authority, Files, Issued};
+
+    /// A server's files under watch.
+    struct Lab {
+        authority: Authority,
+        files: Files,
+        certificate: Arc<Certificate>,
+        watch: Watch,
+    }
+
+    impl Lab {
+        fn new(client_ca: Option<&Authority>) -> Lab {
+            let authority = Authority::new();
+            let files = Files::of(&authority.issue());
+            if let Some(ca) = client_ca {
+                files.put_ca(&ca.pem());
+            }
+            let path = |name| files.path(name);
+            let paths = TlsFiles {
+                cert: path("cert.pem"),
+                key: path("key.pem"),
+                client_ca: client_ca.map(|_| path("ca.pem")),
+            };
+            let (certificate, watch) = Watch::begin(paths).unwrap();
+            Lab { authority, files, certificate, watch }
+        }
+
+        /// What comes of two looks; how often the certificate in use was replaced.
+        fn looks(&mut self) -> usize {
+            let mut replaced = 0;
+            for _ in 0..2 {
+                let before = self.certificate.config();
+                self.watch.look();
+                replaced += usize::from(!Arc::ptr_eq(&before, &self.certificate.config()));
+            }
+            replaced
+        }
+
+        fn serves(&self, issued: &Issued) -> bool {
+            let client = Arc::new(self.authority.client(rustls::ALL_VERSIONS, None));
+            let (_, client) = connect(&self.certificate, client).unwrap();
+            client.peer_certificates().unwrap() == [issued.cert_der()]
+        }
+    }
+
+    fn connect(
+        certificate: &Certificate,
+        client: Arc<rustls::ClientConfig>,
+    ) -> Result<(ServerConnection, ClientConnection), rustls::Error> {
+        let mut server = ServerConnection::new(certificate.config()).unwrap();
+        let mut client = ClientConnection::new(client, "localhost".try_into().unwrap()).unwrap();
+        shake(&mut server, &mut client).map(|()| (server, client))
+    }
+
+    #[test]
+    fn a_new_pair_is_taken_once_and_what_is_the_same_is_not() {
+        let mut lab = Lab::new(None);
+        assert_eq!(lab.looks(), 0);
+        let new = lab.authority.issue();
+        lab.files.put_cert(&new.cert);
+        lab.files.put_key(&new.key);
+        assert_eq!(lab.looks(), 1);
+        assert!(lab.serves(&new));
+        assert_eq!(lab.looks(), 0);
+        // Written again, with the same content.
+        lab.files.put_cert(&new.cert);
+        assert_eq!(lab.looks(), 0);
+    }
+
+    /// Whatever is wrong with the files: the old certificate stays, and a right pair is taken afterwards.
+    #[test]
+    fn what_cannot_be_used_is_refused_whole_and_the_old_pair_stays() {
+        let mut lab = Lab::new(None);
+        let old = Issued {
+            cert: std::fs::read_to_string(lab.files.path("cert.pem")).unwrap(),
+            key: std::fs::read_to_string(lab.files.path("key.pem")).unwrap(),
+        };
+        let other = lab.authority.issue();
+        let half = |text: &str| text[..text.len() / 2].to_owned();
+        let wrong: [(&str, String, String); 8] = [
+            ("a certificate with the old key", other.cert.clone(), old.key.clone()),
+            ("the old certificate with a key", old.cert.clone(), other.key.clone()),
+            ("half a certificate", half(&other.cert), other.key.clone()),
+            ("half a key", other.cert.clone(), half(&other.key)),
+            ("nothing", String::new(), String::new()),
+            ("a key for a certificate", other.key.clone(), other.key.clone()),
+            ("a certificate for a key", other.cert.clone(), other.cert.clone()),
+            ("garbage", "\0\u{1f600}".repeat(1000), other.key.clone()),
+        ];
+        for (what, cert, key) in wrong {
+            lab.files.put_cert(&cert);
+            lab.files.put_key(&key);
+            assert_eq!((lab.looks(), lab.looks()), (0, 0), "{what}");
+            assert!(lab.serves(&old), "{what}");
+        }
+        std::fs::remove_file(lab.files.path("key.pem")).unwrap();
+        assert_eq!(lab.looks(), 0);
+        assert!(lab.serves(&old));
+        lab.files.put_cert(&other.cert);
+        lab.files.put_key(&other.key);
+        assert_eq!(lab.looks(), 1);
+        assert!(lab.serves(&other));
+    }
+
+    /// The two files are not replaced at the same moment.
+    #[test]
+    fn files_that_are_being_written_are_left_alone() {
+        let mut lab = Lab::new(None);
+        let new = lab.authority.issue();
+        lab.files.put_cert(&new.cert);
+        lab.watch.look();
+        let tried = lab.watch.tried.clone();
+        lab.files.put_key(&new.key);
+        lab.watch.look();
+        assert!(lab.watch.tried == tried, "half of a change was tried");
+        lab.watch.look();
+        assert!(lab.serves(&new));
+    }
+
+    #[test]
+    fn a_message_never_repeats_a_key() {
+        let authority = Authority::new();
+        let (one, other) = (authority.issue(), authority.issue());
+        let files = Files::of(&Issued { cert: one.cert, key: other.key.clone() });
+        let paths = TlsFiles { cert: files.path("cert.pem"), key: files.path("key.pem"), client_ca: None };
+        let said = paths.check().unwrap_err().to_string();
+        assert!(said.contains(KEY_FILE) && said.contains("cert.pem"), "{said}");
+        assert!(other.key.lines().all(|line| !said.contains(line)), "{said}");
+    }
+
+    #[test]
+    fn a_client_that_comes_back_resumes_although_the_certificate_was_replaced() {
+        for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+            let mut lab = Lab::new(None);
+            let client = Arc::new(lab.authority.client(&[version], None));
+            connect(&lab.certificate, client.clone()).unwrap();
+            let (server, _) = connect(&lab.certificate, client.clone()).unwrap();
+            assert_eq!(server.handshake_kind(), Some(rustls::HandshakeKind::Resumed));
+            let new = lab.authority.issue();
+            lab.files.put_cert(&new.cert);
+            lab.files.put_key(&new.key);
+            assert_eq!(lab.looks(), 1);
+            let (server, _) = connect(&lab.certificate, client).unwrap();
+            assert_eq!(server.handshake_kind(), Some(rustls::HandshakeKind::Resumed));
+        }
+    }
+
+    /// A ticket would let its holder in without a look at its certificate.
+    #[test]
+    fn a_ticket_is_worth_nothing_once_its_holders_authority_is_no_longer_trusted() {
+        for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+            let (trusted, next) = (Authority::new(), Authority::new());
+            let mut lab = Lab::new(Some(&trusted));
+            let client = Arc::new(lab.authority.client(&[version], Some(&trusted.issue())));
+            connect(&lab.certificate, client.clone()).unwrap();
+            let (server, _) = connect(&lab.certificate, client.clone()).unwrap();
+            assert_eq!(server.handshake_kind(), Some(rustls::HandshakeKind::Resumed));
+            lab.files.put_ca(&next.pem());
+            assert_eq!(lab.looks(), 1);
+            assert!(connect(&lab.certificate, client).is_err(), "it is let in");
+            let client = Arc::new(lab.authority.client(&[version], Some(&next.issue())));
+            connect(&lab.certificate, client).unwrap();
+        }
+    }
+
+    #[test]
+    fn early_data_is_neither_offered_nor_taken() {
+        let lab = Lab::new(None);
+        let mut client = lab.authority.client(&[&rustls::version::TLS13], None);
+        client.enable_early_data = true;
+        let client = Arc::new(client);
+        connect(&lab.certificate, client.clone()).unwrap();
+        let mut again = ClientConnection::new(client, "localhost".try_into().unwrap()).unwrap();
+        assert!(again.early_data().is_none());
+        assert_eq!(lab.certificate.config().max_early_data_size, 0);
+    }
+
+    #[test]
+    fn the_expiry_of_the_first_certificate_is_known() {
+        let authority = Authority::new();
+        for (year, has_expired) in [(2001, true), (3001, false)] {
+            let issued = authority.issue_until(year);
+            let files = Files::of(&Issued { cert: issued.cert.clone() + &authority.pem(), key: issued.key });
+            let paths =
+                TlsFiles { cert: files.path("cert.pem"), key: files.path("key.pem"), client_ca: None };
+            let pair = paths.parse(&paths.read().unwrap()).unwrap();
+            assert_eq!(pair.has_expired(), has_expired);
+            let years = pair.expires.as_secs_f64() / (365.2425 * 86_400.0) + 1970.0;
+            assert!((years - f64::from(year)).abs() < 0.1, "{years}");
+        }
+    }
+}

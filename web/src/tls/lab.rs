@@ -18,6 +18,15 @@ pub(crate) fn pair(version: &'static SupportedProtocolVersion) -> (ServerConnect
     let client = Arc::new(authority.client(&[version], None));
     let mut server = ServerConnection::new(config).unwrap();
     let mut client = ClientConnection::new(client, "localhost".try_into().unwrap()).unwrap();
+    shake(&mut server, &mut client).unwrap();
+    (server, client)
+}
+
+/// Does the handshake, up to the tickets.
+pub(crate) fn shake(
+    server: &mut ServerConnection,
+    client: &mut ClientConnection,
+) -> Result<(), rustls::Error> {
     while server.is_handshaking() || client.is_handshaking() || server.wants_write() || client.wants_write() {
         let mut bytes = Vec::new();
         while client.wants_write() {
@@ -26,15 +35,15 @@ pub(crate) fn pair(version: &'static SupportedProtocolVersion) -> (ServerConnect
         let mut left = &bytes[..];
         while !left.is_empty() {
             server.read_tls(&mut left).unwrap();
-            server.process_new_packets().unwrap();
+            server.process_new_packets()?;
         }
         let mut bytes = Vec::new();
         while server.wants_write() {
             server.write_tls(&mut bytes).unwrap();
         }
-        read(&mut client, &bytes);
+        read(client, &bytes);
     }
-    (server, client)
+    Ok(())
 }
 
 /// What the client makes of these bytes.
