@@ -1,7 +1,7 @@
 //! The handshake of TLS. Waiting for the client costs a task and the state of the connection, and no thread; what needs the
 //! processor is done on a few threads that do nothing else, so that many handshakes at once do not delay the streams.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::sync::Arc;
 
 use rustls::HandshakeKind;
@@ -96,7 +96,9 @@ impl Handshakes {
         let (mut connection, result) = work.await.map_err(|_| HandshakeError::Stopped)?;
         if let Err(error) = result {
             // The alert says why. Where the socket does not take it at once, the client does without.
-            let _ = connection.write_tls(&mut Now(socket));
+            while connection.wants_write()
+                && connection.write_tls(&mut Now(socket)).is_ok_and(|sent| sent > 0)
+            {}
             return Err(error.into());
         }
         Ok(connection)
@@ -133,6 +135,10 @@ impl Read for Now<'_> {
 impl Write for Now<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.try_write(bytes)
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.0.try_write_vectored(slices)
     }
 
     fn flush(&mut self) -> io::Result<()> {

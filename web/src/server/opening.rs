@@ -51,8 +51,9 @@ pub(super) async fn open_tls(socket: TcpStream, peer: IpAddr, handshakes: &Hands
     match first_bytes::first(&socket) {
         FirstByte::Handshake => {}
         FirstByte::Method => {
+            handshake_ended("plain_http", begun.elapsed());
             refuse_plain(socket, peer).await;
-            return ended("plain_http", begun);
+            return None;
         }
         FirstByte::Other => return ended("not_tls", begun),
     }

@@ -1,6 +1,9 @@
 //! Clients of each way: raw sockets for HTTP/1, the `h2` crate for HTTP/2, both also over tokio-rustls. Strict: a wrong byte of the framing, or a byte
 //! after its end, is a failure.
 
+// Each test is a program of its own and uses a part of this.
+#![allow(dead_code)]
+
 use std::future::poll_fn;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
@@ -70,16 +73,24 @@ impl Way {
     }
 }
 
-static AUTHORITY: LazyLock<Authority> = LazyLock::new(Authority::new);
+pub(crate) static AUTHORITY: LazyLock<Authority> = LazyLock::new(Authority::new);
 static FILES: LazyLock<Files> = LazyLock::new(|| Files::of(&AUTHORITY.issue()));
 
 /// A client's connection.
-enum Wired {
+pub(crate) enum Wired {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl Wired {
+    /// A connection for HTTP/1.
+    pub(crate) async fn open(way: Way, ask: &Ask, address: SocketAddr) -> Wired {
+        match way {
+            Way::Tls => Wired::tls(ask, address, b"http/1.1").await,
+            _ => Wired::plain(ask, address).await,
+        }
+    }
+
     async fn plain(ask: &Ask, address: SocketAddr) -> Wired {
         Wired::Plain(ask.connect(address).await)
     }
@@ -251,10 +262,7 @@ impl Reader {
     pub(crate) async fn try_open(way: Way, address: SocketAddr, ask: &Ask) -> Result<Reader, u16> {
         let mut wire = match way {
             Way::Writer | Way::Tls => {
-                let socket = match way {
-                    Way::Tls => Wired::tls(ask, address, b"http/1.1").await,
-                    _ => Wired::plain(ask, address).await,
-                };
+                let socket = Wired::open(way, ask, address).await;
                 let (http1, head) = Http1::open(socket, &ask.head("1.1")).await?;
                 assert!(head.contains("connection: close\r\n"), "{head}");
                 Wire::Http1(http1)
@@ -354,6 +362,14 @@ impl Reader {
             wire.driver.abort();
             let _ = wire.driver.await;
         }
+    }
+
+    /// Replaces the keys of TLS, and asks the other side to do so.
+    pub(crate) async fn replace_keys(&mut self) {
+        let Wire::Http1(wire) = &mut self.wire else { panic!("not on this way") };
+        let Wired::Tls(tls) = &mut wire.socket else { panic!("not on this way") };
+        tls.get_mut().1.refresh_traffic_keys().unwrap();
+        tls.flush().await.unwrap();
     }
 
     /// Closes with a reset of the connection.
