@@ -7,10 +7,10 @@ use std::sync::Arc;
 use rustls::HandshakeKind;
 use rustls::server::ServerConnection;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use super::crowd::Crowd;
+use super::newest_first::NewestFirst;
 use super::tls_socket::TlsSocket;
 use crate::tls::Certificate;
 
@@ -23,7 +23,7 @@ const MAX_HALF_OPEN: usize = 20_000;
 #[derive(Clone)]
 pub(super) struct Handshakes {
     certificate: Arc<Certificate>,
-    turns: Arc<Semaphore>,
+    turns: Arc<NewestFirst>,
     pub(super) crowd: Arc<Crowd>,
 }
 
@@ -59,7 +59,7 @@ impl HandshakeError {
 impl Handshakes {
     pub(super) fn new(certificate: Arc<Certificate>) -> Handshakes {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let turns = Arc::new(Semaphore::new((cores / 2).clamp(1, MAX_THREADS)));
+        let turns = NewestFirst::new((cores / 2).clamp(1, MAX_THREADS));
         Handshakes { certificate, turns, crowd: Crowd::new(MAX_HALF_OPEN) }
     }
 
@@ -87,7 +87,7 @@ impl Handshakes {
         socket: &TcpStream,
         mut connection: Box<ServerConnection>,
     ) -> Result<Box<ServerConnection>, HandshakeError> {
-        let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|_| HandshakeError::Stopped)?;
+        let turn = self.turns.turn().await;
         let work = spawn_blocking(move || {
             let result = connection.process_new_packets();
             drop(turn);
