@@ -32,6 +32,7 @@ mod sample;
 mod server;
 mod settings;
 mod stream;
+mod tls;
 mod trace;
 mod web;
 mod writer;

@@ -1,6 +1,10 @@
 //! Every metric of this package.
 
-use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
+use std::time::Duration;
+
+use metrics::{
+    Counter, Gauge, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 
 use crate::end::End;
 use crate::peer::Ignored;
@@ -46,11 +50,31 @@ pub fn describe_metrics() {
     for event in AUDIT_EVENTS {
         counter!("tailrace_audit_lines_omitted_total", "event" => event).increment(0);
     }
-    gauge!("tailrace_ready").set(0.0);
     for source in KEY_SOURCES {
-        for result in ["ok", "failed"] {
+        for result in ["taken", "refused"] {
             counter!("tailrace_key_reloads_total", "source" => source, "result" => result).increment(0);
         }
+    }
+    describe_counter!("tailrace_tls_handshakes_total", "TLS handshakes ended, by result");
+    describe_histogram!(
+        "tailrace_tls_handshake_seconds",
+        "Time from a connection to the end of its TLS handshake, where it succeeded"
+    );
+    describe_gauge!(
+        "tailrace_tls_certificate_expiry_timestamp_seconds",
+        "When the server's certificate expires, in seconds since 1970; +Inf: no TLS"
+    );
+    describe_counter!(
+        "tailrace_tls_reloads_total",
+        "Times that the files of the certificate had changed, by result"
+    );
+    gauge!("tailrace_ready").set(0.0);
+    gauge!("tailrace_tls_certificate_expiry_timestamp_seconds").set(f64::INFINITY);
+    for result in HANDSHAKES {
+        counter!("tailrace_tls_handshakes_total", "result" => result).increment(0);
+    }
+    for result in ["taken", "refused"] {
+        counter!("tailrace_tls_reloads_total", "result" => result).increment(0);
     }
     Metrics::new();
 }
@@ -91,6 +115,30 @@ pub(crate) fn proxy_header_refused(reason: &'static str) {
 /// A line that the audit log does not have.
 pub(crate) fn audit_line_omitted(event: &'static str) {
     counter!("tailrace_audit_lines_omitted_total", "event" => event).increment(1);
+}
+
+/// How handshakes end.
+const HANDSHAKES: [&str; 12] = [
+    "full",
+    "resumed",
+    "plain_http",
+    "not_tls",
+    "no_common_protocol",
+    "client_certificate",
+    "incompatible",
+    "refused_by_client",
+    "invalid",
+    "closed",
+    "timeout",
+    "crowded",
+];
+
+/// Counts a handshake that has ended after `took`.
+pub(crate) fn handshake_ended(result: &'static str, took: Duration) {
+    counter!("tailrace_tls_handshakes_total", "result" => result).increment(1);
+    if matches!(result, "full" | "resumed") {
+        histogram!("tailrace_tls_handshake_seconds").record(took);
+    }
 }
 
 /// Metric handles, looked up once.

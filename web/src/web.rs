@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use metrics_exporter_prometheus::PrometheusHandle;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tailrace_bridge::{Bridge, TenantRules};
@@ -18,6 +20,7 @@ use crate::metrics::Metrics;
 use crate::route;
 use crate::server::{Server, StreamTransports};
 use crate::settings::WebSettings;
+use crate::tls::{Certificate, TlsFiles};
 use crate::writer::Writers;
 
 /// Connections that are not streams: refusals, the console, requests being read.
@@ -38,6 +41,8 @@ pub struct Web {
     server: Server,
     admin: Server,
     writers: Arc<Writers>,
+    /// Looks at the certificate's files; never ends.
+    watch: BoxFuture<'static, ()>,
 }
 
 impl Web {
@@ -45,7 +50,7 @@ impl Web {
     /// caller.
     ///
     /// # Errors
-    /// If an address cannot be bound; the message names it.
+    /// If an address cannot be bound, or the certificate cannot be read; the message names it.
     pub async fn bind(
         settings: WebSettings,
         bridge: Bridge,
@@ -66,14 +71,16 @@ impl Web {
         };
         let writers = Writers::start(news.clone(), app.settings.unread)?;
         let transports = StreamTransports { writers: Arc::clone(&writers), news };
+        let (certificate, watch) = certificate(app.settings.tls.clone())?;
         let router = route::router(Arc::clone(&app));
-        let server = Server::bind(listen, router, Some(transports), Arc::clone(&peers), max_connections)
-            .map_err(naming(listen))?;
+        let server =
+            Server::bind(listen, router, Some(transports), Arc::clone(&peers), certificate, max_connections)
+                .map_err(naming(listen))?;
         let peers = Arc::new(peers.without_proxy_protocol());
         let admin = admin::router(app.bridge.clone(), prometheus);
-        let admin = Server::bind(admin_listen, admin, None, peers, ADMIN_CONNECTIONS)
+        let admin = Server::bind(admin_listen, admin, None, peers, None, ADMIN_CONNECTIONS)
             .map_err(naming(admin_listen))?;
-        Ok(Web { app, server, admin, writers })
+        Ok(Web { app, server, admin, writers, watch })
     }
 
     /// The address of the streams; where port 0 was asked for, it has the port that the system chose.
@@ -92,7 +99,7 @@ impl Web {
     /// streams are ended within the drain timeout, each with `tailrace.drain` and its id. Dropping the future only stops
     /// accepting.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Web { app, server, admin, writers } = self;
+        let Web { app, server, admin, writers, watch } = self;
         let (streams, operators) = (server.shutdown_handle(), admin.shutdown_handle());
         let end = async {
             shutdown.await;
@@ -106,6 +113,7 @@ impl Web {
             () = sweep(&app) => {}
             () = app.settings.auth.watch() => {}
             () = writers.herald() => {}
+            () = watch => {}
         }
         // Connections whose last block is written get a moment until their clients have read it.
         streams.finish().await;
@@ -114,6 +122,13 @@ impl Web {
         operators.finish().await;
         operators.stop().await;
     }
+}
+
+/// The certificate in use, and the future that watches its files.
+fn certificate(files: Option<TlsFiles>) -> io::Result<(Option<Arc<Certificate>>, BoxFuture<'static, ()>)> {
+    let Some(files) = files else { return Ok((None, std::future::pending().boxed())) };
+    let (certificate, watch) = Certificate::load(files).map_err(io::Error::other)?;
+    Ok((Some(certificate), watch.boxed()))
 }
 
 async fn drain(app: &App) {

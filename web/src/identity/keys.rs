@@ -166,7 +166,7 @@ impl KeyFile {
 }
 
 pub(super) fn count_reload(source: &'static str, is_good: bool) {
-    let result = if is_good { "ok" } else { "failed" };
+    let result = if is_good { "taken" } else { "refused" };
     counter!("tailrace_key_reloads_total", "source" => source, "result" => result).increment(1);
 }
 

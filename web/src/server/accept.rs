@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,10 +14,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
 use super::connection::Connection;
+use super::first_bytes::{self, Begins};
+use super::handshake::Handshakes;
 use super::shutdown::{ShutdownHandle, ShutdownSignal};
 use super::socket_options::listen;
 use super::takeover::StreamTransports;
 use crate::peer::{Nearest, PeerRules};
+use crate::tls::Certificate;
 
 /// The capacity that the empty queue keeps.
 const SPARE_QUEUE: usize = 64;
@@ -24,8 +28,8 @@ const SPARE_QUEUE: usize = 64;
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 /// A failure to accept is logged at most this often.
 const SAY_EVERY: Duration = Duration::from_secs(10);
-/// Connections whose first request is read and answered at the same time; of the others, only a descriptor is queued. When many
-/// clients reconnect at once, this limits the memory for requests, and keeps what remains of each connection close together in
+/// Connections whose first request is read and answered at the same time; of the others, only a descriptor is queued. A request
+/// takes its turn once it has come whole, so those that never finish theirs delay nobody. When many clients reconnect at once, this limits the memory for requests, and keeps what remains of each connection close together in
 /// memory.
 const MAX_FIRST_REQUESTS: usize = 128;
 
@@ -37,6 +41,8 @@ pub(crate) struct Server {
     /// How streams are written, if there are any.
     transports: Option<StreamTransports>,
     peers: Arc<PeerRules>,
+    /// Where the listener speaks TLS.
+    handshakes: Option<Handshakes>,
     permits: Arc<Semaphore>,
     first_requests: Arc<Semaphore>,
     max_connections: u32,
@@ -52,12 +58,13 @@ struct AcceptedSocket {
 }
 
 impl Server {
-    /// Binds the address.
+    /// Binds the address. With a certificate, the listener speaks TLS and nothing else.
     pub(crate) fn bind(
         address: SocketAddr,
         router: Router,
         transports: Option<StreamTransports>,
         peers: Arc<PeerRules>,
+        certificate: Option<Arc<Certificate>>,
         max_connections: u32,
     ) -> io::Result<Server> {
         let listener = listen(address)?;
@@ -67,6 +74,7 @@ impl Server {
             router,
             transports,
             peers,
+            handshakes: certificate.map(Handshakes::new),
             permits: Arc::new(Semaphore::new(max_connections as usize)),
             first_requests: Arc::new(Semaphore::new(MAX_FIRST_REQUESTS)),
             max_connections,
@@ -90,15 +98,22 @@ impl Server {
     /// Accepts for ever; dropping the future closes the listener. The connections are ended by the shutdown handle.
     pub(crate) async fn run(self) {
         let (mut waiting, mut said, mut pause) = (VecDeque::new(), None, Instant::now());
+        let turn = || Arc::clone(&self.first_requests).acquire_owned();
+        // Kept until it has ended: begun anew, it would lose its place among those that wait for a turn.
+        let mut next_turn = pin!(turn());
         loop {
             tokio::select! {
                 accepted = self.accept(pause) => match accepted {
+                    Ok(accepted) if self.takes_turn_later(&accepted) => self.begin(accepted, None),
                     Ok(accepted) => waiting.push_back(accepted),
                     Err(error) => pause = Instant::now() + recover(&error, &mut said),
                 },
-                Ok(first_request) = Arc::clone(&self.first_requests).acquire_owned(), if !waiting.is_empty() => {
+                Ok(turn_now) = next_turn.as_mut(), if !waiting.is_empty() => {
+                    next_turn.set(turn());
                     if let Some(accepted) = waiting.pop_front() {
-                        self.begin(accepted, first_request);
+                        // Who has sent half a request takes no turn: the next one has it.
+                        let has_come = first_bytes::have_come(&accepted.socket, Begins::Http);
+                        self.begin(accepted, has_come.then_some(turn_now));
                     }
                     if waiting.is_empty() {
                         waiting.shrink_to(SPARE_QUEUE);
@@ -108,13 +123,23 @@ impl Server {
         }
     }
 
-    fn begin(&self, accepted: AcceptedSocket, first_request: OwnedSemaphorePermit) {
+    /// Whether something else comes before the request: a handshake, or a balancer's header.
+    fn takes_turn_later(&self, accepted: &AcceptedSocket) -> bool {
+        self.handshakes.is_some() || Nearest::socket(accepted.peer, Arc::clone(&self.peers)).sends_header()
+    }
+
+    fn begin(&self, accepted: AcceptedSocket, turn: Option<OwnedSemaphorePermit>) {
         let AcceptedSocket { socket, peer, permit } = accepted;
-        let (router, transports, signal) =
-            (self.router.clone(), self.transports.clone(), self.signal.subscribe());
-        let nearest = Nearest::socket(peer, Arc::clone(&self.peers));
-        let connection = Connection { router, transports, signal, permit, nearest };
-        tokio::spawn(connection.serve(socket, first_request));
+        let connection = Connection {
+            router: self.router.clone(),
+            transports: self.transports.clone(),
+            handshakes: self.handshakes.clone(),
+            first_requests: Arc::clone(&self.first_requests),
+            signal: self.signal.subscribe(),
+            permit,
+            nearest: Nearest::socket(peer, Arc::clone(&self.peers)),
+        };
+        tokio::spawn(connection.serve(socket, turn));
     }
 
     /// The next connection after the pause, once there is a permit: connections above the limit wait in the kernel's queue,

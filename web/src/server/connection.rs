@@ -1,9 +1,9 @@
-//! One connection: hyper serves it with HTTP/1.1 or HTTP/2, depending on the client's first bytes, until it ends or a stream
-//! takes its socket. Everything that a peer can leave unfinished has a timeout here.
+//! One connection: hyper serves it with HTTP/1.1 or HTTP/2, depending on the client's first bytes or on what TLS has agreed upon,
+//! until it ends or a stream takes its socket. Everything that a peer can leave unfinished has a timeout here.
 
 use std::future::pending;
-use std::io;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -11,15 +11,17 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
 use super::activity::ResponseCounter;
+use super::handshake::Handshakes;
+use super::opening::{self, Opened};
 use super::proxy_header::{self, Refused};
 use super::request_line;
-use super::service::answer;
+use super::service::{FirstTurn, answer};
 use super::shutdown::{FLUSH_TIMEOUT, ShutdownSignal};
-use super::socket::{ClientSocket, Unsent};
+use super::socket::{Client, ClientSocket, Unsent};
 use super::socket_options::NOTSENT_LOWAT;
 use super::takeover::{StreamResponse, StreamTransports, TakeoverSender};
 use crate::audit::{self, Who};
@@ -28,43 +30,37 @@ use crate::problem::Problem;
 use crate::{metrics, trace};
 
 /// The timeout for the headers of a request, and for an idle connection.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a connection with streams is checked for being idle.
 const LOOK_BUSY: Duration = Duration::from_secs(60);
 /// The most bytes of request line and headers: ids of 1,000 partitions take 7 KiB, so 14 KiB if sent by header and by
 /// parameter; the rest is for cookies.
-const MAX_HEAD: usize = 32 * 1024;
+pub(super) const MAX_HEAD: usize = 32 * 1024;
 /// The most streams of one HTTP/2 connection.
 const MAX_H2_STREAMS: u32 = 256;
 /// A peer that does not answer a ping within this time counts as gone.
 const H2_PING_TIMEOUT: Duration = Duration::from_secs(20);
 const H2_PING_EVERY: Duration = Duration::from_secs(30);
-/// The pause before an incomplete preface is checked again.
-const PREFACE_PAUSE: Duration = Duration::from_millis(10);
-/// A connection whose first request takes longer than this, to be sent or to be answered, gives its permit for a first request
+/// A connection whose first request takes longer than this to be answered gives its permit for a first request
 /// to the next connection.
 const FIRST_REQUEST_TIME: Duration = Duration::from_millis(50);
 
 pub(super) struct Connection {
     pub(super) router: Router,
     pub(super) transports: Option<StreamTransports>,
+    /// Where the listener speaks TLS.
+    pub(super) handshakes: Option<Handshakes>,
+    pub(super) first_requests: Arc<Semaphore>,
     pub(super) signal: watch::Receiver<ShutdownSignal>,
     pub(super) permit: OwnedSemaphorePermit,
     pub(super) nearest: Nearest,
 }
 
 impl Connection {
-    /// Serves the connection to its end. `first_request` is released as soon as the first request is answered, or takes too
+    /// Serves the connection to its end. `turn`: the permit for a first request, where one is known to have come; otherwise the
+    /// connection takes one once its request has come. It is given back as soon as the first request is answered, or takes too
     /// long.
-    pub(super) async fn serve(self, socket: std::net::TcpStream, first_request: OwnedSemaphorePermit) {
-        let mut serving = Box::pin(self.serve_any(socket));
-        if tokio::time::timeout(FIRST_REQUEST_TIME, serving.as_mut()).await.is_err() {
-            drop(first_request);
-            serving.await;
-        }
-    }
-
-    async fn serve_any(mut self, socket: std::net::TcpStream) {
+    pub(super) async fn serve(mut self, socket: std::net::TcpStream, turn: Option<OwnedSemaphorePermit>) {
         let mut socket = match TcpStream::from_std(socket) {
             Ok(socket) => socket,
             Err(error) => return tracing::warn!(%error, "a connection cannot be polled"),
@@ -74,32 +70,65 @@ impl Connection {
         if let Err(error) = super::socket_options::set_options(socket2::SockRef::from(&socket)) {
             tracing::debug!(%error, "cannot set a socket's options");
         }
+        // It comes before the client's first byte, and is never encrypted.
         if self.nearest.sends_header() {
             match proxy_header::take(&mut socket).await {
                 Ok(source) => self.nearest = self.nearest.after(source),
                 Err(refused) => return self.refuse_header(&refused),
             }
         }
-        match tokio::time::timeout(HEADER_TIMEOUT, speaks_http2(&socket)).await {
-            Ok(Ok(true)) => self.serve_http2(socket).await,
-            Ok(Ok(false)) => match request_line::flaw(&socket) {
-                None => self.serve_http1(socket).await,
-                Some(detail) => self.refuse(socket, detail).await,
+        let Some(opened) = Box::pin(self.open(socket, turn.is_some())).await else { return };
+        let turn = match turn {
+            Some(turn) => turn,
+            None => match Arc::clone(&self.first_requests).acquire_owned().await {
+                Ok(turn) => turn,
+                Err(_) => return,
             },
-            // The client sent nothing, or has closed the connection.
-            Ok(Err(_)) | Err(_) => {}
+        };
+        let turn = FirstTurn::new(turn);
+        let mut serving = Box::pin(self.serve_opened(opened, turn.clone()));
+        if tokio::time::timeout(FIRST_REQUEST_TIME, serving.as_mut()).await.is_err() {
+            turn.end();
+            serving.await;
         }
     }
 
+    /// Waits for the first request. `None`: the connection is over, or the process stops.
+    async fn open(&mut self, socket: TcpStream, has_come: bool) -> Option<Opened> {
+        let opening = async {
+            match &self.handshakes {
+                Some(handshakes) => opening::open_tls(socket, self.nearest.ip(), handshakes).await,
+                None => opening::open_plain(socket, has_come).await,
+            }
+        };
+        tokio::select! {
+            opened = opening => opened,
+            _ = self.signal.wait_for(|signal| *signal != ShutdownSignal::None) => None,
+        }
+    }
+
+    async fn serve_opened(self, opened: Opened, turn: FirstTurn) {
+        let Opened { client, is_http2, flaw } = opened;
+        if let Some(detail) = flaw {
+            return self.refuse(client, detail).await;
+        }
+        if !is_http2 {
+            return self.serve_http1(client, turn).await;
+        }
+        // The client may still wait before it asks for anything.
+        turn.end();
+        self.serve_http2(client, turn).await;
+    }
+
     /// Answers a request that hyper would not parse.
-    async fn refuse(self, socket: TcpStream, detail: String) {
+    async fn refuse(self, client: Client, detail: String) {
         let trace_id = trace::fresh();
         let problem = Problem::RequestLine { detail };
         if let Some(transports) = &self.transports {
             transports.news.metrics.refused(problem.code());
         }
         audit::refused(&Who::new(self.nearest.ip(), trace_id), problem.code(), &problem.detail(), "");
-        let answered = request_line::answer(socket, problem.response(trace_id));
+        let answered = request_line::answer(client, problem.response(trace_id));
         // A client that does not read the response in time does not get it.
         let _ = tokio::time::timeout(FLUSH_TIMEOUT, answered).await;
     }
@@ -112,21 +141,30 @@ impl Connection {
         audit::refused(&who, "proxy_header", &refused.to_string(), "");
     }
 
-    async fn serve_http2(mut self, socket: TcpStream) {
+    async fn serve_http2(mut self, client: Client, turn: FirstTurn) {
         let (router, transports, nearest) =
             (self.router.clone(), self.transports.clone(), self.nearest.clone());
         let responses = ResponseCounter::default();
         let service = {
             let responses = responses.clone();
             service_fn(move |request| {
-                answer(router.clone(), nearest.clone(), responses.begin(), transports.clone(), None, request)
+                let turn = turn.clone();
+                answer(
+                    router.clone(),
+                    nearest.clone(),
+                    responses.begin(),
+                    transports.clone(),
+                    None,
+                    turn,
+                    request,
+                )
             })
         };
-        let mut serving = pin!(http2_builder().serve_connection(TokioIo::new(socket), service));
+        let mut serving = pin!(http2_builder().serve_connection(TokioIo::new(client), service));
         self.drive(serving.as_mut(), &responses, |serving| serving.graceful_shutdown(), pending()).await;
     }
 
-    async fn serve_http1(mut self, socket: TcpStream) {
+    async fn serve_http1(mut self, client: Client, turn: FirstTurn) {
         let (router, transports, nearest) =
             (self.router.clone(), self.transports.clone(), self.nearest.clone());
         let (responses, unsent) = (ResponseCounter::default(), Unsent::default());
@@ -135,20 +173,28 @@ impl Connection {
             let responses = responses.clone();
             service_fn(move |request| {
                 let (transports, takeover) = (transports.clone(), Some(takeover.clone()));
-                answer(router.clone(), nearest.clone(), responses.begin(), transports, takeover, request)
+                answer(
+                    router.clone(),
+                    nearest.clone(),
+                    responses.begin(),
+                    transports,
+                    takeover,
+                    turn.clone(),
+                    request,
+                )
             })
         };
         let mut serving =
-            http1_builder().serve_connection(TokioIo::new(ClientSocket::new(socket, unsent)), service);
+            http1_builder().serve_connection(TokioIo::new(ClientSocket::new(client, unsent)), service);
         let taken_over = async { taken_over.await.ok() };
         let shutdown = |serving: Pin<&mut _>| Http1::graceful_shutdown(serving);
         let taken_over = self.drive(Pin::new(&mut serving), &responses, shutdown, taken_over).await;
         let Some(StreamResponse { head, stream }) = taken_over else { return };
         // The stream's response has not begun, and the responses before it are sent. What the client sent after its request is
         // dropped with hyper's buffers: a stream is a connection's last response.
-        let socket = serving.into_parts().io.into_inner().into_inner();
+        let (socket, tls) = serving.into_parts().io.into_inner().into_inner().into_parts();
         if let Some(transports) = self.transports {
-            transports.writers.take(socket, head, stream, self.permit.into());
+            transports.writers.take(socket, tls, head, stream, self.permit.into());
         }
     }
 
@@ -208,18 +254,4 @@ fn http2_builder() -> http2::Builder<TokioExecutor> {
         .keep_alive_interval(H2_PING_EVERY)
         .keep_alive_timeout(H2_PING_TIMEOUT);
     builder
-}
-
-/// Whether the client begins with the preface of HTTP/2 (RFC 9113, section 3.4): no method of HTTP/1.1 begins with these bytes.
-async fn speaks_http2(socket: &TcpStream) -> io::Result<bool> {
-    let mut begin = [0; 3];
-    loop {
-        match socket.peek(&mut begin).await? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            3 => return Ok(begin == *b"PRI"),
-            n if begin[..n] != b"PRI"[..n] => return Ok(false),
-            // A part of the preface: no readiness event announces the rest.
-            _ => tokio::time::sleep(PREFACE_PAUSE).await,
-        }
-    }
 }

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Response, Uri};
 use http_body_util::BodyExt as _;
 use rustix::net::{RecvFlags, recv};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::peer::begins_with_header;
@@ -23,12 +23,13 @@ const READ_AT_MOST: usize = 64 * 1024;
 pub(super) fn flaw(socket: &TcpStream) -> Option<String> {
     // Only on the stack of this call: the connection keeps nothing of it.
     let mut line = [0; LOOKED_AT];
-    let peek = || Ok(recv(socket, &mut line, RecvFlags::PEEK)?.0);
-    let length: usize = socket.try_io(Interest::READABLE, peek).ok()?;
+    // Not by tokio, which may not have learned yet that there is something to read.
+    let length = recv(socket, &mut line, RecvFlags::PEEK).ok()?.0;
     flaw_of(&line[..length])
 }
 
-fn flaw_of(begin: &[u8]) -> Option<String> {
+/// The same, for the beginning of a request that has been read.
+pub(super) fn flaw_of(begin: &[u8]) -> Option<String> {
     if begins_with_header(begin) {
         let detail = "the connection begins with a header of the PROXY protocol, which this server takes only with \
                       TAILRACE_PROXY_PROTOCOL=on and only from addresses in TAILRACE_TRUSTED_PROXIES";
@@ -62,7 +63,10 @@ fn unescaped(character: char, byte: u8) -> String {
 }
 
 /// Writes the answer and closes.
-pub(super) async fn answer(mut socket: TcpStream, response: Response<Body>) -> io::Result<()> {
+pub(super) async fn answer(
+    mut socket: impl AsyncRead + AsyncWrite + Unpin,
+    response: Response<Body>,
+) -> io::Result<()> {
     let (head, body) = response.into_parts();
     // The body is text in memory, so this does not wait.
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();

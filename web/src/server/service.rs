@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::pending;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -12,6 +13,7 @@ use axum::http::header::CONTENT_LENGTH;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 use parking_lot::Mutex;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tower::ServiceExt;
 
@@ -23,6 +25,21 @@ use crate::{body, metrics};
 /// Headers that disagree are logged at most this often.
 const SAY_EVERY: Duration = Duration::from_secs(60);
 
+/// The turn of a connection's first request, while there is one.
+#[derive(Clone)]
+pub(super) struct FirstTurn(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
+
+impl FirstTurn {
+    pub(super) fn new(turn: OwnedSemaphorePermit) -> FirstTurn {
+        FirstTurn(Arc::new(Mutex::new(Some(turn))))
+    }
+
+    /// Gives the turn to the next connection.
+    pub(super) fn end(&self) {
+        self.0.lock().take();
+    }
+}
+
 /// `takeover`: how a stream takes the socket from hyper; `None` for HTTP/2, where the stream is a response's body.
 pub(super) async fn answer(
     router: Router,
@@ -30,6 +47,7 @@ pub(super) async fn answer(
     active: ActiveResponse,
     transports: Option<StreamTransports>,
     takeover: Option<TakeoverSender>,
+    turn: FirstTurn,
     request: Request<Incoming>,
 ) -> Result<Response<CountedBody>, Infallible> {
     let mut request = request.map(Body::new);
@@ -51,6 +69,7 @@ pub(super) async fn answer(
         response.headers_mut().remove(CONTENT_LENGTH);
         *response.body_mut() = body::body(stream, transports.news);
     }
+    turn.end();
     Ok(response.map(|body| CountedBody { body, _active: active }))
 }
 

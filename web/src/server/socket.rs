@@ -1,4 +1,4 @@
-//! A socket that records whether hyper still has bytes to write.
+//! What hyper reads and writes: a client's socket, plain or over TLS, that records whether hyper still has bytes to write.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -6,9 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
+use rustls::server::ServerConnection;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
+
+use super::tls_socket::TlsSocket;
 
 /// Whether the last write was incomplete: hyper keeps the remaining bytes in its own buffer. hyper reads the next request only
 /// once these are sent, except where the answered request had a body that has arrived since.
@@ -33,18 +36,91 @@ impl Unsent {
     }
 }
 
+/// A client's connection as hyper reads and writes it.
+pub(super) enum Client {
+    Plain(TcpStream),
+    Tls(Box<TlsSocket>),
+}
+
+impl Client {
+    /// The socket, and over TLS the state of its connection, in which encrypted bytes may wait that must be sent first.
+    pub(super) fn into_parts(self) -> (TcpStream, Option<Box<ServerConnection>>) {
+        match self {
+            Client::Plain(socket) => (socket, None),
+            Client::Tls(tls) => {
+                let (socket, connection) = tls.into_parts();
+                (socket, Some(connection))
+            }
+        }
+    }
+}
+
 pub(super) struct ClientSocket {
-    stream: TcpStream,
+    client: Client,
     unsent: Unsent,
 }
 
 impl ClientSocket {
-    pub(super) fn new(stream: TcpStream, unsent: Unsent) -> ClientSocket {
-        ClientSocket { stream, unsent }
+    pub(super) fn new(client: Client, unsent: Unsent) -> ClientSocket {
+        ClientSocket { client, unsent }
     }
 
-    pub(super) fn into_inner(self) -> TcpStream {
-        self.stream
+    pub(super) fn into_inner(self) -> Client {
+        self.client
+    }
+}
+
+impl AsyncRead for Client {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Client::Plain(socket) => Pin::new(socket).poll_read(context, buffer),
+            Client::Tls(tls) => Pin::new(tls).poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Client {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Client::Plain(socket) => Pin::new(socket).poll_write(context, bytes),
+            Client::Tls(tls) => Pin::new(tls).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Client::Plain(socket) => Pin::new(socket).poll_write_vectored(context, slices),
+            Client::Tls(tls) => Pin::new(tls).poll_write_vectored(context, slices),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Client::Plain(socket) => socket.is_write_vectored(),
+            Client::Tls(tls) => tls.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Client::Plain(socket) => Pin::new(socket).poll_flush(context),
+            Client::Tls(tls) => Pin::new(tls).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Client::Plain(socket) => Pin::new(socket).poll_shutdown(context),
+            Client::Tls(tls) => Pin::new(tls).poll_shutdown(context),
+        }
     }
 }
 
@@ -54,7 +130,7 @@ impl AsyncRead for ClientSocket {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        Pin::new(&mut self.client).poll_read(context, buffer)
     }
 }
 
@@ -64,7 +140,7 @@ impl AsyncWrite for ClientSocket {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let poll = Pin::new(&mut self.stream).poll_write(context, bytes);
+        let poll = Pin::new(&mut self.client).poll_write(context, bytes);
         self.unsent.note(poll)
     }
 
@@ -73,19 +149,19 @@ impl AsyncWrite for ClientSocket {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let poll = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        let poll = Pin::new(&mut self.client).poll_write_vectored(context, slices);
         self.unsent.note(poll)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.client.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        Pin::new(&mut self.client).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        Pin::new(&mut self.client).poll_shutdown(context)
     }
 }

@@ -3,6 +3,7 @@
 mod addresses;
 mod identity;
 mod limits;
+mod tls;
 mod value;
 
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use self::value::{address, parse, span, span_within, wrong};
 use crate::cors::Origins;
 use crate::identity::Auth;
 use crate::peer::PeerRules;
+use crate::tls::TlsFiles;
 
 /// Memory for bytes that clients have not read yet, for all clients together, unless the program sets another limit.
 const UNREAD: usize = 32 << 20;
@@ -92,6 +94,8 @@ pub struct Args {
     max_id_size: String,
     #[command(flatten)]
     limits: limits::Args,
+    #[command(flatten)]
+    tls: tls::Args,
 }
 
 /// The checked settings of the web side.
@@ -120,6 +124,8 @@ pub struct WebSettings {
     pub(crate) max_age: Option<Duration>,
     pub(crate) max_id_size: usize,
     pub(crate) limits: LimitSettings,
+    /// `None`: streams are served without TLS.
+    pub(crate) tls: Option<TlsFiles>,
     pub(crate) unread: usize,
 }
 
@@ -158,6 +164,7 @@ impl Args {
                 .filter(|age| !age.is_zero()),
             max_id_size: id_size(&self.max_id_size)?,
             limits: self.limits.settings()?,
+            tls: self.tls.files()?,
             unread: UNREAD,
         })
     }
@@ -219,6 +226,11 @@ impl WebSettings {
     /// Whether anybody may read any tenant.
     pub fn is_open(&self) -> bool {
         matches!(self.auth, Auth::None)
+    }
+
+    /// Whether streams are served over TLS.
+    pub fn has_tls(&self) -> bool {
+        self.tls.is_some()
     }
 
     /// Whether the console is served at `/`.

@@ -95,6 +95,11 @@ impl Chunks {
         self.keep(out)
     }
 
+    /// A copy that only one stream keeps.
+    pub(super) fn copy(&self, bytes: &[u8]) -> Bytes {
+        self.keep(bytes.to_vec())
+    }
+
     fn keep(&self, bytes: Vec<u8>) -> Bytes {
         self.0.fetch_add(bytes.capacity(), Ordering::Relaxed);
         Bytes::from_owner(Chunk { bytes, held: Arc::clone(&self.0) })

@@ -5,17 +5,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Wake;
 
 use bytes::Bytes;
-use mio::net::TcpStream;
 use parking_lot::Mutex;
 use tailrace_bridge::Notify;
 
 use super::chunk::Coding;
+use super::wire::Wire;
 use crate::permit::ConnectionPermit;
 use crate::stream::Stream;
 
 /// A new stream for the thread to serve.
 pub(super) struct Arrival {
-    pub(super) socket: TcpStream,
+    pub(super) wire: Wire,
     pub(super) coding: Coding,
     /// The head of its response.
     pub(super) head: Bytes,

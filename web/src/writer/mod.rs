@@ -2,7 +2,7 @@
 //!
 //! A stream is a slot in a slab, without a task and without a buffer. [`inbox`] receives messages from the rest of the program;
 //! [`thread`] is the loop of a thread; [`group`] holds the streams of a view, which are served in order with the same bytes;
-//! [`slot`] is one stream with its socket; [`wheel`] holds the times when streams must be served again; [`turns`] shares the
+//! [`slot`] is one stream with its [`wire`], a socket to which its bytes go as they are, or encrypted; [`wheel`] holds the times when streams must be served again; [`turns`] shares the
 //! time fairly between tenants whose streams are new or have more to do.
 
 mod chunk;
@@ -15,6 +15,7 @@ mod tests;
 mod thread;
 mod turns;
 mod wheel;
+mod wire;
 
 use std::io;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use std::thread::JoinHandle;
 use hyper::Version;
 use hyper::http::response;
 use parking_lot::Mutex;
+use rustls::server::ServerConnection;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 
@@ -35,6 +37,7 @@ use crate::stream::Stream;
 use chunk::Coding;
 use inbox::{Arrival, Inbox};
 use thread::Thread;
+use wire::Wire;
 
 /// More threads would contend for the locks of the views with the threads that read Kafka.
 const MAX_THREADS: usize = 8;
@@ -68,10 +71,12 @@ impl Writers {
         Ok(Arc::new(Writers { inboxes, next, news, threads }))
     }
 
-    /// Takes a socket whose request has been read and whose response has not begun. `head` opens the response.
+    /// Takes a socket whose request has been read and whose response has not begun. `tls` is the state of a TLS connection whose
+    /// handshake is over; `head` opens the response.
     pub(crate) fn take(
         &self,
         socket: TcpStream,
+        tls: Option<Box<ServerConnection>>,
         head: response::Parts,
         stream: Stream,
         permit: ConnectionPermit,
@@ -85,7 +90,8 @@ impl Writers {
             }
         };
         let coding = if head.version == Version::HTTP_10 { Coding::Plain } else { Coding::Chunked };
-        let arrival = Arrival { socket, coding, head: head::encode(&head, coding), stream, permit };
+        let wire = Wire::new(socket, tls);
+        let arrival = Arrival { wire, coding, head: head::encode(&head, coding), stream, permit };
         let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.inboxes.len();
         if let Some(late) = self.inboxes[turn].arrive(arrival) {
             late.stream.closed(End::Client, &world);

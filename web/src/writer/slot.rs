@@ -1,16 +1,15 @@
 //! One stream with its socket. The only bytes buffered here are the rest of a write that the socket did not take.
 
-use std::io::{self, ErrorKind, IoSlice, Read, Write};
-use std::net::Shutdown;
+use std::io::{self, ErrorKind};
 
-use bytes::{Buf, Bytes};
-use mio::net::TcpStream;
+use bytes::Bytes;
 use smallvec::SmallVec;
 use tailrace_bridge::{LastFrames, Wanted};
 use tokio::time::{Duration, Instant};
 
-use super::chunk::{Chunks, Coding};
+use super::chunk::Coding;
 use super::wheel::Tick;
+use super::wire::{Bench, Wire};
 use crate::end::End;
 use crate::moment::Moment;
 use crate::pace::SMALL_READ;
@@ -27,7 +26,7 @@ const LAST_WORD: Duration = Duration::from_secs(30);
 const LINGER: Duration = Duration::from_secs(2);
 
 pub(super) struct Slot {
-    pub(super) socket: TcpStream,
+    pub(super) wire: Wire,
     /// Its group, and its place there.
     pub(super) group: u32,
     pub(super) at: u32,
@@ -35,8 +34,6 @@ pub(super) struct Slot {
     pub(super) serial: u32,
     coding: Coding,
     phase: Phase,
-    /// What the socket did not take.
-    rest: Option<Box<Rest>>,
     _permit: ConnectionPermit,
     /// The tick for which the stream is in the wheel.
     pub(super) armed: Option<Tick>,
@@ -63,12 +60,6 @@ struct Ends {
     until: Moment,
 }
 
-struct Rest {
-    bytes: Bytes,
-    /// When the socket last took any bytes.
-    since: Moment,
-}
-
 /// What the slot waits for, after it was served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
@@ -88,15 +79,15 @@ pub(super) enum Outcome {
 pub(super) struct Hands<'a> {
     pub(super) world: World<'a>,
     pub(super) last: &'a mut LastFrames<Bytes>,
-    pub(super) chunks: &'a Chunks,
-    /// Bytes that sockets took, and records that streams read.
+    pub(super) bench: Bench<'a>,
+    /// Bytes that sockets took (over TLS: before they were encrypted), and records that streams read.
     pub(super) written: &'a mut u64,
     pub(super) records: &'a mut u64,
 }
 
 impl Slot {
     pub(super) fn new(
-        socket: TcpStream,
+        wire: Wire,
         coding: Coding,
         stream: Stream,
         permit: ConnectionPermit,
@@ -104,13 +95,12 @@ impl Slot {
         serial: u32,
     ) -> Slot {
         Slot {
-            socket,
+            wire,
             group,
             at: 0,
             serial,
             coding,
             phase: Phase::Streams(stream),
-            rest: None,
             _permit: permit,
             armed: None,
             reads: false,
@@ -133,7 +123,7 @@ impl Slot {
     pub(super) fn due(&self) -> Option<Moment> {
         match &self.phase {
             // Until the socket takes the rest, only the last block can be added.
-            Phase::Streams(stream) if self.rest.is_some() => stream.ends_at(),
+            Phase::Streams(stream) if self.wire.rest().is_some() => stream.ends_at(),
             Phase::Streams(stream) => Some(stream.due()),
             Phase::Ends(ends) => Some(ends.until),
             Phase::Lingers(until) => Some(*until),
@@ -143,7 +133,7 @@ impl Slot {
     /// What the stream does when its view has news.
     pub(super) fn hears(&self) -> Hears {
         // It is served once the socket is writable, or the read of history has ended.
-        if self.rest.is_some() || self.reads {
+        if self.wire.rest().is_some() || self.reads {
             return Hears::Nothing;
         }
         match &self.phase {
@@ -155,12 +145,12 @@ impl Slot {
 
     /// Since when the socket has taken nothing, if something is left to write.
     pub(super) fn blocked(&self) -> Option<Moment> {
-        self.rest.as_ref().map(|rest| rest.since)
+        self.wire.rest().map(|rest| rest.since)
     }
 
     /// Drops what the socket did not take: the stream is closed.
     pub(super) fn forget_rest(&mut self) {
-        self.rest = None;
+        self.wire.forget_rest();
     }
 
     /// Writes the head of the response, with what the first turns return.
@@ -177,7 +167,7 @@ impl Slot {
             Phase::Lingers(until) if now < *until => return Outcome::Waits,
             Phase::Ends(_) | Phase::Lingers(_) => return Outcome::Over(End::Client),
         }
-        match self.flush(now, hands.written) {
+        match self.wire.flush(now, hands.written, &mut hands.bench) {
             Ok(true) => {}
             Ok(false) => {
                 self.end_blocked(hands);
@@ -195,7 +185,7 @@ impl Slot {
             Ok(false) => Outcome::Waits,
             Err(error) => Outcome::Over(End::of(&error)),
             // The last block has been written.
-            Ok(true) if matches!(self.phase, Phase::Ends(_)) => self.linger(hands.world.now),
+            Ok(true) if matches!(self.phase, Phase::Ends(_)) => self.linger(hands),
             Ok(true) => outcome,
         }
     }
@@ -215,12 +205,12 @@ impl Slot {
                 }
                 Said::Block(block) if stream.is_ended() => {
                     self.end(hands.world.now.plus(LAST_WORD));
-                    out.push(hands.chunks.end(&[], block, self.coding));
+                    out.push(hands.bench.chunks.end(&[], block, self.coding));
                 }
-                Said::Block(block) => out.push(hands.chunks.encode(&[block], self.coding)),
+                Said::Block(block) => out.push(hands.bench.chunks.encode(&[block], self.coding)),
                 Said::Frames(frames, records) => {
                     *hands.records += records as u64;
-                    let chunk = hands.chunks.encode(&frames, Coding::Chunked);
+                    let chunk = hands.bench.chunks.encode(&frames, Coding::Chunked);
                     hands.last.set_encoded(|| chunk.clone());
                     out.push(self.coding.of(chunk));
                 }
@@ -236,12 +226,12 @@ impl Slot {
     /// is closed as soon as others.
     fn end_blocked(&mut self, hands: &mut Hands<'_>) {
         let now = hands.world.now;
-        let (Phase::Streams(stream), Some(rest)) = (&mut self.phase, &mut self.rest) else { return };
+        let (Phase::Streams(stream), Some(rest)) = (&mut self.phase, self.wire.rest_mut()) else { return };
         if stream.ends_at().is_none_or(|at| at > now) {
             return;
         }
         if let Said::Block(block) = stream.turn(&hands.world, hands.last) {
-            rest.bytes = hands.chunks.end(&rest.bytes, block, self.coding);
+            rest.bytes = hands.bench.chunks.end(&rest.bytes, block, self.coding);
             self.end(now.plus(LAST_WORD));
         }
     }
@@ -267,9 +257,15 @@ impl Slot {
 
     /// Shuts down the writing side, and frees the stream's place. If the socket were closed at once with unread bytes from the
     /// client, it would be reset, and the last block would be lost.
-    fn linger(&mut self, now: Moment) -> Outcome {
-        if self.socket.shutdown(Shutdown::Write).is_err() {
-            return Outcome::Over(End::Client);
+    fn linger(&mut self, hands: &mut Hands<'_>) -> Outcome {
+        let now = hands.world.now;
+        match self.wire.finish(&mut hands.bench) {
+            Ok(true) => {}
+            Ok(false) => {
+                self.wire.block(Bytes::new(), now);
+                return Outcome::Waits;
+            }
+            Err(_) => return Outcome::Over(End::Client),
         }
         let until = now.plus(LINGER);
         self.phase = Phase::Lingers(until);
@@ -278,40 +274,31 @@ impl Slot {
 
     /// Writes `out` and keeps what the socket did not take as the rest. True: the socket took everything.
     fn send(&mut self, out: &Pieces, hands: &mut Hands<'_>) -> io::Result<bool> {
-        let taken = match &out.pieces[..] {
-            [piece] => write(&mut self.socket, piece)?,
-            pieces => write_all_of(&mut self.socket, pieces)?,
-        };
+        let taken = self.wire.write(&out.pieces, &mut hands.bench)?;
         *hands.written += taken as u64;
-        let done = taken == out.bytes;
+        let done = taken == out.bytes && !self.wire.has_unsent();
         if !done {
-            let bytes = hands.chunks.rest(&out.pieces, taken);
-            self.rest = Some(Box::new(Rest { bytes, since: hands.world.now }));
+            let bytes = hands.bench.chunks.rest(&out.pieces, taken);
+            self.wire.block(bytes, hands.world.now);
         }
         Ok(done)
     }
 
-    fn flush(&mut self, now: Moment, written: &mut u64) -> io::Result<bool> {
-        let Some(rest) = &mut self.rest else { return Ok(true) };
-        let taken = write(&mut self.socket, &rest.bytes)?;
-        *written += taken as u64;
-        if taken < rest.bytes.len() {
-            rest.bytes.advance(taken);
-            if taken > 0 {
-                rest.since = now;
-            }
-            return Ok(false);
+    /// Reads and drops what the client sends after its request, to detect that the client closes the connection.
+    pub(super) fn hear(&mut self, scratch: &mut [u8], hands: &mut Hands<'_>) -> Heard {
+        let heard = self.read_all(scratch, hands);
+        if self.wire.rest().is_none() && self.wire.has_unsent() {
+            // The socket did not take an answer of TLS.
+            self.wire.block(Bytes::new(), hands.world.now);
         }
-        self.rest = None;
-        Ok(true)
+        heard
     }
 
-    /// Reads and drops what the client sends after its request, to detect that the client closes the connection.
-    pub(super) fn hear(&mut self, scratch: &mut [u8]) -> Heard {
+    fn read_all(&mut self, scratch: &mut [u8], hands: &mut Hands<'_>) -> Heard {
         for _ in 0..READS {
-            match self.socket.read(scratch) {
-                Ok(0) => return Heard::End,
-                Ok(_) => {}
+            match self.wire.read(scratch, &mut hands.bench) {
+                Ok(Some(())) => {}
+                Ok(None) => return Heard::End,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Heard::Nothing,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => return Heard::End,
@@ -363,38 +350,4 @@ impl Pieces {
             self.pieces.push(piece);
         }
     }
-}
-
-/// Writes the pieces in order; returns how many bytes the socket took.
-fn write_all_of(socket: &mut TcpStream, pieces: &[Bytes]) -> io::Result<usize> {
-    let mut slices: SmallVec<[IoSlice<'_>; 4]> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
-    let (mut left, mut taken) = (&mut slices[..], 0);
-    while !left.is_empty() {
-        match socket.write_vectored(left) {
-            Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Ok(count) => {
-                taken += count;
-                IoSlice::advance_slices(&mut left, count);
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(taken)
-}
-
-/// Writes the bytes; returns how many of them the socket took.
-fn write(socket: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
-    let mut taken = 0;
-    while taken < bytes.len() {
-        match socket.write(&bytes[taken..]) {
-            Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Ok(count) => taken += count,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(taken)
 }

@@ -19,6 +19,7 @@ use super::chunk::Coding;
 use super::inbox::{Arrival, Inbox};
 use super::slot::Slot;
 use super::thread::Thread;
+use super::wire::Wire;
 use crate::body::News;
 use crate::drain::Drain;
 use crate::limits::Limits;
@@ -137,10 +138,10 @@ impl Lab {
             account: None,
         });
         let permit = Arc::clone(&self.permits).try_acquire_owned().unwrap().into();
-        let socket = mio::net::TcpStream::from_std(socket);
+        let wire = Wire::new(mio::net::TcpStream::from_std(socket), None);
         assert!(
             self.inbox
-                .arrive(Arrival { socket, coding: Coding::Chunked, head: Bytes::new(), stream, permit })
+                .arrive(Arrival { wire, coding: Coding::Chunked, head: Bytes::new(), stream, permit })
                 .is_none()
         );
         client

@@ -19,6 +19,7 @@ use super::inbox::{Arrival, HistoryWaker, Inbox, Mail};
 use super::slot::{Hands, Heard, Hears, Outcome, Slot};
 use super::turns::Turns;
 use super::wheel::{Entry, Tick, Wheel};
+use super::wire::Bench;
 use crate::body::News;
 use crate::drain::Phase;
 use crate::end::End;
@@ -77,6 +78,8 @@ pub(super) struct Thread {
     written: u64,
     records: u64,
     scratch: Box<[u8]>,
+    /// Where streams over TLS are encrypted.
+    sealed: Vec<u8>,
 }
 
 impl Thread {
@@ -112,6 +115,7 @@ impl Thread {
             written: 0,
             records: 0,
             scratch: vec![0; 4096].into(),
+            sealed: Vec::new(),
         };
         Ok((thread, inbox))
     }
@@ -161,7 +165,7 @@ impl Thread {
             return;
         }
         if event.is_error() {
-            let error = self.slots[key].socket.take_error().ok().flatten();
+            let error = self.slots[key].wire.socket.take_error().ok().flatten();
             return self.close(key, error.as_ref().map_or(End::Client, End::of));
         }
         if event.is_readable() || event.is_read_closed() {
@@ -230,13 +234,13 @@ impl Thread {
 
     /// Begins to serve a stream. The stream is added to its group first, so that no news is missed.
     fn arrive(&mut self, arrival: Arrival) {
-        let Arrival { mut socket, coding, head, stream, permit } = arrival;
+        let Arrival { mut wire, coding, head, stream, permit } = arrival;
         let group = self.group_of(&stream);
         let key = self.slots.vacant_key();
         let interest = Interest::READABLE | Interest::WRITABLE;
-        let registered = self.poll.registry().register(&mut socket, Token(key), interest);
+        let registered = self.poll.registry().register(&mut wire.socket, Token(key), interest);
         self.serial = self.serial.wrapping_add(1);
-        let mut slot = Slot::new(socket, coding, stream, permit, group as u32, self.serial);
+        let mut slot = Slot::new(wire, coding, stream, permit, group as u32, self.serial);
         slot.at = self.groups[group].add(key);
         self.slots.insert(slot);
         if let Err(error) = registered {
@@ -368,7 +372,7 @@ impl Thread {
         self.settle(key, outcome);
     }
 
-    fn with(&mut self, key: usize, serve: impl FnOnce(&mut Slot, &mut Hands<'_>) -> Outcome) -> Outcome {
+    fn with<T>(&mut self, key: usize, serve: impl FnOnce(&mut Slot, &mut Hands<'_>) -> T) -> T {
         let mut hands = Hands {
             world: World {
                 now: self.now,
@@ -378,7 +382,7 @@ impl Thread {
                 metrics: &self.news.metrics,
             },
             last: &mut self.last,
-            chunks: &self.chunks,
+            bench: Bench { sealed: &mut self.sealed, chunks: &self.chunks },
             written: &mut self.written,
             records: &mut self.records,
         };
@@ -426,13 +430,16 @@ impl Thread {
     }
 
     fn hear(&mut self, key: usize) {
-        let slot = &mut self.slots[key];
-        if slot.closed {
+        if self.slots[key].closed {
             return;
         }
-        match slot.hear(&mut self.scratch) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let heard = self.with(key, |slot, hands| slot.hear(&mut scratch, hands));
+        self.scratch = scratch;
+        match heard {
             Heard::Nothing => {}
             Heard::More => {
+                let slot = &mut self.slots[key];
                 if !std::mem::replace(&mut slot.is_unheard, true) {
                     self.unheard.push_back((key as u32, slot.serial));
                 }
@@ -447,7 +454,7 @@ impl Thread {
             return;
         }
         // Fails if the socket was never registered.
-        let _ = self.poll.registry().deregister(&mut slot.socket);
+        let _ = self.poll.registry().deregister(&mut slot.wire.socket);
         if let Some(stream) = slot.stream() {
             stream.closed(end, &self.news.world_at(self.now));
         }

@@ -464,10 +464,10 @@ async fn a_file_of_secrets_is_read_again_and_a_wrong_one_changes_nothing() {
     assert_eq!(status(&server, &with_old).await, 200, "the old one works until it is gone");
     for wrong in ["short", "", "\n\n"] {
         let before =
-            server.metric("tailrace_key_reloads_total{source=\"secret_file\",result=\"failed\"}").await;
+            server.metric("tailrace_key_reloads_total{source=\"secret_file\",result=\"refused\"}").await;
         fs::write(&file.0, wrong).unwrap();
         let begun = Instant::now();
-        while server.metric("tailrace_key_reloads_total{source=\"secret_file\",result=\"failed\"}").await
+        while server.metric("tailrace_key_reloads_total{source=\"secret_file\",result=\"refused\"}").await
             == before
         {
             assert!(begun.elapsed() < FILE_READ);

@@ -4,7 +4,6 @@
 use std::time::{Duration, Instant};
 
 use crate::slow::settled;
-use crate::support::Server;
 use crate::way::{Ask, Reader, Way};
 use crate::{alone, eventually, on_every_way, on_every_way_of_http_1};
 
@@ -38,7 +37,7 @@ async fn a_client_that_goes_is_noticed(way: Way) {
 }
 
 async fn notices(way: Way, state: While, by: By) {
-    let mut server = Server::open(&["--max-streams", "1", "--heartbeat", "1h"]).await;
+    let mut server = way.server(&["--max-streams", "1", "--heartbeat", "1h"]).await;
     let mut reader = Reader::open(way, server.address, &Ask::of("acme").room(8 * 1024)).await;
     reader.next().await.unwrap();
     let (before, streams) = (server.metric(BY_CLIENT).await, server.metric("tailrace_streams ").await);
@@ -54,7 +53,7 @@ async fn notices(way: Way, state: While, by: By) {
             reader.send(&[b'x'; 10_000], SOON).await;
         }
     }
-    assert_eq!(Reader::try_open(Way::Writer, server.address, &Ask::of("acme")).await.err(), Some(429));
+    assert_eq!(Reader::try_open(way.beside(), server.address, &Ask::of("acme")).await.err(), Some(429));
     let begin = Instant::now();
     let kept = match by {
         By::Closing => {
@@ -72,7 +71,7 @@ async fn notices(way: Way, state: While, by: By) {
     };
     let address = server.address;
     eventually("the place is given back", async || {
-        Reader::try_open(Way::Writer, address, &Ask::of("acme")).await.is_ok()
+        Reader::try_open(way.beside(), address, &Ask::of("acme")).await.is_ok()
     })
     .await;
     assert!(begin.elapsed() < SOON, "{way:?} {state:?} {by:?}: {:?}", begin.elapsed());

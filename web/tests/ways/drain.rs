@@ -13,8 +13,8 @@ const WINDOW: Duration = Duration::from_millis(1000 + 200);
 /// What a busy machine may add.
 const SLACK: Duration = Duration::from_secs(2);
 
-async fn serve(flags: &[&str]) -> Server {
-    Server::open(&[&["--drain-timeout", "10s"], flags].concat()).await
+async fn serve(way: Way, flags: &[&str]) -> Server {
+    way.server(&[&["--drain-timeout", "10s"], flags].concat()).await
 }
 
 /// The last block, checked.
@@ -33,7 +33,7 @@ fn last_word(blocks: &[Block], reader: &Reader) -> String {
 
 async fn idle_and_paced_ones_end_in_the_window(way: Way) {
     let _beside = beside_others().await;
-    let mut server = serve(&["--stream-event-rate", "5/s"]).await;
+    let mut server = serve(way, &["--stream-event-rate", "5/s"]).await;
     let mut readers = Vec::new();
     for n in 0..16 {
         let mut reader = Reader::open(way, server.address, &Ask::of(["calm", "paced"][n % 2])).await;
@@ -74,7 +74,7 @@ async fn blocked_ones_that_have_talked_get_it_when_they_read(way: Way) {
 
 async fn blocked_ones_get_it(way: Way, after: &[u8]) {
     let _beside = beside_others().await;
-    let mut server = serve(&[]).await;
+    let mut server = serve(way, &[]).await;
     let mut readers = Vec::new();
     for _ in 0..4 {
         let ask = Ask::of("acme").room(16 * 1024).after(after);
@@ -109,7 +109,7 @@ async fn blocked_ones_get_it(way: Way, after: &[u8]) {
 /// has read it before. This one reads only when the server has gone.
 async fn talkers_get_it_although_nobody_reads_what_they_say(way: Way) {
     let _beside = beside_others().await;
-    let mut server = serve(&[]).await;
+    let mut server = serve(way, &[]).await;
     let mut readers = Vec::new();
     for n in 0..4 {
         let ask = Ask::of("acme").after(["", "GET / HTTP/1.1\r\n"][n % 2].as_bytes());
@@ -133,7 +133,7 @@ async fn talkers_get_it_although_nobody_reads_what_they_say(way: Way) {
 async fn old_ones_end_although_they_are_blocked(way: Way) {
     const BY_AGE: &str = "tailrace_streams_closed_total{reason=\"max_age\"}";
     let _alone = alone().await;
-    let mut server = Server::open(&["--max-connection-age", "1s", "--heartbeat", "1h"]).await;
+    let mut server = way.server(&["--max-connection-age", "1s", "--heartbeat", "1h"]).await;
     let mut reader = Reader::open(way, server.address, &Ask::of("acme").room(16 * 1024)).await;
     reader.next().await.unwrap();
     let before = server.metric(BY_AGE).await;

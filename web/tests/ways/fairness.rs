@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::support::Server;
 use crate::way::{Ask, Reader, Way};
 use crate::{alone, on_every_way};
 
@@ -16,17 +15,18 @@ const BOUND: Duration = Duration::from_secs(2);
 
 async fn calm_views_are_served_beside_a_hot_one(way: Way) {
     let _alone = alone().await;
-    let mut server = Server::open(&[
-        "--connect-rate-per-address",
-        "0",
-        "--connect-rate-per-tenant",
-        "0",
-        "--max-streams-per-address",
-        "0",
-        "--max-streams-per-tenant",
-        "0",
-    ])
-    .await;
+    let mut server = way
+        .server(&[
+            "--connect-rate-per-address",
+            "0",
+            "--connect-rate-per-tenant",
+            "0",
+            "--max-streams-per-address",
+            "0",
+            "--max-streams-per-tenant",
+            "0",
+        ])
+        .await;
     let (stop, read) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let mut hot = Vec::new();
     for n in 0..HOT {

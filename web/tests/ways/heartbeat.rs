@@ -20,7 +20,7 @@ async fn open(way: Way, server: &Server, ask: &Ask) -> Reader {
 
 async fn silence_is_broken_at_its_time(way: Way) {
     let _beside = beside_others().await;
-    let mut server = Server::open(&["--heartbeat", "400ms"]).await;
+    let mut server = way.server(&["--heartbeat", "400ms"]).await;
     let begin = Instant::now();
     let mut reader = open(way, &server, &Ask::of("acme").query("from=latest")).await;
     for beat in 1..=3 {
@@ -47,7 +47,7 @@ async fn silence_is_broken_at_its_time(way: Way) {
 async fn traffic_needs_no_heartbeat_but_scripts_get_theirs(way: Way) {
     const PAUSE: Duration = Duration::from_millis(20);
     let _beside = beside_others().await;
-    let mut server = Server::open(&["--heartbeat", "400ms"]).await;
+    let mut server = way.server(&["--heartbeat", "400ms"]).await;
     let opened = Instant::now();
     let mut plain = open(way, &server, &Ask::of("acme")).await;
     let mut script = open(way, &server, &Ask::of("acme").query("heartbeat=event")).await;

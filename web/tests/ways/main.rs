@@ -1,7 +1,10 @@
-//! What holds of every way out of a stream: by a writer thread (HTTP/1.1 and HTTP/1.0), and through hyper's body (HTTP/2). One proof is one function, and is held against each of them.
+//! What holds of every way out of a stream: by a writer thread (HTTP/1.1 and HTTP/1.0), and through hyper's body (HTTP/2), both also over TLS. One proof is one function, and is held against each of them.
 
 #[path = "../support/mod.rs"]
 mod support;
+
+#[path = "../support/pki.rs"]
+mod pki;
 
 mod cut;
 mod drain;
@@ -61,6 +64,16 @@ macro_rules! on_every_way {
             async fn over_http_2() {
                 $proof(Way::Http2).await;
             }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn over_tls() {
+                $proof(Way::Tls).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn over_http_2_and_tls() {
+                $proof(Way::Http2Tls).await;
+            }
         }
     };
 }
@@ -81,6 +94,11 @@ macro_rules! on_every_way_of_http_1 {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn over_http_1_0() {
                 $proof(Way::Http10).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn over_tls() {
+                $proof(Way::Tls).await;
             }
         }
     };

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::Server;
 use crate::way::{Ask, Reader, Way};
 use crate::{beside_others, on_every_way};
 
@@ -13,7 +12,7 @@ const RECORDS: usize = 3 * RATE;
 
 async fn events_are_paced(way: Way) {
     let _beside = beside_others().await;
-    let mut server = Server::open(&["--stream-event-rate", &format!("{RATE}/s")]).await;
+    let mut server = way.server(&["--stream-event-rate", &format!("{RATE}/s")]).await;
     let mut reader = Reader::open(way, server.address, &Ask::of("acme")).await;
     reader.next().await.unwrap();
     let begin = Instant::now();
@@ -33,7 +32,7 @@ async fn events_are_paced(way: Way) {
 async fn bytes_are_paced(way: Way) {
     const BYTES: usize = 8 * 1024;
     let _beside = beside_others().await;
-    let mut server = Server::open(&["--stream-byte-rate", "8KiB/s"]).await;
+    let mut server = way.server(&["--stream-byte-rate", "8KiB/s"]).await;
     let mut reader = Reader::open(way, server.address, &Ask::of("acme")).await;
     reader.next().await.unwrap();
     let begin = Instant::now();

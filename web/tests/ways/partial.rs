@@ -1,6 +1,5 @@
 //! Writes that a socket takes in parts: bytes come exactly, the framing is whole, and life goes on after it.
 
-use crate::support::Server;
 use crate::way::{Ask, Reader, Way};
 use crate::{beside_others, on_every_way};
 
@@ -22,7 +21,7 @@ fn pattern(seed: usize, size: usize) -> String {
 async fn bytes_come_exactly(way: Way) {
     let _beside = beside_others().await;
     // Heartbeats fall due all the time; none may fall into a frame.
-    let mut server = Server::open(&["--heartbeat", "100ms"]).await;
+    let mut server = way.server(&["--heartbeat", "100ms"]).await;
     let mut reader = Reader::open(way, server.address, &Ask::of("acme").room(4096)).await;
     reader.next().await.unwrap();
     let sizes = [LARGE, 1, 70_000, 4096, LARGE / 3, 65_536, 2, 300_000];

@@ -4,10 +4,8 @@
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpSocket;
 
-use crate::support::Server;
-use crate::way::{Ask, Reader, Way};
+use crate::way::{Ask, Reader, Way, Wired};
 use crate::{beside_others, on_every_way_of_http_1};
 
 /// Far above every buffer on the way.
@@ -17,8 +15,8 @@ const SOON: Duration = Duration::from_secs(2);
 
 async fn garbage_is_nobodys(way: Way) {
     let _beside = beside_others().await;
-    let mut server = Server::open(&[]).await;
-    let mut calm = Reader::open(Way::Writer, server.address, &Ask::of("calm")).await;
+    let mut server = way.server(&[]).await;
+    let mut calm = Reader::open(way.beside(), server.address, &Ask::of("calm")).await;
     calm.next().await.unwrap();
     let mut floods = Vec::new();
     for n in 0..3 {
@@ -54,19 +52,19 @@ async fn garbage_is_nobodys(way: Way) {
 
 /// Requests with bodies before the stream's, by a client that reads none of the answers before it has sent all: hyper reads
 /// on while an answer is not sent yet. Each of them comes, and the stream after them.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn answers_that_were_not_sent_yet_come_before_the_stream() {
+async fn answers_come_before_the_stream(way: Way) {
     let _beside = beside_others().await;
-    let server = Server::open(&[]).await;
+    let server = way.server(&[]).await;
     let before = "POST /nothing HTTP/1.1\r\nHost: tailrace\r\nContent-Length: 5\r\n\r\nhello";
     for count in (100..1300).step_by(100) {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.set_recv_buffer_size(32 * 1024).unwrap();
-        let mut socket = socket.connect(server.address).await.unwrap();
+        let mut socket = Wired::open(way, &Ask::of("acme").room(32 * 1024), server.address).await;
         let stream = "GET /t/acme/events HTTP/1.1\r\nHost: tailrace\r\n\r\n";
         let requests = before.repeat(count) + stream;
-        let sent = tokio::time::timeout(SOON, socket.write_all(requests.as_bytes())).await;
-        assert!(sent.is_ok(), "the server takes the requests");
+        let sent = tokio::time::timeout(SOON, async {
+            socket.write_all(requests.as_bytes()).await?;
+            socket.flush().await
+        });
+        assert!(sent.await.is_ok(), "the server takes the requests");
         // As much as there is for it is written by now.
         tokio::time::sleep(Duration::from_millis(50)).await;
         let mut answers = String::new();
@@ -81,6 +79,17 @@ async fn answers_that_were_not_sent_yet_come_before_the_stream() {
         assert_eq!(refused.matches("HTTP/1.1 404").count(), count);
         assert!(begun.contains("text/event-stream"), "{begun}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_that_were_not_sent_yet_come_before_the_stream() {
+    answers_come_before_the_stream(Way::Writer).await;
+}
+
+/// Here some of them are encrypted, and not sent, when the writer thread takes the connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_that_were_not_sent_yet_come_before_the_stream_over_tls() {
+    answers_come_before_the_stream(Way::Tls).await;
 }
 
 on_every_way_of_http_1!(what_comes_after_the_request_is_nobodys, garbage_is_nobodys);

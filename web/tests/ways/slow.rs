@@ -15,7 +15,7 @@ fn value(n: usize) -> String {
 
 async fn everything_exactly_and_nobody_is_delayed(way: Way) {
     let _beside = beside_others().await;
-    let mut server = Server::open(&["--heartbeat", "100ms"]).await;
+    let mut server = way.server(&["--heartbeat", "100ms"]).await;
     let mut slow = Reader::open(way, server.address, &Ask::of("acme").room(8 * 1024)).await;
     slow.next().await.unwrap();
     let mut others = Vec::new();
@@ -58,7 +58,7 @@ async fn they_cost_no_memory(way: Way) {
     const CLIENTS: usize = 60;
     const ALLOWED: usize = 40 << 20;
     let _alone = alone().await;
-    let mut server = Server::open(&["--heartbeat", "100ms"]).await;
+    let mut server = way.server(&["--heartbeat", "100ms"]).await;
     let mut blocked = Vec::new();
     for _ in 0..CLIENTS {
         let mut reader = Reader::open(way, server.address, &Ask::of("acme").room(8 * 1024)).await;

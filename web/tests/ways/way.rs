@@ -1,18 +1,29 @@
-//! Clients of each way: raw sockets for HTTP/1, the `h2` crate for HTTP/2. Strict: a wrong byte of the framing, or a byte
+//! Clients of each way: raw sockets for HTTP/1, the `h2` crate for HTTP/2, both also over tokio-rustls. Strict: a wrong byte of the framing, or a byte
 //! after its end, is a failure.
 
+// Each test is a program of its own and uses a part of this.
+#![allow(dead_code)]
+
 use std::future::poll_fn;
+use std::io;
 use std::net::{Shutdown, SocketAddr};
+use std::pin::Pin;
+use std::sync::{Arc, LazyLock};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use rustls::version::TLS13;
 use socket2::SockRef;
-use tokio::io::AsyncReadExt;
-use tokio::io::AsyncWriteExt;
+use tailrace_bridge::Source;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
-use crate::support::{Block, parse};
+use crate::pki::{Authority, Files};
+use crate::support::{Block, Server, parse};
 
 /// Nothing that a test waits for may take longer.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -27,11 +38,114 @@ pub(crate) enum Way {
     Writer,
     Http10,
     Http2,
+    /// HTTP/1.1 over TLS, by a writer thread.
+    Tls,
+    Http2Tls,
 }
 
 impl Way {
     pub(crate) fn is_raw(self) -> bool {
-        self != Way::Http2
+        !matches!(self, Way::Http2 | Way::Http2Tls)
+    }
+
+    fn is_tls(self) -> bool {
+        matches!(self, Way::Tls | Way::Http2Tls)
+    }
+
+    /// The way of HTTP/1.1 to the same server.
+    pub(crate) fn beside(self) -> Way {
+        if self.is_tls() { Way::Tls } else { Way::Writer }
+    }
+
+    /// A server that is reached this way, whose tenants are open to everybody.
+    pub(crate) async fn server(self, flags: &[&str]) -> Server {
+        let tls = if self.is_tls() { FILES.flags() } else { Vec::new() };
+        let tls: Vec<&str> = tls.iter().map(String::as_str).collect();
+        Server::open(&[&tls[..], flags].concat()).await
+    }
+
+    /// The same over a Kafka of the test's.
+    pub(crate) async fn server_over(self, source: Arc<dyn Source>, heads: &[u64], flags: &[&str]) -> Server {
+        let tls = if self.is_tls() { FILES.flags() } else { Vec::new() };
+        let tls: Vec<&str> = tls.iter().map(String::as_str).collect();
+        let flags = [&["--auth", "none"], &tls[..], flags].concat();
+        Server::over(source, heads, "header:tenant", &flags).await
+    }
+}
+
+pub(crate) static AUTHORITY: LazyLock<Authority> = LazyLock::new(Authority::new);
+static FILES: LazyLock<Files> = LazyLock::new(|| Files::of(&AUTHORITY.issue()));
+
+/// A client's connection.
+pub(crate) enum Wired {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Wired {
+    /// A connection for HTTP/1.
+    pub(crate) async fn open(way: Way, ask: &Ask, address: SocketAddr) -> Wired {
+        match way {
+            Way::Tls => Wired::tls(ask, address, b"http/1.1").await,
+            _ => Wired::plain(ask, address).await,
+        }
+    }
+
+    async fn plain(ask: &Ask, address: SocketAddr) -> Wired {
+        Wired::Plain(ask.connect(address).await)
+    }
+
+    async fn tls(ask: &Ask, address: SocketAddr, protocol: &[u8]) -> Wired {
+        let mut config = AUTHORITY.client(&[&TLS13], None);
+        config.alpn_protocols = vec![protocol.to_vec()];
+        let connector = TlsConnector::from(Arc::new(config));
+        let socket = ask.connect(address).await;
+        let stream = connector.connect("localhost".try_into().unwrap(), socket).await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(protocol));
+        Wired::Tls(Box::new(stream))
+    }
+
+    fn socket(&self) -> SockRef<'_> {
+        match self {
+            Wired::Plain(socket) => SockRef::from(socket),
+            Wired::Tls(tls) => SockRef::from(tls.get_ref().0),
+        }
+    }
+}
+
+impl AsyncRead for Wired {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Wired::Plain(socket) => Pin::new(socket).poll_read(context, buffer),
+            Wired::Tls(tls) => Pin::new(tls).poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Wired {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Wired::Plain(socket) => Pin::new(socket).poll_write(context, bytes),
+            Wired::Tls(tls) => Pin::new(tls).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Wired::Plain(socket) => Pin::new(socket).poll_flush(context),
+            Wired::Tls(tls) => Pin::new(tls).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Wired::Plain(socket) => Pin::new(socket).poll_shutdown(context),
+            Wired::Tls(tls) => Pin::new(tls).poll_shutdown(context),
+        }
     }
 }
 
@@ -116,7 +230,7 @@ enum Wire {
 }
 
 struct Http1 {
-    socket: TcpStream,
+    socket: Wired,
     raw: Vec<u8>,
     /// What comes next of the chunked coding; `None`: the body goes to the connection's end.
     chunk: Option<Chunk>,
@@ -147,13 +261,17 @@ impl Reader {
     /// The status, where it is not 200.
     pub(crate) async fn try_open(way: Way, address: SocketAddr, ask: &Ask) -> Result<Reader, u16> {
         let mut wire = match way {
-            Way::Writer => {
-                let (http1, head) = Http1::open(ask.connect(address).await, &ask.head("1.1")).await?;
+            Way::Writer | Way::Tls => {
+                let socket = Wired::open(way, ask, address).await;
+                let (http1, head) = Http1::open(socket, &ask.head("1.1")).await?;
                 assert!(head.contains("connection: close\r\n"), "{head}");
                 Wire::Http1(http1)
             }
-            Way::Http10 => Wire::Http1(Http1::open(ask.connect(address).await, &ask.head("1.0")).await?.0),
-            Way::Http2 => Wire::Http2(Http2::open(address, ask).await?),
+            Way::Http10 => {
+                Wire::Http1(Http1::open(Wired::plain(ask, address).await, &ask.head("1.0")).await?.0)
+            }
+            Way::Http2 => Wire::Http2(Http2::open(Wired::plain(ask, address).await, ask).await?),
+            Way::Http2Tls => Wire::Http2(Http2::open(Wired::tls(ask, address, b"h2").await, ask).await?),
         };
         let mut text = Vec::new();
         if let Wire::Http1(wire) = &mut wire {
@@ -234,7 +352,7 @@ impl Reader {
     /// Says that nothing will be sent any more.
     pub(crate) fn half_close(&self) {
         match &self.wire {
-            Wire::Http1(wire) => SockRef::from(&wire.socket).shutdown(Shutdown::Write).unwrap(),
+            Wire::Http1(wire) => wire.socket.socket().shutdown(Shutdown::Write).unwrap(),
             Wire::Http2(wire) => wire.socket.shutdown(Shutdown::Write).unwrap(),
         }
     }
@@ -246,10 +364,18 @@ impl Reader {
         }
     }
 
+    /// Replaces the keys of TLS, and asks the other side to do so.
+    pub(crate) async fn replace_keys(&mut self) {
+        let Wire::Http1(wire) = &mut self.wire else { panic!("not on this way") };
+        let Wired::Tls(tls) = &mut wire.socket else { panic!("not on this way") };
+        tls.get_mut().1.refresh_traffic_keys().unwrap();
+        tls.flush().await.unwrap();
+    }
+
     /// Closes with a reset of the connection.
     pub(crate) async fn reset(self) {
         match &self.wire {
-            Wire::Http1(wire) => SockRef::from(&wire.socket).set_linger(Some(Duration::ZERO)).unwrap(),
+            Wire::Http1(wire) => wire.socket.socket().set_linger(Some(Duration::ZERO)).unwrap(),
             Wire::Http2(wire) => SockRef::from(&wire.socket).set_linger(Some(Duration::ZERO)).unwrap(),
         }
         self.close().await;
@@ -270,9 +396,10 @@ impl Reader {
 }
 
 impl Http1 {
-    async fn open(socket: TcpStream, request: &[u8]) -> Result<(Http1, String), u16> {
+    async fn open(socket: Wired, request: &[u8]) -> Result<(Http1, String), u16> {
         let mut http1 = Http1 { socket, raw: Vec::new(), chunk: None };
         http1.socket.write_all(request).await.unwrap();
+        http1.socket.flush().await.unwrap();
         let head = http1.head().await;
         match status(&head) {
             200 => {
@@ -379,14 +506,12 @@ impl Chunk {
 }
 
 impl Http2 {
-    async fn open(address: SocketAddr, ask: &Ask) -> Result<Box<Http2>, u16> {
-        let socket = ask.connect(address).await.into_std().unwrap();
-        let handle = socket.try_clone().unwrap();
+    async fn open(socket: Wired, ask: &Ask) -> Result<Box<Http2>, u16> {
+        let handle = std::net::TcpStream::from(socket.socket().try_clone().unwrap());
         let mut builder = h2::client::Builder::new();
         if let Some(room) = ask.room {
             builder.initial_window_size(room);
         }
-        let socket = TcpStream::from_std(socket).unwrap();
         let (sender, connection) = builder.handshake::<_, Bytes>(socket).await.unwrap();
         let driver = tokio::spawn(async move {
             let _ = connection.await;

@@ -13,7 +13,6 @@ use tailrace_bridge::{
 };
 use tokio::sync::watch;
 
-use crate::support::Server;
 use crate::way::{Ask, End, Reader, Way};
 use crate::{alone, beside_others, eventually, on_every_way};
 
@@ -24,7 +23,7 @@ const SOON: Duration = Duration::from_secs(3);
 async fn a_change_is_told_at_once(way: Way) {
     const FLIPS: usize = 40;
     let _alone = alone().await;
-    let mut server = Server::open(&["--heartbeat", "1h"]).await;
+    let mut server = way.server(&["--heartbeat", "1h"]).await;
     let stop = Arc::new(AtomicBool::new(false));
     let mut talkers = Vec::new();
     for _ in 0..if way.is_raw() { 24 } else { 0 } {
@@ -133,8 +132,7 @@ async fn waiting_for_history_costs_nothing(way: Way) {
     let _alone = alone().await;
     let (answer, answers) = watch::channel(Answers::First);
     let held = Arc::new(Held { answers, reads: AtomicUsize::new(0) });
-    let flags = ["--auth", "none", "--heartbeat", "1h"];
-    let server = Server::over(held.clone(), &[END, END], "header:tenant", &flags).await;
+    let server = way.server_over(held.clone(), &[END, END], &["--heartbeat", "1h"]).await;
     server.bridge.health().set_ready();
     let mut readers = Vec::new();
     for _ in 0..STREAMS {
@@ -177,7 +175,7 @@ async fn those_that_come_do_not_meet_those_that_go(way: Way) {
     const ROUNDS: usize = 25;
     const STREAMS: usize = 12;
     let _beside = beside_others().await;
-    let mut server = Server::open(&["--heartbeat", "100ms"]).await;
+    let mut server = way.server(&["--heartbeat", "100ms"]).await;
     let mut readers: Vec<(usize, Reader)> = Vec::new();
     let mut opened = 0;
     for round in 0..ROUNDS {

@@ -1,0 +1,177 @@
+//! A TLS connection after its handshake, as a stream uses it: bytes become records, and records that come are dealt with.
+
+use std::io::{self, BufRead as _, Write as _};
+
+use rustls::server::ServerConnection;
+
+/// What a stream needs of TLS. Both directions write into the caller's buffer, so that nothing need be kept for an idle
+/// stream. This is the shape of the split connection of rustls 0.24, which will stand behind it.
+pub(crate) trait RecordLayer {
+    /// Appends the records of the bytes to `out`, and before them what TLS itself has to send.
+    ///
+    /// # Errors
+    /// If the keys may not be used any more (TLS 1.2): nothing can be sent on this connection.
+    fn seal(&mut self, plain: &[u8], out: &mut Vec<u8>) -> io::Result<()>;
+
+    /// Takes bytes that have come, of which the application data is dropped; appends what TLS answers to `out`.
+    fn receive(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Received;
+
+    /// Appends `close_notify`, which says that nothing is missing at the end.
+    fn close(&mut self, out: &mut Vec<u8>);
+}
+
+/// What was received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Received {
+    /// The connection goes on.
+    Open,
+    /// The peer has ended the connection, or must not be listened to any more.
+    End,
+}
+
+impl RecordLayer for ServerConnection {
+    fn seal(&mut self, mut plain: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+        drain(self, out)?;
+        while !plain.is_empty() {
+            let (before, taken) = (out.len(), self.writer().write(plain)?);
+            drain(self, out)?;
+            // Keys that are used up make rustls close the connection, and drop what it is given.
+            if taken == 0 || out.len() - before <= taken {
+                return Err(io::Error::other("the keys of the connection are used up"));
+            }
+            plain = &plain[taken..];
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) -> Received {
+        let mut is_over = false;
+        while !bytes.is_empty() && !is_over {
+            is_over = match self.read_tls(&mut bytes) {
+                Ok(0) | Err(_) => true,
+                Ok(_) => self.process_new_packets().map_or(true, |state| state.peer_has_closed()),
+            };
+            drop_plaintext(self);
+        }
+        // Alerts, and the answer to an attempt at renegotiation. A new key is announced before the next record.
+        let drained = drain(self, out);
+        if is_over || drained.is_err() { Received::End } else { Received::Open }
+    }
+
+    fn close(&mut self, out: &mut Vec<u8>) {
+        self.send_close_notify();
+        // Writing to memory does not fail.
+        let _ = drain(self, out);
+    }
+}
+
+fn drain(connection: &mut ServerConnection, out: &mut Vec<u8>) -> io::Result<()> {
+    while connection.wants_write() {
+        connection.write_tls(out)?;
+    }
+    Ok(())
+}
+
+/// Drops what was received and decrypted.
+pub(crate) fn drop_plaintext(connection: &mut ServerConnection) {
+    let mut reader = connection.reader();
+    while let Ok(chunk @ [_, ..]) = reader.fill_buf() {
+        let size = chunk.len();
+        reader.consume(size);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use rustls::version::{TLS12, TLS13};
+
+    use super::*;
+    use crate::tls::lab::{pair, read, say};
+
+    #[test]
+    fn records_are_what_was_sealed_and_the_end_is_told() {
+        for version in [&TLS12, &TLS13] {
+            let (mut server, mut client) = pair(version);
+            let mut out = Vec::new();
+            let plain = vec![b'x'; 200_000];
+            server.seal(&plain, &mut out).unwrap();
+            assert!(out.len() < plain.len() + 1000, "{}", out.len());
+            assert_eq!(read(&mut client, &out), plain);
+            out.clear();
+            server.close(&mut out);
+            read(&mut client, &out);
+            assert_eq!(client.reader().read(&mut [0; 1]).unwrap(), 0, "the end is not told");
+        }
+    }
+
+    #[test]
+    fn what_comes_after_the_request_is_dropped_however_much_it_is() {
+        let (mut server, mut client) = pair(&TLS13);
+        let mut out = Vec::new();
+        for _ in 0..100 {
+            let bytes = say(&mut client, &[b'x'; 20_000]);
+            for part in bytes.chunks(777) {
+                assert_eq!(server.receive(part, &mut out), Received::Open);
+            }
+        }
+        assert!(out.is_empty(), "it is answered");
+        assert!(server.reader().fill_buf().is_err(), "something of it is kept");
+    }
+
+    #[test]
+    fn a_key_that_the_client_replaces_is_replaced_here_too_before_the_next_record() {
+        let (mut server, mut client) = pair(&TLS13);
+        let mut out = Vec::new();
+        for round in 0..20 {
+            client.refresh_traffic_keys().unwrap();
+            let asks = say(&mut client, b"");
+            assert!(!asks.is_empty());
+            assert_eq!(server.receive(&asks, &mut out), Received::Open, "round {round}");
+            server.seal(b"goes on", &mut out).unwrap();
+            assert_eq!(read(&mut client, &out), b"goes on");
+            out.clear();
+            // Were the keys of this direction not the new ones, it could not be read.
+            let more = say(&mut client, b"more");
+            assert_eq!(server.receive(&more, &mut out), Received::Open);
+        }
+    }
+
+    #[test]
+    fn a_flood_of_key_updates_ends_the_connection() {
+        let (mut server, mut client) = pair(&TLS13);
+        let mut out = Vec::new();
+        let ended = (0..1000).any(|_| {
+            client.refresh_traffic_keys().unwrap();
+            server.receive(&say(&mut client, b""), &mut out) == Received::End
+        });
+        assert!(ended && out.len() < 1000, "{} bytes of answers", out.len());
+    }
+
+    #[test]
+    fn a_wrong_byte_ends_the_connection_and_is_told() {
+        let (mut server, mut client) = pair(&TLS13);
+        let mut bytes = say(&mut client, b"hello");
+        *bytes.last_mut().unwrap() ^= 1;
+        let mut out = Vec::new();
+        assert_eq!(server.receive(&bytes, &mut out), Received::End);
+        client.read_tls(&mut &out[..]).unwrap();
+        assert_eq!(
+            client.process_new_packets().unwrap_err(),
+            rustls::Error::AlertReceived(rustls::AlertDescription::BadRecordMac)
+        );
+        assert_eq!(server.receive(b"more", &mut out), Received::End);
+        assert!(server.seal(b"more", &mut out).is_err());
+    }
+
+    #[test]
+    fn close_notify_is_the_end() {
+        for version in [&TLS12, &TLS13] {
+            let (mut server, mut client) = pair(version);
+            client.send_close_notify();
+            let bytes = say(&mut client, b"");
+            assert_eq!(server.receive(&bytes, &mut Vec::new()), Received::End);
+        }
+    }
+}
