@@ -17,6 +17,7 @@ mod console;
 mod cors;
 mod drain;
 mod end;
+mod limit;
 mod limits;
 mod metrics;
 mod moment;
@@ -25,6 +26,7 @@ mod permit;
 mod problem;
 mod query;
 mod refusal;
+mod reload;
 mod route;
 mod server;
 mod settings;
@@ -34,5 +36,8 @@ mod web;
 mod writer;
 
 pub use metrics::describe_metrics;
+pub use reload::Reload;
+#[doc(hidden)]
+pub use settings::check_limits_file;
 pub use settings::{Args, SettingError, WebSettings};
 pub use web::Web;

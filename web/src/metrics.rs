@@ -3,6 +3,7 @@
 use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 
 use crate::end::End;
+use crate::limit::Limit;
 use crate::problem::PassingCode;
 
 /// Registers this package's metrics with their help texts; all names are exported from the first scrape on.
@@ -20,7 +21,17 @@ pub fn describe_metrics() {
         "tailrace_streams_throttled_total",
         "Times that a stream over its rate was made to wait"
     );
+    describe_counter!("tailrace_limits_reached_total", "Times that a limit refused or delayed, by limit");
+    describe_counter!(
+        "tailrace_limits_file_reads_total",
+        "Reads of TAILRACE_LIMITS_FILE that brought a change, by outcome"
+    );
+    describe_gauge!(
+        "tailrace_limits_file_current",
+        "Whether the limits are those of TAILRACE_LIMITS_FILE as it is now: 1 or 0"
+    );
     gauge!("tailrace_ready").set(0.0);
+    gauge!("tailrace_limits_file_current").set(1.0);
     Metrics::new();
 }
 
@@ -56,6 +67,12 @@ impl Metrics {
         for end in End::ALL {
             counter!("tailrace_streams_closed_total", "reason" => end.reason()).increment(0);
         }
+        for limit in Limit::ALL {
+            counter!("tailrace_limits_reached_total", "limit" => limit.name()).increment(0);
+        }
+        for outcome in ["ok", "refused", "missing"] {
+            counter!("tailrace_limits_file_reads_total", "outcome" => outcome).increment(0);
+        }
         let metrics = Metrics {
             streams: gauge!("tailrace_streams"),
             accepted: counter!("tailrace_streams_accepted_total"),
@@ -73,6 +90,16 @@ impl Metrics {
 
     pub(crate) fn refused(&self, reason: &'static str) {
         counter!("tailrace_streams_refused_total", "reason" => reason).increment(1);
+    }
+
+    pub(crate) fn reached(&self, limit: Limit) {
+        counter!("tailrace_limits_reached_total", "limit" => limit.name()).increment(1);
+    }
+
+    /// The limits file was read after a change; what it says holds (`ok`) or not.
+    pub(crate) fn limits_file(&self, outcome: &'static str) {
+        counter!("tailrace_limits_file_reads_total", "outcome" => outcome).increment(1);
+        gauge!("tailrace_limits_file_current").set(if outcome == "ok" { 1.0 } else { 0.0 });
     }
 
     pub(crate) fn closed(&self, reason: &'static str) {

@@ -14,7 +14,9 @@ use crate::app::App;
 use crate::body::News;
 use crate::drain::Drain;
 use crate::limits::Limits;
+use crate::limits::file::Watched;
 use crate::metrics::Metrics;
+use crate::reload::Reload;
 use crate::route;
 use crate::server::{Server, StreamTransports};
 use crate::settings::WebSettings;
@@ -38,6 +40,7 @@ pub struct Web {
     server: Server,
     admin: Server,
     writers: Arc<Writers>,
+    reload: Reload,
 }
 
 impl Web {
@@ -54,7 +57,7 @@ impl Web {
     ) -> io::Result<Web> {
         let descriptors = raise_descriptors();
         let metrics = Arc::new(Metrics::new());
-        let limits = Arc::new(Limits::new(&settings.limits, Arc::clone(&metrics)));
+        let limits = Limits::new(&settings.limits, Arc::clone(&metrics));
         let (listen, admin_listen) = (settings.listen, settings.admin_listen);
         let max_connections = connections(settings.limits.max_streams, descriptors);
         let app = Arc::new(App { settings, bridge, rules, limits, drain: Drain::new(), metrics });
@@ -70,7 +73,7 @@ impl Web {
         let admin = admin::router(app.bridge.clone(), prometheus);
         let admin =
             Server::bind(admin_listen, admin, None, ADMIN_CONNECTIONS).map_err(naming(admin_listen))?;
-        Ok(Web { app, server, admin, writers })
+        Ok(Web { app, server, admin, writers, reload: Reload::new() })
     }
 
     /// The address of the streams; where port 0 was asked for, it has the port that the system chose.
@@ -83,13 +86,18 @@ impl Web {
         self.admin.address()
     }
 
+    /// With it, files that may change while the server runs are read again at once.
+    pub fn reload(&self) -> Reload {
+        self.reload.clone()
+    }
+
     /// Serves until `shutdown` resolves, then drains, then returns.
     ///
     /// While draining, /readyz answers 503 from the start; new streams are still accepted during the drain delay; then all
     /// streams are ended within the drain timeout, each with `tailrace.drain` and its id. Dropping the future only stops
     /// accepting.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Web { app, server, admin, writers } = self;
+        let Web { app, server, admin, writers, reload } = self;
         let (streams, operators) = (server.shutdown_handle(), admin.shutdown_handle());
         let end = async {
             shutdown.await;
@@ -101,6 +109,7 @@ impl Web {
             () = server.run() => {}
             () = admin.run() => {}
             () = sweep(&app) => {}
+            () = watch_limits_file(&app, &reload) => {}
             () = writers.herald() => {}
         }
         // Connections whose last block is written get a moment until their clients have read it.
@@ -130,6 +139,14 @@ async fn sweep(app: &App) {
         tokio::time::sleep(SWEEP_EVERY).await;
         app.limits.sweep();
     }
+}
+
+/// Never ends.
+async fn watch_limits_file(app: &App, reload: &Reload) {
+    let limits = &app.settings.limits;
+    let Some(file) = limits.file.clone() else { return std::future::pending().await };
+    let watched = Watched::new(file, limits.tenant);
+    watched.watch(reload.looks(), Arc::clone(&app.limits), Arc::clone(&app.metrics)).await;
 }
 
 fn naming(address: SocketAddr) -> impl Fn(io::Error) -> io::Error {

@@ -2,6 +2,7 @@
 
 mod identity;
 mod limits;
+mod limits_file;
 mod value;
 
 use std::net::SocketAddr;
@@ -10,6 +11,10 @@ use std::time::Duration;
 use tailrace_bridge::{ByteSize, Envelope};
 
 pub(crate) use self::limits::LimitSettings;
+pub use self::limits_file::check_limits_file;
+#[cfg(test)]
+pub(crate) use self::limits_file::parse as parse_limits;
+pub(crate) use self::limits_file::{FileError, LimitsFile, TenantLimits};
 pub use self::value::SettingError;
 use self::value::{address, parse, span, span_within, wrong};
 use crate::auth::Auth;
@@ -188,7 +193,18 @@ impl WebSettings {
                 "TAILRACE_JWT_SECRET is set, and no token is asked for: TAILRACE_AUTH is none".to_owned(),
             );
         }
+        if self.is_open() && self.limits.tenant.max_streams_per_subject > 0 {
+            doubts.push(
+                "TAILRACE_MAX_STREAMS_PER_SUBJECT limits nothing: no stream has a subject, as TAILRACE_AUTH is none"
+                    .to_owned(),
+            );
+        }
         doubts
+    }
+
+    /// Whether a file is read again while the server runs.
+    pub fn reads_files_again(&self) -> bool {
+        self.limits.file.is_some()
     }
 
     /// The configured address of the streams; port 0 lets the system choose one.
