@@ -100,6 +100,9 @@ fn quota(per_second: f64) -> Option<Quota> {
     Some(Quota::with_period(period)?.allow_burst(burst))
 }
 
+/// How often a stream that waits looks whether the rate was changed.
+const LOOK: Duration = Duration::from_secs(2);
+
 /// One stream's share in the rate of its tenant.
 ///
 /// While the tenant has taken no more than its rate, a stream only pays for what it reads. From then on the streams take turns:
@@ -110,6 +113,9 @@ fn quota(per_second: f64) -> Option<Quota> {
 /// none that has something is passed over, and each gets the same, whatever the size of its records.
 pub(crate) struct Share {
     tenant: Arc<Tenant>,
+    /// The time that was booked, and how often the rate had been changed then.
+    until: Option<Instant>,
+    changes: u32,
     /// What was booked for the next read.
     booked: Option<Amount>,
     /// The time of its last turn, and what it may still read in that.
@@ -120,7 +126,15 @@ pub(crate) struct Share {
 
 impl Share {
     pub(crate) fn of(tenant: &Arc<Tenant>) -> Share {
-        Share { tenant: Arc::clone(tenant), booked: None, turn: None, owed: Amount::default() }
+        let changes = tenant.rates().changes();
+        Share {
+            tenant: Arc::clone(tenant),
+            until: None,
+            changes,
+            booked: None,
+            turn: None,
+            owed: Amount::default(),
+        }
     }
 
     /// The budget of the next read.
@@ -132,8 +146,20 @@ impl Share {
         }
     }
 
-    /// To be called when the time that it last returned has passed. `Some`: nothing may be read for that long.
+    /// `Some`: nothing may be read for that long; then it is to be called again.
     pub(crate) fn wait(&mut self, now: Instant) -> Option<Duration> {
+        let changes = self.tenant.rates().changes();
+        if std::mem::replace(&mut self.changes, changes) != changes {
+            // What was booked at another rate was another time.
+            (self.until, self.booked) = (None, None);
+        }
+        if self.until.is_none_or(|until| until <= now) {
+            self.until = self.next_turn(now).map(|wait| now + wait);
+        }
+        self.until.map(|until| (until - now).min(LOOK))
+    }
+
+    fn next_turn(&mut self, now: Instant) -> Option<Duration> {
         let rates = self.tenant.rates();
         while self.owed != Amount::default() {
             let part = self.owed.first(rates.most());
@@ -362,7 +388,7 @@ mod tests {
             share.charge(Amount { events: 1, bytes: 100 << 10 }, world.start);
             drop(share);
             let mut back = Share::of(&tenant);
-            assert!(back.wait(Instant::now()) > Some(Duration::from_secs(95)));
+            assert!(back.next_turn(Instant::now()) > Some(Duration::from_secs(95)));
         }
 
         #[test]
@@ -372,13 +398,24 @@ mod tests {
             let mut one = Share::of(&tenant);
             one.charge(Amount { events: 20, bytes: 0 }, world.start);
             let mut idle = Share::of(&tenant);
-            while one.wait(world.start).is_some_and(|_| one.owed != Amount::default()) {}
+            while one.next_turn(world.start).is_some() && one.owed != Amount::default() {}
             let before = tenant.rates().is_behind(world.start);
             assert!(before && idle.wait(world.start).is_some());
             let later = world.start + Duration::from_secs(10);
             assert_eq!(idle.wait(later), None);
             idle.charge(Amount::default(), later);
             assert!(!tenant.rates().is_behind(later));
+        }
+
+        #[test]
+        fn a_stream_that_waits_goes_on_when_the_rate_is_lifted() {
+            let world = World::with("0", "1");
+            let tenant = world.tenant();
+            let mut share = Share::of(&tenant);
+            share.charge(Amount { events: 1, bytes: 1000 }, world.start);
+            assert_eq!(share.wait(world.start), Some(LOOK));
+            world.limits.apply_usual(TenantLimits::default());
+            assert_eq!(share.wait(world.start + LOOK), None);
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::base::sync::atomic::{AtomicU64, Ordering};
+use crate::base::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// How far payment may be behind.
 pub(crate) const BURST: Duration = Duration::from_secs(1);
@@ -22,12 +22,19 @@ pub struct Meter {
     rate: AtomicU64,
     /// When everything is paid, in nanoseconds after `start`.
     paid_at: AtomicU64,
+    /// How often the rate was changed: times that were booked before do not hold any more.
+    changes: AtomicU32,
 }
 
 impl Meter {
     /// A meter with nothing to pay. `per_second`: zero is no limit.
     pub fn new(per_second: f64, now: Instant) -> Meter {
-        Meter { start: now, rate: AtomicU64::new(per_second.to_bits()), paid_at: AtomicU64::new(0) }
+        Meter {
+            start: now,
+            rate: AtomicU64::new(per_second.to_bits()),
+            paid_at: AtomicU64::new(0),
+            changes: AtomicU32::new(0),
+        }
     }
 
     /// The amount per second; zero: no limit.
@@ -50,6 +57,13 @@ impl Meter {
         let factor = if per_second > 0.0 { before / per_second } else { 0.0 };
         let at_new_rate = |paid_at: u64| now + (paid_at.saturating_sub(now) as f64 * factor) as u64;
         self.change(|paid_at| at_new_rate(paid_at).min(now + nanos_of(MAX_DEBT)));
+        self.changes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often the rate was changed. Whoever waits for a time that it has booked looks at this now and then, and books anew if it
+    /// differs.
+    pub fn changes(&self) -> u32 {
+        self.changes.load(Ordering::Relaxed)
     }
 
     /// `Some`: more was taken than is paid for, and nothing should be taken before that time.

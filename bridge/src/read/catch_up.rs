@@ -72,6 +72,10 @@ impl Subscription {
     fn is_over_its_rate(&mut self) -> bool {
         let now = self.now();
         let State::Replaying(replaying) = &mut self.state else { return false };
+        // One that has nothing left to examine joins its view.
+        if replaying.target.as_ref().is_some_and(|target| self.vector.meets(&target.vector)) {
+            return false;
+        }
         replaying.work.wait(self.hold.view.meter.get(), now).is_some()
     }
 

@@ -174,7 +174,8 @@ impl Replay {
         look_ahead: usize,
         emit: &mut Emit<'_>,
     ) -> Chunk {
-        let bytes = look_ahead / self.fruitful.clamp(1, lanes.len());
+        // With nothing to look ahead for, nothing would ever be found.
+        let bytes = (look_ahead / self.fruitful.clamp(1, lanes.len())).max(1);
         let effort = work::of_each(lanes.len());
         for lane in &mut lanes {
             lane.effort = effort;

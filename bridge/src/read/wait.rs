@@ -51,7 +51,7 @@ impl Subscription {
                 Wanted::History(replaying.replay.look_again_at(self.now()))
             }
             (Wait::Pace, State::Replaying(replaying)) => {
-                Wanted::Time(replaying.work.turn().unwrap_or_else(|| self.now()))
+                Wanted::Time(replaying.work.look_again_at().unwrap_or_else(|| self.now()))
             }
             (_, State::Live { .. }) => Wanted::News,
             _ => Wanted::NewsUntil(self.now() + LOOK_AGAIN),
@@ -85,9 +85,9 @@ impl Subscription {
             }
             Wait::Pace => {
                 if let State::Replaying(replaying) = &self.state
-                    && let Some(turn) = replaying.work.turn()
+                    && let Some(look) = replaying.work.look_again_at()
                 {
-                    self.clock().sleep_until(turn).await;
+                    self.clock().sleep_until(look).await;
                 }
             }
             Wait::Replay => {

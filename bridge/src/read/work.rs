@@ -6,7 +6,7 @@
 //! whose replay asked for it first (`History::request`).
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::base::meter::Meter;
 use crate::record::RecordRef;
@@ -28,6 +28,9 @@ pub(crate) fn of_record(record: &RecordRef<'_>) -> usize {
     RECORD + record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len)
 }
 
+/// How often a replay that waits looks whether the rate was changed.
+const LOOK: Duration = Duration::from_secs(2);
+
 /// One replay's part in the rate of its tenant. While more was examined than the rate allows, each replay books the time of its
 /// next call: those that wait take turns.
 #[derive(Debug, Default)]
@@ -35,22 +38,36 @@ pub(crate) struct Work {
     /// Bytes that were examined since the caller last did something else.
     in_call: usize,
     /// The time that was booked for the next call.
-    turn: Option<Instant>,
+    turn: Option<Turn>,
+}
+
+/// A time that was booked.
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    at: Instant,
+    /// [`Meter::changes`] then.
+    changes: u32,
+    /// When the replay looks again.
+    look: Instant,
 }
 
 impl Work {
     /// `Some`: the next call is to examine nothing before this time.
     pub(crate) fn wait(&mut self, meter: Option<&Arc<Meter>>, now: Instant) -> Option<Instant> {
-        let meter = meter?;
+        let (meter, changes) = (meter?, meter?.changes());
+        self.turn = self.turn.filter(|turn| turn.changes == changes);
         if self.turn.is_none() && meter.wait(now).is_some() {
-            self.turn = Some(meter.book(CALL as u64, now).unwrap_or(now));
+            let at = meter.book(CALL as u64, now).unwrap_or(now);
+            self.turn = Some(Turn { at, changes, look: at });
         }
-        self.turn.filter(|at| *at > now)
+        let turn = self.turn.as_mut().filter(|turn| turn.at > now)?;
+        turn.look = turn.at.min(now + LOOK);
+        Some(turn.at)
     }
 
-    /// The time that was booked.
-    pub(crate) fn turn(&self) -> Option<Instant> {
-        self.turn
+    /// When to ask again whether it is to wait.
+    pub(crate) fn look_again_at(&self) -> Option<Instant> {
+        self.turn.map(|turn| turn.look)
     }
 
     /// So much was examined. True: it is time for other streams.
@@ -74,7 +91,8 @@ impl Work {
 
     /// Gives a turn back that was booked.
     pub(crate) fn give_back(&mut self, meter: &Meter) {
-        if self.turn.take().is_some() {
+        // What was booked at another rate was another time.
+        if self.turn.take().is_some_and(|turn| turn.changes == meter.changes()) {
             meter.refund(CALL as u64);
         }
     }

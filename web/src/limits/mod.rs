@@ -204,6 +204,13 @@ impl Limits {
         }
     }
 
+    /// Takes other limits for the tenants that are not named.
+    #[cfg(test)]
+    pub(crate) fn apply_usual(&self, usual: TenantLimits) {
+        self.connects.lock().usual = usual;
+        self.apply(HashMap::new());
+    }
+
     /// Removes the rates of tenants and addresses that had no new stream for a while; called regularly.
     pub(crate) fn sweep(&self) {
         let now = Instant::now();

@@ -132,6 +132,11 @@ impl TenantRates {
         self.events.is_limited() || self.bytes.is_limited()
     }
 
+    /// How often the rates were changed.
+    pub(crate) fn changes(&self) -> u32 {
+        self.events.changes().wrapping_add(self.bytes.changes())
+    }
+
     /// Whether more was taken than is paid for.
     pub(crate) fn is_behind(&self, now: Instant) -> bool {
         self.events.wait(now).is_some() || self.bytes.wait(now).is_some()
