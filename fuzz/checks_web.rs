@@ -1,7 +1,7 @@
 //! What must hold for any input of the web side: run by the fuzz targets, and over the corpus by a plain test.
 
 use axum::http::{HeaderMap, HeaderValue};
-use tailrace_web::{MAX_HEADER, PeerRules, read_header};
+use tailrace_web::{MAX_HEADER, PeerRules, check_limits_file, read_header};
 
 /// No bytes make reading a header of the PROXY protocol panic, or take more than is there; bytes that come later change
 /// neither a header nor an error.
@@ -48,4 +48,25 @@ fn headers(name: &'static str, lines: &[Vec<u8>]) -> Option<HeaderMap> {
         headers.append(name, HeaderValue::from_bytes(line).ok()?);
     }
     Some(headers)
+}
+
+/// No text makes reading a limits file panic; one that is refused is refused in one line, at a place in it.
+pub(crate) fn limits_file(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    match check_limits_file(text) {
+        Ok(tenants) => assert!(tenants <= text.len()),
+        Err(error) => {
+            assert!(!error.contains('\n'), "{error:?}");
+            let (line, column) = place(&error).unwrap_or_else(|| panic!("no place in {error:?}"));
+            assert!((1..=text.matches('\n').count() + 1).contains(&line), "{error}");
+            let longest = text.split('\n').nth(line - 1).unwrap_or_default().chars().count() + 1;
+            assert!((1..=longest).contains(&column), "{error}");
+        }
+    }
+}
+
+/// `line 2, column 3: …`
+fn place(error: &str) -> Option<(usize, usize)> {
+    let (line, rest) = error.strip_prefix("line ")?.split_once(", column ")?;
+    Some((line.parse().ok()?, rest.split_once(':')?.0.parse().ok()?))
 }

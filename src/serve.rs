@@ -7,12 +7,12 @@ use anyhow::Context as _;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tailrace_bridge::{Bridge, BridgeConfig};
 use tailrace_consumer::{Kafka, Running};
-use tailrace_web::Web;
+use tailrace_web::{Reload, Web};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::config::{Plan, Refusal};
-use crate::signals::Signals;
+use crate::signals::{Hangups, Signals};
 use crate::{memory, recorder};
 
 /// How often rings are trimmed, gauges are set, and histograms are updated.
@@ -33,7 +33,9 @@ pub(crate) async fn run(plan: Plan) -> anyhow::Result<()> {
     let signals = Signals::catch()?;
     let summary = Summary::of(&plan);
     let doubts = plan.web.doubts();
+    let hangups = plan.web.reads_files_again().then(Hangups::catch).transpose()?;
     let server = Server::start(plan).await?;
+    let _reloading = hangups.map(|hangups| tokio::spawn(hangups.each(server.reload())));
     summary.log(&server);
     doubts.iter().for_each(|doubt| tracing::warn!("{doubt}"));
     let kafka = server.run_until(signals.first()).await;
@@ -64,6 +66,10 @@ impl Server {
 
     pub(crate) fn admin_address(&self) -> SocketAddr {
         self.web.admin_address()
+    }
+
+    pub(crate) fn reload(&self) -> Reload {
+        self.web.reload()
     }
 
     /// Serves until `shutdown`, then ends all streams. The returned consumer still reads Kafka until the caller stops it.

@@ -1,6 +1,8 @@
-//! SIGTERM and SIGINT: the first signal starts a drain, the second ends the process at once.
+//! SIGTERM and SIGINT: the first signal starts a drain, the second ends the process at once. SIGHUP has files read again, where
+//! there are any; else it ends the process, as it does by default when a terminal is closed.
 
 use anyhow::Context as _;
+use tailrace_web::Reload;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// By convention of shells, a process ended by signal n exits with 128 + n.
@@ -39,6 +41,24 @@ impl Signals {
             )]
             std::process::exit(SIGNALLED + kind.as_raw_value());
         });
+    }
+}
+
+/// The hangup signals, by which operators ask for files to be read again.
+pub(crate) struct Hangups(Signal);
+
+impl Hangups {
+    /// Catches them from here on.
+    pub(crate) fn catch() -> anyhow::Result<Hangups> {
+        Ok(Hangups(signal(SignalKind::hangup()).context("catch SIGHUP")?))
+    }
+
+    /// Asks at each signal, for ever.
+    pub(crate) async fn each(mut self, reload: Reload) {
+        while self.0.recv().await.is_some() {
+            tracing::info!(signal = "SIGHUP", "files are read again");
+            reload.ask();
+        }
     }
 }
 

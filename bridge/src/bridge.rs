@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::clock::{Clock, TokioClock};
+use crate::base::meter::Meter;
 use crate::base::metrics;
 use crate::base::sync::atomic::Ordering;
 use crate::core::health::Health;
@@ -156,7 +157,21 @@ impl Bridge {
     /// # Errors
     /// [`SubscribeError`]: a topic does not exist or is not served, or Kafka was asked where to start and did not answer.
     pub async fn subscribe(&self, request: SubscribeRequest) -> Result<Subscription, SubscribeError> {
-        subscribe::subscribe(&self.inner, request).await
+        subscribe::subscribe(&self.inner, request, None).await
+    }
+
+    /// As [`Bridge::subscribe`], and its replay examines no more bytes a second than `meter` allows, which all subscriptions of
+    /// the tenant should share. What counts: each record of the tenant that is compared with the filter, from memory or history,
+    /// and what was read from Kafka for it, unless another subscription asked for that first. Cancel-safe.
+    ///
+    /// # Errors
+    /// As [`Bridge::subscribe`].
+    pub async fn subscribe_metered(
+        &self,
+        request: SubscribeRequest,
+        meter: Arc<Meter>,
+    ) -> Result<Subscription, SubscribeError> {
+        subscribe::subscribe(&self.inner, request, Some(meter)).await
     }
 
     /// Bytes of frames that views keep.

@@ -59,6 +59,7 @@ mod sse;
 pub use crate::base::clock::{Clock, TokioClock};
 pub use crate::core::Unserved;
 pub use crate::core::health::{Health, Readiness, Status};
+pub use base::meter::Meter;
 #[cfg(feature = "sabotage")]
 pub use base::sabotage::sabotage;
 #[doc(hidden)]

@@ -18,6 +18,7 @@ mod cors;
 mod drain;
 mod end;
 mod identity;
+mod limit;
 mod limits;
 mod metrics;
 mod moment;
@@ -27,6 +28,7 @@ mod permit;
 mod problem;
 mod query;
 mod refusal;
+mod reload;
 mod route;
 mod sample;
 mod server;
@@ -44,5 +46,8 @@ pub use peer::{
     ForwardedHeader, HeaderError, Ignored, MAX_HEADER, PeerRules, ProxyHeader, Report, Source,
     TrustedProxies, read_header,
 };
+pub use reload::Reload;
+#[doc(hidden)]
+pub use settings::check_limits_file;
 pub use settings::{Args, SettingError, WebSettings};
 pub use web::Web;

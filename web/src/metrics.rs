@@ -7,6 +7,7 @@ use metrics::{
 };
 
 use crate::end::End;
+use crate::limit::Limit;
 use crate::peer::Ignored;
 use crate::problem::PassingCode;
 
@@ -76,6 +77,16 @@ pub fn describe_metrics() {
     for result in ["taken", "refused"] {
         counter!("tailrace_tls_reloads_total", "result" => result).increment(0);
     }
+    describe_counter!("tailrace_limits_reached_total", "Times that a limit refused or delayed, by limit");
+    describe_counter!(
+        "tailrace_limits_file_reads_total",
+        "Reads of TAILRACE_LIMITS_FILE that brought a change, by outcome"
+    );
+    describe_gauge!(
+        "tailrace_limits_file_current",
+        "Whether the limits are those of TAILRACE_LIMITS_FILE as it is now: 1 or 0"
+    );
+    gauge!("tailrace_limits_file_current").set(1.0);
     Metrics::new();
 }
 
@@ -158,6 +169,12 @@ impl Metrics {
         for end in End::ALL {
             counter!("tailrace_streams_closed_total", "reason" => end.reason()).increment(0);
         }
+        for limit in Limit::ALL {
+            counter!("tailrace_limits_reached_total", "limit" => limit.name()).increment(0);
+        }
+        for outcome in ["ok", "refused", "missing"] {
+            counter!("tailrace_limits_file_reads_total", "outcome" => outcome).increment(0);
+        }
         let metrics = Metrics {
             streams: gauge!("tailrace_streams"),
             accepted: counter!("tailrace_streams_accepted_total"),
@@ -175,6 +192,16 @@ impl Metrics {
 
     pub(crate) fn refused(&self, reason: &'static str) {
         counter!("tailrace_streams_refused_total", "reason" => reason).increment(1);
+    }
+
+    pub(crate) fn reached(&self, limit: Limit) {
+        counter!("tailrace_limits_reached_total", "limit" => limit.name()).increment(1);
+    }
+
+    /// The limits file was read after a change; what it says holds (`ok`) or not.
+    pub(crate) fn limits_file(&self, outcome: &'static str) {
+        counter!("tailrace_limits_file_reads_total", "outcome" => outcome).increment(1);
+        gauge!("tailrace_limits_file_current").set(if outcome == "ok" { 1.0 } else { 0.0 });
     }
 
     pub(crate) fn closed(&self, reason: &'static str) {

@@ -8,6 +8,7 @@ use axum::http::{HeaderValue, Response, StatusCode};
 use serde_json::{Map, Value, json};
 use tailrace_bridge::Unserved;
 
+use crate::limit::Reached;
 use crate::trace::TraceId;
 
 /// Why a request gets no stream.
@@ -45,6 +46,29 @@ pub(crate) struct Passing {
     pub(crate) detail: String,
     /// The shortest time before the next attempt.
     pub(crate) after: Duration,
+    /// The limit that was reached, if it is one.
+    pub(crate) limit: Option<Reached>,
+}
+
+impl Passing {
+    pub(crate) fn new(code: PassingCode, detail: impl Into<String>, after: Duration) -> Passing {
+        Passing { code, detail: detail.into(), after, limit: None }
+    }
+
+    /// A limit was reached.
+    pub(crate) fn limited(code: PassingCode, reached: Reached, after: Duration) -> Passing {
+        Passing { code, detail: reached.detail(), after, limit: Some(reached) }
+    }
+
+    /// The members that name the limit, in a problem document and in `tailrace.error`.
+    pub(crate) fn name_limit(&self, document: &mut Map<String, Value>) {
+        let Some(reached) = &self.limit else { return };
+        document.insert("limit".to_owned(), json!(reached.limit.name()));
+        document.insert("variable".to_owned(), json!(reached.limit.variable()));
+        if let Some(value) = reached.told() {
+            document.insert("value".to_owned(), json!(value));
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,7 +198,7 @@ impl Problem {
         }
     }
 
-    /// Adds the members that RFC 9457 does not define: where in the request the error is.
+    /// Adds the members that RFC 9457 does not define: where in the request the error is, or which limit was reached.
     fn place(&self, document: &mut Map<String, Value>) {
         match self {
             Problem::Parameter { name, index, column, .. } => {
@@ -188,6 +212,7 @@ impl Problem {
                 document.insert("parameter".to_owned(), json!("topic"));
                 document.insert("topic".to_owned(), json!(topic));
             }
+            Problem::Passing(passing) => passing.name_limit(document),
             _ => {}
         }
     }

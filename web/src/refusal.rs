@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Response};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use tailrace_bridge::Control;
 
 use crate::problem::{Passing, Problem};
@@ -36,11 +36,15 @@ fn in_stream(
     request: &HeaderMap,
 ) -> Response<Body> {
     let retry_ms = not_before(retry.max(passing.after)).as_millis() as u64;
+    let mut data = Map::new();
+    data.insert("code".to_owned(), json!(passing.code.as_str()));
+    data.insert("message".to_owned(), json!(passing.detail));
+    passing.name_limit(&mut data);
+    data.insert("retry_ms".to_owned(), json!(retry_ms));
+    data.insert("trace_id".to_owned(), json!(trace_id.to_string()));
     let block = Control {
         event: "tailrace.error",
-        data: json!({
-            "code": passing.code.as_str(), "message": passing.detail, "retry_ms": retry_ms, "trace_id": trace_id.to_string(),
-        }),
+        data: Value::Object(data),
         id: is_legal(id).then(|| id.to_owned()),
         retry_ms: Some(retry_ms),
     };

@@ -10,14 +10,14 @@ use axum::http::request::Parts as Head;
 use axum::http::{HeaderMap, Method, Response, Uri};
 use axum::routing::get;
 use percent_encoding::percent_decode_str;
-use tailrace_bridge::{SubscribeError, SubscribeRequest, Subscription, TenantId};
+use tailrace_bridge::{StartFrom, SubscribeError, SubscribeRequest, Subscription, TenantId};
 use tracing::Instrument as _;
 
 use crate::access::{self, Account};
 use crate::app::App;
 use crate::audit::{self, Who};
 use crate::identity::{Caller, Topics};
-use crate::limits::Place;
+use crate::limits::{Place, ReplayPlace, Tenant};
 use crate::pace::Pace;
 use crate::peer::PeerAddress;
 use crate::problem::{Passing, PassingCode, Problem};
@@ -127,6 +127,9 @@ async fn events(State(app): State<Arc<App>>, request: Request) -> Response<Body>
         }
         Stop::Passing { passing, last_event_id } => {
             refused(passing.code.as_str(), &passing.detail);
+            if let Some(reached) = &passing.limit {
+                app.metrics.reached(reached.limit);
+            }
             refusal::response(
                 passing,
                 last_event_id.as_deref(),
@@ -163,17 +166,21 @@ async fn begin(app: &Arc<App>, request: &Head, who: &mut Who) -> Result<Response
     if last_event_id.is_none() {
         check_id_size(app, &tenant, &query)?;
     }
-    let place = app.limits.enter(&tenant, peer.ip()).map_err(passing)?;
+    let place = app.limits.enter(&tenant, subject(app, &caller), peer.ip()).map_err(passing)?;
     let span = access::stream_span(&tenant, &query.topics, peer, trace_id);
     span.in_scope(|| tracing::debug!(resumes = last_event_id.is_some(), "a stream begins"));
     // Only without tokens can the tenant's name be wrong, and a client that reconnects has got the notice before.
     let is_unseen = app.settings.is_open() && last_event_id.is_none() && !app.bridge.has_seen(&tenant);
-    let subscribing = subscribe(app, tenant, &query, &allowed, last_event_id.clone());
+    // A search for the last records may read history before the subscription begins.
+    let searches = last_event_id.is_none() && matches!(query.from, StartFrom::Last(_));
+    let first = searches.then(|| place.tenant().enter_replay()).transpose().map_err(passing)?;
+    let subscribing = subscribe(app, place.tenant(), tenant, &query, &allowed, last_event_id.clone());
     let subscription = subscribing.instrument(span.clone()).await?;
+    let replay_place = replay_place(&subscription, first, place.tenant()).map_err(passing)?;
     app.metrics.accepted.increment(1);
     let account = Account::open(trace_id, peer.ip(), span);
     let parts = parts(app, &caller, &query, subscription, place, trace_id);
-    Ok(opened(&request.headers, Stream::new(Parts { is_unseen, account, ..parts })))
+    Ok(opened(&request.headers, Stream::new(Parts { replay_place, is_unseen, account, ..parts })))
 }
 
 /// The topics of the stream, of those that the token allows. All are asked for by naming none.
@@ -216,11 +223,12 @@ fn parts(
     place: Place,
     trace_id: TraceId,
 ) -> Parts {
-    let settings = &app.settings;
+    let (settings, limits) = (&app.settings, app.limits.of_tenant(subscription.tenant()));
     Parts {
         subscription,
         place,
-        pace: Pace::new(settings.limits.stream_event_rate, settings.limits.stream_byte_rate),
+        replay_place: None,
+        pace: Pace::new(limits.stream_event_rate.per_second(), limits.stream_byte_rate.per_second()),
         heartbeat: query.heartbeat,
         heartbeat_event: query.heartbeat_event,
         retry: query.retry,
@@ -280,11 +288,11 @@ fn last_event_id(headers: &HeaderMap, raw: &Raw) -> Result<Option<String>, Probl
 fn check_phase(app: &App) -> Result<(), Passing> {
     if app.drain.is_closing() {
         let detail = "this server is about to stop: another one will take the stream".to_owned();
-        return Err(Passing { code: PassingCode::Draining, detail, after: app.settings.drain_retry });
+        return Err(Passing::new(PassingCode::Draining, detail, app.settings.drain_retry));
     }
     if !app.bridge.health().is_warm() {
         let detail = "the server is still warming up".to_owned();
-        return Err(Passing { code: PassingCode::NotReady, detail, after: RETRY_NOT_READY });
+        return Err(Passing::new(PassingCode::NotReady, detail, RETRY_NOT_READY));
     }
     Ok(())
 }
@@ -300,8 +308,28 @@ fn check_id_size(app: &App, tenant: &TenantId, query: &Query) -> Result<(), Prob
     Ok(())
 }
 
+/// The subject by which the stream is counted. Tokens without one count together, or a limit of subjects would be passed by
+/// leaving it out.
+fn subject<'a>(app: &App, caller: &'a Caller) -> Option<&'a str> {
+    (!app.settings.is_open()).then(|| caller.subject().map_or("", |subject| &**subject))
+}
+
+/// A place among the streams that read history, for a subscription that has to; `taken`: one that it has already.
+fn replay_place(
+    subscription: &Subscription,
+    taken: Option<ReplayPlace>,
+    tenant: &Arc<Tenant>,
+) -> Result<Option<ReplayPlace>, Passing> {
+    match (subscription.needs_history(), taken) {
+        (false, _) => Ok(None),
+        (true, Some(place)) => Ok(Some(place)),
+        (true, None) => tenant.enter_replay().map(Some),
+    }
+}
+
 async fn subscribe(
     app: &App,
+    shared: &Tenant,
     tenant: TenantId,
     query: &Query,
     allowed: &Topics,
@@ -316,11 +344,12 @@ async fn subscribe(
         last_event_id: last_event_id.clone(),
     };
     let passing = |code, detail: &str| Stop::Passing {
-        passing: Passing { code, detail: detail.to_owned(), after: RETRY_NOT_READY },
+        passing: Passing::new(code, detail, RETRY_NOT_READY),
         last_event_id: last_event_id.clone(),
     };
+    let meter = Arc::clone(shared.replay_rate());
     let unavailable = |detail: &str| passing(PassingCode::Overloaded, detail);
-    match tokio::time::timeout(SUBSCRIBE_TIMEOUT, app.bridge.subscribe(request)).await {
+    match tokio::time::timeout(SUBSCRIBE_TIMEOUT, app.bridge.subscribe_metered(request, meter)).await {
         Ok(Ok(subscription)) => Ok(subscription),
         Ok(Err(SubscribeError::UnknownTopic(topic))) => {
             let nearest = nearest_topic(app, &tenant, allowed, &topic);

@@ -16,10 +16,11 @@ use tailrace_bridge::{Budget, Control, LastFrames, Next, Status, Subscription};
 use crate::access::Account;
 use crate::drain::Phase;
 use crate::end::End;
-use crate::limits::Place;
+use crate::limit::Limit;
+use crate::limits::{Amount, Place, ReplayPlace};
 use crate::metrics::Metrics;
 use crate::moment::Moment;
-use crate::pace::{Pace, SMALL_READ, UNPACED};
+use crate::pace::{Pace, SMALL_READ, Share, UNPACED};
 use crate::trace::TraceId;
 
 /// Stands for never, but is short enough for a timer.
@@ -32,6 +33,8 @@ pub(crate) struct Parts {
     pub(crate) subscription: Subscription,
     /// Held for as long as the stream is open.
     pub(crate) place: Place,
+    /// Held until it is live, if it reads history.
+    pub(crate) replay_place: Option<ReplayPlace>,
     /// `None`: no limit.
     pub(crate) pace: Option<Pace>,
     pub(crate) heartbeat: Duration,
@@ -108,29 +111,55 @@ pub(crate) struct Stream {
 /// Data that only few streams need.
 struct Extras {
     paced: Option<Box<Paced>>,
+    replay_place: Option<ReplayPlace>,
     account: Option<Account>,
 }
 
-/// The rate limit of a stream that has one.
+/// The rate limits of a stream that has any.
+#[derive(Default)]
 struct Paced {
-    pace: Pace,
-    /// Set while the rate is used up: when to read again.
+    /// Its own.
+    pace: Option<Pace>,
+    /// Its share in its tenant's.
+    share: Option<Share>,
+    /// Set while a rate is used up: when to read again.
     until: Option<Moment>,
 }
 
-impl Extras {
-    fn of(pace: Option<Pace>, account: Option<Account>) -> Option<Box<Extras>> {
-        let paced = pace.map(|pace| Box::new(Paced { pace, until: None }));
-        (paced.is_some() || account.is_some()).then(|| Box::new(Extras { paced, account }))
+impl Paced {
+    /// How long not to read, and which limit says so.
+    fn wait(&mut self, now: Moment) -> Option<(Duration, Limit)> {
+        let own = self.pace.as_mut().and_then(Pace::wait).map(|wait| (wait, Limit::StreamRate));
+        // Its turn among the streams of its tenant would pass while it waits for its own rate.
+        let shared = || Some((self.share.as_mut()?.wait(now.instant().into_std())?, Limit::TenantRate));
+        own.or_else(shared)
     }
 
-    fn note_read(&mut self, records: usize, bytes: usize) {
-        if let Some(paced) = &mut self.paced {
-            paced.pace.charge(records, bytes);
+    fn budget(&self) -> Budget {
+        let own = self.pace.as_ref().map_or(UNPACED, Pace::budget);
+        let shared = self.share.as_ref().map_or(UNPACED, Share::budget);
+        Budget { records: own.records.min(shared.records), bytes: own.bytes.min(shared.bytes) }
+    }
+
+    fn charge(&mut self, amount: Amount, now: Moment) {
+        if let Some(pace) = &mut self.pace {
+            pace.charge(amount.events as usize, amount.bytes as usize);
         }
-        if let Some(account) = &mut self.account {
-            account.add(records);
+        if let Some(share) = &mut self.share {
+            share.charge(amount, now.instant().into_std());
         }
+    }
+}
+
+impl Extras {
+    fn of(
+        pace: Option<Pace>,
+        replay_place: Option<ReplayPlace>,
+        account: Option<Account>,
+    ) -> Option<Box<Extras>> {
+        let paced = pace.map(|pace| Box::new(Paced { pace: Some(pace), ..Paced::default() }));
+        let is_any = paced.is_some() || replay_place.is_some() || account.is_some();
+        is_any.then(|| Box::new(Extras { paced, replay_place, account }))
     }
 }
 
@@ -179,7 +208,7 @@ impl Stream {
         let mut stream = Stream {
             subscription: parts.subscription,
             place: parts.place,
-            extras: Extras::of(parts.pace, parts.account),
+            extras: Extras::of(parts.pace, parts.replay_place, parts.account),
             end: [aged, expired].into_iter().flatten().min_by_key(|(left, _)| *left).map(ending),
             beat: now,
             heartbeat_ms: millis(parts.heartbeat),
@@ -250,7 +279,7 @@ impl Stream {
 
     /// The number of the tenant, unique among the tenants that have streams.
     pub(crate) fn tenant(&self) -> u32 {
-        self.place.tenant()
+        self.place.tenant_number()
     }
 
     /// Whether the last block was returned.
@@ -281,28 +310,48 @@ impl Stream {
     }
 
     fn is_paced(&mut self, world: &World<'_>) -> bool {
-        let Some(paced) = self.extras.as_mut().and_then(|extras| extras.paced.as_mut()) else { return false };
+        let Some(paced) = self.paced_mut() else { return false };
         if paced.until.is_some_and(|until| until > world.now) {
             return true;
         }
-        let wait = paced.pace.wait();
-        if wait.is_some() && paced.until.is_none() {
+        let wait = paced.wait(world.now);
+        if let (Some((_, limit)), None) = (wait, paced.until) {
             world.metrics.throttled.increment(1);
+            world.metrics.reached(limit);
         }
-        paced.until = wait.map(|wait| world.now.plus(wait));
+        paced.until = wait.map(|(wait, _)| world.now.plus(wait));
         wait.is_some()
+    }
+
+    /// Its rates, if there are any. Its tenant may have got one since it was last asked.
+    fn paced_mut(&mut self) -> Option<&mut Paced> {
+        let has_share = self.place.tenant().rates().is_limited();
+        if self.extras.is_none() && !has_share {
+            return None;
+        }
+        let extras = self
+            .extras
+            .get_or_insert_with(|| Box::new(Extras { paced: None, replay_place: None, account: None }));
+        if has_share {
+            let paced = extras.paced.get_or_insert_default();
+            paced.share.get_or_insert_with(|| Share::of(self.place.tenant()));
+        }
+        extras.paced.as_deref_mut()
     }
 
     /// Reads what the subscription has.
     fn read(&mut self, world: &World<'_>, last: &mut LastFrames<Bytes>) -> Said {
-        let budget = self.paced().map_or(UNPACED, |paced| paced.pace.budget());
+        let budget = self.paced().map_or(UNPACED, Paced::budget);
         if let Some(chunk) = self.subscription.repeat(budget, last).cloned() {
             self.note_read(world, last.records(), last.bytes());
             return Said::Repeated(chunk, last.records());
         }
         let bytes = if world.is_pressed { budget.bytes.min(SMALL_READ) } else { budget.bytes };
         match self.subscription.next_keeping(Budget { bytes, ..budget }, last) {
-            Next::Wait => Said::Nothing,
+            Next::Wait => {
+                self.note_nothing(world);
+                Said::Nothing
+            }
             Next::Frames { bytes, records } => {
                 self.note_read(world, records, bytes.iter().map(Bytes::len).sum());
                 Said::Frames(bytes, records)
@@ -312,9 +361,33 @@ impl Stream {
 
     fn note_read(&mut self, world: &World<'_>, records: usize, bytes: usize) {
         if let Some(extras) = &mut self.extras {
-            extras.note_read(records, bytes);
+            if let Some(paced) = &mut extras.paced {
+                paced.charge(Amount { events: records as u64, bytes: bytes as u64 }, world.now);
+            }
+            if let Some(account) = &mut extras.account {
+                account.add(records);
+            }
         }
+        self.note_live();
         self.spoke(world.now);
+    }
+
+    /// Gives back the turn among the streams of its tenant, if it has booked one.
+    fn note_nothing(&mut self, world: &World<'_>) {
+        if let Some(paced) = self.extras.as_mut().and_then(|extras| extras.paced.as_mut()) {
+            paced.charge(Amount::default(), world.now);
+        }
+        self.note_live();
+    }
+
+    /// Once it is live, another stream may read history in its place.
+    fn note_live(&mut self) {
+        if let Some(extras) = &mut self.extras
+            && extras.replay_place.is_some()
+            && self.subscription.is_live()
+        {
+            extras.replay_place = None;
+        }
     }
 
     /// Anything that is sent postpones a heartbeat that is a comment or an id. The heartbeat event comes regularly: a script

@@ -16,7 +16,9 @@ use crate::app::App;
 use crate::body::News;
 use crate::drain::Drain;
 use crate::limits::Limits;
+use crate::limits::file::Watched;
 use crate::metrics::Metrics;
+use crate::reload::Reload;
 use crate::route;
 use crate::server::{Server, StreamTransports};
 use crate::settings::WebSettings;
@@ -43,6 +45,7 @@ pub struct Web {
     writers: Arc<Writers>,
     /// Looks at the certificate's files; never ends.
     watch: BoxFuture<'static, ()>,
+    reload: Reload,
 }
 
 impl Web {
@@ -59,7 +62,7 @@ impl Web {
     ) -> io::Result<Web> {
         let descriptors = raise_descriptors();
         let metrics = Arc::new(Metrics::new());
-        let limits = Arc::new(Limits::new(&settings.limits, Arc::clone(&metrics)));
+        let limits = Limits::new(&settings.limits, Arc::clone(&metrics));
         let (listen, admin_listen) = (settings.listen, settings.admin_listen);
         let peers = Arc::clone(&settings.peers);
         let max_connections = connections(settings.limits.max_streams, descriptors);
@@ -80,7 +83,7 @@ impl Web {
         let admin = admin::router(app.bridge.clone(), prometheus);
         let admin = Server::bind(admin_listen, admin, None, peers, None, ADMIN_CONNECTIONS)
             .map_err(naming(admin_listen))?;
-        Ok(Web { app, server, admin, writers, watch })
+        Ok(Web { app, server, admin, writers, watch, reload: Reload::new() })
     }
 
     /// The address of the streams; where port 0 was asked for, it has the port that the system chose.
@@ -93,13 +96,18 @@ impl Web {
         self.admin.address()
     }
 
+    /// With it, files that may change while the server runs are read again at once.
+    pub fn reload(&self) -> Reload {
+        self.reload.clone()
+    }
+
     /// Serves until `shutdown` resolves, then drains, then returns.
     ///
     /// While draining, /readyz answers 503 from the start; new streams are still accepted during the drain delay; then all
     /// streams are ended within the drain timeout, each with `tailrace.drain` and its id. Dropping the future only stops
     /// accepting.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Web { app, server, admin, writers, watch } = self;
+        let Web { app, server, admin, writers, watch, reload } = self;
         let (streams, operators) = (server.shutdown_handle(), admin.shutdown_handle());
         let end = async {
             shutdown.await;
@@ -112,6 +120,7 @@ impl Web {
             () = admin.run() => {}
             () = sweep(&app) => {}
             () = app.settings.auth.watch() => {}
+            () = watch_limits_file(&app, &reload) => {}
             () = writers.herald() => {}
             () = watch => {}
         }
@@ -149,6 +158,14 @@ async fn sweep(app: &App) {
         tokio::time::sleep(SWEEP_EVERY).await;
         app.limits.sweep();
     }
+}
+
+/// Never ends.
+async fn watch_limits_file(app: &App, reload: &Reload) {
+    let limits = &app.settings.limits;
+    let Some(file) = limits.file.clone() else { return std::future::pending().await };
+    let watched = Watched::new(file, limits.tenant);
+    watched.watch(reload.looks(), Arc::clone(&app.limits), Arc::clone(&app.metrics)).await;
 }
 
 fn naming(address: SocketAddr) -> impl Fn(io::Error) -> io::Error {

@@ -25,3 +25,8 @@ fn the_corpus_of_headers_of_the_proxy_protocol_holds() {
 fn the_corpus_of_forwarded_headers_holds() {
     run_corpus("forwarded", checks_web::forwarded);
 }
+
+#[test]
+fn the_corpus_of_limits_files_holds() {
+    run_corpus("limits_file", checks_web::limits_file);
+}

@@ -6,12 +6,21 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Instant;
 
+use crate::base::meter::Meter;
 use crate::base::sync::Mutex;
 use crate::base::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::history::source::{HistoryError, HistoryRead};
+use crate::record::tenant::TenantId;
 
 /// What identifies a read: the partition, the offset, and the epoch that it confirms.
 pub(crate) type ReadKey = (u64, u64, i32);
+
+/// For whom history is read, and the rate that pays for it.
+#[derive(Clone, Copy)]
+pub(crate) struct Asker<'a> {
+    pub(crate) tenant: &'a TenantId,
+    pub(crate) meter: Option<&'a Arc<Meter>>,
+}
 
 /// A read: it waits for its turn, then runs, then is done.
 #[derive(Debug)]
@@ -19,6 +28,8 @@ pub(crate) struct Job {
     pub(crate) key: ReadKey,
     pub(crate) read: HistoryRead,
     pub(crate) asked: Instant,
+    /// Who pays for it: the first who asked.
+    payer: Option<Arc<Meter>>,
     has_begun: AtomicBool,
     is_done: AtomicBool,
     error: Mutex<Option<HistoryError>>,
@@ -31,11 +42,17 @@ pub(crate) struct Job {
 pub(crate) struct Waiter(Arc<Job>);
 
 impl Job {
-    pub(crate) fn new(key: ReadKey, read: HistoryRead, asked: Instant) -> Arc<Job> {
+    pub(crate) fn new(
+        key: ReadKey,
+        read: HistoryRead,
+        asked: Instant,
+        payer: Option<&Arc<Meter>>,
+    ) -> Arc<Job> {
         Arc::new(Job {
             key,
             read,
             asked,
+            payer: payer.cloned(),
             has_begun: AtomicBool::new(false),
             is_done: AtomicBool::new(false),
             error: Mutex::new(None),
@@ -55,6 +72,13 @@ impl Job {
 
     pub(crate) fn begin(&self) {
         self.has_begun.store(true, Ordering::Release);
+    }
+
+    /// Kafka has returned so many bytes.
+    pub(crate) fn pay(&self, bytes: usize, now: Instant) {
+        if let Some(payer) = &self.payer {
+            payer.pay(bytes as u64, now);
+        }
     }
 
     /// How many readers wait for it.

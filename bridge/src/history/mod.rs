@@ -48,7 +48,7 @@ use std::time::Instant;
 use crate::base::clock::Clock;
 use crate::base::lock_order::Rank;
 use crate::base::sync::Mutex;
-use crate::history::job::{Job, Waiter};
+use crate::history::job::{Asker, Job, Waiter};
 use crate::history::open_cache::OpenCache;
 use crate::history::packed_cache::PackedCache;
 use crate::history::readers::Readers;
@@ -60,7 +60,6 @@ use crate::log::partition::Partition;
 use crate::log::segment::Segment;
 use crate::log::tails::Tails;
 use crate::position::Position;
-use crate::record::tenant::TenantId;
 
 /// Reads of Kafka at once. More would compete with the tail for the same brokers.
 const MAX_RUNNING: usize = 4;
@@ -129,6 +128,10 @@ impl History {
         &self.source
     }
 
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
     /// The count of the subscriptions that read history now.
     pub(crate) fn readers(&self) -> &Readers {
         &self.readers
@@ -181,7 +184,7 @@ impl History {
     /// Requests a read from `from` on; a pending read of the same position is shared.
     pub(crate) fn request(
         self: &Arc<Self>,
-        tenant: &TenantId,
+        asker: Asker<'_>,
         partition: &Partition,
         from: Position,
         until: u64,
@@ -201,7 +204,7 @@ impl History {
             max_bytes,
         };
         let now = self.clock.now();
-        let waiter = state.schedule.add(tenant, Job::new(key, read, now), now);
+        let waiter = state.schedule.add(asker.tenant, Job::new(key, read, now, asker.meter), now);
         drop(state);
         self.dispatch();
         waiter
@@ -334,6 +337,7 @@ impl History {
         };
         let now = self.clock.now();
         state.schedule.end(&job, segment.as_deref(), now);
+        job.pay(segment.as_deref().map_or(0, Segment::used), now);
         let segment = segment.filter(|segment| segment.end().offset > segment.base());
         if let Some(segment) = &segment {
             state.open.keep_pinned(&job, segment.clone(), now);

@@ -220,7 +220,7 @@ mod tests {
             until: u64::MAX,
             max_bytes: MAX_READ,
         };
-        Job::new((7, from, -1), read, asked)
+        Job::new((7, from, -1), read, asked, None)
     }
 
     fn acme() -> TenantId {

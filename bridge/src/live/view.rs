@@ -7,11 +7,12 @@
 //! This module has the state. [`topics`](super::topics) adds and removes topics, [`framing`](super::framing) adds frames,
 //! [`delivery`](super::delivery) hands them to readers, and [`waking`](super::waking) notifies the readers.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use crate::base::clock::Clock;
 use crate::base::lock_order::Rank;
+use crate::base::meter::Meter;
 use crate::base::sabotage::{Sabotage, broken};
 use crate::base::sync::Mutex;
 use crate::base::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -57,6 +58,9 @@ pub(crate) struct View {
     pub(super) listeners: Mutex<Listeners>,
     pub(super) version: AtomicU64,
     pub(super) waking: AtomicBool,
+    /// The rate that the replays of the tenant share, if it has one. It is here since each of its readers may replay, at the start or
+    /// after an overrun, and a reader that waits should be small.
+    pub(crate) meter: OnceLock<Arc<Meter>>,
 }
 
 #[derive(Debug)]
@@ -106,6 +110,7 @@ impl View {
             listeners: Mutex::default(),
             version: AtomicU64::new(0),
             waking: AtomicBool::new(false),
+            meter: OnceLock::new(),
         })
     }
 

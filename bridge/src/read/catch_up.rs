@@ -21,6 +21,10 @@ const NOT_REPLAYING: &str = "only a replaying subscription catches up";
 
 impl Subscription {
     pub(super) fn catch_up(&mut self, budget: Budget) -> Round {
+        if self.is_over_its_rate() {
+            self.wait = Wait::Pace;
+            return Round::Gives(Next::Wait);
+        }
         let kept = self.own_replay().target.take().filter(|target| !self.hold.view.was_cut_since(target));
         let target = kept.unwrap_or_else(|| self.hold.view.snapshot());
         if Shape::of(target.shape) != self.shape {
@@ -32,6 +36,7 @@ impl Subscription {
         if out.records > 0 && !self.synced {
             self.note(|rare| rare.replayed += out.records as u64);
         }
+        let is_enough = self.note_examined();
         debug_assert!(
             out.records == 0 || matches!(chunk, Chunk::Moved),
             "records would be dropped: {chunk:?}"
@@ -44,15 +49,41 @@ impl Subscription {
                 if self.hold.view.shape() == target.shape {
                     self.own_replay().target = Some(target);
                 }
+                self.own_replay().work.call_ended();
                 self.wait = Wait::Replay;
                 return Round::Gives(Next::Wait);
             }
             Chunk::Done => return self.meet(target),
         }
         match out.records {
+            0 if is_enough => {
+                self.wait = Wait::Turn;
+                Round::Gives(Next::Wait)
+            }
             0 => Round::Again,
-            records => Round::Gives(Next::Frames { bytes: vec![out.bytes.into()], records }),
+            records => {
+                self.own_replay().work.call_ended();
+                Round::Gives(Next::Frames { bytes: vec![out.bytes.into()], records })
+            }
         }
+    }
+
+    /// Whether the replays of the tenant have examined more than they may, and it is not this one's turn.
+    fn is_over_its_rate(&mut self) -> bool {
+        let now = self.now();
+        let State::Replaying(replaying) = &mut self.state else { return false };
+        // One that has nothing left to examine joins its view.
+        if replaying.target.as_ref().is_some_and(|target| self.vector.meets(&target.vector)) {
+            return false;
+        }
+        replaying.work.wait(self.hold.view.meter.get(), now).is_some()
+    }
+
+    /// Pays for what the last chunk examined. True: it is time for other streams.
+    fn note_examined(&mut self) -> bool {
+        let now = self.now();
+        let State::Replaying(replaying) = &mut self.state else { return false };
+        replaying.work.examined(replaying.replay.examined(), self.hold.view.meter.get(), now)
     }
 
     /// One chunk of the replay towards the target.
@@ -62,6 +93,7 @@ impl Subscription {
         let key = self.hold.view.key();
         let context = Context {
             tenant: &key.tenant,
+            meter: self.hold.view.meter.get(),
             filter: key.filter(),
             history: &self.hold.inner.history,
             topics: &self.topics,

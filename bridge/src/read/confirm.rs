@@ -189,7 +189,7 @@ impl Replay {
         cuts: u32,
     ) {
         let from = question.read_from();
-        let read = context.history.request(context.tenant, partition, from, from.offset + 1, CONFIRM_BYTES);
+        let read = context.history.request(context.asker(), partition, from, from.offset + 1, CONFIRM_BYTES);
         self.note_asked(partition, question, read, cuts);
     }
 

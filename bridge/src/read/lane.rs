@@ -9,6 +9,7 @@ use crate::log::partition::Partition;
 use crate::log::segment::Segment;
 use crate::position::Position;
 use crate::read::replay::Context;
+use crate::read::work;
 
 /// Records that one partition contributes to a chunk at most: a chunk is made without yielding.
 pub(crate) const LANE_RECORDS: usize = 256;
@@ -30,6 +31,9 @@ pub(crate) struct Lane {
     pub(crate) packed: Option<(Arc<Packed>, bool)>,
     /// Bytes of the segment that it scans, unless that segment is open in the tail anyway.
     pub(crate) open: usize,
+    /// Bytes of records that were examined for this chunk, and that may still be.
+    pub(crate) examined: usize,
+    pub(crate) effort: usize,
 }
 
 pub(crate) struct Match {
@@ -58,6 +62,8 @@ impl Lane {
             must_wait: false,
             packed: None,
             open: 0,
+            examined: 0,
+            effort: work::CALL,
         }
     }
 
@@ -66,7 +72,7 @@ impl Lane {
         self.partition.lineage().cuts() != self.cuts
     }
 
-    /// Collects the matches of one segment, up to the target and to the limits of one chunk.
+    /// Collects the matches of one segment, up to the target and to the limits of one chunk. One record at least is examined.
     pub(crate) fn scan(
         &mut self,
         context: &Context<'_>,
@@ -74,25 +80,24 @@ impl Lane {
         max_bytes: usize,
         bytes: &mut usize,
     ) {
-        let (mut read, before) = (0, self.scanned);
+        let (mut read, mut examined, before) = (0, 0, self.scanned);
         for &index in segment.of_tenant(context.tenant, self.scanned.offset) {
             let record = segment.record(index);
             if record.offset >= self.to.offset {
                 break;
             }
             read += 1;
-            if !context.filter.matches(&record) {
-                continue;
+            examined += work::of_record(&record);
+            if context.filter.matches(&record) {
+                *bytes += record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
+                self.found.push_back(Match { segment: segment.clone(), index, timestamp: record.timestamp });
             }
-            *bytes += record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
-            self.found.push_back(Match { segment: segment.clone(), index, timestamp: record.timestamp });
-            if self.found.len() >= LANE_RECORDS || *bytes >= max_bytes {
+            if self.found.len() >= LANE_RECORDS || *bytes >= max_bytes || examined >= self.effort {
                 self.scanned = Position { offset: record.offset + 1, epoch: record.epoch };
-                metrics::count_replay_records(read);
-                return;
+                return self.note_examined(read, examined);
             }
         }
-        metrics::count_replay_records(read);
+        self.note_examined(read, examined);
         let end = segment.end();
         self.scanned = if end.offset >= self.to.offset {
             // Right after a truncation the target's epoch may be later than the segment's; the later one is of the current log.
@@ -102,6 +107,12 @@ impl Lane {
         };
         // Offsets without records have no epoch: that of the last record before them stays.
         self.scanned.epoch = self.scanned.epoch.max(before.epoch);
+    }
+
+    fn note_examined(&mut self, records: u64, bytes: usize) {
+        metrics::count_replay_records(records);
+        self.examined += bytes;
+        self.effort = self.effort.saturating_sub(bytes);
     }
 
     /// Whether there may be further matches.

@@ -6,7 +6,7 @@
 //! A [`subscription`] has positions of its own (U) until they meet its view's (V). It makes steps, each of [`catch_up`] or of
 //! [`follow`], with a [`wait`] in between. Catching up is a [`replay`] of each partition (a [`lane`]) up to a snapshot of the
 //! view; [`confirm`] asks whether a partition's log was truncated meanwhile. A client whose frames have left its view's ring
-//! (an overrun) catches up again. A gap that is still to be announced is a [`pending_gap`]. [`repeat`] gives the frames that
+//! (an overrun) catches up again. How much a replay may examine at once, and in a second, is [`work`]. A gap that is still to be announced is a [`pending_gap`]. [`repeat`] gives the frames that
 //! one subscription took to the next one at the same cursor.
 //!
 //! ```
@@ -48,3 +48,4 @@ pub(crate) mod start_offsets;
 pub(crate) mod subscribe;
 pub(crate) mod subscription;
 pub(crate) mod wait;
+pub(crate) mod work;

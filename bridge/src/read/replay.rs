@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use crate::base::meter::Meter;
 use crate::history::History;
-use crate::history::job::Waiter;
+use crate::history::job::{Asker, Waiter};
 use crate::history::readers::Reader;
 use crate::log::packed::Held;
 use crate::log::partition::Partition;
@@ -17,6 +18,7 @@ use crate::position::{Position, Vector};
 use crate::read::confirm::{Answer, Asked, Confirmation, Question, gap_of, is_past_end};
 use crate::read::lane::{LANE_RECORDS, Lane};
 use crate::read::pending_gap::Pending;
+use crate::read::work;
 use crate::record::RecordRef;
 use crate::record::filter::Filter;
 use crate::record::tenant::TenantId;
@@ -33,11 +35,20 @@ const ROOM: Duration = Duration::from_millis(10);
 /// What a replay needs to know of its subscription.
 pub(crate) struct Context<'a> {
     pub(crate) tenant: &'a TenantId,
+    /// The rate that the replays of the tenant share.
+    pub(crate) meter: Option<&'a Arc<Meter>>,
     pub(crate) filter: &'a Filter,
     pub(crate) history: &'a Arc<History>,
     pub(crate) topics: &'a Topics,
     /// The time of the chunk.
     pub(crate) now: Instant,
+}
+
+impl Context<'_> {
+    /// For whom history is read.
+    pub(crate) fn asker(&self) -> Asker<'_> {
+        Asker { tenant: self.tenant, meter: self.meter }
+    }
 }
 
 /// One subscription's replay. Between two chunks it holds no records, only the reads that it waits for.
@@ -59,6 +70,8 @@ pub(crate) struct Replay {
     reader: Reader,
     /// Whether it has used history, and not the tail alone.
     used_history: bool,
+    /// Bytes of records that the last chunk examined.
+    examined: usize,
 }
 
 /// A record that a replay emits.
@@ -99,6 +112,7 @@ impl Replay {
         emit: &mut Emit<'_>,
     ) -> Chunk {
         self.forget_others(context.topics);
+        self.examined = 0;
         let mut lanes = Vec::new();
         let mut pending = false;
         for (topic, partitions) in context.topics {
@@ -134,6 +148,11 @@ impl Replay {
         self.fill_and_merge(context, vector, lanes, look_ahead, emit)
     }
 
+    /// Bytes of records that the last chunk examined.
+    pub(crate) fn examined(&self) -> usize {
+        self.examined
+    }
+
     /// Whether history was used, and not memory alone.
     pub(crate) fn used_history(&self) -> bool {
         self.used_history
@@ -155,13 +174,15 @@ impl Replay {
         look_ahead: usize,
         emit: &mut Emit<'_>,
     ) -> Chunk {
-        let bytes = look_ahead / self.fruitful.clamp(1, lanes.len());
+        // With nothing to look ahead for, nothing would ever be found.
+        let bytes = (look_ahead / self.fruitful.clamp(1, lanes.len())).max(1);
+        let effort = work::of_each(lanes.len());
         for lane in &mut lanes {
-            if let Some(gap) = self.fill(context, lane, bytes) {
-                return Chunk::Gap(gap);
-            }
+            lane.effort = effort;
         }
-        if let Some(gap) = self.open_some(context, &mut lanes, bytes) {
+        let gap = self.look(context, &mut lanes, bytes);
+        self.examined = lanes.iter().map(|lane| lane.examined).sum();
+        if let Some(gap) = gap {
             return Chunk::Gap(gap);
         }
         self.fruitful = lanes.iter().filter(|lane| !lane.found.is_empty()).count();
@@ -184,12 +205,22 @@ impl Replay {
         Chunk::Waiting
     }
 
+    /// Looks for matching records of all lanes.
+    fn look(&mut self, context: &Context<'_>, lanes: &mut [Lane], max_bytes: usize) -> Option<Pending> {
+        for lane in &mut *lanes {
+            if let Some(gap) = self.fill(context, lane, max_bytes) {
+                return Some(gap);
+            }
+        }
+        self.open_some(context, lanes, max_bytes)
+    }
+
     /// Looks for matching records from the lane's position on: in memory, then in what was read of history.
     fn fill(&mut self, context: &Context<'_>, lane: &mut Lane, max_bytes: usize) -> Option<Pending> {
         let mut bytes = 0;
         for _ in 0..LANE_SEGMENTS {
-            if lane.scanned.offset >= lane.to.offset || lane.found.len() >= LANE_RECORDS || bytes >= max_bytes
-            {
+            let is_full = lane.found.len() >= LANE_RECORDS || bytes >= max_bytes || lane.effort == 0;
+            if lane.scanned.offset >= lane.to.offset || is_full {
                 break;
             }
             let (held, is_tail) = match lane.partition.find(lane.scanned.offset) {
@@ -300,7 +331,7 @@ impl Replay {
                 let size = context.history.read_size();
                 let cuts = lane.partition.lineage().cuts();
                 let from = question.read_from();
-                let read = context.history.request(context.tenant, &lane.partition, from, until, size);
+                let read = context.history.request(context.asker(), &lane.partition, from, until, size);
                 self.note_asked(&lane.partition, question, read, cuts);
             }
             Answer::Running => {}

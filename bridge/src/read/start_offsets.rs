@@ -3,7 +3,10 @@
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 
+use crate::base::meter::Meter;
+use crate::base::metrics;
 use crate::history::History;
+use crate::history::job::Asker;
 use crate::history::source::{HistoryError, OffsetsAt};
 use crate::log::partition::Partition;
 use crate::log::partition_log::Found;
@@ -11,6 +14,7 @@ use crate::log::segment::Segment;
 use crate::log::topic::Topic;
 use crate::log::topic::Topics;
 use crate::position::{Part, Position, Vector};
+use crate::read::work::{self, Searching};
 use crate::record::filter::Filter;
 use crate::record::tenant::TenantId;
 
@@ -81,6 +85,7 @@ pub(crate) async fn lookup(
 pub(crate) struct LastRecords<'a> {
     pub(crate) history: &'a Arc<History>,
     pub(crate) tenant: &'a TenantId,
+    pub(crate) meter: Option<&'a Arc<Meter>>,
     pub(crate) filter: &'a Filter,
     pub(crate) count: usize,
 }
@@ -98,7 +103,7 @@ impl LastRecords<'_> {
             let Some(part) = end.part_of(topic.fingerprint()) else { continue };
             for partition in partitions {
                 let until = end.parts[part].positions[partition.index() as usize].offset;
-                lanes.push((part, partition.clone(), self.in_memory(partition, until)));
+                lanes.push((part, partition.clone(), self.in_memory(partition, until).await));
             }
         }
         if lanes.iter().map(|(_, _, matches)| matches.len()).sum::<usize>() < self.count {
@@ -121,7 +126,7 @@ impl LastRecords<'_> {
         vector
     }
 
-    fn in_memory(&self, partition: &Partition, until: u64) -> Matches {
+    async fn in_memory(&self, partition: &Partition, until: u64) -> Matches {
         let segments = partition.log.read().newest_first();
         let mut newest: Matches = Vec::new();
         for held in segments {
@@ -129,7 +134,7 @@ impl LastRecords<'_> {
                 break;
             }
             let Some(segment) = self.history.opened_anyway(partition, &held) else { continue };
-            for &(timestamp, offset) in self.of_segment(&segment, 0, until).iter().rev() {
+            for &(timestamp, offset) in self.of_segment(&segment, 0, until).await.iter().rev() {
                 if newest.len() == self.count {
                     break;
                 }
@@ -140,10 +145,36 @@ impl LastRecords<'_> {
         newest
     }
 
-    fn of_segment(&self, segment: &Segment, from: u64, until: u64) -> Matches {
-        let records = segment.of_tenant(self.tenant, from).iter().map(|&index| segment.record(index));
-        let matching = records.filter(|record| record.offset < until && self.filter.matches(record));
-        matching.map(|record| (record.timestamp, record.offset)).collect()
+    /// The matches of one segment. Others get their turn after every few records, and a request that is given up ends here.
+    async fn of_segment(&self, segment: &Segment, from: u64, until: u64) -> Matches {
+        let (mut matches, mut searching) = (Matches::new(), Searching::of(self.meter));
+        let mut indices = segment.of_tenant(self.tenant, from).iter();
+        loop {
+            self.await_turn(&mut searching).await;
+            let (mut examined, before) = (0, indices.len());
+            while examined < work::CALL
+                && let Some(&index) = indices.next()
+            {
+                let record = segment.record(index);
+                examined += work::of_record(&record);
+                if record.offset < until && self.filter.matches(&record) {
+                    matches.push((record.timestamp, record.offset));
+                }
+            }
+            metrics::count_replay_records((before - indices.len()) as u64);
+            searching.examined(examined, self.history.clock().now());
+            if indices.len() == 0 {
+                return matches;
+            }
+        }
+    }
+
+    /// Waits until the rate of the tenant allows more, or yields.
+    async fn await_turn(&self, searching: &mut Searching<'_>) {
+        match searching.wait(self.history.clock().now()) {
+            Some(turn) => self.history.clock().sleep_until(turn).await,
+            None => tokio::task::yield_now().await,
+        }
     }
 
     /// Searches a limited number of offsets before memory. What Kafka cannot deliver now is left out (best effort).
@@ -153,7 +184,7 @@ impl LastRecords<'_> {
         let mut matches = BinaryHeap::new();
         while at < oldest {
             let Some(segment) = self.segment_at(partition, at, oldest).await else { break };
-            for (timestamp, offset) in self.of_segment(&segment, at, oldest) {
+            for (timestamp, offset) in self.of_segment(&segment, at, oldest).await {
                 matches.push(std::cmp::Reverse((offset, timestamp)));
                 if matches.len() > self.count {
                     matches.pop();
@@ -178,7 +209,8 @@ impl LastRecords<'_> {
             return self.history.opened_anyway(partition, &held);
         }
         let from = Position { offset: at, epoch: -1 };
-        let job = self.history.request(self.tenant, partition, from, until, self.history.read_size());
+        let asker = Asker { tenant: self.tenant, meter: self.meter };
+        let job = self.history.request(asker, partition, from, until, self.history.read_size());
         job.finished().await;
         let held = self.history.find(partition, at)?;
         self.history.opened_anyway(partition, &held)

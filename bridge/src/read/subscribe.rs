@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::base::meter::Meter;
 use crate::core::{Hold, Inner};
 use crate::history::source::OffsetsAt;
 use crate::live::view_key::ViewKey;
@@ -20,6 +21,7 @@ use crate::record::tenant::TenantId;
 pub(crate) async fn subscribe(
     inner: &Arc<Inner>,
     request: SubscribeRequest,
+    meter: Option<Arc<Meter>>,
 ) -> Result<Subscription, SubscribeError> {
     let SubscribeRequest { tenant, topics, filter, envelope, from, last_event_id } = request;
     let last_event_id = LastEventId::of(last_event_id);
@@ -32,6 +34,10 @@ pub(crate) async fn subscribe(
         see_parts_of(inner, id).await;
     }
     let hold = inner.hold(ViewKey::new(tenant, sorted(topics), filter, envelope));
+    if let Some(meter) = meter {
+        // The view may have it from another subscription.
+        hold.view.meter.get_or_init(|| meter);
+    }
     start(hold, from, last_event_id).await
 }
 
@@ -87,7 +93,8 @@ async fn start(
         StartFrom::Last(count) => {
             let key = hold.view.key();
             let (tenant, filter) = (&key.tenant, key.filter());
-            let last = LastRecords { history: &history, tenant, filter, count: count as usize };
+            let meter = hold.view.meter.get();
+            let last = LastRecords { history: &history, tenant, meter, filter, count: count as usize };
             last.find(topics, &hold.view.snapshot().vector).await
         }
         StartFrom::Id(id) => return resume(hold, id, start).await,

@@ -19,13 +19,15 @@ use crate::base::metrics;
 use crate::base::sabotage::{Sabotage, broken};
 use crate::core::Hold;
 use crate::live::delivery::Snapshot;
+use crate::log::partition::Partition;
 use crate::log::topic::Topics;
-use crate::position::{Part, Vector};
+use crate::position::{Part, Position, Vector};
 use crate::read::pending_gap::Pending;
 use crate::read::repeat::LastFrames;
 use crate::read::replay::Replay;
 use crate::read::request::LastEventId;
 use crate::read::wait::Wait;
+use crate::read::work::Work;
 use crate::record::tenant::TenantId;
 use crate::sse::frame::{self, Control};
 
@@ -79,7 +81,7 @@ pub enum Next {
 ///   registered before the first call of `next` and rearmed before each further one) or
 ///   [`wake_when_read`](Subscription::wake_when_read).
 /// - To inspect, without a change: [`tenant`](Subscription::tenant), [`view`](Subscription::view),
-///   [`is_live`](Subscription::is_live).
+///   [`is_live`](Subscription::is_live), [`needs_history`](Subscription::needs_history).
 ///
 /// Only `changed` is async. It is cancel-safe: it takes nothing, and the next call of `next` finds what came meanwhile. All
 /// other calls return at once.
@@ -138,6 +140,7 @@ pub(super) enum State {
 pub(super) struct Replaying {
     pub(super) replay: Replay,
     pub(super) target: Option<Snapshot>,
+    pub(super) work: Work,
 }
 
 /// The result of one step.
@@ -266,6 +269,19 @@ impl Subscription {
         Arc::as_ptr(&self.hold.view) as usize
     }
 
+    /// Whether it is to get records that are not in memory, so that it reads history.
+    pub fn needs_history(&self) -> bool {
+        !self.is_live()
+            && self.topics.iter().any(|(topic, partitions)| {
+                let Some(part) = self.vector.part_of(topic.fingerprint()) else { return false };
+                let positions = &self.vector.parts[part].positions;
+                let is_older = |(position, partition): (&Position, &Arc<Partition>)| {
+                    position.is_known() && position.offset < partition.oldest()
+                };
+                positions.iter().zip(partitions).any(is_older)
+            })
+    }
+
     /// Whether the replay has met the view.
     pub fn is_live(&self) -> bool {
         matches!(self.state, State::Live { .. })
@@ -352,7 +368,12 @@ impl Drop for Subscription {
     fn drop(&mut self) {
         match self.state {
             State::Live { cursor } => self.hold.view.arrived(cursor, -1),
-            State::Replaying(_) => metrics::replaying(-1.0),
+            State::Replaying(ref mut replaying) => {
+                metrics::replaying(-1.0);
+                if let Some(meter) = self.hold.view.meter.get() {
+                    replaying.work.give_back(meter);
+                }
+            }
         }
     }
 }

@@ -26,6 +26,8 @@ pub enum Wanted {
     NewsUntil(Instant),
     /// The end of a read of history ([`Subscription::wake_when_read`]), or this time.
     History(Instant),
+    /// This time, and no news before it: replays of the tenant have examined more than they may.
+    Time(Instant),
     /// Nothing: there is more to do, but other subscriptions should have their turn.
     Turn,
 }
@@ -34,6 +36,8 @@ pub enum Wanted {
 pub(super) enum Wait {
     View,
     Replay,
+    /// The time that the replay has booked.
+    Pace,
     /// Nothing: there is more to do, but other subscriptions should have their turn.
     Turn,
 }
@@ -45,6 +49,9 @@ impl Subscription {
             (Wait::Turn, _) => Wanted::Turn,
             (Wait::Replay, State::Replaying(replaying)) => {
                 Wanted::History(replaying.replay.look_again_at(self.now()))
+            }
+            (Wait::Pace, State::Replaying(replaying)) => {
+                Wanted::Time(replaying.work.look_again_at().unwrap_or_else(|| self.now()))
             }
             (_, State::Live { .. }) => Wanted::News,
             _ => Wanted::NewsUntil(self.now() + LOOK_AGAIN),
@@ -75,6 +82,13 @@ impl Subscription {
             Wait::View => {
                 let again = self.clock().sleep_until(self.now() + LOOK_AGAIN);
                 select(again, pin!(self.hold.view.changed(self.seen))).await;
+            }
+            Wait::Pace => {
+                if let State::Replaying(replaying) = &self.state
+                    && let Some(look) = replaying.work.look_again_at()
+                {
+                    self.clock().sleep_until(look).await;
+                }
             }
             Wait::Replay => {
                 if let State::Replaying(replaying) = &self.state {

@@ -198,5 +198,5 @@ fn invalid(detail: impl ToString) -> Problem {
 fn unknown_key(after: Duration) -> Passing {
     let detail =
         "the key that signed the token is not known yet, and the issuer cannot be asked now".to_owned();
-    Passing { code: PassingCode::NotReady, detail, after }
+    Passing { code: PassingCode::NotReady, limit: None, detail, after }
 }

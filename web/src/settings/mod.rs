@@ -3,6 +3,7 @@
 mod addresses;
 mod identity;
 mod limits;
+mod limits_file;
 mod tls;
 mod value;
 
@@ -13,6 +14,10 @@ use std::time::Duration;
 use tailrace_bridge::{ByteSize, Envelope};
 
 pub(crate) use self::limits::LimitSettings;
+pub use self::limits_file::check_limits_file;
+#[cfg(test)]
+pub(crate) use self::limits_file::parse as parse_limits;
+pub(crate) use self::limits_file::{FileError, LimitsFile, TenantLimits};
 pub use self::value::SettingError;
 use self::value::{address, parse, span, span_within, wrong};
 use crate::cors::Origins;
@@ -215,7 +220,18 @@ impl WebSettings {
             );
         }
         doubts.extend(addresses::doubts(&self.peers));
+        if self.is_open() && self.limits.tenant.max_streams_per_subject > 0 {
+            doubts.push(
+                "TAILRACE_MAX_STREAMS_PER_SUBJECT limits nothing: no stream has a subject, as TAILRACE_AUTH is none"
+                    .to_owned(),
+            );
+        }
         doubts
+    }
+
+    /// Whether a file is read again while the server runs.
+    pub fn reads_files_again(&self) -> bool {
+        self.limits.file.is_some()
     }
 
     /// The configured address of the streams; port 0 lets the system choose one.

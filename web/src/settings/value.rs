@@ -56,6 +56,6 @@ pub(super) fn count(variable: &'static str, value: &str) -> Result<usize, Settin
     value.trim().parse().map_err(|_| wrong(variable, value, "a whole number; 0 is no limit"))
 }
 
-pub(super) fn rate(variable: &'static str, value: &str) -> Result<f64, SettingError> {
-    parse::<Rate>(variable, value).map(|rate| rate.per_second())
+pub(super) fn rate(variable: &'static str, value: &str) -> Result<Rate, SettingError> {
+    parse(variable, value)
 }

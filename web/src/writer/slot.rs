@@ -37,7 +37,7 @@ pub(super) struct Slot {
     _permit: ConnectionPermit,
     /// The tick for which the stream is in the wheel.
     pub(super) armed: Option<Tick>,
-    /// Whether the stream waits for history, so that news is ignored.
+    /// Whether the stream waits for history, or for its turn to read it, so that news is ignored.
     pub(super) reads: bool,
     /// Whether the stream is in the thread's lists of streams that wait for history, have a turn, or have more to read.
     pub(super) is_listed: bool,
@@ -69,6 +69,8 @@ pub(super) enum Outcome {
     WaitsUntil(Moment),
     /// A read of history, or this moment.
     Reads(Moment),
+    /// This moment, and no news before it.
+    Sleeps(Moment),
     /// Another turn.
     Again,
     /// The stream must be closed.
@@ -249,6 +251,7 @@ impl Slot {
                 Wanted::News => Outcome::Waits,
                 Wanted::NewsUntil(until) => Outcome::WaitsUntil(Moment::past(Instant::from_std(until))),
                 Wanted::History(until) => Outcome::Reads(Moment::past(Instant::from_std(until))),
+                Wanted::Time(until) => Outcome::Sleeps(Moment::past(Instant::from_std(until))),
                 Wanted::Turn => Outcome::Again,
             },
             _ => Outcome::Waits,

@@ -125,7 +125,8 @@ impl Lab {
         socket.set_nonblocking(true).unwrap();
         let stream = Stream::new(Parts {
             subscription: self.bridge.subscribe(request).await.unwrap(),
-            place: self.limits.enter(&acme(), Ipv4Addr::LOCALHOST.into()).ok().unwrap(),
+            place: self.limits.enter(&acme(), None, Ipv4Addr::LOCALHOST.into()).ok().unwrap(),
+            replay_place: None,
             pace: None,
             heartbeat: Duration::from_secs(3600),
             heartbeat_event: false,

@@ -399,6 +399,10 @@ impl Thread {
             Outcome::Waits => self.arm(key, None),
             Outcome::WaitsUntil(until) => self.arm(key, Some(until)),
             Outcome::Reads(until) => self.await_history(key, until),
+            Outcome::Sleeps(until) => {
+                slot.reads = true;
+                self.arm(key, Some(until));
+            }
         }
     }
 

@@ -16,7 +16,7 @@ use tailrace_bridge::{
     Bridge, BridgeConfig, Headers, HistoryError, HistoryRead, NewRecord, OffsetsAt, Position, Segment,
     SegmentBuilder, Source, Start, TenantId, TenantRules, TopicId,
 };
-use tailrace_web::{Args, Web};
+use tailrace_web::{Args, Reload, Web};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -60,6 +60,7 @@ pub(crate) struct Server {
     pub(crate) bridge: Bridge,
     pub(crate) address: SocketAddr,
     pub(crate) admin: SocketAddr,
+    pub(crate) reload: Reload,
     stop: Option<oneshot::Sender<()>>,
     pub(crate) running: tokio::task::JoinHandle<()>,
     offset: u64,
@@ -94,12 +95,12 @@ impl Server {
             heads.iter().map(|offset| Start { offset: *offset, epoch: 0, log_start: 0 }).collect();
         bridge.add_topic("orders", TopicId([7; 16]), &starts);
         let web = Web::bind(settings, bridge.clone(), rules, handle).await.unwrap();
-        let (address, admin) = (web.address(), web.admin_address());
+        let (address, admin, reload) = (web.address(), web.admin_address(), web.reload());
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(web.run(async move {
             let _ = stopped.await;
         }));
-        Server { bridge, address, admin, stop: Some(stop), running, offset: heads[0] }
+        Server { bridge, address, admin, reload, stop: Some(stop), running, offset: heads[0] }
     }
 
     pub(crate) fn append(&mut self, tenant: &str, value: &str) {

@@ -1,0 +1,189 @@
+//! What the streams of one tenant share: its limits, its rates, and the count of those that read history.
+
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use tailrace_bridge::Meter;
+
+use super::{Limits, RETRY_FULL, full};
+use crate::limit::Limit;
+use crate::problem::Passing;
+use crate::settings::TenantLimits;
+
+/// The most events and bytes of one turn where the tenant has a rate: what the rate allows in this time, so that the others
+/// wait no longer for their turns.
+const READ_TIME: f64 = 0.05;
+/// The bounds of that.
+const READ_EVENTS: (u64, u64) = (1, 256);
+const READ_BYTES: (u64, u64) = (1, 64 * 1024);
+
+/// One tenant that has streams, or had some a moment ago.
+pub(crate) struct Tenant {
+    pub(super) limits: Weak<Limits>,
+    pub(super) number: u32,
+    rates: TenantRates,
+    /// Shared with the subscriptions of the tenant.
+    replay_rate: Arc<Meter>,
+    replays: AtomicUsize,
+    /// Zero: no limit.
+    max_replays: AtomicUsize,
+}
+
+/// What the streams of a tenant may get a second, together.
+pub(crate) struct TenantRates {
+    events: Meter,
+    bytes: Meter,
+    /// What a read takes on average: so much is booked for the next one.
+    usual_events: AtomicU32,
+    usual_bytes: AtomicU32,
+}
+
+/// Events, and bytes of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Amount {
+    pub(crate) events: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Amount {
+    /// As much of it as `most`.
+    pub(crate) fn first(self, most: Amount) -> Amount {
+        Amount { events: self.events.min(most.events), bytes: self.bytes.min(most.bytes) }
+    }
+
+    /// What is left without `part`.
+    pub(crate) fn less(self, part: Amount) -> Amount {
+        Amount {
+            events: self.events.saturating_sub(part.events),
+            bytes: self.bytes.saturating_sub(part.bytes),
+        }
+    }
+}
+
+/// A stream's share in the replays that the tenant may have at once; dropping it frees the share.
+pub(crate) struct ReplayPlace(Arc<Tenant>);
+
+impl Tenant {
+    pub(super) fn new(limits: Weak<Limits>, number: u32, own: &TenantLimits, now: Instant) -> Tenant {
+        Tenant {
+            limits,
+            number,
+            rates: TenantRates {
+                events: Meter::new(own.event_rate.per_second(), now),
+                bytes: Meter::new(own.byte_rate.per_second(), now),
+                usual_events: AtomicU32::new(1),
+                usual_bytes: AtomicU32::new(256),
+            },
+            replay_rate: Arc::new(Meter::new(own.replay_byte_rate.per_second(), now)),
+            replays: AtomicUsize::new(0),
+            max_replays: AtomicUsize::new(own.max_replays),
+        }
+    }
+
+    /// Takes other limits. What is open stays open.
+    pub(super) fn set(&self, own: &TenantLimits, now: Instant) {
+        self.rates.events.set_rate(own.event_rate.per_second(), now);
+        self.rates.bytes.set_rate(own.byte_rate.per_second(), now);
+        self.replay_rate.set_rate(own.replay_byte_rate.per_second(), now);
+        self.max_replays.store(own.max_replays, Ordering::Relaxed);
+    }
+
+    /// Whether something is still to be paid: a tenant that comes back must not find it forgotten.
+    pub(super) fn owes(&self, now: Instant) -> bool {
+        let waits = |meter: &Meter| meter.wait(now).is_some();
+        waits(&self.rates.events) || waits(&self.rates.bytes) || waits(&self.replay_rate)
+    }
+
+    pub(crate) fn rates(&self) -> &TenantRates {
+        &self.rates
+    }
+
+    /// The rate at which the tenant's replays may examine records.
+    pub(crate) fn replay_rate(&self) -> &Arc<Meter> {
+        &self.replay_rate
+    }
+
+    /// Takes a place for a stream that reads history, or returns why there is none.
+    pub(crate) fn enter_replay(self: &Arc<Self>) -> Result<ReplayPlace, Passing> {
+        let max = self.max_replays.load(Ordering::Relaxed);
+        let one_more = |replays: usize| (max == 0 || replays < max).then_some(replays + 1);
+        match self.replays.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more) {
+            Ok(_) => Ok(ReplayPlace(Arc::clone(self))),
+            Err(_) => Err(full(Limit::MaxReplaysPerTenant, max, RETRY_FULL)),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn replays(&self) -> usize {
+        self.replays.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for ReplayPlace {
+    fn drop(&mut self) {
+        self.0.replays.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl TenantRates {
+    /// Whether there is any limit: the only question that a stream of an unlimited tenant asks.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.events.is_limited() || self.bytes.is_limited()
+    }
+
+    /// How often the rates were changed.
+    pub(crate) fn changes(&self) -> u32 {
+        self.events.changes().wrapping_add(self.bytes.changes())
+    }
+
+    /// Whether more was taken than is paid for.
+    pub(crate) fn is_behind(&self, now: Instant) -> bool {
+        self.events.wait(now).is_some() || self.bytes.wait(now).is_some()
+    }
+
+    /// Pays for what was, or is about to be, taken; `Some`: nothing should be taken before that time has passed.
+    pub(crate) fn book(&self, amount: Amount, now: Instant) -> Option<Duration> {
+        let events = self.events.book(amount.events, now);
+        let bytes = self.bytes.book(amount.bytes, now);
+        events.max(bytes).map(|until| until.saturating_duration_since(now))
+    }
+
+    /// Takes back what was booked and not taken.
+    pub(crate) fn refund(&self, amount: Amount) {
+        self.events.refund(amount.events);
+        self.bytes.refund(amount.bytes);
+    }
+
+    /// The most of one turn.
+    pub(crate) fn most(&self) -> Amount {
+        let within = |meter: &Meter, (low, high): (u64, u64)| match meter.per_second() {
+            0.0 => u64::MAX,
+            rate => ((rate * READ_TIME) as u64).clamp(low, high),
+        };
+        Amount { events: within(&self.events, READ_EVENTS), bytes: within(&self.bytes, READ_BYTES) }
+    }
+
+    /// What a read takes on average.
+    pub(crate) fn usual(&self) -> Amount {
+        Amount {
+            events: u64::from(self.usual_events.load(Ordering::Relaxed)),
+            bytes: u64::from(self.usual_bytes.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// A read took so much.
+    pub(crate) fn note(&self, amount: Amount) {
+        let most = self.most();
+        average(&self.usual_events, amount.events.min(most.events).clamp(1, READ_EVENTS.1));
+        average(&self.usual_bytes, amount.bytes.min(most.bytes).clamp(1, READ_BYTES.1));
+    }
+}
+
+/// An eighth of the new value. If two threads do this at once, one of the values is lost, which does no harm.
+fn average(usual: &AtomicU32, new: u64) {
+    let before = u64::from(usual.load(Ordering::Relaxed));
+    let sum = 7 * before + new;
+    let after = if new > before { sum.div_ceil(8) } else { sum / 8 };
+    usual.store(after.max(1) as u32, Ordering::Relaxed);
+}
