@@ -203,7 +203,7 @@ fn full(detail: &str) -> Passing {
 
 /// The address that limits apply to: the /64 of an IPv6 address, as one household has a whole /64; an IPv4 address that is
 /// mapped to IPv6 counts as IPv4.
-fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => {
             let [a, b, c, d, ..] = v6.segments();
