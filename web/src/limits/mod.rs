@@ -265,7 +265,7 @@ fn full(limit: Limit, max: usize, after: Duration) -> Passing {
 /// The address that limits apply to: the /64 of an IPv6 address, as one household has a whole /64. An IPv6 address that stands
 /// for an IPv4 address counts as that: mapped (RFC 4291), translated by NAT64 (RFC 6052), or of a 6to4 network (RFC 3056), whose
 /// owner has 65,536 of /64.
-fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address.to_canonical() else { return address.to_canonical() };
     let [a, b, c, d, e, f, g, h] = v6.segments();
     let ipv4 = |high: u16, low: u16| IpAddr::V4(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)));

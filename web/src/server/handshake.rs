@@ -2,6 +2,7 @@
 //! processor is done on a few threads that do nothing else, so that many handshakes at once do not delay the streams.
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use rustls::HandshakeKind;
@@ -10,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::task::spawn_blocking;
 
 use super::crowd::Crowd;
-use super::newest_first::NewestFirst;
+use super::fair_turns::FairTurns;
 use super::tls_socket::TlsSocket;
 use crate::tls::Certificate;
 
@@ -23,7 +24,7 @@ const MAX_HALF_OPEN: usize = 20_000;
 #[derive(Clone)]
 pub(super) struct Handshakes {
     certificate: Arc<Certificate>,
-    turns: Arc<NewestFirst>,
+    turns: Arc<FairTurns>,
     pub(super) crowd: Arc<Crowd>,
 }
 
@@ -59,19 +60,23 @@ impl HandshakeError {
 impl Handshakes {
     pub(super) fn new(certificate: Arc<Certificate>) -> Handshakes {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let turns = NewestFirst::new((cores / 2).clamp(1, MAX_THREADS));
+        let turns = FairTurns::new((cores / 2).clamp(1, MAX_THREADS));
         Handshakes { certificate, turns, crowd: Crowd::new(MAX_HALF_OPEN) }
     }
 
     /// Does the handshake; the caller limits its time.
-    pub(super) async fn shake(&self, socket: TcpStream) -> Result<(TlsSocket, &'static str), HandshakeError> {
+    pub(super) async fn shake(
+        &self,
+        socket: TcpStream,
+        peer: IpAddr,
+    ) -> Result<(TlsSocket, &'static str), HandshakeError> {
         let mut connection = Box::new(ServerConnection::new(self.certificate.config())?);
         while connection.is_handshaking() || connection.wants_write() {
             if connection.wants_write() {
                 send(&socket, &mut connection).await?;
             } else {
                 receive(&socket, &mut connection).await?;
-                connection = self.process(&socket, connection).await?;
+                connection = self.process(&socket, peer, connection).await?;
             }
         }
         let result = match connection.handshake_kind() {
@@ -85,9 +90,10 @@ impl Handshakes {
     async fn process(
         &self,
         socket: &TcpStream,
+        peer: IpAddr,
         mut connection: Box<ServerConnection>,
     ) -> Result<Box<ServerConnection>, HandshakeError> {
-        let turn = self.turns.turn().await;
+        let turn = self.turns.turn(peer).await;
         let work = spawn_blocking(move || {
             let result = connection.process_new_packets();
             drop(turn);

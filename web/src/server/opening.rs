@@ -60,7 +60,7 @@ pub(super) async fn open_tls(socket: TcpStream, peer: IpAddr, handshakes: &Hands
     }
     let mut member = handshakes.crowd.enter();
     let client = tokio::select! {
-        shaken = timeout_at(begun + HANDSHAKE_TIMEOUT, handshakes.shake(socket)) => match shaken {
+        shaken = timeout_at(begun + HANDSHAKE_TIMEOUT, handshakes.shake(socket, peer)) => match shaken {
             Ok(Ok((client, result))) => {
                 handshake_ended(result, begun.elapsed());
                 client

@@ -2,9 +2,12 @@
 //! within 200 ms, over TLS and without.
 
 use std::io::{Read as _, Write as _};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
+
+use socket2::{Domain, Socket, Type};
 
 use crate::alone;
 use crate::handshake::client_hello;
@@ -14,16 +17,27 @@ use crate::way::{AUTHORITY, Ask, Reader, Way};
 
 const BOUND: Duration = Duration::from_millis(200);
 const NEWCOMERS: usize = 40;
+/// Their address, which is not that of the crowd.
+const NEWCOMER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
+static CROWDS: AtomicU8 = AtomicU8::new(1);
 
 /// A process that holds the connections: this one could not hold both ends of each.
 struct Crowd(Child);
 
 impl Crowd {
     fn of(count: usize, address: SocketAddr, bytes: &[u8]) -> Crowd {
+        // An address of its own: ports of an earlier crowd may still be taken.
+        let source = Ipv4Addr::new(127, 0, 1, CROWDS.fetch_add(1, Ordering::Relaxed));
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "crowd::holds_connections", "--ignored", "--nocapture"])
-            .envs([("CROWD", count.to_string()), ("ADDRESS", address.to_string()), ("BYTES", hex)])
+            .envs([
+                ("CROWD", count.to_string()),
+                ("ADDRESS", address.to_string()),
+                ("BYTES", hex),
+                ("SOURCE", source.to_string()),
+            ])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -53,12 +67,15 @@ fn holds_connections() {
     let env = |name| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"));
     let (count, address): (usize, SocketAddr) =
         (env("CROWD").parse().unwrap(), env("ADDRESS").parse().unwrap());
-    let hex = env("BYTES");
+    let (hex, source): (String, Ipv4Addr) = (env("BYTES"), env("SOURCE").parse().unwrap());
     let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
     let bytes: Vec<u8> = (0..hex.len()).step_by(2).map(byte).collect();
     let sockets: Vec<_> = (0..count)
         .map(|_| {
-            let mut socket = std::net::TcpStream::connect(address).unwrap();
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
+            socket.connect(&address.into()).unwrap();
+            let mut socket = std::net::TcpStream::from(socket);
             socket.write_all(&bytes).unwrap();
             socket
         })
@@ -93,7 +110,7 @@ fn figures(waits: &[Duration]) -> (Duration, Duration) {
 
 async fn wait_for_a_first_block(way: Way, address: SocketAddr) -> Duration {
     let begun = Instant::now();
-    let mut reader = Reader::open(way, address, &Ask::of("acme")).await;
+    let mut reader = Reader::open(way, address, &Ask::of("acme").from(NEWCOMER)).await;
     reader.next().await.unwrap();
     begun.elapsed()
 }

@@ -6,7 +6,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::{Shutdown, SocketAddr};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
@@ -156,6 +156,8 @@ pub(crate) struct Ask {
     last_event_id: Option<String>,
     /// What the client can take without reading: the socket's buffer, or HTTP/2's window.
     room: Option<u32>,
+    /// The client's address.
+    from: Option<Ipv4Addr>,
     /// Bytes that come with the request, after it.
     after: Vec<u8>,
 }
@@ -172,6 +174,11 @@ impl Ask {
 
     pub(crate) fn room(mut self, room: u32) -> Ask {
         self.room = Some(room);
+        self
+    }
+
+    pub(crate) fn from(mut self, address: Ipv4Addr) -> Ask {
+        self.from = Some(address);
         self
     }
 
@@ -197,6 +204,9 @@ impl Ask {
             socket.set_recv_buffer_size(room.max(LEAST_BUFFER)).unwrap();
             // Loopback's segments of 64 KiB do not fit into a small buffer: they would be dropped, and sent again much later.
             SockRef::from(&socket).set_tcp_mss(SEGMENT).unwrap();
+        }
+        if let Some(from) = self.from {
+            socket.bind((from, 0).into()).unwrap();
         }
         let socket = socket.connect(address).await.unwrap();
         socket.set_nodelay(true).unwrap();
