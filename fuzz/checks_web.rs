@@ -26,7 +26,7 @@ pub(crate) fn forwarded(input: &[u8]) {
     let (proxy, stranger) = ("10.0.0.1:5000".parse().expect("one"), "203.0.113.9:80".parse().expect("one"));
     for (name, added) in [
         ("x-forwarded-for", &b"198.51.100.7, fd00::2"[..]),
-        ("forwarded", b"for=198.51.100.7;host=\"a\\\"b\",for=\"[fd00::2]:80\""),
+        ("forwarded", b"for=198.51.100.7;host=\"a\\\",for=1.1.1.1;b\",for=\"[fd00::2]:80\""),
     ] {
         let same_line = vec![[input, b",", added].concat()];
         for lines in [same_line, vec![input.to_vec(), added.to_vec()]] {

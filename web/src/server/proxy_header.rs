@@ -150,7 +150,8 @@ mod tests {
         for half in [&b""[..], b"P", &LINE[..30], &binary(0)[..14], &binary(300)[..290]] {
             let (mut balancer, mut socket) = pair().await;
             balancer.write_all(half).await.unwrap();
-            let refused = take_within(Duration::from_millis(50), &mut socket).await.unwrap_err();
+            let taking = take_within(Duration::from_millis(50), &mut socket);
+            let refused = tokio::time::timeout(HEADER_TIMEOUT, taking).await.expect("it ends").unwrap_err();
             assert_eq!(refused.reason(), Some("timeout"));
         }
     }

@@ -250,7 +250,7 @@ proptest! {
         before in proptest::collection::vec(anything(), 1..4), same_line in any::<bool>(), hops in 0_usize..4,
     ) {
         for (name, written, inner) in [
-            ("forwarded", format!("for={CLIENT};host=\"a\\\"b\""), "for=\"[fd00::7]:80\""),
+            ("forwarded", format!("for={CLIENT};host=\"a\\\",for=1.1.1.1;b\""), "for=\"[fd00::7]:80\""),
             ("forwarded", format!("proto=https;for=\"{CLIENT}:80\""), "for=10.0.0.2;by=10.0.0.1"),
             ("x-forwarded-for", CLIENT.to_owned(), "fd00::7"),
         ] {
