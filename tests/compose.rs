@@ -270,8 +270,10 @@ async fn the_demos_events_arrive(bridge: &Bridge) {
 
 /// Those that appear with time get a moment.
 async fn all_named_metrics_are_there(bridge: &Bridge) {
-    let wanted = named_metrics();
+    let mut wanted = named_metrics();
     let mut missing = BTreeSet::new();
+    // A histogram is there once something was measured, and this server speaks no TLS.
+    wanted.retain(|name, _| !name.starts_with("tailrace_tls_handshake_seconds"));
     for _ in 0..60 {
         let (_, page) = get(bridge.admin, "/metrics").await.expect("the admin address answers");
         let there: BTreeSet<&str> = page

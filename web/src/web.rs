@@ -119,7 +119,7 @@ impl Web {
             () = server.run() => {}
             () = admin.run() => {}
             () = sweep(&app) => {}
-            () = app.settings.auth.watch() => {}
+            () = app.settings.auth.watch(&reload) => {}
             () = watch_limits_file(&app, &reload) => {}
             () = writers.herald() => {}
             () = watch => {}

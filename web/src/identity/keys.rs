@@ -16,9 +16,8 @@ use super::jwks::{IssuerKeys, Refresh};
 use super::key::{self, Key, KeyError};
 use super::token::Token;
 use crate::audit;
+use crate::reload::{Looks, Reload};
 
-/// How often files are read again.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// The largest file, in bytes.
 const MAX_FILE: u64 = 1 << 20;
 /// The most keys that one token is tried with.
@@ -138,11 +137,12 @@ impl KeyFile {
         Ok(())
     }
 
-    /// Reads the file again for ever. Whoever replaces a file may have written half of it: an error leaves the last good keys,
-    /// and is said once.
-    async fn watch(&self) {
-        let mut known = self.opened;
+    /// Reads the file again for ever. Whoever replaces a file may have written half of it, so a change is taken once two looks
+    /// have found the same; an error leaves the last good keys, and is said once.
+    async fn watch(&self, mut looks: Looks) {
+        let (mut known, mut found) = (self.opened, self.opened);
         loop {
+            let was_asked = looks.next().await;
             let path = self.path.clone();
             let read = tokio::task::spawn_blocking(move || read(&path)).await;
             let read = read.unwrap_or_else(|error| Err(io::Error::other(error).into()));
@@ -150,10 +150,11 @@ impl KeyFile {
                 Ok(bytes) => Sha256::digest(bytes).into(),
                 Err(error) => Sha256::digest(error.to_string()).into(),
             };
-            if std::mem::replace(&mut known, content) != content {
+            let is_settled = std::mem::replace(&mut found, content) == content || was_asked;
+            if is_settled && known != content {
+                known = content;
                 self.say(read.and_then(|bytes| self.take(&bytes)));
             }
-            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 
@@ -215,14 +216,15 @@ impl Keys {
     }
 
     /// Reads files and the issuer's key set again, for ever.
-    pub(super) async fn watch(&self) {
+    pub(super) async fn watch(&self, reload: &Reload) {
         let issuer = async {
             match &self.issuer {
                 Some(issuer) => issuer.watch().await,
                 None => std::future::pending().await,
             }
         };
-        tokio::join!(join_all(self.files.iter().map(KeyFile::watch)), issuer);
+        let files = self.files.iter().map(|file| file.watch(reload.looks()));
+        tokio::join!(join_all(files), issuer);
     }
 
     /// The names of all algorithms that a known key has.

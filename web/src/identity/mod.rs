@@ -28,6 +28,7 @@ use self::source::SourceError;
 pub(crate) use self::source::TokenSources;
 use self::token::Token;
 use crate::problem::{Passing, PassingCode, Problem};
+use crate::reload::Reload;
 
 /// The scope that lifts the masks of a tenant's records.
 const UNMASK: &str = "event:unmask:{tenant}";
@@ -99,10 +100,10 @@ impl Auth {
     }
 
     /// Reads keys again where they may change, for ever.
-    pub(crate) async fn watch(&self) {
+    pub(crate) async fn watch(&self, reload: &Reload) {
         match self {
             Auth::None => std::future::pending().await,
-            Auth::Jwt(jwt) => jwt.keys.watch().await,
+            Auth::Jwt(jwt) => jwt.keys.watch(reload).await,
         }
     }
 }
