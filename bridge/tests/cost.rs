@@ -11,7 +11,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tailrace_bridge::*;
 
-const RECORDS: u64 = 30_000;
+const RECORDS: u64 = 10_000;
 
 /// A Kafka that has nothing but what is in memory.
 struct Nothing;
@@ -79,7 +79,7 @@ fn flat() -> String {
 
 /// 1 KiB that nests.
 fn deep() -> String {
-    let levels = 120;
+    let levels = 120; // of the 128 that are searched
     let inner = format!("\"{}\"", "x".repeat(1024 - levels * 7));
     (0..levels).fold(inner, |inner, _| format!("{{\"a\":{inner}}}"))
 }
@@ -130,7 +130,7 @@ async fn views(count: usize, name: &str, value: &str, wheres: impl Fn(usize) -> 
     for n in 0..count {
         all.push(bridge.subscribe(request(&wheres(n), StartFrom::Latest)).await.unwrap());
     }
-    let records = 200;
+    let records = 20;
     let begin = Instant::now();
     append(&bridge, 0, records, value);
     println!(
