@@ -17,7 +17,7 @@ use tailrace_bridge::*;
 const CALL: usize = 256 * 1024;
 /// What a record of `VALUE` counts.
 const VALUE: usize = 1000;
-const RECORD: usize = VALUE + 64;
+const RECORD: usize = VALUE + 64 + 4;
 
 struct Lab {
     clock: ManualClock,

@@ -10,12 +10,13 @@ pub(crate) enum Limit {
     ConnectRatePerTenant,
     ConnectRatePerAddress,
     MaxReplaysPerTenant,
+    MaxConditionsPerTenant,
     StreamRate,
     TenantRate,
 }
 
 impl Limit {
-    pub(crate) const ALL: [Limit; 9] = [
+    pub(crate) const ALL: [Limit; 10] = [
         Limit::MaxStreams,
         Limit::MaxStreamsPerTenant,
         Limit::MaxStreamsPerSubject,
@@ -23,6 +24,7 @@ impl Limit {
         Limit::ConnectRatePerTenant,
         Limit::ConnectRatePerAddress,
         Limit::MaxReplaysPerTenant,
+        Limit::MaxConditionsPerTenant,
         Limit::StreamRate,
         Limit::TenantRate,
     ];
@@ -37,6 +39,7 @@ impl Limit {
             Limit::ConnectRatePerTenant => "connect_rate_per_tenant",
             Limit::ConnectRatePerAddress => "connect_rate_per_address",
             Limit::MaxReplaysPerTenant => "max_replays_per_tenant",
+            Limit::MaxConditionsPerTenant => "max_conditions_per_tenant",
             Limit::StreamRate => "stream_rate",
             Limit::TenantRate => "tenant_rate",
         }
@@ -52,6 +55,7 @@ impl Limit {
             Limit::ConnectRatePerTenant => "TAILRACE_CONNECT_RATE_PER_TENANT",
             Limit::ConnectRatePerAddress => "TAILRACE_CONNECT_RATE_PER_ADDRESS",
             Limit::MaxReplaysPerTenant => "TAILRACE_MAX_REPLAYS_PER_TENANT",
+            Limit::MaxConditionsPerTenant => "TAILRACE_MAX_CONDITIONS_PER_TENANT",
             Limit::StreamRate => "TAILRACE_STREAM_EVENT_RATE",
             Limit::TenantRate => "TAILRACE_TENANT_EVENT_RATE",
         }
@@ -68,6 +72,9 @@ impl Limit {
             Limit::ConnectRatePerAddress => "new streams from this address come too fast",
             Limit::MaxReplaysPerTenant => {
                 "as many streams of this tenant read history as may do so at once; from=latest needs none"
+            }
+            Limit::MaxConditionsPerTenant => {
+                "the different filters of this tenant's streams have as many conditions as they may"
             }
             Limit::StreamRate => "the stream gets no more a second",
             Limit::TenantRate => "the streams of this tenant get no more a second",

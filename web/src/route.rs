@@ -17,7 +17,7 @@ use crate::access::{self, Account};
 use crate::app::App;
 use crate::audit::{self, Who};
 use crate::identity::{Caller, Topics};
-use crate::limits::{Place, ReplayPlace, Tenant};
+use crate::limits::{FilterPlace, Place, ReplayPlace, Tenant};
 use crate::pace::Pace;
 use crate::peer::PeerAddress;
 use crate::problem::{Passing, PassingCode, Problem};
@@ -171,6 +171,7 @@ async fn begin(app: &Arc<App>, request: &Head, who: &mut Who) -> Result<Response
     span.in_scope(|| tracing::debug!(resumes = last_event_id.is_some(), "a stream begins"));
     // Only without tokens can the tenant's name be wrong, and a client that reconnects has got the notice before.
     let is_unseen = app.settings.is_open() && last_event_id.is_none() && !app.bridge.has_seen(&tenant);
+    let filter_place = filter_place(app, place.tenant(), &query).map_err(passing)?;
     // A search for the last records may read history before the subscription begins.
     let searches = last_event_id.is_none() && matches!(query.from, StartFrom::Last(_));
     let first = searches.then(|| place.tenant().enter_replay()).transpose().map_err(passing)?;
@@ -180,7 +181,10 @@ async fn begin(app: &Arc<App>, request: &Head, who: &mut Who) -> Result<Response
     app.metrics.accepted.increment(1);
     let account = Account::open(trace_id, peer.ip(), span);
     let parts = parts(app, &caller, &query, subscription, place, trace_id);
-    Ok(opened(&request.headers, Stream::new(Parts { replay_place, is_unseen, account, ..parts })))
+    Ok(opened(
+        &request.headers,
+        Stream::new(Parts { replay_place, filter_place, is_unseen, account, ..parts }),
+    ))
 }
 
 /// The topics of the stream, of those that the token allows. All are asked for by naming none.
@@ -228,6 +232,7 @@ fn parts(
         subscription,
         place,
         replay_place: None,
+        filter_place: None,
         pace: Pace::new(limits.stream_event_rate.per_second(), limits.stream_byte_rate.per_second()),
         heartbeat: query.heartbeat,
         heartbeat_event: query.heartbeat_event,
@@ -312,6 +317,15 @@ fn check_id_size(app: &App, tenant: &TenantId, query: &Query) -> Result<(), Prob
 /// leaving it out.
 fn subject<'a>(app: &App, caller: &'a Caller) -> Option<&'a str> {
     (!app.settings.is_open()).then(|| caller.subject().map_or("", |subject| &**subject))
+}
+
+/// A place among the filters of the tenant: each of its records may be compared with all of them.
+fn filter_place(app: &App, tenant: &Arc<Tenant>, query: &Query) -> Result<Option<FilterPlace>, Passing> {
+    let mut topics: Vec<&String> = query.topics.iter().collect();
+    topics.sort_unstable();
+    topics.dedup();
+    let view = app.limits.hash_of((&topics, &query.filter, query.envelope));
+    tenant.enter_filter(view, query.filter.conditions())
 }
 
 /// A place among the streams that read history, for a subscription that has to; `taken`: one that it has already.

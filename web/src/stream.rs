@@ -17,7 +17,7 @@ use crate::access::Account;
 use crate::drain::Phase;
 use crate::end::End;
 use crate::limit::Limit;
-use crate::limits::{Amount, Place, ReplayPlace};
+use crate::limits::{Amount, FilterPlace, Place, ReplayPlace};
 use crate::metrics::Metrics;
 use crate::moment::Moment;
 use crate::pace::{Pace, SMALL_READ, Share, UNPACED};
@@ -35,6 +35,8 @@ pub(crate) struct Parts {
     pub(crate) place: Place,
     /// Held until it is live, if it reads history.
     pub(crate) replay_place: Option<ReplayPlace>,
+    /// Held for as long as the stream is open, if conditions of its filter count.
+    pub(crate) filter_place: Option<FilterPlace>,
     /// `None`: no limit.
     pub(crate) pace: Option<Pace>,
     pub(crate) heartbeat: Duration,
@@ -109,9 +111,11 @@ pub(crate) struct Stream {
 }
 
 /// Data that only few streams need.
+#[derive(Default)]
 struct Extras {
     paced: Option<Box<Paced>>,
     replay_place: Option<ReplayPlace>,
+    _filter_place: Option<FilterPlace>,
     account: Option<Account>,
 }
 
@@ -155,11 +159,12 @@ impl Extras {
     fn of(
         pace: Option<Pace>,
         replay_place: Option<ReplayPlace>,
+        filter_place: Option<FilterPlace>,
         account: Option<Account>,
     ) -> Option<Box<Extras>> {
         let paced = pace.map(|pace| Box::new(Paced { pace: Some(pace), ..Paced::default() }));
-        let is_any = paced.is_some() || replay_place.is_some() || account.is_some();
-        is_any.then(|| Box::new(Extras { paced, replay_place, account }))
+        let is_any = paced.is_some() || replay_place.is_some() || filter_place.is_some() || account.is_some();
+        is_any.then(|| Box::new(Extras { paced, replay_place, _filter_place: filter_place, account }))
     }
 }
 
@@ -208,7 +213,7 @@ impl Stream {
         let mut stream = Stream {
             subscription: parts.subscription,
             place: parts.place,
-            extras: Extras::of(parts.pace, parts.replay_place, parts.account),
+            extras: Extras::of(parts.pace, parts.replay_place, parts.filter_place, parts.account),
             end: [aged, expired].into_iter().flatten().min_by_key(|(left, _)| *left).map(ending),
             beat: now,
             heartbeat_ms: millis(parts.heartbeat),
@@ -329,9 +334,7 @@ impl Stream {
         if self.extras.is_none() && !has_share {
             return None;
         }
-        let extras = self
-            .extras
-            .get_or_insert_with(|| Box::new(Extras { paced: None, replay_place: None, account: None }));
+        let extras = self.extras.get_or_insert_default();
         if has_share {
             let paced = extras.paced.get_or_insert_default();
             paced.share.get_or_insert_with(|| Share::of(self.place.tenant()));

@@ -81,13 +81,14 @@ impl Lane {
         bytes: &mut usize,
     ) {
         let (mut read, mut examined, before) = (0, 0, self.scanned);
+        let effort = context.filter.effort();
         for &index in segment.of_tenant(context.tenant, self.scanned.offset) {
             let record = segment.record(index);
             if record.offset >= self.to.offset {
                 break;
             }
             read += 1;
-            examined += work::of_record(&record);
+            examined += work::of_record(&record, effort);
             if context.filter.matches(&record) {
                 *bytes += record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
                 self.found.push_back(Match { segment: segment.clone(), index, timestamp: record.timestamp });

@@ -148,7 +148,7 @@ impl LastRecords<'_> {
     /// The matches of one segment. Others get their turn after every few records, and a request that is given up ends here.
     async fn of_segment(&self, segment: &Segment, from: u64, until: u64) -> Matches {
         let (mut matches, mut searching) = (Matches::new(), Searching::of(self.meter));
-        let mut indices = segment.of_tenant(self.tenant, from).iter();
+        let (effort, mut indices) = (self.filter.effort(), segment.of_tenant(self.tenant, from).iter());
         loop {
             self.await_turn(&mut searching).await;
             let (mut examined, before) = (0, indices.len());
@@ -156,7 +156,7 @@ impl LastRecords<'_> {
                 && let Some(&index) = indices.next()
             {
                 let record = segment.record(index);
-                examined += work::of_record(&record);
+                examined += work::of_record(&record, effort);
                 if record.offset < until && self.filter.matches(&record) {
                     matches.push((record.timestamp, record.offset));
                 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::base::meter::Meter;
 use crate::record::RecordRef;
+use crate::record::filter::Effort;
 
 /// Bytes of records that one call of `Subscription::next` examines, about: a fraction of a millisecond for most filters.
 pub(crate) const CALL: usize = 256 * 1024;
@@ -17,15 +18,18 @@ pub(crate) const CALL: usize = 256 * 1024;
 const PARTITION: usize = 4 * 1024;
 /// What a record counts for besides its key and value.
 const RECORD: usize = 64;
+/// What it counts for to be compared with one of a condition's values: as measured, beside what a byte takes to be searched.
+const VALUE: usize = 4;
 
 /// How much of each of so many partitions a chunk may examine.
 pub(crate) fn of_each(partitions: usize) -> usize {
     (CALL / partitions.max(1)).max(PARTITION)
 }
 
-/// What it counts to examine a record.
-pub(crate) fn of_record(record: &RecordRef<'_>) -> usize {
-    RECORD + record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len)
+/// What it counts to examine a record: its bytes, those of its value for each condition that reads it.
+pub(crate) fn of_record(record: &RecordRef<'_>, effort: Effort) -> usize {
+    let (key, value) = (record.key.map_or(0, <[u8]>::len), record.value.map_or(0, <[u8]>::len));
+    RECORD + key + value * effort.reads.max(1) + VALUE * effort.values
 }
 
 /// How often a replay that waits looks whether the rate was changed.

@@ -59,6 +59,15 @@ pub struct FilterError {
     pub message: String,
 }
 
+/// What a filter does with a record, unless an early condition fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Effort {
+    /// How often it reads the record's value: once for each condition on it.
+    pub(crate) reads: usize,
+    /// With how many values it compares what it has read.
+    pub(crate) values: usize,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Condition {
     /// As it was written, for sorting the conditions.
@@ -163,6 +172,21 @@ impl Filter {
         (self.types.is_empty() || of_type())
             && (self.keys.is_empty() || of_key())
             && self.wheres.iter().all(|condition| condition.holds(record))
+    }
+
+    /// How many conditions a record may be compared with, but for one that requires one of a few values: by that, the filters of a
+    /// tenant are found without looking at each. `type` and `key` are one each.
+    pub fn conditions(&self) -> usize {
+        let all =
+            self.wheres.len() + usize::from(!self.types.is_empty()) + usize::from(!self.keys.is_empty());
+        all - usize::from(!self.equalities().is_empty())
+    }
+
+    /// What it may cost to compare a record.
+    pub(crate) fn effort(&self) -> Effort {
+        let reads = self.wheres.iter().filter(|condition| matches!(condition.field, Field::Value(_))).count();
+        let values = self.wheres.iter().map(|condition| condition.test.values()).sum();
+        Effort { reads, values }
     }
 
     /// The conditions that require one of a few values: views are indexed by these.
@@ -406,6 +430,13 @@ impl Test {
         Test::Order { wanted, operand: operand.into_iter().next().unwrap_or_default() }
     }
 
+    fn values(&self) -> usize {
+        match self {
+            Test::Any(all) | Test::None(all) | Test::Begins(all) => all.len(),
+            Test::Order { .. } => 1,
+        }
+    }
+
     fn holds(&self, text: &str) -> bool {
         match self {
             Test::Any(all) => all.iter().any(|one| equal(text, one)),
@@ -456,6 +487,23 @@ fn is_number(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_effort_of_a_filter_is_that_of_all_its_conditions_and_one_equality_is_found_by_the_index() {
+        let filter = |types: &[&str], wheres: &[&str]| {
+            let own = |all: &[&str]| all.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+            Filter::parse(&own(types), &[], &own(wheres)).unwrap()
+        };
+        let one = filter(&["created"], &["value.a=1,2,3", "value.b>5", "header.c!=x,y"]);
+        assert_eq!(one.effort(), Effort { reads: 2, values: 6 });
+        assert_eq!(one.conditions(), 3);
+        for (wheres, conditions) in
+            [(&[][..], 0), (&["value.a=1"], 0), (&["value.a>1"], 1), (&["value.a!=1", "key^=b"], 2)]
+        {
+            assert_eq!(filter(&[], wheres).conditions(), conditions, "{wheres:?}");
+        }
+    }
+
     use crate::record::tenant::TenantId;
     use crate::record::{Headers, NewRecord, encode, written_headers};
     use proptest::prelude::*;

@@ -10,7 +10,7 @@ mod rates;
 mod tenant;
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ use tailrace_bridge::{Rate, TenantId};
 
 use self::counted::Counted;
 use self::rates::Rates;
-pub(crate) use self::tenant::{Amount, ReplayPlace, Tenant};
+pub(crate) use self::tenant::{Amount, FilterPlace, ReplayPlace, Tenant};
 use crate::limit::{Limit, Reached};
 use crate::metrics::Metrics;
 use crate::problem::{Passing, PassingCode};
@@ -144,6 +144,11 @@ impl Limits {
         drop(open);
         self.metrics.streams.increment(1.0);
         Ok(place)
+    }
+
+    /// Distinguishes what is the same for all streams of one view.
+    pub(crate) fn hash_of(&self, view: impl Hash) -> u64 {
+        self.hasher.hash_one(view)
     }
 
     /// The limits of a tenant.

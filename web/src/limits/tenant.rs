@@ -1,9 +1,12 @@
 //! What the streams of one tenant share: its limits, its rates, and the count of those that read history.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tailrace_bridge::Meter;
 
 use super::{Limits, RETRY_FULL, full};
@@ -28,6 +31,18 @@ pub(crate) struct Tenant {
     replays: AtomicUsize,
     /// Zero: no limit.
     max_replays: AtomicUsize,
+    filters: Mutex<Filters>,
+}
+
+/// The different filters of a tenant's open streams, those with conditions that count.
+#[derive(Default)]
+struct Filters {
+    /// How many streams have the filter, by its hash.
+    streams: HashMap<u64, usize>,
+    /// Conditions of all of them.
+    conditions: usize,
+    /// Zero: no limit.
+    max_conditions: usize,
 }
 
 /// What the streams of a tenant may get a second, together.
@@ -78,6 +93,7 @@ impl Tenant {
             replay_rate: Arc::new(Meter::new(own.replay_byte_rate.per_second(), now)),
             replays: AtomicUsize::new(0),
             max_replays: AtomicUsize::new(own.max_replays),
+            filters: Mutex::new(Filters { max_conditions: own.max_conditions, ..Filters::default() }),
         }
     }
 
@@ -87,6 +103,7 @@ impl Tenant {
         self.rates.bytes.set_rate(own.byte_rate.per_second(), now);
         self.replay_rate.set_rate(own.replay_byte_rate.per_second(), now);
         self.max_replays.store(own.max_replays, Ordering::Relaxed);
+        self.filters.lock().max_conditions = own.max_conditions;
     }
 
     /// Whether something is still to be paid: a tenant that comes back must not find it forgotten.
@@ -117,6 +134,59 @@ impl Tenant {
     #[cfg(test)]
     pub(super) fn replays(&self) -> usize {
         self.replays.load(Ordering::Relaxed)
+    }
+}
+
+/// A stream's share in the conditions that its tenant may have; dropping it frees the share.
+pub(crate) struct FilterPlace {
+    tenant: Arc<Tenant>,
+    filter: u64,
+    conditions: usize,
+}
+
+impl Tenant {
+    /// Takes a place for a filter, by a hash of all that makes it another one, or returns why there is none. A filter that another
+    /// stream has already costs nothing more. `None`: none of its conditions counts.
+    pub(crate) fn enter_filter(
+        self: &Arc<Self>,
+        filter: u64,
+        conditions: usize,
+    ) -> Result<Option<FilterPlace>, Passing> {
+        if conditions == 0 {
+            return Ok(None);
+        }
+        let mut filters = self.filters.lock();
+        let (max, sum) = (filters.max_conditions, filters.conditions + conditions);
+        match filters.streams.entry(filter) {
+            Entry::Occupied(mut streams) => *streams.get_mut() += 1,
+            Entry::Vacant(_) if max > 0 && sum > max => {
+                return Err(full(Limit::MaxConditionsPerTenant, max, RETRY_FULL));
+            }
+            Entry::Vacant(vacant) => {
+                vacant.insert(1);
+                filters.conditions = sum;
+            }
+        }
+        drop(filters);
+        Ok(Some(FilterPlace { tenant: Arc::clone(self), filter, conditions }))
+    }
+
+    #[cfg(test)]
+    pub(super) fn conditions(&self) -> (usize, usize) {
+        let filters = self.filters.lock();
+        (filters.streams.len(), filters.conditions)
+    }
+}
+
+impl Drop for FilterPlace {
+    fn drop(&mut self) {
+        let mut filters = self.tenant.filters.lock();
+        let Entry::Occupied(mut streams) = filters.streams.entry(self.filter) else { return };
+        *streams.get_mut() -= 1;
+        if *streams.get() == 0 {
+            streams.remove();
+            filters.conditions = filters.conditions.saturating_sub(self.conditions);
+        }
     }
 }
 

@@ -231,3 +231,21 @@ fn attack_a_flood_from_one_address_uses_up_the_connect_rate_of_a_tenant() {
     assert!(enter(2).is_ok(), "the others of the tenant still come");
     assert_eq!(limits.streams(), 0);
 }
+
+#[test]
+fn attack_ten_thousand_filters_are_opened_with_which_each_record_is_compared() {
+    let limits = limits(|settings| settings.tenant.max_conditions = 10);
+    let place = limits.enter(&id("acme"), None, here()).unwrap();
+    let tenant = place.tenant();
+    let mut held: Vec<_> = (0..3).map(|n| tenant.enter_filter(n, 3).unwrap()).collect();
+    assert_eq!(reached(tenant.enter_filter(3, 3)), Limit::MaxConditionsPerTenant);
+    // One that fits, one that another stream has, and one that is found by an index.
+    held.push(tenant.enter_filter(4, 1).unwrap());
+    held.extend((0..50).map(|_| tenant.enter_filter(0, 3).unwrap()));
+    held.extend((10..1000).map(|n| tenant.enter_filter(n, 0).unwrap()));
+    assert_eq!(tenant.conditions(), (4, 10));
+    held.pop();
+    drop(held);
+    assert_eq!(tenant.conditions(), (0, 0));
+    assert!(tenant.enter_filter(9, 10).is_ok());
+}

@@ -96,6 +96,14 @@ pub(super) struct Args {
         value_name = "COUNT"
     )]
     max_replays_per_tenant: String,
+    /// Conditions of all different filters of one tenant's streams, with each of which its records may be compared; 0: no limit. One `=` of a filter does not count
+    #[arg(
+        long = "max-conditions-per-tenant",
+        env = "TAILRACE_MAX_CONDITIONS_PER_TENANT",
+        default_value = "0",
+        value_name = "COUNT"
+    )]
+    max_conditions_per_tenant: String,
     /// Bytes of records that the replays of one tenant examine together, whether they match or not, as in `16MiB/s`; 0: no limit
     #[arg(
         long = "replay-byte-rate-per-tenant",
@@ -151,6 +159,7 @@ impl Args {
             event_rate: rate("TAILRACE_TENANT_EVENT_RATE", &self.tenant_event_rate)?,
             byte_rate: rate("TAILRACE_TENANT_BYTE_RATE", &self.tenant_byte_rate)?,
             max_replays: count("TAILRACE_MAX_REPLAYS_PER_TENANT", &self.max_replays_per_tenant)?,
+            max_conditions: count("TAILRACE_MAX_CONDITIONS_PER_TENANT", &self.max_conditions_per_tenant)?,
             replay_byte_rate: rate(
                 "TAILRACE_REPLAY_BYTE_RATE_PER_TENANT",
                 &self.replay_byte_rate_per_tenant,

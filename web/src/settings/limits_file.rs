@@ -30,6 +30,7 @@ pub(crate) struct TenantLimits {
     pub(crate) event_rate: Rate,
     pub(crate) byte_rate: Rate,
     pub(crate) max_replays: usize,
+    pub(crate) max_conditions: usize,
     pub(crate) replay_byte_rate: Rate,
 }
 
@@ -71,10 +72,11 @@ pub fn check_limits_file(text: &str) -> Result<usize, String> {
 type Count = fn(&mut TenantLimits) -> &mut usize;
 type PerSecond = fn(&mut TenantLimits) -> &mut Rate;
 
-const COUNTS: [(&str, Count); 3] = [
+const COUNTS: [(&str, Count); 4] = [
     ("max_streams", |limits| &mut limits.max_streams),
     ("max_streams_per_subject", |limits| &mut limits.max_streams_per_subject),
     ("max_replays", |limits| &mut limits.max_replays),
+    ("max_conditions", |limits| &mut limits.max_conditions),
 ];
 const RATES: [(&str, PerSecond); 6] = [
     ("connect_rate", |limits| &mut limits.connect_rate),

@@ -127,6 +127,7 @@ impl Lab {
             subscription: self.bridge.subscribe(request).await.unwrap(),
             place: self.limits.enter(&acme(), None, Ipv4Addr::LOCALHOST.into()).ok().unwrap(),
             replay_place: None,
+            filter_place: None,
             pace: None,
             heartbeat: Duration::from_secs(3600),
             heartbeat_event: false,
