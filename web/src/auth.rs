@@ -96,7 +96,6 @@ impl Caller {
     }
 
     /// Who the token was issued to: its claim `sub`, if it has one.
-    #[expect(dead_code, reason = "limits and the admin endpoints count by it")]
     pub(crate) fn subject(&self) -> Option<&Arc<str>> {
         match self {
             Caller::Anyone => None,

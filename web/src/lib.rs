@@ -10,6 +10,7 @@
 
 mod access;
 mod admin;
+mod admin_tokens;
 mod app;
 mod auth;
 mod body;
@@ -25,6 +26,7 @@ mod permit;
 mod problem;
 mod query;
 mod refusal;
+mod registry;
 mod route;
 mod server;
 mod settings;
@@ -34,5 +36,5 @@ mod web;
 mod writer;
 
 pub use metrics::describe_metrics;
-pub use settings::{Args, SettingError, WebSettings};
+pub use settings::{Args, ConfigurationValue, SettingError, WebSettings};
 pub use web::Web;

@@ -17,10 +17,10 @@ use tracing::Instrument as _;
 use crate::access::{self, Account};
 use crate::app::App;
 use crate::auth::Caller;
-use crate::limits::Place;
 use crate::pace::Pace;
 use crate::problem::{Passing, PassingCode, Problem};
 use crate::query::{Query, Raw};
+use crate::registry::{Arrival, Registered};
 use crate::server::{AttachedStream, PeerAddress};
 use crate::stream::{self, Parts, Stream};
 use crate::trace::{TraceId, trace_id};
@@ -71,7 +71,9 @@ pub(crate) fn router(app: Arc<App>) -> Router {
 
 async fn unknown(uri: Uri, headers: HeaderMap) -> Response<Body> {
     let others = match uri.path() {
-        "/healthz" | "/readyz" | "/metrics" => "it is at the address for operators, TAILRACE_ADMIN_LISTEN",
+        "/healthz" | "/readyz" | "/metrics" | "/streams" | "/tenants" | "/config" => {
+            "it is at the address for operators, TAILRACE_ADMIN_LISTEN"
+        }
         "/" => {
             "the console is served with TAILRACE_CONSOLE=on; streams are at /t/{tenant}/events and /events"
         }
@@ -84,6 +86,12 @@ async fn unknown(uri: Uri, headers: HeaderMap) -> Response<Body> {
 pub(crate) fn no_route(uri: &Uri, headers: &HeaderMap, others: &str) -> Response<Body> {
     let detail = format!("there is no route {:?}; {others}", uri.path());
     Problem::NotFound { detail }.response(trace_id(headers))
+}
+
+/// For a request whose work was given up: the process ends.
+pub(crate) fn stopping() -> Problem {
+    let (code, detail) = (PassingCode::Draining, "this server is about to stop".to_owned());
+    Problem::Passing(Passing { code, detail, after: RETRY_NOT_READY })
 }
 
 pub(crate) async fn wrong_method(method: Method, headers: HeaderMap) -> Response<Body> {
@@ -121,6 +129,8 @@ async fn events(State(app): State<Arc<App>>, request: Request) -> Response<Body>
 }
 
 async fn begin(app: &Arc<App>, request: &Head, trace_id: TraceId) -> Result<Response<Body>, Stop> {
+    // Before the token is checked: who is revoked from here on gets no stream.
+    let seen = app.registry.seen();
     let raw = Raw::split(request.uri.query().unwrap_or_default())?;
     let caller = app.settings.auth.caller(&request.headers, raw.one("access_token")?)?;
     let tenant = tenant(app, request.uri.path(), &caller)?;
@@ -145,11 +155,14 @@ async fn begin(app: &Arc<App>, request: &Head, trace_id: TraceId) -> Result<Resp
     let subscription = subscribing.instrument(span.clone()).await?;
     app.metrics.accepted.increment(1);
     let account = Account::open(trace_id, peer.ip(), span);
-    let parts = parts(app, &caller, &query, subscription, place, trace_id);
+    let subject = caller.subject().map(|subject| &**subject);
+    let arrival = Arrival { subscription: &subscription, subject, address: peer.ip(), place, seen };
+    let registered = app.registry.enter(arrival);
+    let parts = parts(app, &caller, &query, subscription, registered, trace_id);
     Ok(opened(&request.headers, Stream::new(Parts { is_unseen, account, ..parts })))
 }
 
-fn peer(request: &Head) -> SocketAddr {
+pub(crate) fn peer(request: &Head) -> SocketAddr {
     let peer = request.extensions.get::<PeerAddress>().map(|peer| peer.0);
     peer.unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into())
 }
@@ -172,13 +185,13 @@ fn parts(
     caller: &Caller,
     query: &Query,
     subscription: Subscription,
-    place: Place,
+    registered: Registered,
     trace_id: TraceId,
 ) -> Parts {
     let settings = &app.settings;
     Parts {
         subscription,
-        place,
+        registered,
         pace: Pace::new(settings.limits.stream_event_rate, settings.limits.stream_byte_rate),
         heartbeat: query.heartbeat,
         heartbeat_event: query.heartbeat_event,

@@ -16,10 +16,10 @@ use tailrace_bridge::{Budget, Control, LastFrames, Next, Status, Subscription};
 use crate::access::Account;
 use crate::drain::Phase;
 use crate::end::End;
-use crate::limits::Place;
 use crate::metrics::Metrics;
 use crate::moment::Moment;
 use crate::pace::{Pace, SMALL_READ, UNPACED};
+use crate::registry::Registered;
 use crate::trace::TraceId;
 
 /// Stands for never, but is short enough for a timer.
@@ -30,8 +30,8 @@ const AGE_JITTER: f64 = 0.1;
 /// The parts of a new stream.
 pub(crate) struct Parts {
     pub(crate) subscription: Subscription,
-    /// Held for as long as the stream is open.
-    pub(crate) place: Place,
+    /// Its part in the list of open streams, and in the limits.
+    pub(crate) registered: Registered,
     /// `None`: no limit.
     pub(crate) pace: Option<Pace>,
     pub(crate) heartbeat: Duration,
@@ -85,7 +85,7 @@ enum State {
 /// One stream.
 pub(crate) struct Stream {
     pub(crate) subscription: Subscription,
-    place: Place,
+    registered: Registered,
     extras: Option<Box<Extras>>,
     /// The earliest deadline that ends the stream.
     end: Option<Box<Ending>>,
@@ -172,7 +172,7 @@ impl Stream {
         };
         let mut stream = Stream {
             subscription: parts.subscription,
-            place: parts.place,
+            registered: parts.registered,
             extras: Extras::of(parts.pace, parts.account),
             end: [aged, expired].into_iter().flatten().min_by_key(|(left, _)| *left).map(ending),
             beat: now,
@@ -190,12 +190,21 @@ impl Stream {
 
     /// Checks everything that may be due, and returns the first thing that is.
     pub(crate) fn turn(&mut self, world: &World<'_>, last: &mut LastFrames<Bytes>) -> Said {
+        let said = self.first_due(world, last);
+        if let Said::Block(block) = &said {
+            self.registered.add(0, block.len());
+        }
+        said
+    }
+
+    fn first_due(&mut self, world: &World<'_>, last: &mut LastFrames<Bytes>) -> Said {
         match self.state {
             State::Priming => return Said::Block(self.prime(world.now)),
             State::Ended => return Said::Ended,
             State::Open => {}
         }
         self.watch_drain(world);
+        self.watch_revocation(world.now);
         if self.end.as_ref().is_some_and(|end| end.at <= world.now) {
             return Said::Block(self.finish(world));
         }
@@ -226,7 +235,15 @@ impl Stream {
 
     /// When the stream ends by itself, if it does.
     pub(crate) fn ends_at(&self) -> Option<Moment> {
+        if self.is_revoked() {
+            return Some(Moment::START);
+        }
         self.end.as_ref().map(|end| end.at)
+    }
+
+    /// Whether an operator has ordered its end.
+    pub(crate) fn is_revoked(&self) -> bool {
+        self.registered.is_revoked()
     }
 
     fn paced(&self) -> Option<&Paced> {
@@ -240,7 +257,7 @@ impl Stream {
 
     /// The number of the tenant, unique among the tenants that have streams.
     pub(crate) fn tenant(&self) -> u32 {
-        self.place.tenant()
+        self.registered.place().tenant()
     }
 
     /// Whether the last block was returned.
@@ -288,10 +305,13 @@ impl Stream {
         let budget = self.paced().map_or(UNPACED, |paced| paced.pace.budget());
         if let Some(chunk) = self.subscription.repeat(budget, last).cloned() {
             self.note_read(world, last.records(), last.bytes());
+            self.registered.stands(self.subscription.standing());
             return Said::Repeated(chunk, last.records());
         }
         let bytes = if world.is_pressed { budget.bytes.min(SMALL_READ) } else { budget.bytes };
-        match self.subscription.next_keeping(Budget { bytes, ..budget }, last) {
+        let next = self.subscription.next_keeping(Budget { bytes, ..budget }, last);
+        self.registered.stands(self.subscription.standing());
+        match next {
             Next::Wait => Said::Nothing,
             Next::Frames { bytes, records } => {
                 self.note_read(world, records, bytes.iter().map(Bytes::len).sum());
@@ -301,6 +321,7 @@ impl Stream {
     }
 
     fn note_read(&mut self, world: &World<'_>, records: usize, bytes: usize) {
+        self.registered.add(records, bytes);
         if let Some(extras) = &mut self.extras {
             extras.note_read(records, bytes);
         }
@@ -367,6 +388,14 @@ impl Stream {
         }
     }
 
+    /// An operator's order comes before any other end, even one that is due as well: the client must be told this one.
+    fn watch_revocation(&mut self, now: Moment) {
+        if self.is_revoked() {
+            let trace_id = self.end.take().and_then(|end| end.trace_id);
+            self.end = Some(Box::new(Ending { at: now, why: End::Revoked, trace_id }));
+        }
+    }
+
     fn finish(&mut self, world: &World<'_>) -> Bytes {
         let (why, trace_id) = self.end.as_ref().map_or((End::Drain, None), |end| (end.why, end.trace_id));
         let retry = match world.phase {
@@ -374,14 +403,15 @@ impl Stream {
             Phase::Open => jittered(self.retry()),
         };
         let retry_ms = retry.as_millis() as u64;
+        let error = |code, message| {
+            let trace_id = trace_id.map(|id| id.to_string());
+            let data =
+                json!({ "code": code, "message": message, "retry_ms": retry_ms, "trace_id": trace_id });
+            ("tailrace.error", data)
+        };
         let (event, data) = match why {
-            End::TokenExpired => (
-                "tailrace.error",
-                json!({
-                    "code": "token_expired", "message": "the token has expired: come back with a new one",
-                    "retry_ms": retry_ms, "trace_id": trace_id.map(|id| id.to_string()),
-                }),
-            ),
+            End::TokenExpired => error("token_expired", "the token has expired: come back with a new one"),
+            End::Revoked => error("revoked", "an operator of the server has ended this stream"),
             End::MaxAge => ("tailrace.drain", json!({ "code": "max_age", "retry_ms": retry_ms })),
             // The other ends are not announced to the client.
             _ => ("tailrace.drain", json!({ "code": "draining", "retry_ms": retry_ms })),

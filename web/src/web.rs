@@ -15,6 +15,7 @@ use crate::body::News;
 use crate::drain::Drain;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
+use crate::registry::Registry;
 use crate::route;
 use crate::server::{Server, StreamTransports};
 use crate::settings::WebSettings;
@@ -55,19 +56,21 @@ impl Web {
         let descriptors = raise_descriptors();
         let metrics = Arc::new(Metrics::new());
         let limits = Arc::new(Limits::new(&settings.limits, Arc::clone(&metrics)));
-        let (listen, admin_listen) = (settings.listen, settings.admin_listen);
+        let (listen, admin_listen) = (settings.listen, settings.admin.listen);
         let max_connections = connections(settings.limits.max_streams, descriptors);
-        let app = Arc::new(App { settings, bridge, rules, limits, drain: Drain::new(), metrics });
+        let registry = Registry::new();
+        let app = Arc::new(App { settings, bridge, rules, limits, registry, drain: Drain::new(), metrics });
         let news = News {
             status: app.bridge.health().watch_status(),
             phase: app.drain.watch(),
+            revocations: app.registry.watch(),
             metrics: Arc::clone(&app.metrics),
         };
         let writers = Writers::start(news.clone(), app.settings.unread)?;
         let transports = StreamTransports { writers: Arc::clone(&writers), news };
         let server = Server::bind(listen, route::router(Arc::clone(&app)), Some(transports), max_connections)
             .map_err(naming(listen))?;
-        let admin = admin::router(app.bridge.clone(), prometheus);
+        let admin = admin::router(app.bridge.clone(), prometheus, Arc::clone(&app.registry), &app.settings);
         let admin =
             Server::bind(admin_listen, admin, None, ADMIN_CONNECTIONS).map_err(naming(admin_listen))?;
         Ok(Web { app, server, admin, writers })
@@ -78,7 +81,7 @@ impl Web {
         self.server.address()
     }
 
-    /// The address of /healthz, /readyz and /metrics.
+    /// The address for operators, with /healthz, /readyz and /metrics.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin.address()
     }

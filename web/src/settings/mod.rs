@@ -1,14 +1,17 @@
 //! Every setting of this package: one flag, one variable, one default each, checked before anything binds.
 
+mod admin;
 mod identity;
 mod limits;
 mod value;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tailrace_bridge::{ByteSize, Envelope};
 
+pub(crate) use self::admin::AdminSettings;
 pub(crate) use self::limits::LimitSettings;
 pub use self::value::SettingError;
 use self::value::{address, parse, span, span_within, wrong};
@@ -35,14 +38,8 @@ pub struct Args {
     /// Address that streams and the console are served on, as HOST:PORT
     #[arg(long = "listen", env = "TAILRACE_LISTEN", default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
     listen: String,
-    /// Address of /healthz, /readyz and /metrics, as HOST:PORT
-    #[arg(
-        long = "admin-listen",
-        env = "TAILRACE_ADMIN_LISTEN",
-        default_value = "127.0.0.1:9464",
-        value_name = "ADDRESS"
-    )]
-    admin_listen: String,
+    #[command(flatten)]
+    admin: admin::Args,
     #[command(flatten)]
     identity: identity::Args,
     /// Origins whose pages may read streams, comma-separated; `*` is any, `http://localhost:*` any port; empty: none but the server's own
@@ -89,11 +86,24 @@ pub struct Args {
     limits: limits::Args,
 }
 
+/// A setting as operators see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigurationValue {
+    /// The environment variable.
+    pub variable: String,
+    /// The value; of a secret, only whether it is set.
+    pub value: String,
+    /// Whether nobody has set it.
+    pub is_default: bool,
+}
+
 /// The checked settings of the web side.
 #[derive(Clone)]
 pub struct WebSettings {
     pub(crate) listen: SocketAddr,
-    pub(crate) admin_listen: SocketAddr,
+    pub(crate) admin: AdminSettings,
+    /// What operators see of all settings of the program.
+    pub(crate) configuration: Arc<[ConfigurationValue]>,
     pub(crate) auth: Auth,
     /// Whether a secret is set though no token is required.
     pub(crate) has_idle_key: bool,
@@ -121,14 +131,15 @@ impl Args {
     pub fn settings(&self) -> Result<WebSettings, SettingError> {
         let auth = self.identity.auth()?;
         let listen = address("TAILRACE_LISTEN", &self.listen)?;
-        let admin_listen = address("TAILRACE_ADMIN_LISTEN", &self.admin_listen)?;
-        if overlap(listen, admin_listen) {
+        let admin = self.admin.settings()?;
+        if overlap(listen, admin.listen) {
             let accepted = format!("an address of its own; {listen} is TAILRACE_LISTEN");
-            return Err(wrong("TAILRACE_ADMIN_LISTEN", &self.admin_listen, &accepted));
+            return Err(wrong("TAILRACE_ADMIN_LISTEN", &self.admin.admin_listen, &accepted));
         }
         Ok(WebSettings {
             listen,
-            admin_listen,
+            admin,
+            configuration: Arc::default(),
             has_idle_key: matches!(auth, Auth::None) && self.identity.has_secret(),
             console: self.console(&auth)?,
             suggested_tenants: Vec::new(),
@@ -169,6 +180,11 @@ impl WebSettings {
         self.unread = bytes;
     }
 
+    /// Sets what operators see of all settings of the program, which must be without secrets.
+    pub fn set_configuration(&mut self, values: Vec<ConfigurationValue>) {
+        self.configuration = values.into();
+    }
+
     /// Lets the console suggest these tenants, unless tokens are required. A server does not know its tenants by itself.
     pub fn suggest_tenants(&mut self, tenants: &[&str]) {
         self.suggested_tenants = tenants.iter().map(|&tenant| tenant.to_owned()).collect();
@@ -181,6 +197,13 @@ impl WebSettings {
             doubts.push(format!(
                 "TAILRACE_AUTH=none: whoever reaches {} may read every tenant; authentication must be before it",
                 self.listen
+            ));
+        }
+        if self.admin.tokens.is_none() && !self.admin.listen.ip().to_canonical().is_loopback() {
+            doubts.push(format!(
+                "TAILRACE_ADMIN_LISTEN: whoever reaches {} may read /metrics; /streams, /tenants and /config are closed \
+                 there without TAILRACE_ADMIN_TOKEN_FILE",
+                self.admin.listen
             ));
         }
         if self.has_idle_key {
