@@ -227,6 +227,32 @@ async fn dns_rebinding_reads_nothing_and_ends_nothing() {
     still_open(&mut server, &mut reader).await;
 }
 
+/// The status over HTTP/2, whose authority takes the place of the header Host.
+async fn over_http_2(server: &Server, authority: &str, host: Option<&str>) -> u16 {
+    let socket = TcpStream::connect(server.admin).await.unwrap();
+    let (client, connection) = h2::client::handshake(socket).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let mut request = hyper::Request::get(format!("http://{authority}/streams"));
+    if let Some(host) = host {
+        request = request.header("host", host);
+    }
+    let mut client = client.ready().await.unwrap();
+    let (answer, _) = client.send_request(request.body(()).unwrap(), true).unwrap();
+    let status = answer.await.unwrap().status().as_u16();
+    connection.abort();
+    status
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dns_rebinding_over_http_2_reads_nothing() {
+    let server = Server::open(&[]).await;
+    let local = format!("localhost:{}", server.admin.port());
+    assert_eq!(over_http_2(&server, "evil.example", None).await, 403);
+    assert_eq!(over_http_2(&server, "evil.example", Some(&local)).await, 403);
+    assert_eq!(over_http_2(&server, &local, Some("evil.example")).await, 403);
+    assert_eq!(over_http_2(&server, &local, None).await, 200);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_cannot_delete_and_is_not_told_that_it_may() {
     let file = TokenFile::of("page", TOKEN);
