@@ -3,8 +3,10 @@
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+use tailrace_web::ConfigurationValue;
+
 use crate::config::Refusal;
-use crate::{demo, id};
+use crate::{demo, id, top, values};
 
 const AFTER_HELP: &str = "\
 Any librdkafka property can be set as TAILRACE_KAFKA_<PROPERTY_WITH_UNDERSCORES>, such as
@@ -43,6 +45,9 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show the open streams of a running server: tenants, streams, how far behind
+    #[command(after_help = "")]
+    Top(top::Args),
     /// Print the reference of all settings
     #[command(hide = true)]
     Configuration {
@@ -61,6 +66,9 @@ pub(crate) struct Settings {
     pub(crate) web: tailrace_web::Args,
     #[command(flatten)]
     pub(crate) process: ProcessArgs,
+    /// All of them as operators see them.
+    #[arg(skip)]
+    pub(crate) values: Vec<ConfigurationValue>,
 }
 
 /// The settings that no package owns.
@@ -98,15 +106,34 @@ pub(crate) fn command() -> clap::Command {
 /// Parses the command line. `args` begins with the program's name.
 pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Cli, Stop> {
     let command = command();
-    let mut matches = command.clone().try_get_matches_from(args).map_err(|error| explain(error, &command))?;
-    Cli::from_arg_matches_mut(&mut matches).map_err(|error| explain(error, &command))
+    let matches = command.clone().try_get_matches_from(args).map_err(|error| explain(error, &command))?;
+    let mut cli = Cli::from_arg_matches(&matches).map_err(|error| explain(error, &command))?;
+    if let Some(settings) = settings_of(&mut cli) {
+        settings.values = values_of(&matches);
+    }
+    Ok(cli)
+}
+
+/// The settings of the server that is to run, if one is.
+fn settings_of(cli: &mut Cli) -> Option<&mut Settings> {
+    match &mut cli.command {
+        None => Some(&mut cli.settings),
+        Some(Command::Serve(settings) | Command::Demo(settings)) => Some(settings),
+        Some(_) => None,
+    }
+}
+
+/// The values of these settings.
+fn values_of(matches: &clap::ArgMatches) -> Vec<ConfigurationValue> {
+    values::of(matches.subcommand().map_or(matches, |(_, matches)| matches))
 }
 
 /// Parses the command line of `tailrace demo` again, with other defaults by their flags' names.
 pub(crate) fn parse_demo(defaults: &[(&str, String)]) -> anyhow::Result<Settings> {
     let command = command().mut_subcommand("demo", |demo| with_defaults(demo, defaults));
-    match Cli::from_arg_matches(&command.get_matches())?.command {
-        Some(Command::Demo(settings)) => Ok(*settings),
+    let matches = command.get_matches();
+    match Cli::from_arg_matches(&matches)?.command {
+        Some(Command::Demo(settings)) => Ok(Settings { values: values_of(&matches), ..*settings }),
         _ => anyhow::bail!("this is not the demo's command line"),
     }
 }

@@ -13,6 +13,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use crate::cli::{self, ProcessArgs, Settings};
 use crate::log::Format;
+use crate::values;
 
 const PREFIX: &str = "TAILRACE_";
 /// Variables with this prefix are properties of librdkafka; the consumer checks them.
@@ -73,11 +74,10 @@ pub(crate) fn assemble(settings: &Settings, environment: &Environment) -> Result
     refuse_empty(settings)?;
     let mut web = settings.web.settings().map_err(|e| Refusal::value(e.variable, &e.value, e.accepted))?;
     web.set_unread(process.unread());
+    let passed = environment.kafka()?;
+    web.set_configuration([settings.values.clone(), values::of_kafka(&passed)].concat());
     let instance = instance(web.listen().port());
-    let mut kafka = settings
-        .kafka
-        .settings(environment.kafka()?, &instance)
-        .map_err(|e| environment.kafka_refusal(&e))?;
+    let mut kafka = settings.kafka.settings(passed, &instance).map_err(|e| environment.kafka_refusal(&e))?;
     kafka.prefetch = process.prefetch();
     // Records that do not fit into memory would only be read at the start to be dropped again.
     kafka.memory = process.records();

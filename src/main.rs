@@ -11,6 +11,8 @@ mod memory;
 mod recorder;
 mod serve;
 mod signals;
+mod top;
+mod values;
 
 use std::process::ExitCode;
 
@@ -49,6 +51,7 @@ fn run(command: Command, environment: &Environment) -> anyhow::Result<()> {
             log::start(&plan.process)?;
             in_runtime(check::run(plan, json))
         }
+        Command::Top(args) => in_runtime(top::run(args)),
         Command::Configuration { markdown } => docs::print(markdown),
     }
 }

@@ -77,6 +77,7 @@ pub use position::start_from::StartFrom;
 pub use position::{Fingerprint, Part, Position, TopicId, Vector};
 pub use read::repeat::LastFrames;
 pub use read::request::{SubscribeError, SubscribeRequest};
+pub use read::standing::{Behind, Standing, ViewPosition, ViewRef};
 pub use read::subscription::{Budget, Next, Subscription};
 pub use read::wait::Wanted;
 pub use record::event_type::EventTypeRule;

@@ -7,6 +7,7 @@ use tailrace_bridge::{Bridge, TenantRules};
 use crate::drain::Drain;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
+use crate::registry::Registry;
 use crate::settings::WebSettings;
 
 /// The shared state: one for each process.
@@ -15,6 +16,7 @@ pub(crate) struct App {
     pub(crate) bridge: Bridge,
     pub(crate) rules: Arc<TenantRules>,
     pub(crate) limits: Arc<Limits>,
+    pub(crate) registry: Arc<Registry>,
     pub(crate) drain: Drain,
     pub(crate) metrics: Arc<Metrics>,
 }

@@ -82,7 +82,6 @@ pub(crate) fn refused(who: &Who, reason: &'static str, detail: &str, path: &str)
 }
 
 /// Streams that an operator ended: tenant and subject are theirs, as far as they were named; the address is the operator's.
-#[allow(dead_code, reason = "for the endpoint that ends streams")]
 pub(crate) fn revoked(who: &Who, reason: &'static str, streams: usize) {
     let Some(unlogged) = BUDGETS.take("revoked", reason) else { return };
     let (tenant, subject) = (who.tenant(), who.subject());
@@ -108,7 +107,6 @@ pub(crate) fn reloaded(what: &'static str, why: &'static str, outcome: Result<()
 }
 
 /// A call of the admin address and its answer: tenant and subject are what it selects.
-#[allow(dead_code, reason = "for the admin endpoints")]
 pub(crate) fn called(who: &Who, method: &str, path: &str, status: u16) {
     // Calls that were refused must not be hidden by those that were not.
     let kind = if status < 400 { "answered" } else { "refused" };

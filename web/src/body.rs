@@ -22,6 +22,8 @@ use crate::stream::{Said, Stream, World};
 pub(crate) struct News {
     pub(crate) status: watch::Receiver<Status>,
     pub(crate) phase: watch::Receiver<Phase>,
+    /// Changes when an operator ends streams.
+    pub(crate) revocations: watch::Receiver<u64>,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -30,6 +32,7 @@ impl News {
     pub(crate) fn world(&mut self) -> World<'_> {
         self.status.mark_unchanged();
         self.phase.mark_unchanged();
+        self.revocations.mark_unchanged();
         self.world_at(Moment::now())
     }
 
@@ -140,6 +143,7 @@ impl Reading {
             // The senders live as long as the server; if they were gone, the timer would still end the wait.
             Ok(()) = self.news.status.changed() => {}
             Ok(()) = self.news.phase.changed() => {}
+            Ok(()) = self.news.revocations.changed() => {}
         }
     }
 }

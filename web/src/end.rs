@@ -19,11 +19,21 @@ pub(crate) enum End {
     MaxAge,
     /// The token has expired.
     TokenExpired,
+    /// An operator has ended it.
+    Revoked,
 }
 
 impl End {
-    pub(crate) const ALL: [End; 7] =
-        [End::Client, End::Drain, End::Cut, End::Timeout, End::Slow, End::MaxAge, End::TokenExpired];
+    pub(crate) const ALL: [End; 8] = [
+        End::Client,
+        End::Drain,
+        End::Cut,
+        End::Timeout,
+        End::Slow,
+        End::MaxAge,
+        End::TokenExpired,
+        End::Revoked,
+    ];
 
     /// The reason that an error of the socket stands for.
     pub(crate) fn of(error: &io::Error) -> End {
@@ -39,6 +49,7 @@ impl End {
             End::Slow => "slow",
             End::MaxAge => "max_age",
             End::TokenExpired => "token_expired",
+            End::Revoked => "revoked",
         }
     }
 }

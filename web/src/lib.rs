@@ -10,6 +10,7 @@
 
 mod access;
 mod admin;
+mod admin_tokens;
 mod app;
 mod audit;
 mod body;
@@ -28,6 +29,7 @@ mod permit;
 mod problem;
 mod query;
 mod refusal;
+mod registry;
 mod reload;
 mod route;
 mod sample;
@@ -49,5 +51,5 @@ pub use peer::{
 pub use reload::Reload;
 #[doc(hidden)]
 pub use settings::check_limits_file;
-pub use settings::{Args, SettingError, WebSettings};
+pub use settings::{Args, ConfigurationValue, SettingError, WebSettings};
 pub use web::Web;

@@ -12,6 +12,9 @@ static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 pub(crate) struct Moment(u64);
 
 impl Moment {
+    /// The first of all.
+    pub(crate) const START: Moment = Moment(0);
+
     pub(crate) fn now() -> Moment {
         Moment::of(Instant::now())
     }

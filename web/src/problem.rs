@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
 use axum::http::{HeaderValue, Response, StatusCode};
 use serde_json::{Map, Value, json};
 use tailrace_bridge::Unserved;
@@ -22,6 +24,8 @@ pub(crate) enum Problem {
     Unauthenticated { detail: String, is_missing: bool },
     /// A valid token that does not allow this; `scope` is the one that would, if that is what it lacks.
     Forbidden { detail: String, scope: Option<String> },
+    /// Nobody who calls like this may use the route.
+    Barred { detail: String },
     /// No such route, or a route that this server's settings rule out.
     NotFound { detail: String },
     /// A topic that is not served to this tenant.
@@ -120,7 +124,7 @@ impl Problem {
             Problem::Parameter { .. } => "bad_parameter",
             Problem::Tenant { .. } => "bad_tenant",
             Problem::Unauthenticated { .. } => "unauthenticated",
-            Problem::Forbidden { .. } => "forbidden",
+            Problem::Forbidden { .. } | Problem::Barred { .. } => "forbidden",
             Problem::NotFound { .. } => "not_found",
             Problem::UnknownTopic { .. } => "unknown_topic",
             Problem::UnservedTopic { why: Unserved::Missing, .. } => "missing_topic",
@@ -139,9 +143,9 @@ impl Problem {
             | Problem::TooManyPartitions { .. }
             | Problem::RequestLine { .. } => StatusCode::BAD_REQUEST,
             Problem::Unauthenticated { .. } => StatusCode::UNAUTHORIZED,
-            Problem::Forbidden { .. } | Problem::UnservedTopic { why: Unserved::Forbidden, .. } => {
-                StatusCode::FORBIDDEN
-            }
+            Problem::Forbidden { .. }
+            | Problem::Barred { .. }
+            | Problem::UnservedTopic { why: Unserved::Forbidden, .. } => StatusCode::FORBIDDEN,
             Problem::NotFound { .. } | Problem::UnknownTopic { .. } | Problem::UnservedTopic { .. } => {
                 StatusCode::NOT_FOUND
             }
@@ -156,6 +160,7 @@ impl Problem {
             Problem::Tenant { .. } => "Not a tenant's name",
             Problem::Unauthenticated { .. } => "A valid token is needed",
             Problem::Forbidden { .. } => "The token does not allow this",
+            Problem::Barred { .. } => "This is not allowed here",
             Problem::NotFound { .. } => "Nothing is here",
             Problem::UnknownTopic { .. } => "Unknown topic",
             Problem::UnservedTopic { .. } => "The topic is not served now",
@@ -178,6 +183,7 @@ impl Problem {
             | Problem::Tenant { detail }
             | Problem::Unauthenticated { detail, .. }
             | Problem::Forbidden { detail, .. }
+            | Problem::Barred { detail }
             | Problem::NotFound { detail }
             | Problem::RequestLine { detail }
             | Problem::Passing(Passing { detail, .. }) => detail.clone(),
@@ -256,6 +262,7 @@ impl Problem {
     fn headers(&self, headers: &mut axum::http::HeaderMap) {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         match self {
             Problem::Passing(passing) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(passing.after)));

@@ -199,7 +199,7 @@ fn bounded(
 }
 
 /// Decodes form encoding: a plus is a space.
-fn decode(text: &str) -> Option<String> {
+pub(crate) fn decode(text: &str) -> Option<String> {
     let spaced = text.replace('+', " ");
     percent_decode_str(&spaced).decode_utf8().ok().map(|text| text.into_owned())
 }

@@ -17,11 +17,12 @@ use crate::access::{self, Account};
 use crate::app::App;
 use crate::audit::{self, Who};
 use crate::identity::{Caller, Topics};
-use crate::limits::{FilterPlace, Place, ReplayPlace, Tenant};
+use crate::limits::{FilterPlace, ReplayPlace, Tenant};
 use crate::pace::Pace;
 use crate::peer::PeerAddress;
 use crate::problem::{Passing, PassingCode, Problem};
 use crate::query::{Query, Raw};
+use crate::registry::{Arrival, Registered};
 use crate::server::AttachedStream;
 use crate::stream::{self, Parts, Stream};
 use crate::trace::{TraceId, trace_id};
@@ -72,7 +73,9 @@ pub(crate) fn router(app: Arc<App>) -> Router {
 
 async fn unknown(request: Request) -> Response<Body> {
     let others = match request.uri().path() {
-        "/healthz" | "/readyz" | "/metrics" => "it is at the address for operators, TAILRACE_ADMIN_LISTEN",
+        "/healthz" | "/readyz" | "/metrics" | "/streams" | "/tenants" | "/config" => {
+            "it is at the address for operators, TAILRACE_ADMIN_LISTEN"
+        }
         "/" => {
             "the console is served with TAILRACE_CONSOLE=on; streams are at /t/{tenant}/events and /events"
         }
@@ -101,6 +104,12 @@ pub(crate) fn no_route(uri: &Uri, headers: &HeaderMap, others: &str) -> Response
 
 fn nowhere(uri: &Uri, others: &str) -> Problem {
     Problem::NotFound { detail: format!("there is no route {:?}; {others}", uri.path()) }
+}
+
+/// For a request whose work was given up: the process ends.
+pub(crate) fn stopping() -> Problem {
+    let (code, detail) = (PassingCode::Draining, "this server is about to stop".to_owned());
+    Problem::Passing(Passing { code, limit: None, detail, after: RETRY_NOT_READY })
 }
 
 pub(crate) async fn wrong_method(method: Method, headers: HeaderMap) -> Response<Body> {
@@ -144,6 +153,8 @@ async fn events(State(app): State<Arc<App>>, request: Request) -> Response<Body>
 /// `who` gets the tenant and the subject as soon as they are known.
 async fn begin(app: &Arc<App>, request: &Head, who: &mut Who) -> Result<Response<Body>, Stop> {
     let trace_id = who.trace_id;
+    // Before the token is checked: who is revoked from here on gets no stream.
+    let seen = app.registry.seen();
     let raw = Raw::split(request.uri.query().unwrap_or_default())?;
     let last_event_id = last_event_id(&request.headers, &raw)?;
     let passing = |passing| Stop::Passing { passing, last_event_id: last_event_id.clone() };
@@ -180,7 +191,10 @@ async fn begin(app: &Arc<App>, request: &Head, who: &mut Who) -> Result<Response
     let replay_place = replay_place(&subscription, first, place.tenant()).map_err(passing)?;
     app.metrics.accepted.increment(1);
     let account = Account::open(trace_id, peer.ip(), span);
-    let parts = parts(app, &caller, &query, subscription, place, trace_id);
+    let subject = caller.subject().map(|subject| &**subject);
+    let arrival = Arrival { subscription: &subscription, subject, address: peer.ip(), place, seen };
+    let registered = app.registry.enter(arrival);
+    let parts = parts(app, &caller, &query, subscription, registered, trace_id);
     Ok(opened(
         &request.headers,
         Stream::new(Parts { replay_place, filter_place, is_unseen, account, ..parts }),
@@ -224,13 +238,13 @@ fn parts(
     caller: &Caller,
     query: &Query,
     subscription: Subscription,
-    place: Place,
+    registered: Registered,
     trace_id: TraceId,
 ) -> Parts {
     let (settings, limits) = (&app.settings, app.limits.of_tenant(subscription.tenant()));
     Parts {
         subscription,
-        place,
+        registered,
         replay_place: None,
         filter_place: None,
         pace: Pace::new(limits.stream_event_rate.per_second(), limits.stream_byte_rate.per_second()),

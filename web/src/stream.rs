@@ -17,10 +17,11 @@ use crate::access::Account;
 use crate::drain::Phase;
 use crate::end::End;
 use crate::limit::Limit;
-use crate::limits::{Amount, FilterPlace, Place, ReplayPlace};
+use crate::limits::{Amount, FilterPlace, ReplayPlace};
 use crate::metrics::Metrics;
 use crate::moment::Moment;
 use crate::pace::{Pace, SMALL_READ, Share, UNPACED};
+use crate::registry::Registered;
 use crate::trace::TraceId;
 
 /// Stands for never, but is short enough for a timer.
@@ -31,12 +32,12 @@ const AGE_JITTER: f64 = 0.1;
 /// The parts of a new stream.
 pub(crate) struct Parts {
     pub(crate) subscription: Subscription,
-    /// Held for as long as the stream is open.
-    pub(crate) place: Place,
     /// Held until it is live, if it reads history.
     pub(crate) replay_place: Option<ReplayPlace>,
     /// Held for as long as the stream is open, if conditions of its filter count.
     pub(crate) filter_place: Option<FilterPlace>,
+    /// Its part in the list of open streams, and in the limits.
+    pub(crate) registered: Registered,
     /// `None`: no limit.
     pub(crate) pace: Option<Pace>,
     pub(crate) heartbeat: Duration,
@@ -92,7 +93,7 @@ enum State {
 /// One stream.
 pub(crate) struct Stream {
     pub(crate) subscription: Subscription,
-    place: Place,
+    registered: Registered,
     extras: Option<Box<Extras>>,
     /// The earliest deadline that ends the stream.
     end: Option<Box<Ending>>,
@@ -212,8 +213,8 @@ impl Stream {
         };
         let mut stream = Stream {
             subscription: parts.subscription,
-            place: parts.place,
             extras: Extras::of(parts.pace, parts.replay_place, parts.filter_place, parts.account),
+            registered: parts.registered,
             end: [aged, expired].into_iter().flatten().min_by_key(|(left, _)| *left).map(ending),
             beat: now,
             heartbeat_ms: millis(parts.heartbeat),
@@ -230,12 +231,21 @@ impl Stream {
 
     /// Checks everything that may be due, and returns the first thing that is.
     pub(crate) fn turn(&mut self, world: &World<'_>, last: &mut LastFrames<Bytes>) -> Said {
+        let said = self.first_due(world, last);
+        if let Said::Block(block) = &said {
+            self.registered.add(0, block.len());
+        }
+        said
+    }
+
+    fn first_due(&mut self, world: &World<'_>, last: &mut LastFrames<Bytes>) -> Said {
         match self.state {
             State::Priming => return Said::Block(self.prime(world.now)),
             State::Ended => return Said::Ended,
             State::Open => {}
         }
         self.watch_drain(world);
+        self.watch_revocation(world.now);
         if self.end.as_ref().is_some_and(|end| end.at <= world.now) {
             return Said::Block(self.finish(world));
         }
@@ -270,7 +280,15 @@ impl Stream {
 
     /// When the stream ends by itself, if it does.
     pub(crate) fn ends_at(&self) -> Option<Moment> {
+        if self.is_revoked() {
+            return Some(Moment::START);
+        }
         self.end.as_ref().map(|end| end.at)
+    }
+
+    /// Whether an operator has ordered its end.
+    pub(crate) fn is_revoked(&self) -> bool {
+        self.registered.is_revoked()
     }
 
     fn paced(&self) -> Option<&Paced> {
@@ -284,7 +302,7 @@ impl Stream {
 
     /// The number of the tenant, unique among the tenants that have streams.
     pub(crate) fn tenant(&self) -> u32 {
-        self.place.tenant_number()
+        self.registered.place().tenant_number()
     }
 
     /// Whether the last block was returned.
@@ -330,14 +348,14 @@ impl Stream {
 
     /// Its rates, if there are any. Its tenant may have got one since it was last asked.
     fn paced_mut(&mut self) -> Option<&mut Paced> {
-        let has_share = self.place.tenant().rates().is_limited();
+        let has_share = self.registered.place().tenant().rates().is_limited();
         if self.extras.is_none() && !has_share {
             return None;
         }
         let extras = self.extras.get_or_insert_default();
         if has_share {
             let paced = extras.paced.get_or_insert_default();
-            paced.share.get_or_insert_with(|| Share::of(self.place.tenant()));
+            paced.share.get_or_insert_with(|| Share::of(self.registered.place().tenant()));
         }
         extras.paced.as_deref_mut()
     }
@@ -347,10 +365,13 @@ impl Stream {
         let budget = self.paced().map_or(UNPACED, Paced::budget);
         if let Some(chunk) = self.subscription.repeat(budget, last).cloned() {
             self.note_read(world, last.records(), last.bytes());
+            self.registered.stands(self.subscription.standing());
             return Said::Repeated(chunk, last.records());
         }
         let bytes = if world.is_pressed { budget.bytes.min(SMALL_READ) } else { budget.bytes };
-        match self.subscription.next_keeping(Budget { bytes, ..budget }, last) {
+        let next = self.subscription.next_keeping(Budget { bytes, ..budget }, last);
+        self.registered.stands(self.subscription.standing());
+        match next {
             Next::Wait => {
                 self.note_nothing(world);
                 Said::Nothing
@@ -363,6 +384,7 @@ impl Stream {
     }
 
     fn note_read(&mut self, world: &World<'_>, records: usize, bytes: usize) {
+        self.registered.add(records, bytes);
         if let Some(extras) = &mut self.extras {
             if let Some(paced) = &mut extras.paced {
                 paced.charge(Amount { events: records as u64, bytes: bytes as u64 }, world.now);
@@ -470,6 +492,14 @@ impl Stream {
         }
     }
 
+    /// An operator's order comes before any other end, even one that is due as well: the client must be told this one.
+    fn watch_revocation(&mut self, now: Moment) {
+        if self.is_revoked() {
+            let trace_id = self.end.take().and_then(|end| end.trace_id);
+            self.end = Some(Box::new(Ending { at: now, why: End::Revoked, trace_id, notice: None }));
+        }
+    }
+
     fn finish(&mut self, world: &World<'_>) -> Bytes {
         let (why, trace_id) = self.end.as_ref().map_or((End::Drain, None), |end| (end.why, end.trace_id));
         let retry = match world.phase {
@@ -477,14 +507,15 @@ impl Stream {
             Phase::Open => jittered(self.retry()),
         };
         let retry_ms = retry.as_millis() as u64;
+        let error = |code, message| {
+            let trace_id = trace_id.map(|id| id.to_string());
+            let data =
+                json!({ "code": code, "message": message, "retry_ms": retry_ms, "trace_id": trace_id });
+            ("tailrace.error", data)
+        };
         let (event, data) = match why {
-            End::TokenExpired => (
-                "tailrace.error",
-                json!({
-                    "code": "token_expired", "message": "the token has expired: come back with a new one",
-                    "retry_ms": retry_ms, "trace_id": trace_id.map(|id| id.to_string()),
-                }),
-            ),
+            End::TokenExpired => error("token_expired", "the token has expired: come back with a new one"),
+            End::Revoked => error("revoked", "an operator of the server has ended this stream"),
             End::MaxAge => ("tailrace.drain", json!({ "code": "max_age", "retry_ms": retry_ms })),
             // The other ends are not announced to the client.
             _ => ("tailrace.drain", json!({ "code": "draining", "retry_ms": retry_ms })),

@@ -18,6 +18,7 @@ use crate::drain::Drain;
 use crate::limits::Limits;
 use crate::limits::file::Watched;
 use crate::metrics::Metrics;
+use crate::registry::Registry;
 use crate::reload::Reload;
 use crate::route;
 use crate::server::{Server, StreamTransports};
@@ -63,13 +64,15 @@ impl Web {
         let descriptors = raise_descriptors();
         let metrics = Arc::new(Metrics::new());
         let limits = Limits::new(&settings.limits, Arc::clone(&metrics));
-        let (listen, admin_listen) = (settings.listen, settings.admin_listen);
+        let (listen, admin_listen) = (settings.listen, settings.admin.listen);
         let peers = Arc::clone(&settings.peers);
         let max_connections = connections(settings.limits.max_streams, descriptors);
-        let app = Arc::new(App { settings, bridge, rules, limits, drain: Drain::new(), metrics });
+        let registry = Registry::new();
+        let app = Arc::new(App { settings, bridge, rules, limits, registry, drain: Drain::new(), metrics });
         let news = News {
             status: app.bridge.health().watch_status(),
             phase: app.drain.watch(),
+            revocations: app.registry.watch(),
             metrics: Arc::clone(&app.metrics),
         };
         let writers = Writers::start(news.clone(), app.settings.unread)?;
@@ -80,7 +83,7 @@ impl Web {
             Server::bind(listen, router, Some(transports), Arc::clone(&peers), certificate, max_connections)
                 .map_err(naming(listen))?;
         let peers = Arc::new(peers.without_proxy_protocol());
-        let admin = admin::router(app.bridge.clone(), prometheus);
+        let admin = admin::router(app.bridge.clone(), prometheus, Arc::clone(&app.registry), &app.settings);
         let admin = Server::bind(admin_listen, admin, None, peers, None, ADMIN_CONNECTIONS)
             .map_err(naming(admin_listen))?;
         Ok(Web { app, server, admin, writers, watch, reload: Reload::new() })
@@ -91,7 +94,7 @@ impl Web {
         self.server.address()
     }
 
-    /// The address of /healthz, /readyz and /metrics.
+    /// The address for operators, with /healthz, /readyz and /metrics.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin.address()
     }

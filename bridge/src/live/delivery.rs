@@ -78,6 +78,20 @@ impl View {
         Snapshot { vector, next, shape: state.shape, cuts: state.cuts }
     }
 
+    /// When the frame with this number came into the ring; `None` if the ring does not have it.
+    pub(crate) fn pushed_at(&self, number: u64) -> Option<Instant> {
+        self.state.lock().ring.pushed_at(number)
+    }
+
+    /// The number of the next frame.
+    pub(crate) fn next(&self) -> u64 {
+        self.state.lock().ring.next()
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.shared.clock.now()
+    }
+
     /// Rises whenever a topic or partition is added or removed.
     pub(crate) fn shape(&self) -> u64 {
         self.state.lock().shape

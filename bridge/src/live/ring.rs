@@ -77,6 +77,12 @@ impl Ring {
         self.pages.front().map_or(self.next, |page| page.first)
     }
 
+    /// When the frame with this number was pushed; `None` if the ring does not have it.
+    pub(crate) fn pushed_at(&self, number: u64) -> Option<Instant> {
+        let page = self.pages.partition_point(|page| page.first + page.marks.len() as u64 <= number);
+        self.pages.get(page).filter(|page| page.first <= number).map(|page| page.pushed)
+    }
+
     pub(crate) fn size(&self) -> usize {
         self.charge.bytes()
     }

@@ -35,6 +35,11 @@ impl ViewKey {
         !self.names_topics() || self.part.as_deref().is_some_and(named)
     }
 
+    /// Sorted names; empty: all topics.
+    pub(crate) fn topics(&self) -> &[String] {
+        self.part.as_ref().map_or(&[], |part| &part.topics)
+    }
+
     pub(crate) fn filter(&self) -> &Filter {
         self.part.as_ref().map_or(&filter::ANYTHING, |part| &part.filter)
     }

@@ -7,7 +7,7 @@
 //! [`follow`], with a [`wait`] in between. Catching up is a [`replay`] of each partition (a [`lane`]) up to a snapshot of the
 //! view; [`confirm`] asks whether a partition's log was truncated meanwhile. A client whose frames have left its view's ring
 //! (an overrun) catches up again. How much a replay may examine at once, and in a second, is [`work`]. A gap that is still to be announced is a [`pending_gap`]. [`repeat`] gives the frames that
-//! one subscription took to the next one at the same cursor.
+//! one subscription took to the next one at the same cursor. [`standing`] says to others how far a subscription is behind.
 //!
 //! ```
 //! # use tailrace_bridge::*;
@@ -44,6 +44,7 @@ pub(crate) mod repeat;
 pub(crate) mod replay;
 pub(crate) mod request;
 pub(crate) mod resume;
+pub(crate) mod standing;
 pub(crate) mod start_offsets;
 pub(crate) mod subscribe;
 pub(crate) mod subscription;

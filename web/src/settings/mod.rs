@@ -1,6 +1,7 @@
 //! Every setting of this package: one flag, one variable, one default each, checked before anything binds.
 
 mod addresses;
+mod admin;
 mod identity;
 mod limits;
 mod limits_file;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use tailrace_bridge::{ByteSize, Envelope};
 
+pub(crate) use self::admin::AdminSettings;
 pub(crate) use self::limits::LimitSettings;
 pub use self::limits_file::check_limits_file;
 #[cfg(test)]
@@ -45,14 +47,8 @@ pub struct Args {
     /// Address that streams and the console are served on, as HOST:PORT
     #[arg(long = "listen", env = "TAILRACE_LISTEN", default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
     listen: String,
-    /// Address of /healthz, /readyz and /metrics, as HOST:PORT
-    #[arg(
-        long = "admin-listen",
-        env = "TAILRACE_ADMIN_LISTEN",
-        default_value = "127.0.0.1:9464",
-        value_name = "ADDRESS"
-    )]
-    admin_listen: String,
+    #[command(flatten)]
+    admin: admin::Args,
     #[command(flatten)]
     addresses: addresses::Args,
     #[command(flatten)]
@@ -103,12 +99,25 @@ pub struct Args {
     tls: tls::Args,
 }
 
+/// A setting as operators see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigurationValue {
+    /// The environment variable.
+    pub variable: String,
+    /// The value; of a secret, only whether it is set.
+    pub value: String,
+    /// Whether nobody has set it.
+    pub is_default: bool,
+}
+
 /// The checked settings of the web side.
 #[derive(Clone)]
 pub struct WebSettings {
     pub(crate) listen: SocketAddr,
-    pub(crate) admin_listen: SocketAddr,
     pub(crate) peers: Arc<PeerRules>,
+    pub(crate) admin: AdminSettings,
+    /// What operators see of all settings of the program.
+    pub(crate) configuration: Arc<[ConfigurationValue]>,
     pub(crate) auth: Auth,
     /// The variables with keys that are set though no token is required.
     pub(crate) idle_keys: Vec<&'static str>,
@@ -143,18 +152,19 @@ impl Args {
         let origins = parse("TAILRACE_CORS_ORIGINS", &self.cors_origins)?;
         let auth = self.identity.auth(&origins)?;
         let listen = address("TAILRACE_LISTEN", &self.listen)?;
-        let admin_listen = address("TAILRACE_ADMIN_LISTEN", &self.admin_listen)?;
-        if overlap(listen, admin_listen) {
+        let admin = self.admin.settings()?;
+        if overlap(listen, admin.listen) {
             let accepted = format!("an address of its own; {listen} is TAILRACE_LISTEN");
-            return Err(wrong("TAILRACE_ADMIN_LISTEN", &self.admin_listen, &accepted));
+            return Err(wrong("TAILRACE_ADMIN_LISTEN", &self.admin.admin_listen, &accepted));
         }
         Ok(WebSettings {
             listen,
-            admin_listen,
             idle_keys: if matches!(auth, Auth::None) { self.identity.key_settings() } else { Vec::new() },
             has_plain_issuer: self.identity.has_plain_issuer(),
             token_notice: self.identity.token_notice()?,
             peers: Arc::new(self.addresses.rules()?),
+            admin,
+            configuration: Arc::default(),
             console: self.console(&auth)?,
             suggested_tenants: Vec::new(),
             auth,
@@ -195,6 +205,11 @@ impl WebSettings {
         self.unread = bytes;
     }
 
+    /// Sets what operators see of all settings of the program, which must be without secrets.
+    pub fn set_configuration(&mut self, values: Vec<ConfigurationValue>) {
+        self.configuration = values.into();
+    }
+
     /// Lets the console suggest these tenants, unless tokens are required. A server does not know its tenants by itself.
     pub fn suggest_tenants(&mut self, tenants: &[&str]) {
         self.suggested_tenants = tenants.iter().map(|&tenant| tenant.to_owned()).collect();
@@ -212,6 +227,13 @@ impl WebSettings {
         if !self.idle_keys.is_empty() {
             let names = self.idle_keys.join(", ");
             doubts.push(format!("{names} is set, and no token is asked for: TAILRACE_AUTH is none"));
+        }
+        if self.admin.tokens.is_none() && !self.admin.listen.ip().to_canonical().is_loopback() {
+            doubts.push(format!(
+                "TAILRACE_ADMIN_LISTEN: whoever reaches {} may read /metrics; /streams, /tenants and /config are closed \
+                 there without TAILRACE_ADMIN_TOKEN_FILE",
+                self.admin.listen
+            ));
         }
         if self.has_plain_issuer && !self.is_open() {
             doubts.push(

@@ -33,6 +33,8 @@ pub(super) struct Mail {
     pub(super) history: bool,
     /// The state that all streams share has changed.
     pub(super) world: bool,
+    /// An operator has ended streams.
+    pub(super) revoked: bool,
     pub(super) stop: bool,
     /// Whether the thread has ended. The thread takes no mail once this is set.
     closed: bool,

@@ -35,7 +35,7 @@ use crate::moment::Moment;
 use crate::permit::ConnectionPermit;
 use crate::stream::Stream;
 use chunk::Coding;
-use inbox::{Arrival, Inbox};
+use inbox::{Arrival, Inbox, Mail};
 use thread::Thread;
 use wire::Wire;
 
@@ -102,12 +102,13 @@ impl Writers {
     pub(crate) async fn herald(&self) {
         let mut news = self.news.clone();
         loop {
-            tokio::select! {
-                Ok(()) = news.status.changed() => {}
-                Ok(()) = news.phase.changed() => {}
+            let put: fn(&mut Mail) = tokio::select! {
+                Ok(()) = news.status.changed() => |mail| mail.world = true,
+                Ok(()) = news.phase.changed() => |mail| mail.world = true,
+                Ok(()) = news.revocations.changed() => |mail| mail.revoked = true,
                 else => std::future::pending().await,
-            }
-            self.inboxes.iter().for_each(|inbox| inbox.post(|mail| mail.world = true));
+            };
+            self.inboxes.iter().for_each(|inbox| inbox.post(put));
         }
     }
 

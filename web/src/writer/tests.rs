@@ -24,6 +24,7 @@ use crate::body::News;
 use crate::drain::Drain;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
+use crate::registry::{Arrival as Entering, Registry};
 use crate::stream::{Parts, Stream};
 use crate::trace::trace_id;
 
@@ -91,6 +92,7 @@ struct Lab {
     inbox: Arc<Inbox>,
     bridge: Bridge,
     limits: Arc<Limits>,
+    registry: Arc<Registry>,
     permits: Arc<Semaphore>,
     thread: std::thread::JoinHandle<()>,
 }
@@ -99,11 +101,14 @@ impl Lab {
     fn start(max_held: usize) -> Lab {
         let bridge = bridge();
         let (status, phase) = (bridge.health().watch_status(), Drain::new().watch());
-        let news = News { status, phase, metrics: Arc::new(Metrics::new()) };
+        let registry = Registry::new();
+        let revocations = registry.watch();
+        let news = News { status, phase, revocations, metrics: Arc::new(Metrics::new()) };
         let (thread, inbox) = Thread::new(news, max_held).unwrap();
         let runtime = tokio::runtime::Handle::current();
         let thread = std::thread::spawn(move || super::run(thread, &runtime));
-        Lab { inbox, bridge, limits: Limits::none(), permits: Arc::new(Semaphore::new(100)), thread }
+        let permits = Arc::new(Semaphore::new(100));
+        Lab { inbox, bridge, limits: Limits::none(), registry, permits, thread }
     }
 
     /// A client that requests all records from the first one on.
@@ -123,11 +128,16 @@ impl Lab {
         let socket = listener.accept().unwrap().0;
         SockRef::from(&socket).set_send_buffer_size(SOCKET).unwrap();
         socket.set_nonblocking(true).unwrap();
+        let subscription = self.bridge.subscribe(request).await.unwrap();
+        let (address, seen) = (Ipv4Addr::LOCALHOST.into(), self.registry.seen());
+        let place = self.limits.enter(&acme(), None, address).ok().unwrap();
+        let entering = Entering { subscription: &subscription, subject: None, address, place, seen };
+        let registered = self.registry.enter(entering);
         let stream = Stream::new(Parts {
-            subscription: self.bridge.subscribe(request).await.unwrap(),
-            place: self.limits.enter(&acme(), None, Ipv4Addr::LOCALHOST.into()).ok().unwrap(),
             replay_place: None,
             filter_place: None,
+            registered,
+            subscription,
             pace: None,
             heartbeat: Duration::from_secs(3600),
             heartbeat_event: false,

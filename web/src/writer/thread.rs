@@ -194,6 +194,17 @@ impl Thread {
             let all: Vec<usize> = self.slots.iter().map(|(key, _)| key).collect();
             all.into_iter().for_each(|key| self.turn_later(key));
         }
+        if std::mem::take(&mut mail.revoked) {
+            self.look_at_revoked();
+        }
+    }
+
+    /// Has the streams served that an operator has ended.
+    fn look_at_revoked(&mut self) {
+        let is_revoked = |slot: &Slot| slot.stream().is_some_and(Stream::is_revoked);
+        let revoked = self.slots.iter().filter(|(_, slot)| is_revoked(slot)).map(|(key, _)| key);
+        let revoked: Vec<usize> = revoked.collect();
+        revoked.into_iter().for_each(|key| self.turn_later(key));
     }
 
     /// Has the streams served whose history has arrived; the others keep waiting.

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Block, Server};
+use crate::support::{Block, Client, Server};
 use crate::way::{Ask, End, Reader, Way};
 use crate::{alone, beside_others, eventually, on_every_way, on_every_way_of_http_1};
 
@@ -150,6 +150,34 @@ async fn old_ones_end_although_they_are_blocked(way: Way) {
     assert_eq!(records.last().and_then(|record| record.id.clone()), last.id);
 }
 
+/// An operator's order does not wait until the client reads.
+async fn revoked_ones_end_although_they_are_blocked(way: Way) {
+    const REVOKED: &str = "tailrace_streams_closed_total{reason=\"revoked\"}";
+    let _alone = alone().await;
+    let mut server = Server::open(&["--heartbeat", "1h"]).await;
+    let mut reader = Reader::open(way, server.address, &Ask::of("acme").room(16 * 1024)).await;
+    reader.next().await.unwrap();
+    let before = server.metric(REVOKED).await;
+    let padding = "x".repeat(20_000);
+    (0..300).for_each(|n| server.append("acme", &format!("{n} {padding}")));
+    eventually("it is blocked", async || {
+        let mut streams = Client::request(server.admin, "GET", "/streams", &[]).await;
+        streams.json().await[0]["state"] == "lagging"
+    })
+    .await;
+    let revoked = Client::request(server.admin, "DELETE", "/streams?tenant=acme", &[]).await;
+    assert_eq!(revoked.status, 200);
+    eventually("the order ends it", async || server.metric(REVOKED).await > before).await;
+    let blocks = reader.rest().await;
+    assert_eq!(reader.end, Some(End::Clean));
+    let last = blocks.last().unwrap();
+    assert!(last.is("tailrace.error") && last.json()["code"] == "revoked", "{last:?}");
+    let records: Vec<&Block> =
+        blocks.iter().filter(|block| block.event.is_none() && block.data.is_some()).collect();
+    assert!(records.len() < 300, "it was blocked when the order came");
+    assert_eq!(records.last().and_then(|record| record.id.clone()), last.id);
+}
+
 on_every_way!(the_last_word_comes_in_the_window, idle_and_paced_ones_end_in_the_window);
 on_every_way!(a_blocked_client_gets_the_last_word, blocked_ones_get_it_when_they_read);
 on_every_way_of_http_1!(
@@ -164,4 +192,8 @@ on_every_way_of_http_1!(
 on_every_way_of_http_1!(
     a_stream_comes_to_its_end_although_its_client_takes_nothing,
     old_ones_end_although_they_are_blocked
+);
+on_every_way_of_http_1!(
+    a_revoked_stream_ends_although_its_client_takes_nothing,
+    revoked_ones_end_although_they_are_blocked
 );
