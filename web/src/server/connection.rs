@@ -15,8 +15,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
 use super::activity::ResponseCounter;
+use super::first_bytes::MAX_HEAD;
 use super::handshake::Handshakes;
-use super::opening::{self, Opened};
+use super::opening::{self, HEADER_TIMEOUT, Opened};
 use super::proxy_header::{self, Refused};
 use super::request_line;
 use super::service::{FirstTurn, answer};
@@ -29,13 +30,8 @@ use crate::peer::Nearest;
 use crate::problem::Problem;
 use crate::{metrics, trace};
 
-/// The timeout for the headers of a request, and for an idle connection.
-pub(super) const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a connection with streams is checked for being idle.
 const LOOK_BUSY: Duration = Duration::from_secs(60);
-/// The most bytes of request line and headers: ids of 1,000 partitions take 7 KiB, so 14 KiB if sent by header and by
-/// parameter; the rest is for cookies.
-pub(super) const MAX_HEAD: usize = 32 * 1024;
 /// The most streams of one HTTP/2 connection.
 const MAX_H2_STREAMS: u32 = 256;
 /// A peer that does not answer a ping within this time counts as gone.

@@ -7,7 +7,6 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::connection::HEADER_TIMEOUT;
 use super::crowd::Member;
 use super::first_bytes::{self, Begins, FirstByte};
 use super::handshake::Handshakes;
@@ -20,6 +19,8 @@ use crate::metrics::handshake_ended;
 use crate::problem::Problem;
 use crate::trace;
 
+/// The timeout for the headers of a request, and for an idle connection.
+pub(super) const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// The timeout for a handshake, from the connection's begin.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -8,8 +8,7 @@ use rustls::server::ServerConnection;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::connection::MAX_HEAD;
-use super::first_bytes::Begins;
+use super::first_bytes::{Begins, MAX_HEAD};
 use crate::tls::drop_plaintext;
 
 pub(super) struct TlsSocket {

@@ -129,9 +129,12 @@ impl Pair {
                 builder.with_client_cert_verifier(verifier.map_err(|error| files.wrong_cert(&error))?)
             }
         };
-        let mut config = builder
-            .with_single_cert(self.chain, self.key)
-            .map_err(|error| files.wrong_cert(&format!("with the key of {KEY_FILE}: {error}")))?;
+        let mut config = builder.with_single_cert(self.chain, self.key).map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => {
+                files.wrong_cert(&format!("the key of {KEY_FILE} is not its key"))
+            }
+            error => files.wrong_cert(&format!("with the key of {KEY_FILE}: {error}")),
+        })?;
         config.alpn_protocols = ALPN.map(<[u8]>::to_vec).to_vec();
         // A ticket holds the session, sealed with a key of this process: nothing is kept here for who may come back.
         config.ticketer = tickets;

@@ -391,6 +391,45 @@ mod tests {
         }
     }
 
+    /// Marks what goes through it instead of encrypting it.
+    struct Marks;
+
+    impl RecordLayer for Marks {
+        fn seal(&mut self, plain: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+            out.extend_from_slice(&[b"<", plain, b">"].concat());
+            Ok(())
+        }
+
+        fn receive(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Received {
+            out.extend_from_slice(&[b"!", bytes].concat());
+            Received::Open
+        }
+
+        fn close(&mut self, out: &mut Vec<u8>) {
+            out.push(b'.');
+        }
+    }
+
+    #[test]
+    fn an_answer_goes_after_what_is_unsent_and_none_is_given_after_the_end() {
+        let (mut sealed, chunks) = (Vec::new(), Chunks::default());
+        let mut bench = Bench { sealed: &mut sealed, chunks: &chunks };
+        let (mut socket, mut tls) = (Narrow { room: 4, ..Narrow::default() }, Tls::new(Marks));
+        let pieces = [Bytes::from_static(b"one"), Bytes::from_static(b"two")];
+        assert_eq!(tls.write(&mut socket, &pieces, &mut bench).unwrap(), 6);
+        for heard in [&b"a"[..], b"b"] {
+            assert_eq!(tls.receive(heard, &mut socket, &mut bench).unwrap(), Received::Open);
+        }
+        assert!(chunks.held() >= tls.unsent.len());
+        socket.room = 100;
+        tls.flush(&mut socket).unwrap();
+        tls.receive(b"c", &mut socket, &mut bench).unwrap();
+        tls.is_closed = true;
+        tls.receive(b"d", &mut socket, &mut bench).unwrap();
+        assert_eq!(String::from_utf8_lossy(&socket.taken), "<one><two>!a!b!c");
+        assert_eq!(chunks.held(), 0);
+    }
+
     #[test]
     fn bytes_of_a_connection_that_failed_never_get_into_another() {
         let ((broken, _), (healthy, mut client)) = (pair(&TLS13), pair(&TLS13));

@@ -128,7 +128,7 @@ async fn nobody_is_delayed(way: Way, count: usize, what: &str, bytes: &[u8]) {
         "{way:?}, beside {count} with {what}, median and longest: {comes:?} while they come, then {there:?}"
     );
     // The median: whoever is behind a queue waits, and a busy machine delays some.
-    assert!(there.0 < BOUND, "{way:?}, beside {count} with {what}: {there:?}");
+    assert!(comes.0 < BOUND && there.0 < BOUND, "{way:?}, beside {count} with {what}: {comes:?}, {there:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -170,4 +170,28 @@ async fn fifteen_thousand_half_hellos_delay_no_handshake() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifteen_thousand_half_handshakes_delay_no_handshake() {
     nobody_is_delayed(Way::Tls, 15_000, "a hello", &client_hello(&AUTHORITY)).await;
+}
+
+/// The first newcomer right after three thousand that came at once: were a turn taken by each of them, it would wait for a second.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_comes_right_after_three_thousand_half_requests_does_not_wait_for_their_turns() {
+    const COUNT: usize = 3_000;
+    let _alone = alone().await;
+    for begin in [&b"GET /t/acme/events HTTP/1.1\r\n"[..], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+        let server = Server::open(&[]).await;
+        let address = server.address;
+        let crowd = tokio::task::spawn_blocking(move || {
+            let connect = |_| {
+                let mut socket = std::net::TcpStream::connect(address).unwrap();
+                socket.write_all(begin).unwrap();
+                socket
+            };
+            (0..COUNT).map(connect).collect::<Vec<_>>()
+        });
+        let crowd = crowd.await.unwrap();
+        let waited = wait_for_a_first_block(Way::Writer, address).await;
+        println!("right after {COUNT}: {waited:?}");
+        assert!(waited < 2 * BOUND, "{}: {waited:?}", String::from_utf8_lossy(begin));
+        drop(crowd);
+    }
 }
