@@ -95,6 +95,15 @@ impl Caller {
         }
     }
 
+    /// Whether the token's scope lets it see the tenant's masked fields as they are.
+    pub(crate) fn unmasks(&self, tenant: &TenantId) -> bool {
+        let is_of = |scope: &String| {
+            let of = scope.strip_prefix("event:unmask:");
+            of.is_some_and(|of| of == "*" || of == tenant.as_str())
+        };
+        matches!(self, Caller::Bearer(bearer) if bearer.scopes.iter().any(is_of))
+    }
+
     /// Who the token was issued to: its claim `sub`, if it has one.
     #[expect(dead_code, reason = "limits and the admin endpoints count by it")]
     pub(crate) fn subject(&self) -> Option<&Arc<str>> {

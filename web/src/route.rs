@@ -141,7 +141,8 @@ async fn begin(app: &Arc<App>, request: &Head, trace_id: TraceId) -> Result<Resp
     span.in_scope(|| tracing::debug!(resumes = last_event_id.is_some(), "a stream begins"));
     // Only without tokens can the tenant's name be wrong, and a client that reconnects has got the notice before.
     let is_unseen = app.settings.is_open() && last_event_id.is_none() && !app.bridge.has_seen(&tenant);
-    let subscribing = subscribe(app, tenant, &query, last_event_id.clone());
+    let unmasked = caller.unmasks(&tenant);
+    let subscribing = subscribe(app, tenant, &query, unmasked, last_event_id.clone());
     let subscription = subscribing.instrument(span.clone()).await?;
     app.metrics.accepted.increment(1);
     let account = Account::open(trace_id, peer.ip(), span);
@@ -262,6 +263,7 @@ async fn subscribe(
     app: &App,
     tenant: TenantId,
     query: &Query,
+    unmasked: bool,
     last_event_id: Option<String>,
 ) -> Result<Subscription, Stop> {
     let request = SubscribeRequest {
@@ -269,6 +271,7 @@ async fn subscribe(
         topics: query.topics.clone(),
         filter: query.filter.clone(),
         envelope: query.envelope,
+        unmasked,
         from: query.from.clone(),
         last_event_id: last_event_id.clone(),
     };
@@ -288,6 +291,8 @@ async fn subscribe(
             Err(passing(PassingCode::NotReady, &error.to_string()))
         }
         Ok(Err(SubscribeError::Unserved { topic, why })) => Err(Problem::UnservedTopic { topic, why }.into()),
+        Ok(Err(SubscribeError::BadId(why))) => Err(Problem::parameter("from", why.to_string()).into()),
+        Ok(Err(SubscribeError::Masked(why))) => Err(Problem::Forbidden { detail: why.to_string() }.into()),
         Ok(Err(SubscribeError::Unavailable(why))) => {
             tracing::warn!(%why, "a stream could not begin");
             Err(unavailable("Kafka could not be asked where to begin"))

@@ -2,12 +2,14 @@
 
 mod identity;
 mod limits;
+mod privacy;
 mod value;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tailrace_bridge::{ByteSize, Envelope};
+use tailrace_bridge::{ByteSize, Envelope, Privacy};
 
 pub(crate) use self::limits::LimitSettings;
 pub use self::value::SettingError;
@@ -86,6 +88,8 @@ pub struct Args {
     #[arg(long = "max-id-size", env = "TAILRACE_MAX_ID_SIZE", default_value = "7KiB", value_name = "SIZE")]
     max_id_size: String,
     #[command(flatten)]
+    privacy: privacy::Args,
+    #[command(flatten)]
     limits: limits::Args,
 }
 
@@ -97,6 +101,9 @@ pub struct WebSettings {
     pub(crate) auth: Auth,
     /// Whether a secret is set though no token is required.
     pub(crate) has_idle_key: bool,
+    pub(crate) privacy: Arc<Privacy>,
+    /// Whether there is a key of hashes, and nothing is hashed.
+    pub(crate) has_idle_mask_key: bool,
     pub(crate) origins: Origins,
     pub(crate) console: bool,
     /// Tenants that the console suggests.
@@ -126,7 +133,10 @@ impl Args {
             let accepted = format!("an address of its own; {listen} is TAILRACE_LISTEN");
             return Err(wrong("TAILRACE_ADMIN_LISTEN", &self.admin_listen, &accepted));
         }
+        let privacy = self.privacy.privacy()?;
         Ok(WebSettings {
+            has_idle_mask_key: self.privacy.has_idle_mask_key(&privacy.masks),
+            privacy: Arc::new(privacy),
             listen,
             admin_listen,
             has_idle_key: matches!(auth, Auth::None) && self.identity.has_secret(),
@@ -188,7 +198,15 @@ impl WebSettings {
                 "TAILRACE_JWT_SECRET is set, and no token is asked for: TAILRACE_AUTH is none".to_owned(),
             );
         }
+        if self.has_idle_mask_key {
+            doubts.push("TAILRACE_MASK_KEY_FILE is set, and TAILRACE_MASK hashes nothing".to_owned());
+        }
         doubts
+    }
+
+    /// What tenants may see of records and positions, for the core.
+    pub fn privacy(&self) -> Arc<Privacy> {
+        Arc::clone(&self.privacy)
     }
 
     /// The configured address of the streams; port 0 lets the system choose one.
