@@ -1,6 +1,14 @@
 //! What must hold for any input: run by the fuzz targets, and over the corpus by a plain test.
 
-use tailrace_bridge::{EventId, Filter};
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use tailrace_bridge::{EventId, Filter, IdKeys, MaskKey, Masks};
+
+/// A key that no input has.
+const KEY: &str = "5d1f0e7ac3b29846e0f1a7d2c4b3968578695a4b3c2d1e0f00112233aabbccdd";
+
+static KEYS: LazyLock<IdKeys> = LazyLock::new(|| IdKeys::parse(KEY).expect("a key"));
 
 /// No text makes reading an id panic, and whatever can be read is written the same.
 pub(crate) fn event_id(input: &[u8]) {
@@ -29,4 +37,71 @@ pub(crate) fn filter(input: &[u8]) {
         }
         Err(_) => {}
     }
+}
+
+/// No text is an id of a key that its author has not; no content of an opened id makes reading it panic; and an id that was
+/// sealed and changed is none.
+pub(crate) fn sealed_id(input: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(input) {
+        assert!(EventId::read(text, "acme", Some(&KEYS)).is_err(), "forged: {text}");
+        let _ = IdKeys::parse(text);
+    }
+    let (offset, change) = input.split_at(input.len().min(8));
+    let offset = offset.iter().fold(0, |offset, byte| offset << 7 | u64::from(byte & 0x7f));
+    let text = sealed(offset);
+    let id = EventId::read(&text, "acme", Some(&KEYS)).expect("it was sealed for this tenant");
+    assert_eq!(id.vector.parts[0].positions[0].offset, offset);
+    let mut bytes = text.into_bytes();
+    for (at, byte) in change.iter().enumerate().take(bytes.len()) {
+        bytes[at] ^= byte & 0x7f;
+    }
+    let changed = String::from_utf8(bytes).expect("ASCII stays ASCII");
+    if changed != sealed(offset) {
+        assert!(EventId::read(&changed, "acme", Some(&KEYS)).is_err(), "changed: {changed}");
+    }
+}
+
+fn sealed(offset: u64) -> String {
+    use tailrace_bridge::{Fingerprint, Part, Position, Vector};
+    let fingerprint = Fingerprint { name: [1, 2, 3], id: [4, 5, 6] };
+    let part = Part { fingerprint, positions: vec![Position { offset, epoch: 0 }] };
+    let mut text = String::new();
+    EventId::encode(&mut text, 29_000_000, &Vector { parts: vec![part] }, KEYS.seal("acme"));
+    text
+}
+
+/// The first line are masks of the topic `t`, the rest a value. What is shown is JSON like the value, but for a value that has no
+/// masked field; masking it again changes nothing where fields are redacted or removed; and what is no JSON is not shown.
+pub(crate) fn mask(input: &[u8]) {
+    let split = input.iter().position(|byte| *byte == b'\n').unwrap_or(input.len());
+    let (setting, value) = (&input[..split], input.get(split + 1..).unwrap_or_default());
+    let Some(mut masks) = std::str::from_utf8(setting).ok().and_then(|text| text.parse::<Masks>().ok())
+    else {
+        return;
+    };
+    let has_hash = masks.hashes();
+    masks.set_key(MaskKey::parse(KEY).expect("a key"));
+    let is_json = |json: &[u8]| {
+        serde_json::from_slice::<serde::de::IgnoredAny>(json).is_ok() && std::str::from_utf8(json).is_ok()
+    };
+    match masks.shown("t", "acme", value) {
+        None => assert!(!is_json(value) || has_lone_surrogate(value), "withheld: {value:?}"),
+        Some(Cow::Borrowed(same)) => assert_eq!(same, value),
+        Some(Cow::Owned(shown)) => {
+            assert!(is_json(&shown), "{shown:?}");
+            if !has_hash && !removes_elements(setting) {
+                assert_eq!(masks.shown("t", "acme", &shown).as_deref(), Some(&shown[..]));
+            }
+        }
+    }
+}
+
+/// Names with half of a surrogate pair are no text.
+fn has_lone_surrogate(json: &[u8]) -> bool {
+    json.windows(2).any(|two| two.eq_ignore_ascii_case(b"\\u"))
+}
+
+/// Elements move up when one is removed, and the next one is then at the masked place.
+fn removes_elements(setting: &[u8]) -> bool {
+    setting.windows(7).any(|word| word == b":remove") && setting.iter().any(u8::is_ascii_digit)
 }

@@ -79,9 +79,28 @@ pub(crate) fn assemble(settings: &Settings, environment: &Environment) -> Result
     let instance = instance(web.listen().port());
     let mut kafka = settings.kafka.settings(passed, &instance).map_err(|e| environment.kafka_refusal(&e))?;
     kafka.prefetch = process.prefetch();
+    check_masks(&web, &kafka, &settings.kafka.event_type_from)?;
     // Records that do not fit into memory would only be read at the start to be dropped again.
     kafka.memory = process.records();
     Ok(Plan { kafka, web, process })
+}
+
+/// Masks that mask nothing, and an event type that would show a masked field.
+fn check_masks(web: &WebSettings, kafka: &KafkaSettings, event_type_from: &str) -> Result<(), Refusal> {
+    let privacy = web.privacy();
+    let masks = &privacy.masks;
+    if let Some(topic) = masks.topics().find(|topic| !kafka.topics.selects(topic)) {
+        return Err(Refusal(format!(
+            "TAILRACE_MASK masks fields of the topic {topic}, which is not served: TAILRACE_TOPICS={}",
+            kafka.topics
+        )));
+    }
+    let shown = event_type_from.strip_prefix("json:").filter(|pointer| masks.touches(pointer));
+    shown.map_or(Ok(()), |pointer| {
+        Err(Refusal(format!(
+            "TAILRACE_EVENT_TYPE_FROM={event_type_from} would show what TAILRACE_MASK masks: {pointer}, or a field around or in it"
+        )))
+    })
 }
 
 /// If several required settings are missing, one message names all of them.

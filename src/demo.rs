@@ -112,6 +112,7 @@ async fn an_id(bridge: &Bridge) -> anyhow::Result<String> {
         topics: vec!["orders".to_owned()],
         filter: Filter::default(),
         envelope: Envelope::None,
+        unmasked: false,
         from: StartFrom::Last(RESUME_BEFORE),
         last_event_id: None,
     };

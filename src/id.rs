@@ -1,11 +1,11 @@
 //! `tailrace id`: explains an event id.
 
 use std::fmt::Write as _;
-use std::str::FromStr as _;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow};
 use jiff::Timestamp;
-use tailrace_bridge::{EventId, Fingerprint, Part, Position, TopicId};
+use tailrace_bridge::{EventId, EventIdError, Fingerprint, IdKeys, Part, Position, TopicId};
 
 /// What `tailrace id` is asked.
 #[derive(Debug, clap::Args)]
@@ -16,15 +16,45 @@ pub(crate) struct Args {
     /// Names of topics that the id may speak of: an id has only hashes of them
     #[arg(long = "topic", value_name = "NAME")]
     topics: Vec<String>,
+    /// The tenant of a sealed id
+    #[arg(long, value_name = "NAME")]
+    tenant: Option<String>,
+    /// File with the keys that event ids are sealed with
+    #[arg(long = "id-key-file", env = "TAILRACE_ID_KEY_FILE", value_name = "PATH")]
+    id_key_file: Option<PathBuf>,
 }
 
 /// Prints the explanation.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let text = args.id.trim();
+    let id = match &args.tenant {
+        Some(tenant) => EventId::read(text, tenant, args.keys()?.as_ref()),
+        None => text.parse(),
+    };
     let id =
-        EventId::from_str(text).map_err(|error| anyhow!("{text:?} is no event id of Tailrace: {error}"))?;
+        id.map_err(|error| anyhow!("{text:?} is no event id of Tailrace: {error}{}", args.advice(&error)))?;
     print!("{}", explain(&id, text.len(), &args.topics)?);
     Ok(())
+}
+
+impl Args {
+    fn keys(&self) -> anyhow::Result<Option<IdKeys>> {
+        let Some(path) = self.id_key_file.as_ref().filter(|path| !path.as_os_str().is_empty()) else {
+            return Ok(None);
+        };
+        let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+        let keys = IdKeys::parse(&text).map_err(|why| anyhow!("{}: {why}", path.display()))?;
+        Ok(Some(keys))
+    }
+
+    fn advice(&self, error: &EventIdError) -> &'static str {
+        match (error, &self.tenant, &self.id_key_file) {
+            (EventIdError::Sealed, None, _) | (EventIdError::Sealed, _, None) => {
+                "; a sealed id is opened with --tenant and --id-key-file"
+            }
+            _ => "",
+        }
+    }
 }
 
 fn explain(id: &EventId, length: usize, names: &[String]) -> anyhow::Result<String> {
@@ -89,7 +119,8 @@ mod tests {
     }
 
     fn ask(id: &str, topics: &[&str]) -> anyhow::Result<()> {
-        run(&Args { id: id.to_owned(), topics: topics.iter().map(|name| name.to_string()).collect() })
+        let topics = topics.iter().map(|name| name.to_string()).collect();
+        run(&Args { id: id.to_owned(), topics, tenant: None, id_key_file: None })
     }
 
     #[test]
@@ -115,5 +146,28 @@ mod tests {
         let damaged = ask(&good[..good.len() - 4], &[]).expect_err("damaged").to_string();
         assert!(damaged.contains("checksum"), "{damaged}");
         assert!(ask("42", &[]).expect_err("no id").to_string().contains("is no event id"));
+    }
+
+    #[test]
+    fn a_sealed_id_is_opened_with_its_tenant_and_the_keys() {
+        let keys = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n";
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("keys");
+        std::fs::write(&path, keys).expect("writes");
+        let keys = IdKeys::parse(keys).expect("keys");
+        let (id, mut text) = (an_id(), String::new());
+        EventId::encode(&mut text, id.minutes, &id.vector, keys.seal("acme"));
+        let ask = |tenant: Option<&str>, file: Option<&PathBuf>| {
+            let (tenant, id_key_file) = (tenant.map(str::to_owned), file.cloned());
+            run(&Args { id: text.clone(), topics: Vec::new(), tenant, id_key_file })
+        };
+        ask(Some("acme"), Some(&path)).expect("opens");
+        for (tenant, file) in [(None, Some(&path)), (Some("acme"), None), (None, None)] {
+            let why = ask(tenant, file).expect_err("does not open").to_string();
+            assert!(why.contains("--tenant and --id-key-file"), "{why}");
+        }
+        assert!(
+            ask(Some("globex"), Some(&path)).expect_err("another's").to_string().contains("another tenant")
+        );
     }
 }

@@ -52,7 +52,8 @@ impl Server {
         let rules = plan.kafka.rules.clone();
         let memory = plan.process.records();
         let kafka = Kafka::new(plan.kafka).map_err(|error| Refusal::kafka(&error))?;
-        let config = BridgeConfig { memory, rules: rules.clone(), linger: plan.process.linger };
+        let (linger, privacy) = (plan.process.linger, plan.web.privacy());
+        let config = BridgeConfig { memory, rules: rules.clone(), linger, privacy };
         let bridge = Bridge::new(config, kafka.source());
         let web = Web::bind(plan.web, bridge.clone(), rules, prometheus.clone()).await.context("listen")?;
         let ticker = tokio::spawn(tick(bridge.clone(), prometheus));

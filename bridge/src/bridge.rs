@@ -22,6 +22,7 @@ use crate::read::subscription::Subscription;
 use crate::record::NewRecord;
 use crate::record::routing::TenantRules;
 use crate::record::tenant::TenantId;
+use crate::sse::privacy::Privacy;
 
 /// Settings of the core.
 #[derive(Clone, Debug)]
@@ -32,6 +33,8 @@ pub struct BridgeConfig {
     pub rules: Arc<TenantRules>,
     /// How long frames are gathered before readers are woken; zero: they are woken at once.
     pub linger: Duration,
+    /// What tenants may see of records and positions.
+    pub privacy: Arc<Privacy>,
 }
 
 /// Registers the core's metrics with their help texts.
@@ -53,8 +56,8 @@ impl Bridge {
 
     /// A core that takes the time from `clock`, and runs its tasks on it, instead of the operating system's clock.
     pub fn with_clock(config: BridgeConfig, source: Arc<dyn Source>, clock: Arc<dyn Clock>) -> Bridge {
-        let BridgeConfig { memory, rules, linger } = config;
-        let bridge = Bridge { inner: Arc::new(Inner::new(memory, rules, linger, clock, source)) };
+        let BridgeConfig { memory, rules, linger, privacy } = config;
+        let bridge = Bridge { inner: Arc::new(Inner::new(memory, rules, linger, privacy, clock, source)) };
         bridge.topics_refreshed();
         bridge
     }
@@ -129,7 +132,8 @@ impl Bridge {
     }
 
     /// How many partitions a subscription of the tenant to these topics has (to all topics, if none is named), and how many
-    /// bytes its ids take as text with the present heads. If there are no more than `few` partitions, zero bytes.
+    /// bytes its ids take as text with the present heads. If there are no more than `few` partitions, and ids are not sealed,
+    /// zero bytes.
     pub fn id_size(&self, tenant: &TenantId, names: &[String], few: usize) -> (usize, usize) {
         let topics: Vec<Arc<Topic>> = {
             let structure = self.inner.structure.lock();
@@ -140,7 +144,8 @@ impl Bridge {
             structure.topics.values().filter(is_meant).cloned().collect()
         };
         let partitions: usize = topics.iter().map(|topic| topic.partitions().len()).sum();
-        if partitions <= few {
+        let seal = self.inner.shared.seal(tenant);
+        if partitions <= few && seal.is_none() {
             return (partitions, 0);
         }
         let part = |topic: &Arc<Topic>| Part {
@@ -148,8 +153,10 @@ impl Bridge {
             positions: topic.partitions().iter().map(|partition| partition.head()).collect(),
         };
         let minutes = self.inner.shared.minutes.load(Ordering::Relaxed);
-        let id = EventId { minutes, vector: Vector { parts: topics.iter().map(part).collect() } };
-        (partitions, id.to_string().len())
+        let vector = Vector { parts: topics.iter().map(part).collect() };
+        let mut id = String::new();
+        EventId::encode(&mut id, minutes, &vector, seal);
+        (partitions, id.len())
     }
 
     /// Starts a subscription. Cancel-safe.

@@ -28,6 +28,7 @@
 //!     topics: vec!["orders".to_owned()],
 //!     filter: Filter::default(),
 //!     envelope: Envelope::None,
+//!     unmasked: false,
 //!     from: StartFrom::Latest,
 //!     last_event_id: None,
 //! };
@@ -73,8 +74,10 @@ pub use log::segment::{Segment, SegmentBuilder};
 pub use log::topic::Topic;
 pub use position::event_id::{EventId, EventIdError, RunningId};
 pub use position::gap::{Gap, GapCode};
+pub use position::seal::{IdKeys, Seal};
 pub use position::start_from::StartFrom;
 pub use position::{Fingerprint, Part, Position, TopicId, Vector};
+pub use read::filter_check::MaskedCondition;
 pub use read::repeat::LastFrames;
 pub use read::request::{SubscribeError, SubscribeRequest};
 pub use read::standing::{Behind, Standing, ViewPosition, ViewRef};
@@ -82,8 +85,11 @@ pub use read::subscription::{Budget, Next, Subscription};
 pub use read::wait::Wanted;
 pub use record::event_type::EventTypeRule;
 pub use record::filter::{Filter, FilterError};
+pub use record::mask::Masks;
+pub use record::pseudonym::MaskKey;
 pub use record::routing::{TenantRules, Unroutable};
 pub use record::tenant::{TenantId, TenantNames};
 pub use record::{Headers, NewRecord, RawRecord, RecordRef, put_header};
 pub use sse::envelope::Envelope;
 pub use sse::frame::Control;
+pub use sse::privacy::{HeaderList, Privacy};

@@ -27,6 +27,16 @@ fn the_corpus_of_filters_holds() {
 }
 
 #[test]
+fn the_corpus_of_sealed_ids_holds() {
+    run_corpus("sealed_id", checks::sealed_id);
+}
+
+#[test]
+fn the_corpus_of_masks_holds() {
+    run_corpus("mask", checks::mask);
+}
+
+#[test]
 fn ids_from_another_encoder_are_read() {
     // Written byte by byte from the layout, by a script that shares no code with the encoder.
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/event_id");

@@ -228,6 +228,7 @@ impl Scene {
             memory: MEMORY,
             rules: Arc::new("header:tenant".parse().unwrap()),
             linger: Duration::from_millis(5),
+            privacy: Arc::default(),
         };
         let bridge = Bridge::with_clock(config, Arc::new(kafka.clone()), Arc::new(clock.clone()));
         let start = Start { offset: 0, epoch: -1, log_start: 0 };

@@ -81,6 +81,7 @@ fn bridge(kafka: &Kafka) -> Bridge {
         memory: MEMORY,
         rules: Arc::new("header:tenant".parse::<TenantRules>().unwrap()),
         linger: std::time::Duration::ZERO,
+        privacy: Arc::default(),
     };
     let bridge = Bridge::new(config, Arc::new(kafka.clone()));
     let start = Start { offset: RECORDS, epoch: 0, log_start: 0 };
@@ -94,6 +95,7 @@ async fn subscribe(bridge: &Bridge) -> Subscription {
         topics: Vec::new(),
         filter: Filter::default(),
         envelope: Envelope::None,
+        unmasked: false,
         from: StartFrom::Earliest,
         last_event_id: None,
     };

@@ -98,6 +98,7 @@ impl Replica {
             memory: 1 << 20,
             rules: Arc::new("header:tenant".parse().unwrap()),
             linger: Duration::ZERO,
+            privacy: Arc::default(),
         };
         let kafka = Kafka::default();
         let bridge = Bridge::new(config, Arc::new(kafka.clone()));

@@ -14,7 +14,8 @@
 //!
 //! let rules = Arc::clone(&settings.rules);
 //! let kafka = tailrace_consumer::Kafka::new(settings)?;
-//! let bridge = Bridge::new(BridgeConfig { memory: 256 << 20, rules, linger: Duration::ZERO }, kafka.source());
+//! let (linger, privacy) = (Duration::ZERO, Arc::default());
+//! let bridge = Bridge::new(BridgeConfig { memory: 256 << 20, rules, linger, privacy }, kafka.source());
 //! let running = kafka.start(bridge);
 //! running.stop().await;
 //! # Ok(())

@@ -100,6 +100,22 @@ fn what_may_not_be_meant_is_doubted() {
 }
 
 #[test]
+fn masks_that_mask_nothing_or_are_shown_elsewhere_are_refused() {
+    let unknown = refusal(&[&LEAST[..], &["--mask", "*=/ssn:remove,order=/user/email:redact"]].concat(), &[]);
+    assert!(unknown.contains("TAILRACE_MASK") && unknown.contains("topic order,"), "{unknown}");
+    planned(
+        &["--mask", "*=/ssn:remove,orders=/user/email:redact", "--event-type-from", "json:/user/kind"],
+        &[],
+    );
+    for pointer in ["/ssn", "/user", "/user/email", "/user/email/0"] {
+        let rule = format!("json:{pointer}");
+        let flags = ["--mask", "*=/ssn:remove,orders=/user/email:redact", "--event-type-from", &rule];
+        let shown = refusal(&[&LEAST[..], &flags].concat(), &[]);
+        assert!(shown.contains("TAILRACE_EVENT_TYPE_FROM") && shown.contains(pointer), "{shown}");
+    }
+}
+
+#[test]
 fn names_of_other_clients_lead_to_ours() {
     let text = refusal(&LEAST, &[("TAILRACE_KAFKA_BROKERS", "b:9092")]);
     assert!(text.contains("TAILRACE_KAFKA_BOOTSTRAP_SERVERS"), "{text}");

@@ -186,7 +186,8 @@ async fn begin(app: &Arc<App>, request: &Head, who: &mut Who) -> Result<Response
     // A search for the last records may read history before the subscription begins.
     let searches = last_event_id.is_none() && matches!(query.from, StartFrom::Last(_));
     let first = searches.then(|| place.tenant().enter_replay()).transpose().map_err(passing)?;
-    let subscribing = subscribe(app, place.tenant(), tenant, &query, &allowed, last_event_id.clone());
+    let reader = Reader { allowed, unmasked: caller.may_unmask(&tenant) };
+    let subscribing = subscribe(app, place.tenant(), tenant, &query, &reader, last_event_id.clone());
     let subscription = subscribing.instrument(span.clone()).await?;
     let replay_place = replay_place(&subscription, first, place.tenant()).map_err(passing)?;
     app.metrics.accepted.increment(1);
@@ -199,6 +200,13 @@ async fn begin(app: &Arc<App>, request: &Head, who: &mut Who) -> Result<Response
         &request.headers,
         Stream::new(Parts { replay_place, filter_place, is_unseen, account, ..parts }),
     ))
+}
+
+/// What the caller may see of the tenant's records.
+struct Reader {
+    allowed: Topics,
+    /// Whether masks are lifted.
+    unmasked: bool,
 }
 
 /// The topics of the stream, of those that the token allows. All are asked for by naming none.
@@ -360,7 +368,7 @@ async fn subscribe(
     shared: &Tenant,
     tenant: TenantId,
     query: &Query,
-    allowed: &Topics,
+    reader: &Reader,
     last_event_id: Option<String>,
 ) -> Result<Subscription, Stop> {
     let request = SubscribeRequest {
@@ -368,6 +376,7 @@ async fn subscribe(
         topics: query.topics.clone(),
         filter: query.filter.clone(),
         envelope: query.envelope,
+        unmasked: reader.unmasked,
         from: query.from.clone(),
         last_event_id: last_event_id.clone(),
     };
@@ -380,7 +389,7 @@ async fn subscribe(
     match tokio::time::timeout(SUBSCRIBE_TIMEOUT, app.bridge.subscribe_metered(request, meter)).await {
         Ok(Ok(subscription)) => Ok(subscription),
         Ok(Err(SubscribeError::UnknownTopic(topic))) => {
-            let nearest = nearest_topic(app, &tenant, allowed, &topic);
+            let nearest = nearest_topic(app, &tenant, &reader.allowed, &topic);
             Err(Problem::UnknownTopic { topic, nearest }.into())
         }
         // The topic may be served again soon: a page that once had the stream reconnects by itself.
@@ -388,6 +397,10 @@ async fn subscribe(
             Err(passing(PassingCode::NotReady, &error.to_string()))
         }
         Ok(Err(SubscribeError::Unserved { topic, why })) => Err(Problem::UnservedTopic { topic, why }.into()),
+        Ok(Err(SubscribeError::BadId(why))) => Err(Problem::parameter("from", why.to_string()).into()),
+        Ok(Err(SubscribeError::Masked(why))) => {
+            Err(Problem::Forbidden { detail: why.to_string(), scope: None }.into())
+        }
         Ok(Err(SubscribeError::Unavailable(why))) => {
             tracing::warn!(%why, "a stream could not begin");
             Err(unavailable("Kafka could not be asked where to begin"))

@@ -23,7 +23,8 @@ pub(super) fn run(reader: &Reader) -> Result<()> {
     let settings = settings(reader)?;
     let rules = Arc::clone(&settings.rules);
     let kafka = Kafka::new(settings).context("make the consumer")?;
-    let config = BridgeConfig { memory: memory(reader), rules, linger: Duration::ZERO };
+    let config =
+        BridgeConfig { memory: memory(reader), rules, linger: Duration::ZERO, privacy: Arc::default() };
     let bridge = Bridge::new(config, kafka.source());
     let _running = kafka.start(bridge.clone());
     let (mut meter, mut partitions, mut base) = (Meter::new(reader), Vec::new(), None);

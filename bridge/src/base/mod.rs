@@ -1,5 +1,6 @@
 //! What every folder may use: [`sync`] (locks and atomics, or the model checker's) and [`lock_order`], [`clock`] (time, timers
-//! and tasks), [`meter`] (a rate that many share), [`metrics`], [`varint`], [`units`] of settings, and [`sabotage`], the deliberate defects that tests must catch.
+//! and tasks), [`meter`] (a rate that many share), [`metrics`], [`varint`], [`units`] of settings, secret [`key`]s, and [`sabotage`], the deliberate defects that
+//! tests must catch.
 //!
 //! ```
 //! use tailrace_bridge::{ByteSize, Span};
@@ -12,6 +13,7 @@
 //! ```
 
 pub(crate) mod clock;
+pub(crate) mod key;
 pub(crate) mod lock_order;
 pub(crate) mod meter;
 pub(crate) mod metrics;

@@ -5,7 +5,8 @@
 //! # use tailrace_bridge::*;
 //! # fn fill(source: Arc<dyn Source>) -> Result<(), Box<dyn std::error::Error>> {
 //! let rules = Arc::new("header:tenant".parse()?);
-//! let bridge = Bridge::new(BridgeConfig { memory: 64 << 20, rules, linger: Duration::ZERO }, source);
+//! let (linger, privacy) = (Duration::ZERO, Arc::default());
+//! let bridge = Bridge::new(BridgeConfig { memory: 64 << 20, rules, linger, privacy }, source);
 //! bridge.add_topic("orders", TopicId([7; 16]), &[Start { offset: 0, epoch: -1, log_start: 0 }]);
 //!
 //! let partition = bridge.topic("orders").expect("it was added").partitions()[0].clone();
@@ -68,6 +69,7 @@ use crate::log::tails::Tails;
 use crate::log::topic::Topic;
 use crate::record::routing::TenantRules;
 use crate::record::tenant::TenantId;
+use crate::sse::privacy::Privacy;
 
 /// Why a configured topic is not served. Both reasons may pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +132,7 @@ impl Inner {
         memory: usize,
         rules: Arc<TenantRules>,
         linger: Duration,
+        privacy: Arc<Privacy>,
         clock: Arc<dyn Clock>,
         source: Arc<dyn Source>,
     ) -> Inner {
@@ -139,7 +142,7 @@ impl Inner {
         let tails = Tails::new(budget);
         let history = History::new(clock.clone(), source, tails.clone());
         Inner {
-            shared: Shared::new(ring_memory, linger, clock),
+            shared: Shared::new(ring_memory, linger, clock, privacy),
             history,
             rules,
             health: Health::new(),

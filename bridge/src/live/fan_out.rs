@@ -299,8 +299,9 @@ mod tests {
 
     fn view(keys: &[String], wheres: &[String]) -> Arc<View> {
         let filter = Filter::parse(&[], keys, wheres).unwrap();
-        let key = ViewKey::new(tenant(), Vec::new(), filter, Envelope::None);
-        let shared = Shared::new(RingMemory::default(), Duration::ZERO, Arc::new(TokioClock::new()));
+        let key = ViewKey::new(tenant(), Vec::new(), filter, Envelope::None, false);
+        let shared =
+            Shared::new(RingMemory::default(), Duration::ZERO, Arc::new(TokioClock::new()), Arc::default());
         View::new(key, shared, Coverages::default().of(Vec::new()))
     }
 

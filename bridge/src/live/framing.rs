@@ -15,6 +15,7 @@ use crate::live::view::{Shared, View, ViewState};
 use crate::log::partition::Partition;
 use crate::position::event_id::RunningId;
 use crate::position::gap::Gap;
+use crate::position::seal::Seal;
 use crate::position::{Position, Vector};
 use crate::record::RecordRef;
 use crate::sse::frame;
@@ -59,6 +60,7 @@ impl View {
         let Some((at, index)) = state.slot(partition) else { return false };
         state.refresh();
         let minutes = self.shared.minutes.load(Ordering::Relaxed);
+        let (seal, look) = (self.shared.seal(self.tenant()), self.look());
         let (first, now) = (state.ring.next(), self.shared.clock.now());
         let (mut id, mut page) = WRITER.take();
         let mut last = None;
@@ -69,17 +71,17 @@ impl View {
                 "a view would go back to {position:?}"
             );
             if last.replace(position).is_some() {
-                id.advance(at, index, position);
+                id.advance(at, index, position, seal);
             } else {
                 state.move_to((at, index), position);
-                begin_id(&mut id, minutes, &state.vector, (at, index));
+                begin_id(&mut id, minutes, &state.vector, (at, index), seal);
             }
             frame::record(
                 &mut page.bytes,
                 &record,
                 partition.topic_name(),
                 partition.index(),
-                self.key.envelope,
+                &look,
                 id.as_str(),
             );
             let step =
@@ -109,7 +111,7 @@ impl View {
         if broken(Sabotage::SilentGap) {
             return;
         }
-        let bytes = frame::gap(gap, Some(self.shared.encode_id(vector)));
+        let bytes = frame::gap(gap, Some(self.shared.encode_id(self.tenant(), vector)));
         let step = Step::Gap(Arc::new(vector.clone()));
         let mark = Mark { end: bytes.len() as u32, step, timestamp: -1 };
         state.ring.push(bytes, [mark].into(), self.shared.clock.now());
@@ -132,9 +134,9 @@ impl View {
     }
 }
 
-fn begin_id(id: &mut RunningId, minutes: u32, vector: &Vector, own: (usize, usize)) {
+fn begin_id(id: &mut RunningId, minutes: u32, vector: &Vector, own: (usize, usize), seal: Option<Seal<'_>>) {
     if !broken(Sabotage::IdsWithoutOtherPartitions) {
-        return id.begin(minutes, vector);
+        return id.begin(minutes, vector, seal);
     }
     let mut alone = vector.clone();
     for (at, part) in alone.parts.iter_mut().enumerate() {
@@ -144,7 +146,7 @@ fn begin_id(id: &mut RunningId, minutes: u32, vector: &Vector, own: (usize, usiz
             }
         }
     }
-    id.begin(minutes, &alone);
+    id.begin(minutes, &alone, seal);
 }
 
 /// Collects frames into pages. Its buffer is reused: each page is copied into the ring at its exact size.

@@ -138,6 +138,7 @@ mod tests {
             topics: Vec::new(),
             filter: Filter::default(),
             envelope: Envelope::None,
+            unmasked: false,
             from: StartFrom::Latest,
             last_event_id: None,
         };
@@ -174,6 +175,7 @@ mod tests {
             memory: 8 << 20,
             rules: Arc::new("header:tenant".parse().unwrap()),
             linger: Duration::ZERO,
+            privacy: Arc::default(),
         };
         let bridge = Bridge::new(config, Arc::new(Nothing));
         bridge.add_topic("orders", TopicId([7; 16]), &[Start { offset: 0, epoch: 0, log_start: 0 }]);

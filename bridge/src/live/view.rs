@@ -22,9 +22,12 @@ use crate::live::ring_memory::RingMemory;
 use crate::live::view_key::ViewKey;
 use crate::log::coverage::Coverage;
 use crate::log::partition::Partition;
-use crate::position::event_id::EventId;
+use crate::position::event_id::{EventId, EventIdError};
+use crate::position::seal::{IdKeys, Seal};
 use crate::position::{Position, Vector};
+use crate::record::pseudonym::TenantKey;
 use crate::record::tenant::TenantId;
+use crate::sse::privacy::{Look, Masking, Privacy};
 
 /// What all views share: settings and the age of the list of topics.
 #[derive(Debug)]
@@ -34,17 +37,43 @@ pub(crate) struct Shared {
     pub(crate) ring_memory: RingMemory,
     pub(crate) linger: Duration,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) privacy: Arc<Privacy>,
 }
 
 impl Shared {
-    pub(crate) fn new(ring_memory: RingMemory, linger: Duration, clock: Arc<dyn Clock>) -> Arc<Shared> {
-        Arc::new(Shared { minutes: AtomicU32::new(0), ring_memory, linger, clock })
+    pub(crate) fn new(
+        ring_memory: RingMemory,
+        linger: Duration,
+        clock: Arc<dyn Clock>,
+        privacy: Arc<Privacy>,
+    ) -> Arc<Shared> {
+        Arc::new(Shared { minutes: AtomicU32::new(0), ring_memory, linger, clock, privacy })
     }
 
-    pub(crate) fn encode_id(&self, vector: &Vector) -> String {
+    /// How the ids of this tenant are sealed; `None`: not at all.
+    pub(crate) fn seal<'a>(&'a self, tenant: &'a TenantId) -> Option<Seal<'a>> {
+        self.id_keys()?.seal(tenant.as_str())
+    }
+
+    pub(crate) fn encode_id(&self, tenant: &TenantId, vector: &Vector) -> String {
         let mut id = String::new();
-        EventId::encode(&mut id, self.minutes.load(Ordering::Relaxed), vector);
+        EventId::encode(&mut id, self.minutes.load(Ordering::Relaxed), vector, self.seal(tenant));
         id
+    }
+
+    /// The same id as this replica writes it.
+    pub(crate) fn write_id(&self, tenant: &TenantId, id: &EventId) -> String {
+        let mut text = String::new();
+        EventId::encode(&mut text, id.minutes, &id.vector, self.seal(tenant));
+        text
+    }
+
+    pub(crate) fn read_id(&self, tenant: &TenantId, text: &str) -> Result<EventId, EventIdError> {
+        EventId::read(text, tenant.as_str(), self.id_keys())
+    }
+
+    pub(crate) fn id_keys(&self) -> Option<&IdKeys> {
+        self.privacy.id_keys.as_ref()
     }
 }
 
@@ -53,6 +82,8 @@ pub(crate) struct View {
     /// For tasks that run later: by then the view may have been dropped, and there is nothing to wake or to trim.
     pub(super) me: Weak<View>,
     pub(super) key: ViewKey,
+    /// The key of the tenant's hashes, if this view has any.
+    hash_key: Option<Box<TenantKey>>,
     pub(super) shared: Arc<Shared>,
     pub(super) state: Mutex<ViewState, { Rank::View as u8 }>,
     pub(super) listeners: Mutex<Listeners>,
@@ -102,9 +133,12 @@ impl View {
             shape: 0,
             cuts: 0,
         };
+        let tenant = key.tenant.as_str();
+        let hash_key = (!key.unmasked).then(|| shared.privacy.masks.key_of(tenant)).flatten();
         Arc::new_cyclic(|me| View {
             me: me.clone(),
             key,
+            hash_key: hash_key.map(Box::new),
             shared,
             state: Mutex::new(state),
             listeners: Mutex::default(),
@@ -120,6 +154,13 @@ impl View {
 
     pub(crate) fn tenant(&self) -> &TenantId {
         &self.key.tenant
+    }
+
+    /// How records are written for the readers of this view.
+    pub(crate) fn look(&self) -> Look<'_> {
+        let Privacy { masks, headers, .. } = &*self.shared.privacy;
+        let masking = Masking { masks, key: self.hash_key.as_deref() };
+        Look { envelope: self.key.envelope, headers, masking: (!self.key.unmasked).then_some(masking) }
     }
 
     pub(crate) fn coverage(&self) -> Arc<Coverage> {

@@ -8,6 +8,8 @@ use crate::sse::envelope::Envelope;
 pub(crate) struct ViewKey {
     pub(crate) tenant: TenantId,
     pub(crate) envelope: Envelope,
+    /// Whether masked fields are shown as they are.
+    pub(crate) unmasked: bool,
     /// `None`: all topics without a filter, which is what most subscriptions request.
     part: Option<Box<WantedPart>>,
 }
@@ -21,9 +23,20 @@ struct WantedPart {
 
 impl ViewKey {
     /// `topics` are sorted; if empty: all topics.
-    pub(crate) fn new(tenant: TenantId, topics: Vec<String>, filter: Filter, envelope: Envelope) -> ViewKey {
+    pub(crate) fn new(
+        tenant: TenantId,
+        topics: Vec<String>,
+        filter: Filter,
+        envelope: Envelope,
+        unmasked: bool,
+    ) -> ViewKey {
         let is_all = topics.is_empty() && filter == filter::ANYTHING;
-        ViewKey { tenant, envelope, part: (!is_all).then(|| Box::new(WantedPart { topics, filter })) }
+        ViewKey {
+            tenant,
+            envelope,
+            unmasked,
+            part: (!is_all).then(|| Box::new(WantedPart { topics, filter })),
+        }
     }
 
     pub(crate) fn names_topics(&self) -> bool {

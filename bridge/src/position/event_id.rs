@@ -14,6 +14,7 @@
 //! | 2 | CRC-16/IBM-SDLC of all before it, big-endian |
 //!
 //! Each id has exactly one encoding: varints are as short as possible, runs are as long as possible, and nothing trails.
+//! [`seal`](super::seal) has the form of an id that only the replicas can read.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -25,6 +26,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crc::{CRC_16_IBM_SDLC, Crc, Digest, Table};
 
 use crate::base::varint::{patch_varint, put_varint, take_varint, varint_len};
+use crate::position::seal::{IdKeys, SEALED, Seal, padded};
 use crate::position::{Fingerprint, Part, Position, Vector};
 
 /// The longest id that is parsed; request headers are accepted up to this size.
@@ -37,12 +39,14 @@ const MAX_MINUTES: u32 = (1 << 24) - 1;
 const FINGERPRINT: usize = 6;
 /// A fingerprint and a count.
 const MIN_PART: usize = FINGERPRINT + 1;
+/// Bytes of the checksum.
+const CHECKSUM: usize = 2;
 /// Kafka's offsets are signed. Those of ids stay below the maximum, so that arithmetic on them cannot overflow.
 const MAX_OFFSET: u64 = i64::MAX as u64 - 1;
 
 static CRC: Crc<u16, Table<16>> = Crc::<u16, Table<16>>::new(&CRC_16_IBM_SDLC);
 
-thread_local!(static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) });
+thread_local!(static SCRATCH: RefCell<(Vec<u8>, Vec<u8>)> = const { RefCell::new((Vec::new(), Vec::new())) });
 
 /// A parsed event id.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -71,6 +75,14 @@ pub enum EventIdError {
     /// It was cut off or changed.
     #[error("the id's checksum does not match")]
     Checksum,
+    /// It is sealed, and there is no key for it here: it was changed, or is another tenant's, or was sealed with another key.
+    #[error(
+        "the id is sealed, and cannot be opened: it was changed, or is another tenant's, or of another key"
+    )]
+    Sealed,
+    /// Only sealed ids are taken here.
+    #[error("the id is not sealed, and only sealed ids are taken")]
+    Unsealed,
     /// Its checksum is right, but its content is not valid.
     #[error("the id is not well-formed: {0}")]
     Malformed(&'static str),
@@ -78,13 +90,37 @@ pub enum EventIdError {
 
 impl EventId {
     /// Appends the id of `vector` to `out`. `minutes` is the time of the last refresh of the list of topics, since the Unix
-    /// epoch; times before 2024 or after 2055 become the nearest that an id can hold.
-    pub fn encode(out: &mut String, minutes: u32, vector: &Vector) {
-        SCRATCH.with_borrow_mut(|bytes| {
+    /// epoch; times before 2024 or after 2055 become the nearest that an id can hold. `seal`: whether and how it is sealed.
+    pub fn encode(out: &mut String, minutes: u32, vector: &Vector, seal: Option<Seal<'_>>) {
+        SCRATCH.with_borrow_mut(|(bytes, sealed)| {
             bytes.clear();
             put_id(bytes, minutes, vector);
-            URL_SAFE_NO_PAD.encode_string(bytes, out);
+            match seal {
+                None => URL_SAFE_NO_PAD.encode_string(bytes, out),
+                Some(seal) => {
+                    seal.write(without_checksum(bytes), sealed);
+                    URL_SAFE_NO_PAD.encode_string(sealed, out);
+                }
+            }
         });
+    }
+
+    /// Reads an id of this tenant, sealed or not, as the keys say. Without keys, only ids without a seal are read.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    pub fn read(text: &str, tenant: &str, keys: Option<&IdKeys>) -> Result<EventId, EventIdError> {
+        let bytes = decode(text)?;
+        if bytes.first() != Some(&SEALED) {
+            let id = take_id(&bytes)?;
+            return if keys.is_none_or(IdKeys::takes_unsealed) {
+                Ok(id)
+            } else {
+                Err(EventIdError::Unsealed)
+            };
+        }
+        let opened = keys.and_then(|keys| keys.open(tenant, &bytes)).ok_or(EventIdError::Sealed)?;
+        take_padded(&opened)
     }
 }
 
@@ -93,7 +129,10 @@ impl EventId {
 pub struct RunningId {
     minutes: u32,
     vector: Vector,
+    /// Those of the unsealed id.
     bytes: Vec<u8>,
+    /// Those of the sealed one, where ids are sealed.
+    sealed: Vec<u8>,
     /// Base64, so ASCII.
     text: Vec<u8>,
     /// The position that moved last: the next move is most often of the same partition.
@@ -109,11 +148,11 @@ struct Spot {
 }
 
 impl RunningId {
-    /// Begins with the id of `vector`; `minutes` as in [`EventId::encode`].
-    pub fn begin(&mut self, minutes: u32, vector: &Vector) {
+    /// Begins with the id of `vector`; `minutes` and `seal` as in [`EventId::encode`].
+    pub fn begin(&mut self, minutes: u32, vector: &Vector, seal: Option<Seal<'_>>) {
         self.minutes = minutes;
         self.vector.clone_from(vector);
-        self.encode();
+        self.encode(seal);
     }
 
     /// The id as text.
@@ -121,11 +160,12 @@ impl RunningId {
         std::str::from_utf8(&self.text).expect("base64 is ASCII")
     }
 
-    /// Moves one position: that of partition number `partition` in the vector's part number `part`, both from 0.
+    /// Moves one position: that of partition number `partition` in the vector's part number `part`, both from 0. `seal`: that
+    /// with which the id began.
     ///
     /// # Panics
     /// If there is no such part or partition.
-    pub fn advance(&mut self, part: usize, partition: usize, to: Position) {
+    pub fn advance(&mut self, part: usize, partition: usize, to: Position, seal: Option<Seal<'_>>) {
         let before = std::mem::replace(&mut self.vector.parts[part].positions[partition], to);
         let same = |spot: &Spot| (spot.part, spot.partition) == (part, partition);
         let spot = match self.last.take().filter(same) {
@@ -135,20 +175,35 @@ impl RunningId {
         if before.epoch == to.epoch
             && patch_varint(&mut self.bytes[spot.bytes.clone()], to.offset.wrapping_add(1))
         {
-            self.seal(&spot);
+            match seal {
+                None => self.close(&spot),
+                Some(seal) => self.write_sealed(seal),
+            }
             self.last = Some(spot);
         } else {
-            self.encode();
+            self.encode(seal);
         }
     }
 
-    fn encode(&mut self) {
+    fn encode(&mut self, seal: Option<Seal<'_>>) {
         self.last = None;
         self.bytes.clear();
         put_id(&mut self.bytes, self.minutes, &self.vector);
+        if let Some(seal) = seal {
+            return self.write_sealed(seal);
+        }
         let len = base64::encoded_len(self.bytes.len(), false).expect("bytes in memory fit as base64");
         self.text.resize(len, 0);
         self.write_text(0);
+    }
+
+    /// Encrypts the whole id again: the tag, and with it each byte, depends on all of it. The checksum is not a part of it.
+    fn write_sealed(&mut self, seal: Seal<'_>) {
+        seal.write(without_checksum(&self.bytes), &mut self.sealed);
+        let len = base64::encoded_len(self.sealed.len(), false).expect("bytes in memory fit as base64");
+        self.text.resize(len, 0);
+        let written = URL_SAFE_NO_PAD.encode_slice(&self.sealed, &mut self.text);
+        debug_assert_eq!(written, Ok(len));
     }
 
     /// Writes the text from a group on: three bytes are four characters, and each group is encoded by itself.
@@ -173,7 +228,7 @@ impl RunningId {
     }
 
     /// Updates the checksum and the text after a position's bytes have changed.
-    fn seal(&mut self, spot: &Spot) {
+    fn close(&mut self, spot: &Spot) {
         let body = self.bytes.len() - 2;
         let mut digest = spot.before.clone();
         digest.update(&self.bytes[spot.bytes.start..body]);
@@ -220,7 +275,7 @@ fn epoch_code(epoch: i32) -> u64 {
 impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = String::new();
-        EventId::encode(&mut text, self.minutes, &self.vector);
+        EventId::encode(&mut text, self.minutes, &self.vector, None);
         f.write_str(&text)
     }
 }
@@ -228,33 +283,69 @@ impl fmt::Display for EventId {
 impl FromStr for EventId {
     type Err = EventIdError;
 
+    /// Reads an id without a seal.
     fn from_str(text: &str) -> Result<EventId, EventIdError> {
-        if text.is_empty() {
-            return Err(EventIdError::Empty);
-        }
-        if text.len() > MAX_TEXT {
-            return Err(EventIdError::TooLong);
-        }
-        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| EventIdError::NotBase64)?;
-        take_id(&bytes)
+        EventId::read(text, "", None)
     }
 }
 
+fn decode(text: &str) -> Result<Vec<u8>, EventIdError> {
+    if text.is_empty() {
+        return Err(EventIdError::Empty);
+    }
+    if text.len() > MAX_TEXT {
+        return Err(EventIdError::TooLong);
+    }
+    URL_SAFE_NO_PAD.decode(text).map_err(|_| EventIdError::NotBase64)
+}
+
+/// Whether the text has the form of a sealed id, whatever its content.
+pub(crate) fn is_sealed(text: &str) -> bool {
+    decode(text).is_ok_and(|bytes| bytes.first() == Some(&SEALED))
+}
+
+fn without_checksum(id: &[u8]) -> &[u8] {
+    id.split_last_chunk::<CHECKSUM>().map_or(id, |(body, _)| body)
+}
+
 fn take_id(bytes: &[u8]) -> Result<EventId, EventIdError> {
-    let Some((body, checksum)) = bytes.split_last_chunk::<2>() else { return Err(EventIdError::Checksum) };
+    let Some((body, checksum)) = bytes.split_last_chunk::<CHECKSUM>() else {
+        return Err(EventIdError::Checksum);
+    };
     if CRC.checksum(body) != u16::from_be_bytes(*checksum) {
         return Err(EventIdError::Checksum);
     }
+    match take_body(body)? {
+        (id, []) => Ok(id),
+        _ => Err(EventIdError::Malformed("trailing bytes")),
+    }
+}
+
+/// The content of a sealed id: there is one encoding of it, so just so many zeros follow it.
+fn take_padded(opened: &[u8]) -> Result<EventId, EventIdError> {
+    match take_body(opened)? {
+        (id, rest) if is_padding(opened.len(), rest) => Ok(id),
+        _ => Err(EventIdError::Malformed("trailing bytes")),
+    }
+}
+
+fn is_padding(whole: usize, rest: &[u8]) -> bool {
+    whole == padded(whole - rest.len()) && rest.iter().all(|byte| *byte == 0)
+}
+
+/// An id without its checksum, and the bytes after it.
+fn take_body(body: &[u8]) -> Result<(EventId, &[u8]), EventIdError> {
     let Some((&version, mut rest)) = body.split_first() else {
         return Err(EventIdError::Malformed("no version"));
     };
     if version != VERSION {
         return Err(EventIdError::Version(version));
     }
-    take_body(&mut rest).map_err(EventIdError::Malformed)
+    let id = take_content(&mut rest).map_err(EventIdError::Malformed)?;
+    Ok((id, rest))
 }
 
-fn take_body(rest: &mut &[u8]) -> Result<EventId, &'static str> {
+fn take_content(rest: &mut &[u8]) -> Result<EventId, &'static str> {
     let [a, b, c] = take_array(rest).ok_or("no time")?;
     let minutes = EPOCH_MINUTES + u32::from_be_bytes([0, a, b, c]);
     let count = take_count(rest, MIN_PART).ok_or("number of parts")?;
@@ -264,9 +355,6 @@ fn take_body(rest: &mut &[u8]) -> Result<EventId, &'static str> {
     }
     let mut vector = Vector { parts };
     take_epochs(rest, &mut vector)?;
-    if !rest.is_empty() {
-        return Err("trailing bytes");
-    }
     Ok(EventId { minutes, vector })
 }
 
@@ -343,7 +431,7 @@ mod tests {
     }
 
     /// These bytes as an id with a valid checksum, even if their content is not valid.
-    fn sealed(body: &[u8]) -> String {
+    fn checked(body: &[u8]) -> String {
         let mut bytes = body.to_vec();
         bytes.extend_from_slice(&CRC.checksum(body).to_be_bytes());
         URL_SAFE_NO_PAD.encode(bytes)
@@ -374,7 +462,7 @@ mod tests {
         fn whatever_can_be_read_is_written_the_same(body in vec(any::<u8>(), 0..60)) {
             let mut versioned = vec![VERSION];
             versioned.extend(body);
-            let text = sealed(&versioned);
+            let text = checked(&versioned);
             if let Ok(id) = text.parse::<EventId>() {
                 prop_assert_eq!(id.to_string(), text);
             }
@@ -394,7 +482,7 @@ mod tests {
         ) {
             let EventId { minutes, mut vector } = id;
             let mut running = RunningId::default();
-            running.begin(minutes, &vector);
+            running.begin(minutes, &vector, None);
             for (part, partition, how, more, anywhere) in moves {
                 if vector.parts.is_empty() {
                     break;
@@ -410,7 +498,7 @@ mod tests {
                     0 => anywhere,
                     _ => Position { offset: position.offset.wrapping_add(more).min(MAX_OFFSET), ..*position },
                 };
-                running.advance(part, partition, *position);
+                running.advance(part, partition, *position, None);
                 let expected = EventId { minutes, vector: vector.clone() }.to_string();
                 prop_assert_eq!(running.as_str(), expected);
             }
@@ -539,9 +627,10 @@ mod tests {
             (one(&[1, 5, 3, 3]), "trailing bytes"),
             (one(&[1, 5, 0xff, 0xff, 0xff, 0xff, 0x7f]), "leader epoch"),
         ] {
-            assert_eq!(sealed(&body).parse::<EventId>(), Err(EventIdError::Malformed(why)), "{body:?}");
+            assert_eq!(checked(&body).parse::<EventId>(), Err(EventIdError::Malformed(why)), "{body:?}");
         }
-        assert_eq!(sealed(&[2, 0, 0, 0, 0]).parse::<EventId>(), Err(EventIdError::Version(2)));
+        assert_eq!(checked(&[3, 0, 0, 0, 0]).parse::<EventId>(), Err(EventIdError::Version(3)));
+        assert_eq!(checked(&[2, 0, 0, 0, 0]).parse::<EventId>(), Err(EventIdError::Sealed));
         assert_eq!("".parse::<EventId>(), Err(EventIdError::Empty));
         assert_eq!("A".repeat(MAX_TEXT + 1).parse::<EventId>(), Err(EventIdError::TooLong));
         assert!("A".repeat(MAX_TEXT).parse::<EventId>().is_err());

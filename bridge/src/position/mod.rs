@@ -14,6 +14,7 @@
 
 pub(crate) mod event_id;
 pub(crate) mod gap;
+pub(crate) mod seal;
 pub(crate) mod start_from;
 
 use std::fmt;

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::base::units::Span;
-use crate::position::event_id::EventId;
+use crate::position::event_id::{EventId, is_sealed};
 
 /// The most records that `from=-N` can request: the search for them holds their offsets in memory.
 const MAX_LAST: u32 = 100_000;
@@ -27,6 +27,8 @@ pub enum StartFrom {
     Time(i64),
     /// At the positions of the id.
     Id(EventId),
+    /// At those of a sealed id, which is opened with the tenant's name.
+    SealedId(String),
 }
 
 impl FromStr for StartFrom {
@@ -54,6 +56,9 @@ impl FromStr for StartFrom {
         }
         if !text.starts_with(|c: char| c.is_ascii_uppercase()) {
             return Err(format!("{text:?} is not a place to begin at; {ACCEPTED}"));
+        }
+        if is_sealed(text) {
+            return Ok(StartFrom::SealedId(text.to_owned()));
         }
         text.parse().map(StartFrom::Id).map_err(|why| format!("{why}; {ACCEPTED}"))
     }

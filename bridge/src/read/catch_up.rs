@@ -102,20 +102,22 @@ impl Subscription {
         let carried = self.rare.as_ref().map_or(&[][..], |rare| &rare.carried);
         let shared = &self.hold.inner.shared;
         let minutes = shared.minutes.load(Ordering::Relaxed);
+        let (seal, look) = (shared.seal(&key.tenant), self.hold.view.look());
         let mut id = RunningId::default();
         let before = self.vector.clone();
         let mut vector = Vector::clone(&self.vector);
         let mut emit = |next: Replayed<'_>| {
             let (partition, index) = (next.partition, next.partition.index());
             if out.records > 0 {
-                id.advance(next.part, index as usize, next.vector.parts[next.part].positions[index as usize]);
+                let position = next.vector.parts[next.part].positions[index as usize];
+                id.advance(next.part, index as usize, position, seal);
             } else if carried.is_empty() {
-                id.begin(minutes, next.vector);
+                id.begin(minutes, next.vector, seal);
             } else {
-                id.begin(minutes, &with_carried(next.vector, carried));
+                id.begin(minutes, &with_carried(next.vector, carried), seal);
             }
             let topic = partition.topic_name();
-            frame::record(&mut out.bytes, &next.record, topic, index, key.envelope, id.as_str());
+            frame::record(&mut out.bytes, &next.record, topic, index, &look, id.as_str());
             out.records += 1;
             out.records < budget.records && out.bytes.len() < budget.bytes
         };

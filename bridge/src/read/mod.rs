@@ -1,6 +1,6 @@
 //! One client's subscription.
 //!
-//! A [`request`] becomes a subscription in [`subscribe`], which determines the topics, the view and the positions to start at:
+//! A [`request`] becomes a subscription in [`subscribe`], which checks its filter ([`filter_check`]) and determines the topics, the view and the positions to start at:
 //! from the last event id ([`resume`], [`reconcile`]), else from [`start_offsets`].
 //!
 //! A [`subscription`] has positions of its own (U) until they meet its view's (V). It makes steps, each of [`catch_up`] or of
@@ -19,6 +19,7 @@
 //!             topics: Vec::new(),
 //!             filter: Filter::default(),
 //!             envelope: Envelope::None,
+//!             unmasked: false,
 //!             from: StartFrom::Latest,
 //!             last_event_id: Some(last_event_id),
 //!         })
@@ -36,6 +37,7 @@
 
 pub(crate) mod catch_up;
 pub(crate) mod confirm;
+pub(crate) mod filter_check;
 pub(crate) mod follow;
 pub(crate) mod lane;
 pub(crate) mod pending_gap;

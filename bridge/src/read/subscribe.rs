@@ -9,7 +9,10 @@ use crate::history::source::OffsetsAt;
 use crate::live::view_key::ViewKey;
 use crate::log::topic::Topics;
 use crate::position::Vector;
+use crate::position::event_id::EventIdError;
+use crate::position::seal::IdKeys;
 use crate::position::start_from::StartFrom;
+use crate::read::filter_check::check_filter;
 use crate::read::pending_gap::{Change, Pending};
 use crate::read::request::{LastEventId, SubscribeError, SubscribeRequest};
 use crate::read::resume::{resume, see_parts_of};
@@ -23,22 +26,35 @@ pub(crate) async fn subscribe(
     request: SubscribeRequest,
     meter: Option<Arc<Meter>>,
 ) -> Result<Subscription, SubscribeError> {
-    let SubscribeRequest { tenant, topics, filter, envelope, from, last_event_id } = request;
-    let last_event_id = LastEventId::of(last_event_id);
+    let SubscribeRequest { tenant, topics, filter, envelope, unmasked, from, last_event_id } = request;
+    let last_event_id = LastEventId::of(last_event_id, &tenant, &inner.shared);
     check_topics(inner, &tenant, &topics, last_event_id.is_some())?;
     let from = match &last_event_id {
         LastEventId::Known { id, .. } => StartFrom::Id(id.clone()),
-        LastEventId::None | LastEventId::Unknown { .. } => from,
+        LastEventId::None | LastEventId::Unknown { .. } => opened(inner, &tenant, from)?,
     };
+    let unmasked = unmasked || inner.shared.privacy.masks.is_empty();
+    check_filter(inner, &tenant, &topics, &filter, unmasked)?;
     if let StartFrom::Id(id) = &from {
         see_parts_of(inner, id).await;
     }
-    let hold = inner.hold(ViewKey::new(tenant, sorted(topics), filter, envelope));
+    let hold = inner.hold(ViewKey::new(tenant, sorted(topics), filter, envelope, unmasked));
     if let Some(meter) = meter {
         // The view may have it from another subscription.
         hold.view.meter.get_or_init(|| meter);
     }
     start(hold, from, last_event_id).await
+}
+
+/// A place to start at whose id is readable here.
+fn opened(inner: &Inner, tenant: &TenantId, from: StartFrom) -> Result<StartFrom, EventIdError> {
+    match from {
+        StartFrom::SealedId(text) => inner.shared.read_id(tenant, &text).map(StartFrom::Id),
+        StartFrom::Id(_) if !inner.shared.id_keys().is_none_or(IdKeys::takes_unsealed) => {
+            Err(EventIdError::Unsealed)
+        }
+        from => Ok(from),
+    }
 }
 
 /// Whether all named topics can be read. A client that resumes may read what memory has of a topic that is not served now.
@@ -98,6 +114,7 @@ async fn start(
             last.find(topics, &hold.view.snapshot().vector).await
         }
         StartFrom::Id(id) => return resume(hold, id, start).await,
+        StartFrom::SealedId(_) => return Err(EventIdError::Sealed.into()),
     };
     Ok(Subscription::replaying(hold, start))
 }

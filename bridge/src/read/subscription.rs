@@ -298,8 +298,8 @@ impl Subscription {
     pub(super) fn encode_id(&self) -> String {
         let shared = &self.hold.inner.shared;
         match self.carried() {
-            [] => shared.encode_id(&self.vector),
-            carried => shared.encode_id(&with_carried(&self.vector, carried)),
+            [] => shared.encode_id(self.tenant(), &self.vector),
+            carried => shared.encode_id(self.tenant(), &with_carried(&self.vector, carried)),
         }
     }
 

@@ -189,6 +189,11 @@ impl Filter {
         Effort { reads, values }
     }
 
+    /// The fields of the conditions, each with its condition as it was written.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (&Field, &str)> {
+        self.wheres.iter().map(|condition| (&condition.field, condition.text.as_str()))
+    }
+
     /// The conditions that require one of a few values: views are indexed by these.
     pub(crate) fn equalities(&self) -> Vec<Equality<'_>> {
         let keys = (!self.keys.is_empty()).then(|| Equality::of(&Field::Key, &self.keys));

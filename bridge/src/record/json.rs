@@ -46,6 +46,17 @@ impl Pointer {
         Pointer { steps, has_number }
     }
 
+    /// The names and numbers that the path consists of.
+    pub(crate) fn steps(&self) -> Vec<&str> {
+        fn name(step: &PointerNode) -> &str {
+            match step {
+                PointerNode::Key(name) => name.as_str(),
+                PointerNode::Index(_) => unreachable!("numbers are kept as text"),
+            }
+        }
+        self.steps.iter().map(name).collect()
+    }
+
     /// The value in `json`; `None` if it is missing, or the text is not JSON as far as it was read, or the text nests deeper
     /// than [`MAX_DEPTH`]. Never panics.
     pub(crate) fn find<'a>(&self, json: &'a [u8]) -> Option<Found<'a>> {

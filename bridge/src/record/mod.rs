@@ -24,7 +24,12 @@
 pub(crate) mod event_type;
 pub(crate) mod filter;
 pub(crate) mod json;
+pub(crate) mod mask;
+pub(crate) mod mask_edit;
+pub(crate) mod mask_rule;
+pub(crate) mod masked_paths;
 pub(crate) mod operand;
+pub(crate) mod pseudonym;
 pub(crate) mod routing;
 pub(crate) mod tenant;
 

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::record::RecordRef;
 use crate::record::json::is_json;
+use crate::sse::privacy::HeaderList;
 
 /// The form of a record's data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -49,8 +50,15 @@ impl fmt::Display for Envelope {
 /// `timestamp` is in milliseconds, null if there is none. Headers are an object; repeated names are repeated in their order,
 /// and JSON parsers take the last, as Kafka's clients do. A value that is not text is `{"base64":…}` with
 /// `"value_kind":"binary"` beside it; no value is null with `"value_kind":"tombstone"`. The kind distinguishes these from JSON
-/// values that look the same.
-pub(crate) fn put_record(out: &mut Vec<u8>, record: &RecordRef<'_>, topic: &str, partition: u32) {
+/// values that look the same. A value that is withheld is null with `"value_kind":"masked"`. Only the listed headers are there.
+pub(crate) fn put_record(
+    out: &mut Vec<u8>,
+    record: &RecordRef<'_>,
+    topic: &str,
+    partition: u32,
+    headers: &HeaderList,
+    withheld: bool,
+) {
     out.extend_from_slice(b"{\"topic\":");
     put_string(out, topic);
     put_field(out, "partition", partition);
@@ -62,7 +70,8 @@ pub(crate) fn put_record(out: &mut Vec<u8>, record: &RecordRef<'_>, topic: &str,
     out.extend_from_slice(b",\"key\":");
     put_bytes(out, record.key);
     out.extend_from_slice(b",\"headers\":{");
-    for (index, (name, value)) in record.headers.iter().enumerate() {
+    let carried = record.headers.iter().filter(|(name, _)| headers.has(name));
+    for (index, (name, value)) in carried.enumerate() {
         if index > 0 {
             out.push(b',');
         }
@@ -72,6 +81,7 @@ pub(crate) fn put_record(out: &mut Vec<u8>, record: &RecordRef<'_>, topic: &str,
     }
     out.extend_from_slice(b"},\"value\":");
     let kind = put_value(out, record.value);
+    let kind = if withheld { Some("masked") } else { kind };
     if let Some(kind) = kind {
         put(out, format_args!(",\"value_kind\":\"{kind}\""));
     }
@@ -154,7 +164,7 @@ mod tests {
         let mut bytes = Vec::new();
         record::encode(&mut bytes, &new);
         let mut out = Vec::new();
-        put_record(&mut out, &RecordRef::decode(&bytes, 7, 0, 1_700), "orders", 3);
+        put_record(&mut out, &RecordRef::decode(&bytes, 7, 0, 1_700), "orders", 3, &HeaderList::All, false);
         String::from_utf8(out).unwrap()
     }
 

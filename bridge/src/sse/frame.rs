@@ -9,21 +9,33 @@ use serde_json::Value;
 use crate::base::sabotage::{Sabotage, broken};
 use crate::position::gap::Gap;
 use crate::record::RecordRef;
+use crate::record::mask_edit::Masked;
 use crate::sse::envelope::{Envelope, put, put_record};
+use crate::sse::privacy::Look;
 
-/// Appends a record's block. `id` has no line ends.
+/// Appends a record's block, as `look` says: all bytes of records that any client gets are written here. `id` has no line
+/// ends.
 ///
 /// With [`Envelope::None`] the form of the data is the same for every record: values that are not UTF-8, and tombstones, are
-/// events of their own, `tailrace.binary` and `tailrace.tombstone`, with the record envelope.
+/// events of their own, `tailrace.binary` and `tailrace.tombstone`, with the record envelope. So are values that are withheld,
+/// since they have masked fields and are not JSON: `tailrace.masked`.
 pub(crate) fn record(
     out: &mut Vec<u8>,
     record: &RecordRef<'_>,
     topic: &str,
     partition: u32,
-    envelope: Envelope,
+    look: &Look<'_>,
     id: &str,
 ) {
-    let text = match envelope {
+    let masked = look.mask(topic, record);
+    let (value, withheld) = match &masked {
+        Masked::Same => (record.value, false),
+        Masked::Changed(value) => (Some(value.as_slice()), false),
+        Masked::Withheld => (None, true),
+    };
+    let record = &RecordRef { value, ..*record };
+    let text = match look.envelope {
+        Envelope::None if withheld => Err(Some("tailrace.masked")),
         Envelope::None => plain(record),
         Envelope::Record => Err(record.event_type),
     };
@@ -35,7 +47,7 @@ pub(crate) fn record(
         Err(event) => {
             put_event(out, event);
             out.extend_from_slice(b"data: ");
-            put_record(out, record, topic, partition);
+            put_record(out, record, topic, partition, look.headers, withheld);
             out.push(b'\n');
         }
     }
@@ -147,6 +159,7 @@ mod tests {
     use super::*;
     use crate::record::tenant::TenantId;
     use crate::record::{Headers, NewRecord, encode};
+    use crate::sse::privacy::HeaderList;
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -220,7 +233,8 @@ mod tests {
         let mut bytes = Vec::new();
         encode(&mut bytes, &new);
         let mut out = Vec::new();
-        record(&mut out, &RecordRef::decode(&bytes, 7, 0, 1_700), "orders", 3, envelope, "ID");
+        let look = Look { envelope, headers: &HeaderList::All, masking: None };
+        record(&mut out, &RecordRef::decode(&bytes, 7, 0, 1_700), "orders", 3, &look, "ID");
         out
     }
 

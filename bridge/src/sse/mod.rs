@@ -1,4 +1,5 @@
-//! A record as bytes of an event stream: [`envelope`] writes the content of `data:`, [`frame`] the block around it.
+//! A record as bytes of an event stream: [`envelope`] writes the content of `data:`, [`frame`] the block around it; [`privacy`]
+//! says what of the record that is.
 //!
 //! ```
 //! use tailrace_bridge::Control;
@@ -11,3 +12,4 @@
 
 pub(crate) mod envelope;
 pub(crate) mod frame;
+pub(crate) mod privacy;

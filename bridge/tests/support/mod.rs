@@ -144,10 +144,16 @@ pub fn bridge(memory: usize, kafka: &Kafka) -> Bridge {
 
 /// One that is told the time by this clock.
 pub fn bridge_at(memory: usize, kafka: &Kafka, clock: Arc<dyn Clock>) -> Bridge {
+    bridge_showing(memory, kafka, clock, Privacy::default())
+}
+
+/// One that shows its tenants so much.
+pub fn bridge_showing(memory: usize, kafka: &Kafka, clock: Arc<dyn Clock>, privacy: Privacy) -> Bridge {
     let config = BridgeConfig {
         memory,
         rules: Arc::new("header:tenant".parse::<TenantRules>().unwrap()),
         linger: std::time::Duration::ZERO,
+        privacy: Arc::new(privacy),
     };
     Bridge::with_clock(config, Arc::new(kafka.clone()), clock)
 }
@@ -197,6 +203,7 @@ pub fn request(last_event_id: Option<String>, from: StartFrom) -> SubscribeReque
         topics: Vec::new(),
         filter: Filter::default(),
         envelope: Envelope::None,
+        unmasked: false,
         from,
         last_event_id,
     }
@@ -258,8 +265,13 @@ impl Client {
 
     /// Notes the positions of the first id: every record from there on must come.
     pub fn begin(&mut self, id: &str) {
+        self.begin_sealed(id, None);
+    }
+
+    /// The same for an id that may be sealed with these keys.
+    pub fn begin_sealed(&mut self, id: &str, keys: Option<&IdKeys>) {
         if self.id.is_none() {
-            let parsed: EventId = id.parse().unwrap();
+            let parsed = EventId::read(id, "acme", keys).unwrap();
             for (index, position) in parsed.vector.parts.iter().flat_map(|p| &p.positions).enumerate() {
                 self.first.insert(index, position.offset);
             }

@@ -99,6 +99,11 @@ impl Auth {
         matches!(self, Auth::Jwt(jwt) if jwt.sources.cookie.is_some())
     }
 
+    /// Whether keys are read from files.
+    pub(crate) fn has_files(&self) -> bool {
+        matches!(self, Auth::Jwt(jwt) if !jwt.keys.files.is_empty())
+    }
+
     /// Reads keys again where they may change, for ever.
     pub(crate) async fn watch(&self, reload: &Reload) {
         match self {
@@ -126,7 +131,6 @@ impl Caller {
     }
 
     /// Whether the masks of that tenant's records are lifted for the caller.
-    #[expect(dead_code, reason = "masks ask for it")]
     pub(crate) fn may_unmask(&self, tenant: &TenantId) -> bool {
         let rule = ScopeRule::new(UNMASK);
         let topics = |bearer: &Bearer| rule.and_then(|rule| rule.topics(&bearer.scopes, tenant));

@@ -39,7 +39,8 @@ struct Lab {
 impl Lab {
     fn new() -> Lab {
         let rules = Arc::new("header:tenant".parse().unwrap());
-        let config = BridgeConfig { memory: 16 << 20, rules, linger: Duration::ZERO };
+        let config =
+            BridgeConfig { memory: 16 << 20, rules, linger: Duration::ZERO, privacy: Arc::default() };
         let bridge = Bridge::new(config, Arc::new(Nothing));
         bridge.add_topic("orders", TopicId([7; 16]), &[Start { offset: 0, epoch: 0, log_start: 0 }]);
         Lab { bridge, limits: Limits::none(), registry: Registry::new() }
@@ -70,6 +71,7 @@ impl Lab {
             envelope: Envelope::None,
             from,
             last_event_id: None,
+            unmasked: false,
         };
         self.bridge.subscribe(request).await.unwrap()
     }
@@ -78,7 +80,7 @@ impl Lab {
         let tenant = tenant(name);
         let subscription = self.subscribe(&tenant, StartFrom::Latest).await;
         let address = Ipv4Addr::LOCALHOST.into();
-        let place = self.limits.enter(&tenant, address).ok().unwrap();
+        let place = self.limits.enter(&tenant, None, address).ok().unwrap();
         let registered =
             self.registry.enter(Arrival { subscription: &subscription, subject, address, place, seen });
         (subscription, registered)

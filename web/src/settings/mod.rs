@@ -5,6 +5,7 @@ mod admin;
 mod identity;
 mod limits;
 mod limits_file;
+mod privacy;
 mod tls;
 mod value;
 
@@ -12,7 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tailrace_bridge::{ByteSize, Envelope};
+use tailrace_bridge::{ByteSize, Envelope, Privacy};
 
 pub(crate) use self::admin::AdminSettings;
 pub(crate) use self::limits::LimitSettings;
@@ -94,6 +95,8 @@ pub struct Args {
     #[arg(long = "max-id-size", env = "TAILRACE_MAX_ID_SIZE", default_value = "7KiB", value_name = "SIZE")]
     max_id_size: String,
     #[command(flatten)]
+    privacy: privacy::Args,
+    #[command(flatten)]
     limits: limits::Args,
     #[command(flatten)]
     tls: tls::Args,
@@ -125,6 +128,9 @@ pub struct WebSettings {
     pub(crate) has_plain_issuer: bool,
     /// How long before the end of its token a stream is told; zero: it is not.
     pub(crate) token_notice: Duration,
+    pub(crate) privacy: Arc<Privacy>,
+    /// Whether there is a key of hashes, and nothing is hashed.
+    pub(crate) has_idle_mask_key: bool,
     pub(crate) origins: Origins,
     pub(crate) console: bool,
     /// Tenants that the console suggests.
@@ -157,7 +163,10 @@ impl Args {
             let accepted = format!("an address of its own; {listen} is TAILRACE_LISTEN");
             return Err(wrong("TAILRACE_ADMIN_LISTEN", &self.admin.admin_listen, &accepted));
         }
+        let privacy = self.privacy.privacy()?;
         Ok(WebSettings {
+            has_idle_mask_key: self.privacy.has_idle_mask_key(&privacy.masks),
+            privacy: Arc::new(privacy),
             listen,
             idle_keys: if matches!(auth, Auth::None) { self.identity.key_settings() } else { Vec::new() },
             has_plain_issuer: self.identity.has_plain_issuer(),
@@ -248,12 +257,20 @@ impl WebSettings {
                     .to_owned(),
             );
         }
+        if self.has_idle_mask_key {
+            doubts.push("TAILRACE_MASK_KEY_FILE is set, and TAILRACE_MASK hashes nothing".to_owned());
+        }
         doubts
     }
 
     /// Whether a file is read again while the server runs.
     pub fn reads_files_again(&self) -> bool {
-        self.limits.file.is_some()
+        self.limits.file.is_some() || self.auth.has_files()
+    }
+
+    /// What tenants may see of records and positions, for the core.
+    pub fn privacy(&self) -> Arc<Privacy> {
+        Arc::clone(&self.privacy)
     }
 
     /// The configured address of the streams; port 0 lets the system choose one.

@@ -96,7 +96,7 @@ mod tests {
 
     fn group() -> Group {
         let rules = Arc::new("header:tenant".parse().unwrap());
-        let config = BridgeConfig { memory: 1 << 20, rules, linger: Duration::ZERO };
+        let config = BridgeConfig { memory: 1 << 20, rules, linger: Duration::ZERO, privacy: Arc::default() };
         let bridge = Bridge::new(config, Arc::new(Nothing));
         bridge.add_topic("orders", TopicId([7; 16]), &[Start { offset: 0, epoch: 0, log_start: 0 }]);
         bridge.health().set_ready();
@@ -105,6 +105,7 @@ mod tests {
             topics: Vec::new(),
             filter: Filter::default(),
             envelope: Envelope::default(),
+            unmasked: false,
             from: StartFrom::Latest,
             last_event_id: None,
         };

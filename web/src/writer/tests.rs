@@ -62,7 +62,7 @@ impl Source for Nothing {
 /// Large records of one tenant.
 fn bridge() -> Bridge {
     let rules = Arc::new("header:tenant".parse().unwrap());
-    let config = BridgeConfig { memory: 64 << 20, rules, linger: Duration::ZERO };
+    let config = BridgeConfig { memory: 64 << 20, rules, linger: Duration::ZERO, privacy: Arc::default() };
     let bridge = Bridge::new(config, Arc::new(Nothing));
     bridge.add_topic("orders", TopicId([7; 16]), &[Start { offset: 0, epoch: 0, log_start: 0 }]);
     let partition = bridge.topic("orders").unwrap().partitions()[0].clone();
@@ -118,6 +118,7 @@ impl Lab {
             topics: Vec::new(),
             filter: Filter::default(),
             envelope: Envelope::None,
+            unmasked: false,
             from: StartFrom::Earliest,
             last_event_id: None,
         };

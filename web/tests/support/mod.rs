@@ -89,7 +89,8 @@ impl Server {
         let local = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--drain-delay", "200ms"];
         let settings = args(&[&local[..], flags].concat()).settings().unwrap();
         let rules: Arc<TenantRules> = Arc::new(rules.parse().unwrap());
-        let config = BridgeConfig { memory: 16 << 20, rules: Arc::clone(&rules), linger: Duration::ZERO };
+        let (linger, privacy) = (Duration::ZERO, settings.privacy());
+        let config = BridgeConfig { memory: 16 << 20, rules: Arc::clone(&rules), linger, privacy };
         let bridge = Bridge::new(config, source);
         let starts: Vec<Start> =
             heads.iter().map(|offset| Start { offset: *offset, epoch: 0, log_start: 0 }).collect();
