@@ -5,9 +5,10 @@
 //! opens, closes, replays or is blocked at the moment of the order. After: others are ended, too; a record is lost or repeated;
 //! something stays in the counts.
 
+#[path = "support/pki.rs"]
+mod pki;
 mod support;
 #[path = "ways/way.rs"]
-#[allow(dead_code, reason = "other tests use the rest")]
 mod way;
 
 use std::path::PathBuf;
