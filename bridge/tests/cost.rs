@@ -43,7 +43,7 @@ fn tenant() -> TenantId {
 /// A bridge with one topic of one partition.
 fn bridge() -> Bridge {
     let rules = Arc::new("header:tenant".parse().unwrap());
-    let config = BridgeConfig { memory: 256 << 20, rules, linger: Duration::ZERO };
+    let config = BridgeConfig { memory: 256 << 20, rules, linger: Duration::ZERO, privacy: Arc::default() };
     let bridge = Bridge::new(config, Arc::new(Nothing));
     bridge.add_topic("orders", TopicId([7; 16]), &[Start { offset: 0, epoch: 0, log_start: 0 }]);
     bridge
@@ -74,6 +74,7 @@ fn request(wheres: &[String], from: StartFrom) -> SubscribeRequest {
         envelope: Envelope::None,
         from,
         last_event_id: None,
+        unmasked: false,
     }
 }
 

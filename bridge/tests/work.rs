@@ -29,7 +29,7 @@ struct Lab {
 fn lab(partitions: usize) -> Lab {
     let (clock, kafka) = (ManualClock::new(), Kafka::with_partitions(partitions));
     let rules = Arc::new("header:tenant".parse().unwrap());
-    let config = BridgeConfig { memory: 256 << 20, rules, linger: Duration::ZERO };
+    let config = BridgeConfig { memory: 256 << 20, rules, linger: Duration::ZERO, privacy: Arc::default() };
     let bridge = Bridge::with_clock(config, Arc::new(kafka.clone()), Arc::new(clock.clone()));
     let starts = vec![Start { offset: 0, epoch: 0, log_start: 0 }; partitions];
     bridge.add_topic("orders", TopicId([7; 16]), &starts);
@@ -60,6 +60,7 @@ impl Lab {
             envelope: Envelope::None,
             from,
             last_event_id: None,
+            unmasked: false,
         }
     }
 
@@ -244,7 +245,7 @@ fn what_is_read_from_kafka_is_paid_by_who_asked_first() {
     // What was written before the bridge began is history.
     let before = ManualClock::new();
     let rules = Arc::new("header:tenant".parse().unwrap());
-    let config = BridgeConfig { memory: 256 << 20, rules, linger: Duration::ZERO };
+    let config = BridgeConfig { memory: 256 << 20, rules, linger: Duration::ZERO, privacy: Arc::default() };
     let bridge = Bridge::with_clock(config, Arc::new(lab.kafka.clone()), Arc::new(before.clone()));
     let count: usize = 500;
     (0..count).for_each(|n| {
