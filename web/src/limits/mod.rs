@@ -2,7 +2,7 @@
 //!
 //! A stream holds a [`Place`] while it is open. What the streams of a tenant share besides is its [`Tenant`]: the rates of what
 //! they get and of what their replays examine, and how many read history. `TAILRACE_LIMITS_FILE` may have other limits for some
-//! tenants, and is read again while the server runs ([`file`]).
+//! tenants, and is read again while the server runs ([`mod@file`]).
 
 mod counted;
 pub(crate) mod file;
