@@ -154,7 +154,7 @@ async fn old_ones_end_although_they_are_blocked(way: Way) {
 async fn revoked_ones_end_although_they_are_blocked(way: Way) {
     const REVOKED: &str = "tailrace_streams_closed_total{reason=\"revoked\"}";
     let _alone = alone().await;
-    let mut server = Server::open(&["--heartbeat", "1h"]).await;
+    let mut server = way.server(&["--heartbeat", "1h"]).await;
     let mut reader = Reader::open(way, server.address, &Ask::of("acme").room(16 * 1024)).await;
     reader.next().await.unwrap();
     let before = server.metric(REVOKED).await;
