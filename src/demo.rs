@@ -56,8 +56,9 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     let mut plan = config::assemble(&settings, &Environment::of([]))?;
     plan.web.suggest_tenants(&TENANTS);
     log::start(&plan.process)?;
+    let scheme = plan.web.scheme();
     let server = Server::start(plan).await?;
-    let greeting = greet(server.bridge.clone(), server.address(), server.admin_address());
+    let greeting = greet(server.bridge.clone(), scheme, server.address(), server.admin_address());
     let greeting = tokio::spawn(async move {
         match greeting.await {
             Ok(banner) => print!("{banner}"),
@@ -87,10 +88,16 @@ fn free(address: &str) -> String {
 }
 
 /// Waits until there are records, then returns the banner with the addresses.
-async fn greet(bridge: Bridge, address: SocketAddr, admin: SocketAddr) -> anyhow::Result<String> {
+async fn greet(
+    bridge: Bridge,
+    scheme: &'static str,
+    address: SocketAddr,
+    admin: SocketAddr,
+) -> anyhow::Result<String> {
     ready(&bridge).await?;
     tokio::time::sleep(FIRST_RECORDS).await;
-    Ok(banner(reachable(address), reachable(admin), &an_id(&bridge).await?))
+    let base = format!("{scheme}://{}", reachable(address));
+    Ok(banner(&base, reachable(admin), &an_id(&bridge).await?))
 }
 
 async fn ready(bridge: &Bridge) -> anyhow::Result<()> {
@@ -128,22 +135,23 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-fn banner(address: SocketAddr, admin: SocketAddr, id: &str) -> String {
+/// `base`: scheme and address of the streams.
+fn banner(base: &str, admin: SocketAddr, id: &str) -> String {
     format!(
         "
   Tailrace {version} · demo
 
-  Console   http://{address}/
+  Console   {base}/
   Metrics   http://{admin}/metrics
 
   All of one tenant:
-    curl -N http://{address}/t/{TENANT}/events
+    curl -N {base}/t/{TENANT}/events
 
   The last ten orders over 100, with key, headers and offset, then what comes:
-    curl -N 'http://{address}/t/{TENANT}/events?topic=orders&where=value.total%3E100&from=-10&envelope=record'
+    curl -N '{base}/t/{TENANT}/events?topic=orders&where=value.total%3E100&from=-10&envelope=record'
 
   Resume where another connection was cut; nothing is lost, nothing comes twice:
-    curl -N -H 'Last-Event-ID: {id}' 'http://{address}/t/{TENANT}/events?topic=orders'
+    curl -N -H 'Last-Event-ID: {id}' '{base}/t/{TENANT}/events?topic=orders'
 
   Ctrl-C ends it.
 
@@ -167,9 +175,8 @@ mod tests {
 
     #[test]
     fn the_banner_has_the_console_and_three_lines_to_try() {
-        let address = "127.0.0.1:8080".parse().expect("an address");
-        let banner = banner(address, "127.0.0.1:9464".parse().expect("an address"), "AbC");
-        assert!(banner.contains("http://127.0.0.1:8080/\n"));
+        let banner = banner("https://127.0.0.1:8080", "127.0.0.1:9464".parse().expect("an address"), "AbC");
+        assert!(banner.contains("https://127.0.0.1:8080/\n"));
         assert_eq!(banner.matches("curl -N").count(), 3);
         assert!(banner.contains("-H 'Last-Event-ID: AbC'"));
     }

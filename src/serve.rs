@@ -102,6 +102,7 @@ struct Summary {
     topics: String,
     group: String,
     auth: &'static str,
+    scheme: &'static str,
 }
 
 impl Summary {
@@ -110,12 +111,14 @@ impl Summary {
             topics: plan.kafka.topics.to_string(),
             group: plan.kafka.group(),
             auth: if plan.web.is_open() { "none" } else { "jwt" },
+            scheme: plan.web.scheme(),
         }
     }
 
     fn log(&self, server: &Server) {
         tracing::info!(
             listen = %server.address(),
+            scheme = self.scheme,
             admin = %server.admin_address(),
             topics = self.topics,
             auth = self.auth,

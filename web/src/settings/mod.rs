@@ -288,6 +288,11 @@ impl WebSettings {
         self.tls.is_some()
     }
 
+    /// What the addresses of streams and the console begin with: `https`, or `http` without a certificate.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
+
     /// Whether the console is served at `/`.
     pub fn has_console(&self) -> bool {
         self.console
