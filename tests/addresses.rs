@@ -3,10 +3,10 @@
 
 #[path = "proxies/balancer.rs"]
 mod balancer;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "tests/proxies.rs uses the rest")]
 #[path = "proxies/kind.rs"]
 mod kind;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "tests/proxies.rs uses the rest")]
 #[path = "proxies/proxy.rs"]
 mod proxy;
 mod support;

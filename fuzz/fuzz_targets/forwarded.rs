@@ -1,7 +1,7 @@
 #![no_main]
 
 // Each target uses one of the checks.
-#[allow(dead_code)]
+#[allow(dead_code, reason = "other targets use the rest")]
 #[path = "../checks_web.rs"]
 mod checks_web;
 

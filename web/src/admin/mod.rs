@@ -32,7 +32,7 @@ use crate::route;
 use crate::settings::{ConfigurationValue, WebSettings};
 use crate::trace::trace_id;
 
-/// Lists that are made at the same time: each takes milliseconds of a core.
+/// Lists that are made at the same time: others wait, and streams do not.
 const LISTS: usize = 1;
 
 #[derive(Clone)]

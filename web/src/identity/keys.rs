@@ -61,6 +61,22 @@ pub(crate) struct KeyFile {
 /// Tells one content of a file, or one error, from another.
 type Content = [u8; 32];
 
+/// What two looks at a file have found.
+struct Settling {
+    /// What was taken or refused last.
+    known: Content,
+    found: Content,
+}
+
+impl Settling {
+    /// Whether the content is to be taken: it is not known, and the look before has found it, too. `was_asked`: whoever asks has
+    /// finished writing.
+    fn is_new(&mut self, content: Content, was_asked: bool) -> bool {
+        let is_settled = std::mem::replace(&mut self.found, content) == content || was_asked;
+        is_settled && std::mem::replace(&mut self.known, content) != content
+    }
+}
+
 /// All keys that tokens are checked with.
 pub(crate) struct Keys {
     /// Those that do not change.
@@ -140,7 +156,7 @@ impl KeyFile {
     /// Reads the file again for ever. Whoever replaces a file may have written half of it, so a change is taken once two looks
     /// have found the same; an error leaves the last good keys, and is said once.
     async fn watch(&self, mut looks: Looks) {
-        let (mut known, mut found) = (self.opened, self.opened);
+        let mut settling = Settling { known: self.opened, found: self.opened };
         loop {
             let was_asked = looks.next().await;
             let path = self.path.clone();
@@ -150,9 +166,7 @@ impl KeyFile {
                 Ok(bytes) => Sha256::digest(bytes).into(),
                 Err(error) => Sha256::digest(error.to_string()).into(),
             };
-            let is_settled = std::mem::replace(&mut found, content) == content || was_asked;
-            if is_settled && known != content {
-                known = content;
+            if settling.is_new(content, was_asked) {
                 self.say(read.and_then(|bytes| self.take(&bytes)));
             }
         }
@@ -232,5 +246,25 @@ impl Keys {
         let files = self.files.iter().flat_map(|file| file.keys.load().iter().cloned().collect::<Vec<_>>());
         let issuer = self.issuer.iter().flat_map(|issuer| issuer.keys().iter().cloned().collect::<Vec<_>>());
         key::names(&self.fixed.iter().cloned().chain(files).chain(issuer).collect::<Vec<_>>())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_being_written_is_taken_once_and_whole() {
+        let [old, half, whole] = [0, 1, 2].map(|byte| [byte; 32]);
+        let mut settling = Settling { known: old, found: old };
+        assert!(!settling.is_new(old, false));
+        assert!(!settling.is_new(half, false), "it may be half of it");
+        assert!(!settling.is_new(whole, false));
+        assert!(settling.is_new(whole, false));
+        assert!(!settling.is_new(whole, false), "it is known");
+        assert!(settling.is_new(old, true), "whoever asks has finished");
+        assert!(
+            !settling.is_new(half, false) && !settling.is_new(old, false) && !settling.is_new(old, false)
+        );
     }
 }
