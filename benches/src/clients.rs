@@ -1,6 +1,6 @@
 //! Clients on one thread: one epoll, non-blocking sockets, one buffer, no allocation per event.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -13,6 +13,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
 
 use crate::histogram::Histogram;
 use crate::payload::{Scan, now_us};
+use crate::wire::{Transport, Wire};
 
 /// The most sockets that one call reports.
 const EVENTS: usize = 1024;
@@ -35,6 +36,7 @@ const SYNCED: &[u8] = b"tailrace.synced";
 pub(crate) struct Clients {
     epoll: OwnedFd,
     address: SocketAddr,
+    transport: Transport,
     request: Box<dyn Fn(usize) -> String + Send>,
     clients: Vec<Client>,
     buffer: Vec<u8>,
@@ -45,6 +47,7 @@ pub(crate) struct Clients {
 
 struct Client {
     socket: TcpStream,
+    wire: Wire,
     phase: Phase,
     scan: Scan,
     /// How many bytes of [`SYNCED`] have matched; all once it was found.
@@ -70,6 +73,8 @@ pub(crate) struct Seen {
     pub(crate) greeted: usize,
     /// Clients whose stream has become live.
     pub(crate) synced: usize,
+    /// Clients whose connection goes on with the keys of an earlier one.
+    pub(crate) resumed: usize,
 }
 
 impl Clients {
@@ -81,11 +86,19 @@ impl Clients {
         Ok(Clients {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC).context("create an epoll")?,
             address,
+            transport: Transport::Plain,
             request: Box::new(request),
             clients: Vec::new(),
             buffer: vec![0; BUFFER],
             capture: None,
-            seen: Seen { deliveries: 0, bytes: 0, latencies: Histogram::new(), greeted: 0, synced: 0 },
+            seen: Seen {
+                deliveries: 0,
+                bytes: 0,
+                latencies: Histogram::new(),
+                greeted: 0,
+                synced: 0,
+                resumed: 0,
+            },
         })
     }
 
@@ -95,12 +108,21 @@ impl Clients {
         count: usize,
         request: impl Fn(usize) -> String + Send + 'static,
     ) -> Result<Clients> {
-        let mut all = Clients::new(address, request)?;
-        all.add(count)?;
-        if !all.run_until(GREETED, |seen| seen.greeted == count)? {
-            bail!("{} of {count} clients have a stream after {GREETED:?}", all.seen.greeted);
+        Clients::new(address, request)?.greeted(count)
+    }
+
+    /// New connections are of that kind.
+    pub(crate) fn over(self, transport: Transport) -> Clients {
+        Clients { transport, ..self }
+    }
+
+    /// Connects `count` clients and waits until each of them has its stream.
+    pub(crate) fn greeted(mut self, count: usize) -> Result<Clients> {
+        self.add(count)?;
+        if !self.run_until(GREETED, |seen| seen.greeted == count)? {
+            bail!("{} of {count} clients have a stream after {GREETED:?}", self.seen.greeted);
         }
-        Ok(all)
+        Ok(self)
     }
 
     /// Connects `count` more clients, [`CONNECTS`] per second, and reads meanwhile.
@@ -131,9 +153,9 @@ impl Clients {
         }
         let data = epoll::EventData::new_u64(self.clients.len() as u64);
         epoll::add(&self.epoll, &socket, data, epoll::EventFlags::OUT)?;
-        let client =
-            Client { socket: socket.into(), phase: Phase::Connects, scan: Scan::default(), synced: 0 };
-        self.clients.push(client);
+        let wire = self.transport.wire()?;
+        let (phase, scan) = (Phase::Connects, Scan::default());
+        self.clients.push(Client { socket: socket.into(), wire, phase, scan, synced: 0 });
         Ok(())
     }
 
@@ -202,14 +224,14 @@ impl Client {
         let (path, headers) = request.split_once('\n').unwrap_or((request, ""));
         let text =
             format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nAccept: text/event-stream\r\n{headers}\r\n");
-        self.socket.write_all(text.as_bytes()).context("ask for a stream")?;
+        self.wire.ask(&mut self.socket, text.as_bytes()).context("ask for a stream")?;
         self.phase = Phase::Asks;
         Ok(())
     }
 
     /// Reads once; returns the bytes.
     fn read<'a>(&mut self, buffer: &'a mut [u8], seen: &mut Seen) -> Result<&'a [u8]> {
-        let bytes = match self.socket.read(buffer) {
+        let bytes = match self.wire.read(&mut self.socket, buffer) {
             Ok(0) => bail!("the server has closed a stream"),
             Ok(count) => &buffer[..count],
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
@@ -223,6 +245,7 @@ impl Client {
             }
             self.phase = Phase::Reads;
             seen.greeted += 1;
+            seen.resumed += usize::from(self.wire.is_resumed());
         }
         seen.bytes += bytes.len() as u64;
         // One time for the whole read: its events have arrived together.

@@ -23,6 +23,8 @@ mod scenarios;
 mod server;
 mod slice;
 mod suite;
+mod tls;
+mod wire;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};

@@ -12,6 +12,8 @@ use crate::process::{anonymous, kernel_memory, resident};
 use crate::producer::{Flow, Topic, fill, tenant};
 use crate::scenario::{Scenario, Stage};
 use crate::server::Server;
+use crate::tls::{self, Tls};
+use crate::wire::Transport;
 
 const PARTITIONS: i32 = 12;
 
@@ -31,6 +33,8 @@ pub(crate) struct Memory {
     title: &'static str,
     /// Each client has a tenant, and so a view, of its own.
     own_view: bool,
+    /// Whether clients connect over TLS.
+    tls: bool,
     /// KiB per client.
     target: f64,
 }
@@ -39,6 +43,7 @@ pub(crate) const ONE_VIEW: Memory = Memory {
     name: "memory",
     title: "Memory of 10,000 idle clients of one view",
     own_view: false,
+    tls: false,
     target: 0.4,
 };
 
@@ -46,7 +51,16 @@ pub(crate) const OWN_VIEWS: Memory = Memory {
     name: "memory-own-views",
     title: "Memory of 10,000 idle clients with a tenant each",
     own_view: true,
+    tls: false,
     target: 1.2,
+};
+
+pub(crate) const TLS: Memory = Memory {
+    name: "memory-tls",
+    title: "Memory of 10,000 idle clients of one view over TLS",
+    own_view: false,
+    tls: true,
+    target: 7.0,
 };
 
 /// The memory in use at one moment, in bytes.
@@ -95,12 +109,17 @@ impl Scenario for Memory {
 impl Memory {
     fn once(&self, stage: &Stage, count: usize, point: &mut Point) -> Result<()> {
         let topic = stage.topic(PARTITIONS)?;
-        let server = stage.server(&topic, &[])?;
+        let tls = Tls::new()?;
+        let (certificate, key) = (tls.certificate()?, tls.key()?);
+        let (settings, transport) = (tls::settings(&certificate, &key), tls.transport());
+        let (settings, transport) =
+            if self.tls { (&settings[..], transport) } else { (&[][..], Transport::Plain) };
+        let server = stage.server(&topic, settings)?;
         // Memory that remains after the first clients and events does not count for the clients.
-        self.serve(stage, &topic, &server, 10)?;
+        self.serve(stage, &topic, (&server, &transport), 10)?;
         sleep(CALM);
         let before = Used::look(&server)?;
-        let mut clients = self.serve(stage, &topic, &server, count)?;
+        let mut clients = self.serve(stage, &topic, (&server, &transport), count)?;
         clients.run(CALM)?;
         let after = Used::look(&server)?;
         server.stop();
@@ -120,10 +139,16 @@ impl Memory {
     }
 
     /// Connects `count` clients and delivers a burst to them.
-    fn serve(&self, stage: &Stage, topic: &Topic, server: &Server, count: usize) -> Result<Clients> {
+    fn serve(
+        &self,
+        stage: &Stage,
+        topic: &Topic,
+        (server, transport): (&Server, &Transport),
+        count: usize,
+    ) -> Result<Clients> {
         let own_view = self.own_view;
         let path = move |index| format!("/t/{}/events", tenant(TENANT, if own_view { index } else { 0 }));
-        let mut clients = Clients::connect(server.address, count, path)?;
+        let mut clients = Clients::new(server.address, path)?.over(transport.clone()).greeted(count)?;
         let (tenants, events) = if own_view { (count, count as u64) } else { (1, BURST) };
         let pace = Pace { rate: 1, burst: 2 };
         let flow = Flow { tenant: TENANT, tenants, users: 1, pace };

@@ -9,6 +9,8 @@ mod memory;
 mod replay;
 mod spread;
 mod storm;
+mod tls;
+mod tls_storm;
 mod way_in;
 
 use crate::scenario::Scenario;
@@ -19,6 +21,7 @@ pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
         Box::new(fanout::BURSTS),
         Box::new(memory::ONE_VIEW),
         Box::new(memory::OWN_VIEWS),
+        Box::new(memory::TLS),
         Box::new(latency::Latency),
         Box::new(linger::Linger),
         Box::new(spread::TENANTS),
@@ -26,6 +29,9 @@ pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
         Box::new(replay::Replay),
         Box::new(storm::Storm),
         Box::new(connect::Connect),
+        Box::new(tls::ONE),
+        Box::new(tls::BURSTS),
+        Box::new(tls_storm::TlsStorm),
         Box::new(held::Held),
         Box::new(way_in::HEADER),
         Box::new(way_in::JSON),

@@ -1,0 +1,96 @@
+//! A certificate for a server on this machine, and clients that trust it.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, Result};
+use rcgen::{CertificateParams, KeyPair};
+use rustls::client::{ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls13ClientSessionValue};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, NamedGroup, RootCertStore};
+use tempfile::TempDir;
+
+use crate::server::Setting;
+use crate::wire::Transport;
+
+/// The files of a server, and the tickets that its clients have got.
+pub(crate) struct Tls {
+    folder: TempDir,
+    config: Arc<ClientConfig>,
+    tickets: Arc<Tickets>,
+}
+
+/// The tickets of all clients, each to be used once, as a browser does.
+#[derive(Debug, Default)]
+struct Tickets(Mutex<VecDeque<Tls13ClientSessionValue>>);
+
+impl Tls {
+    pub(crate) fn new() -> Result<Tls> {
+        let params = CertificateParams::new(vec!["localhost".to_owned()]).context("name a certificate")?;
+        let key = KeyPair::generate().context("generate a key")?;
+        let certificate = params.self_signed(&key).context("sign a certificate")?;
+        let folder = tempfile::tempdir().context("create a folder")?;
+        fs::write(folder.path().join("cert.pem"), certificate.pem()).context("write a certificate")?;
+        fs::write(folder.path().join("key.pem"), key.serialize_pem()).context("write a key")?;
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate.der().clone()).context("trust a certificate")?;
+        let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let tickets = Arc::new(Tickets::default());
+        config.resumption = Resumption::store(Arc::clone(&tickets) as _);
+        Ok(Tls { folder, config: Arc::new(config), tickets })
+    }
+
+    /// How clients connect. Each uses a ticket, if one is left.
+    pub(crate) fn transport(&self) -> Transport {
+        Transport::Tls(Arc::clone(&self.config))
+    }
+
+    /// The tickets that have not been used.
+    pub(crate) fn tickets(&self) -> usize {
+        self.tickets.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    pub(crate) fn certificate(&self) -> Result<String> {
+        self.path("cert.pem")
+    }
+
+    pub(crate) fn key(&self) -> Result<String> {
+        self.path("key.pem")
+    }
+
+    fn path(&self, name: &str) -> Result<String> {
+        let path = self.folder.path().join(name);
+        path.into_os_string().into_string().ok().context("the temporary folder's name is not UTF-8")
+    }
+}
+
+/// The settings of a server that has both files.
+pub(crate) fn settings<'a>(certificate: &'a str, key: &'a str) -> [Setting<'a>; 2] {
+    [("TAILRACE_TLS_CERT_FILE", certificate), ("TAILRACE_TLS_KEY_FILE", key)]
+}
+
+impl ClientSessionStore for Tickets {
+    /// No group is preferred: a client always offers what it would offer at first.
+    fn set_kx_hint(&self, _: ServerName<'static>, _: NamedGroup) {}
+
+    fn kx_hint(&self, _: &ServerName<'_>) -> Option<NamedGroup> {
+        None
+    }
+
+    fn set_tls12_session(&self, _: ServerName<'static>, _: Tls12ClientSessionValue) {}
+
+    fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
+        None
+    }
+
+    fn remove_tls12_session(&self, _: &ServerName<'static>) {}
+
+    fn insert_tls13_ticket(&self, _: ServerName<'static>, value: Tls13ClientSessionValue) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(value);
+    }
+
+    fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+}
