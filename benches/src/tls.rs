@@ -12,7 +12,6 @@ use rustls::{ClientConfig, NamedGroup, RootCertStore};
 use tempfile::TempDir;
 
 use crate::server::Setting;
-use crate::wire::Transport;
 
 /// The files of a server, and the tickets that its clients have got.
 pub(crate) struct Tls {
@@ -41,9 +40,9 @@ impl Tls {
         Ok(Tls { folder, config: Arc::new(config), tickets })
     }
 
-    /// How clients connect. Each uses a ticket, if one is left.
-    pub(crate) fn transport(&self) -> Transport {
-        Transport::Tls(Arc::clone(&self.config))
+    /// Of a client, which uses a ticket if one is left.
+    pub(crate) fn config(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.config)
     }
 
     /// The tickets that have not been used.

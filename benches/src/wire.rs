@@ -5,13 +5,15 @@ use std::net::TcpStream;
 use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, HandshakeKind};
+use rustls::{ClientConnection, HandshakeKind};
+
+use crate::tls::Tls;
 
 /// How clients connect.
 #[derive(Clone)]
 pub(crate) enum Transport {
     Plain,
-    Tls(Arc<ClientConfig>),
+    Tls(Arc<Tls>),
 }
 
 /// One client's end of a connection whose socket never blocks.
@@ -22,9 +24,9 @@ pub(crate) enum Wire {
 
 impl Transport {
     pub(crate) fn wire(&self) -> anyhow::Result<Wire> {
-        let Transport::Tls(config) = self else { return Ok(Wire::Plain) };
+        let Transport::Tls(tls) = self else { return Ok(Wire::Plain) };
         let server = ServerName::try_from("localhost")?;
-        Ok(Wire::Tls(Box::new(ClientConnection::new(Arc::clone(config), server)?)))
+        Ok(Wire::Tls(Box::new(ClientConnection::new(tls.config(), server)?)))
     }
 }
 

@@ -7,6 +7,7 @@ use anyhow::Result;
 use super::http::{Http, request};
 use super::peer::{Peer, Place, Process, Running, Stage};
 use super::publish::{Posts, Publish, event};
+use crate::wire::Transport;
 
 pub(crate) const PEER: Peer = Peer {
     name: "durable-streams",
@@ -48,6 +49,7 @@ fn launch(stage: &Stage, publish: impl FnOnce(Http) -> Box<dyn Publish>) -> Resu
     request(&mut create, "PUT /board", JSON, b"");
     http.exchange(&create, 1)?;
     Ok(Running {
+        transport: Transport::Plain,
         process: Process::Tree(tree),
         address: place.address,
         path: "/board?offset=now&live=sse".to_owned(),

@@ -12,6 +12,7 @@ use super::peer::{Peer, Process, Running, Stage};
 use super::publish::Publish;
 use super::tree::Tree;
 use crate::payload::{now_us, write_event};
+use crate::wire::Transport;
 
 pub(crate) const PEER: Peer = Peer {
     name: "the floor",
@@ -34,6 +35,7 @@ fn start(stage: &Stage) -> Result<Running> {
     BufReader::new(said).read_line(&mut port).context("read the floor's port")?;
     let port = port.trim().parse::<u16>().context("read the floor's port")?;
     Ok(Running {
+        transport: Transport::Plain,
         process: Process::Tree(tree),
         address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
         path: "/".to_owned(),

@@ -7,6 +7,7 @@ use anyhow::Result;
 use super::kafka_publish::KafkaPublish;
 use super::peer::{PARTITIONS, Peer, Place, Process, Running, Stage};
 use crate::producer::Topic;
+use crate::wire::Transport;
 
 pub(crate) const PEER: Peer = Peer {
     name: "kafka-sse",
@@ -28,6 +29,7 @@ fn start(stage: &Stage) -> Result<Running> {
     command.env("BROKERS", &stage.kafka.bootstrap).env("TOPIC", &topic.name);
     let tree = place.start(&mut command)?;
     Ok(Running {
+        transport: Transport::Plain,
         process: Process::Tree(tree),
         address: place.address,
         path: format!("/{}", topic.name),

@@ -44,18 +44,18 @@ const LAST: Duration = Duration::from_secs(10);
 
 fn connect(running: &Running, count: usize) -> Result<Clients> {
     let path = running.path.clone();
-    Clients::connect(running.address, count, move |_| path.clone())
+    Clients::new(running.address, move |_| path.clone())?.over(running.transport.clone()).greeted(count)
 }
 
 /// The cost of a delivery, with single events and in bursts.
 pub(crate) fn cost(peer: &Peer, stage: &Stage, time: Duration) -> Result<[Cost; 2]> {
     let running = (peer.start)(stage)?;
-    let pid = running.pid();
+    let pids = running.pids();
     let count = CLIENTS.min(peer.most_clients);
     with_log(running, |running| {
         let mut clients = connect(running, count)?;
         clients.run(CALM)?;
-        let mut load = Load { pid, count, clients: &mut clients };
+        let mut load = Load { pids: &pids, count, clients: &mut clients };
         let publish = load.hand_over(running);
         let (publish, single) = load.paced(publish, Pace { rate: 20, burst: 1 }, time)?;
         let (publish, most) = load.busy(publish, WARM_UP)?;
@@ -74,7 +74,7 @@ pub(crate) fn cost(peer: &Peer, stage: &Stage, time: Duration) -> Result<[Cost; 
 /// The memory of idle clients, and deliveries per second by number of clients.
 pub(crate) fn curve(peer: &Peer, stage: &Stage) -> Result<(Idle, Vec<Point>)> {
     let running = (peer.start)(stage)?;
-    let pid = running.pid();
+    let pids = running.pids();
     with_log(running, |running| {
         let (mut idle, mut points) = (None, Vec::new());
         let mut publish = std::mem::replace(&mut running.publish, Box::new(Nothing));
@@ -82,15 +82,15 @@ pub(crate) fn curve(peer: &Peer, stage: &Stage) -> Result<(Idle, Vec<Point>)> {
             if points.iter().any(|point: &Point| point.clients == count) {
                 continue;
             }
-            let before = tree_resident(pid)?;
+            let before = tree_resident(&pids)?;
             let mut clients = connect(running, count)?;
             clients.run(CALM)?;
             if idle.is_none() {
-                let grown = tree_resident(pid)? as f64 - before as f64;
+                let grown = tree_resident(&pids)? as f64 - before as f64;
                 idle = Some(Idle { clients: count, kib_per_client: grown / count as f64 / 1024.0 });
             }
             let point;
-            (publish, point) = Load { pid, count, clients: &mut clients }.busy(publish, BUSY)?;
+            (publish, point) = Load { pids: &pids, count, clients: &mut clients }.busy(publish, BUSY)?;
             points.push(point);
         }
         points.sort_by_key(|point| point.clients);
@@ -126,7 +126,7 @@ impl Publish for Nothing {
 }
 
 struct Load<'a> {
-    pid: u32,
+    pids: &'a [u32],
     /// The number of clients.
     count: usize,
     clients: &'a mut Clients,
@@ -148,7 +148,7 @@ impl Load<'_> {
 
     fn mark(&self) -> Result<Mark> {
         let Seen { deliveries, bytes, .. } = self.clients.seen;
-        let (server, own) = (tree_cpu(self.pid)?, cpu(std::process::id())?);
+        let (server, own) = (tree_cpu(self.pids)?, cpu(std::process::id())?);
         Ok(Mark { at: Instant::now(), server, own, deliveries, bytes })
     }
 

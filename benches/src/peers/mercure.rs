@@ -9,6 +9,7 @@ use serde_json::json;
 use super::http::Http;
 use super::peer::{Peer, Place, Process, Running, Stage};
 use super::publish::Posts;
+use crate::wire::Transport;
 
 pub(crate) const PEER: Peer = Peer {
     name: "Mercure",
@@ -40,6 +41,7 @@ fn start(stage: &Stage) -> Result<Running> {
         prefix: b"topic=board&data=",
     };
     Ok(Running {
+        transport: Transport::Plain,
         process: Process::Tree(tree),
         address: place.address,
         path: "/.well-known/mercure?topic=board".to_owned(),

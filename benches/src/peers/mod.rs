@@ -11,6 +11,7 @@ mod measure;
 mod mercure;
 mod nchan;
 mod ours;
+mod ours_tls;
 mod peer;
 mod publish;
 mod record;

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use super::http::Http;
 use super::peer::{Peer, Place, Process, Running, Stage};
 use super::publish::Posts;
+use crate::wire::Transport;
 
 pub(crate) const PEER: Peer = Peer {
     name: "nchan",
@@ -38,6 +39,7 @@ fn start(stage: &Stage) -> Result<Running> {
         prefix: b"",
     };
     Ok(Running {
+        transport: Transport::Plain,
         process: Process::Tree(tree),
         address: place.address,
         path: "/sub/board".to_owned(),

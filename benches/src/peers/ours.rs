@@ -6,6 +6,7 @@ use super::kafka_publish::{KafkaPublish, TENANT};
 use super::peer::{PARTITIONS, Peer, Process, Running, Stage};
 use crate::producer::Topic;
 use crate::server::Server;
+use crate::wire::Transport;
 
 /// Its name in figures.
 pub(crate) const NAME: &str = "Tailrace";
@@ -23,6 +24,7 @@ fn start(stage: &Stage) -> Result<Running> {
     let topic = Topic::create(&stage.kafka.bootstrap, stage.topic_name(), PARTITIONS)?;
     let server = Server::start(&stage.program, &stage.kafka.bootstrap, &topic.name, &[])?;
     Ok(Running {
+        transport: Transport::Plain,
         address: server.address,
         process: Process::Ours(server),
         path: format!("/t/{TENANT}/events"),

@@ -15,6 +15,7 @@ use super::publish::Publish;
 use super::tree::Tree;
 use crate::kafka::Kafka;
 use crate::server::{Server, free_port};
+use crate::wire::Transport;
 
 /// Partitions of the topics that the peers with Kafka read.
 pub(crate) const PARTITIONS: i32 = 12;
@@ -73,6 +74,8 @@ impl Stage {
 pub(crate) struct Running {
     pub(crate) process: Process,
     pub(crate) address: SocketAddr,
+    /// How clients connect to it.
+    pub(crate) transport: Transport,
     /// The path of its stream.
     pub(crate) path: String,
     pub(crate) publish: Box<dyn Publish>,
@@ -84,13 +87,17 @@ pub(crate) struct Running {
 pub(crate) enum Process {
     Tree(Tree),
     Ours(Server),
+    /// The proxy, and ours behind it.
+    Behind(Tree, Server),
 }
 
 impl Running {
-    pub(crate) fn pid(&self) -> u32 {
+    /// The roots of all its processes.
+    pub(crate) fn pids(&self) -> Vec<u32> {
         match &self.process {
-            Process::Tree(tree) => tree.0.id(),
-            Process::Ours(server) => server.pid(),
+            Process::Tree(tree) => vec![tree.0.id()],
+            Process::Ours(server) => vec![server.pid()],
+            Process::Behind(proxy, server) => vec![proxy.0.id(), server.pid()],
         }
     }
 
@@ -98,6 +105,7 @@ impl Running {
     pub(crate) fn said(&self) -> String {
         match (&self.process, &self.place) {
             (Process::Ours(server), _) => server.said(),
+            (Process::Behind(_, server), Some(place)) => format!("{}\n{}", server.said(), place.said()),
             (_, Some(place)) => place.said(),
             _ => String::new(),
         }

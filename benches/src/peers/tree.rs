@@ -27,15 +27,15 @@ impl Drop for Tree {
     }
 }
 
-/// The CPU time of a process and its descendants. The time of a descendant that ends in between is lost; no server has such
+/// The CPU time of processes and their descendants. The time of a descendant that ends in between is lost; no server has such
 /// processes.
-pub(crate) fn tree_cpu(root: u32) -> Result<Duration> {
-    members(root).into_iter().map(cpu).sum()
+pub(crate) fn tree_cpu(roots: &[u32]) -> Result<Duration> {
+    roots.iter().flat_map(|root| members(*root)).map(cpu).sum()
 }
 
-/// The resident memory of a process and its descendants, in bytes. Shared pages count for each process.
-pub(crate) fn tree_resident(root: u32) -> Result<u64> {
-    members(root).into_iter().map(resident).sum()
+/// The resident memory of processes and their descendants, in bytes. Shared pages count for each process.
+pub(crate) fn tree_resident(roots: &[u32]) -> Result<u64> {
+    roots.iter().flat_map(|root| members(*root)).map(resident).sum()
 }
 
 /// All processes of the tree, the root first.
@@ -95,7 +95,7 @@ mod tests {
             sleep(Duration::from_millis(5));
         }
         let child = members(pid)[1];
-        assert!(tree_resident(pid).expect("both live") > resident(pid).expect("the root lives"));
+        assert!(tree_resident(&[pid]).expect("both live") > resident(pid).expect("the root lives"));
         drop(tree);
         let end = Instant::now() + Duration::from_secs(5);
         while lives(child) {

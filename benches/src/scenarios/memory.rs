@@ -1,5 +1,6 @@
 //! The memory of an idle client, in the server and in the kernel.
 
+use std::sync::Arc;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -109,9 +110,9 @@ impl Scenario for Memory {
 impl Memory {
     fn once(&self, stage: &Stage, count: usize, point: &mut Point) -> Result<()> {
         let topic = stage.topic(PARTITIONS)?;
-        let tls = Tls::new()?;
+        let tls = Arc::new(Tls::new()?);
         let (certificate, key) = (tls.certificate()?, tls.key()?);
-        let (settings, transport) = (tls::settings(&certificate, &key), tls.transport());
+        let (settings, transport) = (tls::settings(&certificate, &key), Transport::Tls(tls));
         let (settings, transport) =
             if self.tls { (&settings[..], transport) } else { (&[][..], Transport::Plain) };
         let server = stage.server(&topic, settings)?;

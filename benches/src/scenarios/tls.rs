@@ -1,5 +1,6 @@
 //! What TLS adds to a delivery.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -62,11 +63,12 @@ impl Scenario for OverTls {
     fn run(&self, stage: &Stage) -> Result<Report> {
         let (triples, seconds) = stage.pick((7, 4), (1, 2));
         let time = Duration::from_secs(seconds);
-        let files = Tls::new()?;
+        let files = Arc::new(Tls::new()?);
         let (certificate, key) = (files.certificate()?, files.key()?);
         stage.say("two servers with their clients");
         let mut plain = Side::start(stage, &[], Transport::Plain)?;
-        let mut tls = Side::start(stage, &tls::settings(&certificate, &key), files.transport())?;
+        let mut tls =
+            Side::start(stage, &tls::settings(&certificate, &key), Transport::Tls(Arc::clone(&files)))?;
         self.slice(stage, &mut tls, WARM_UP)?;
         self.slice(stage, &mut plain, WARM_UP)?;
         let mut point = Point::new("");

@@ -1,5 +1,6 @@
 //! Ten thousand clients that come back within a second over TLS, each with the ticket of its last connection.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -44,12 +45,13 @@ impl Scenario for TlsStorm {
         let (runs, crowd) = stage.pick((5, 10_000), (1, 10_000));
         let mut point = Point::new("");
         for run in 1..=runs {
-            let tls = Tls::new()?;
+            let tls = Arc::new(Tls::new()?);
             let (certificate, key) = (tls.certificate()?, tls.key()?);
             stage.say(format!("run {run} of {runs}: without TLS"));
             let plain = waves(stage, &[], &Transport::Plain, crowd)?;
             stage.say(format!("run {run} of {runs}: over TLS"));
-            let [first, again] = waves(stage, &tls::settings(&certificate, &key), &tls.transport(), crowd)?;
+            let [first, again] =
+                waves(stage, &tls::settings(&certificate, &key), &Transport::Tls(Arc::clone(&tls)), crowd)?;
             ensure!(again.resumed == crowd, "{} of {crowd} tickets were taken", again.resumed);
             point.add_target("all synced after, with tickets, s", 2, 6.0, again.seconds);
             point.add("all synced after, for the first time, s", 2, first.seconds);
