@@ -1,13 +1,13 @@
 //! The tokens of operators: lines of a file, which is read again for every request that brings a token, so that a line that is
 //! added or removed counts at once.
 
-use std::fs::File;
-use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
+
+use crate::whole_file::read_text;
 
 /// The shortest token, as of an HS256 key: nobody guesses 32 random bytes.
 const MIN_TOKEN: usize = 32;
@@ -85,8 +85,8 @@ fn digest(token: &str) -> [u8; 32] {
 }
 
 /// The digests of the file's lines. Empty lines do not count.
-fn digests(path: &PathBuf) -> Result<Vec<[u8; 32]>, String> {
-    let text = text(path).map_err(|flaw| accepted(&flaw))?;
+fn digests(path: &Path) -> Result<Vec<[u8; 32]>, String> {
+    let text = read_text(path, MAX_FILE).map_err(|error| accepted(&error.to_string()))?;
     let lines = text.lines().enumerate().map(|(index, line)| (index, line.trim_end()));
     let lines: Vec<(usize, &str)> = lines.filter(|(_, line)| !line.is_empty()).collect();
     if lines.is_empty() {
@@ -109,17 +109,6 @@ fn flaw(token: &str) -> Option<String> {
     }
     let is_legal = (MIN_TOKEN..=MAX_TOKEN).contains(&token.len());
     (!is_legal).then(|| format!("has {} bytes", token.len()))
-}
-
-fn text(path: &PathBuf) -> Result<String, String> {
-    let said = |error: std::io::Error| error.to_string();
-    // To open a pipe would wait for its writer.
-    if !std::fs::metadata(path).map_err(said)?.is_file() {
-        return Err("it is not a file".to_owned());
-    }
-    let mut text = String::new();
-    File::open(path).map_err(said)?.take(MAX_FILE + 1).read_to_string(&mut text).map_err(said)?;
-    if text.len() as u64 > MAX_FILE { Err("it is larger than 64 KiB".to_owned()) } else { Ok(text) }
 }
 
 #[cfg(test)]

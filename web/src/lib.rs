@@ -39,6 +39,7 @@ mod stream;
 mod tls;
 mod trace;
 mod web;
+mod whole_file;
 mod writer;
 
 pub use metrics::describe_metrics;

@@ -19,7 +19,7 @@ use crate::limits::Limits;
 use crate::limits::file::Watched;
 use crate::metrics::Metrics;
 use crate::registry::Registry;
-use crate::reload::Reload;
+use crate::reload::{Looks, Reload};
 use crate::route;
 use crate::server::{Server, StreamTransports};
 use crate::settings::WebSettings;
@@ -77,7 +77,8 @@ impl Web {
         };
         let writers = Writers::start(news.clone(), app.settings.unread)?;
         let transports = StreamTransports { writers: Arc::clone(&writers), news };
-        let (certificate, watch) = certificate(app.settings.tls.clone())?;
+        let reload = Reload::new();
+        let (certificate, watch) = certificate(app.settings.tls.clone(), reload.looks())?;
         let router = route::router(Arc::clone(&app));
         let server =
             Server::bind(listen, router, Some(transports), Arc::clone(&peers), certificate, max_connections)
@@ -86,7 +87,7 @@ impl Web {
         let admin = admin::router(app.bridge.clone(), prometheus, Arc::clone(&app.registry), &app.settings);
         let admin = Server::bind(admin_listen, admin, None, peers, None, ADMIN_CONNECTIONS)
             .map_err(naming(admin_listen))?;
-        Ok(Web { app, server, admin, writers, watch, reload: Reload::new() })
+        Ok(Web { app, server, admin, writers, watch, reload })
     }
 
     /// The address of the streams; where port 0 was asked for, it has the port that the system chose.
@@ -137,9 +138,12 @@ impl Web {
 }
 
 /// The certificate in use, and the future that watches its files.
-fn certificate(files: Option<TlsFiles>) -> io::Result<(Option<Arc<Certificate>>, BoxFuture<'static, ()>)> {
+fn certificate(
+    files: Option<TlsFiles>,
+    looks: Looks,
+) -> io::Result<(Option<Arc<Certificate>>, BoxFuture<'static, ()>)> {
     let Some(files) = files else { return Ok((None, std::future::pending().boxed())) };
-    let (certificate, watch) = Certificate::load(files).map_err(io::Error::other)?;
+    let (certificate, watch) = Certificate::load(files, looks).map_err(io::Error::other)?;
     Ok((Some(certificate), watch.boxed()))
 }
 

@@ -1,7 +1,5 @@
 //! The keys of all sources: a variable, files that are read again on change, and the key set of an issuer.
 
-use std::fs::File;
-use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +14,8 @@ use super::jwks::{IssuerKeys, Refresh};
 use super::key::{self, Key, KeyError};
 use super::token::Token;
 use crate::audit;
-use crate::reload::{Looks, Reload};
+use crate::reload::{Looks, Reload, Settling};
+use crate::whole_file::{ReadError, read_whole};
 
 /// The largest file, in bytes.
 const MAX_FILE: u64 = 1 << 20;
@@ -35,11 +34,7 @@ pub(crate) enum FileKind {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FileError {
     #[error("it cannot be read: {0}")]
-    Io(#[from] io::Error),
-    #[error("it is not a file")]
-    NotFile,
-    #[error("it is larger than {MAX_FILE} bytes")]
-    TooLarge,
+    Read(#[from] ReadError),
     #[error("it is not UTF-8")]
     NotText,
     #[error(transparent)]
@@ -60,22 +55,6 @@ pub(crate) struct KeyFile {
 
 /// Tells one content of a file, or one error, from another.
 type Content = [u8; 32];
-
-/// What two looks at a file have found.
-struct Settling {
-    /// What was taken or refused last.
-    known: Content,
-    found: Content,
-}
-
-impl Settling {
-    /// Whether the content is to be taken: it is not known, and the look before has found it, too. `was_asked`: whoever asks has
-    /// finished writing.
-    fn is_new(&mut self, content: Content, was_asked: bool) -> bool {
-        let is_settled = std::mem::replace(&mut self.found, content) == content || was_asked;
-        is_settled && std::mem::replace(&mut self.known, content) != content
-    }
-}
 
 /// All keys that tokens are checked with.
 pub(crate) struct Keys {
@@ -131,7 +110,7 @@ pub(crate) fn allowed_keys(keys: Vec<Key>, allowed: &[Algorithm]) -> Vec<Key> {
 impl KeyFile {
     /// Reads the file for the first time.
     pub(crate) fn open(path: &Path, kind: FileKind, allowed: &[Algorithm]) -> Result<KeyFile, FileError> {
-        let bytes = read(path)?;
+        let bytes = read_whole(path, MAX_FILE)?;
         let file = KeyFile {
             path: path.to_owned(),
             kind,
@@ -156,18 +135,18 @@ impl KeyFile {
     /// Reads the file again for ever. Whoever replaces a file may have written half of it, so a change is taken once two looks
     /// have found the same; an error leaves the last good keys, and is said once.
     async fn watch(&self, mut looks: Looks) {
-        let mut settling = Settling { known: self.opened, found: self.opened };
+        let mut settling = Settling::new(self.opened);
         loop {
             let was_asked = looks.next().await;
             let path = self.path.clone();
-            let read = tokio::task::spawn_blocking(move || read(&path)).await;
-            let read = read.unwrap_or_else(|error| Err(io::Error::other(error).into()));
+            let read = tokio::task::spawn_blocking(move || read_whole(&path, MAX_FILE)).await;
+            let read = read.unwrap_or_else(|error| Err(std::io::Error::other(error).into()));
             let content: Content = match &read {
                 Ok(bytes) => Sha256::digest(bytes).into(),
                 Err(error) => Sha256::digest(error.to_string()).into(),
             };
             if settling.is_new(content, was_asked) {
-                self.say(read.and_then(|bytes| self.take(&bytes)));
+                self.say(read.map_err(FileError::from).and_then(|bytes| self.take(&bytes)));
             }
         }
     }
@@ -183,19 +162,6 @@ impl KeyFile {
 pub(super) fn count_reload(source: &'static str, is_good: bool) {
     let result = if is_good { "taken" } else { "refused" };
     counter!("tailrace_key_reloads_total", "source" => source, "result" => result).increment(1);
-}
-
-/// Reads a whole file. A pipe or a device, which could be endless, is refused.
-fn read(path: &Path) -> Result<Vec<u8>, FileError> {
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(FileError::NotFile);
-    }
-    let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(FileError::TooLarge);
-    }
-    Ok(bytes)
 }
 
 impl Keys {
@@ -246,25 +212,5 @@ impl Keys {
         let files = self.files.iter().flat_map(|file| file.keys.load().iter().cloned().collect::<Vec<_>>());
         let issuer = self.issuer.iter().flat_map(|issuer| issuer.keys().iter().cloned().collect::<Vec<_>>());
         key::names(&self.fixed.iter().cloned().chain(files).chain(issuer).collect::<Vec<_>>())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_that_is_being_written_is_taken_once_and_whole() {
-        let [old, half, whole] = [0, 1, 2].map(|byte| [byte; 32]);
-        let mut settling = Settling { known: old, found: old };
-        assert!(!settling.is_new(old, false));
-        assert!(!settling.is_new(half, false), "it may be half of it");
-        assert!(!settling.is_new(whole, false));
-        assert!(settling.is_new(whole, false));
-        assert!(!settling.is_new(whole, false), "it is known");
-        assert!(settling.is_new(old, true), "whoever asks has finished");
-        assert!(
-            !settling.is_new(half, false) && !settling.is_new(old, false) && !settling.is_new(old, false)
-        );
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Limits;
 use crate::metrics::Metrics;
-use crate::reload::Looks;
+use crate::reload::{Looks, Settling};
 use crate::settings::{FileError, LimitsFile, TenantLimits};
 
 /// The file, as it was when its limits were applied.
@@ -14,16 +14,13 @@ pub(crate) struct Watched {
     usual: TenantLimits,
     /// The last error, if the file is wrong or missing now: each is said once.
     error: Option<FileError>,
-    /// What the last look has found: a file may be looked at while it is written, so what is new must be found twice.
-    found: Option<Result<String, FileError>>,
+    content: Settling<Result<String, FileError>>,
 }
 
 /// The result of a look at the file.
 #[derive(Debug, PartialEq, Eq)]
 enum Seen {
     Unchanged,
-    /// It says something else, or is wrong, for the first time.
-    New,
     /// It says something else, which is to be applied.
     Changed,
     /// It was wrong, and is again what was applied.
@@ -34,7 +31,8 @@ enum Seen {
 
 impl Watched {
     pub(crate) fn new(applied: LimitsFile, usual: TenantLimits) -> Watched {
-        Watched { applied, usual, error: None, found: None }
+        let content = Settling::new(Ok(applied.text.clone()));
+        Watched { applied, usual, error: None, content }
     }
 
     /// Looks at the file for ever.
@@ -80,12 +78,10 @@ impl Watched {
         }
     }
 
-    /// `was_asked`: whoever asks has finished writing.
     fn look(&mut self, read: Result<LimitsFile, FileError>, was_asked: bool) -> Seen {
-        let found = Some(read.as_ref().map(|file| file.text.clone()).map_err(FileError::clone));
-        if !was_asked && self.found != found {
-            self.found = found;
-            return Seen::New;
+        let content = read.as_ref().map(|file| file.text.clone()).map_err(FileError::clone);
+        if !self.content.is_new(content, was_asked) {
+            return Seen::Unchanged;
         }
         match read {
             Ok(file) => {
@@ -96,7 +92,6 @@ impl Watched {
                 }
                 if had_error { Seen::Restored } else { Seen::Unchanged }
             }
-            Err(error) if self.error.as_ref() == Some(&error) => Seen::Unchanged,
             Err(error) => {
                 self.error = Some(error);
                 Seen::Wrong
@@ -151,8 +146,8 @@ mod tests {
         let mut watched = watched();
         // The beginning of a file may be a right one, with another number.
         let half = &"[tenant.acme]\nmax_streams = 500\n"[.."[tenant.acme]\nmax_streams = 50".len()];
-        assert_eq!(watched.look(file(half), false), Seen::New);
-        assert_eq!(watched.look(file(SECOND), false), Seen::New);
+        assert_eq!(watched.look(file(half), false), Seen::Unchanged);
+        assert_eq!(watched.look(file(SECOND), false), Seen::Unchanged);
         assert_eq!(watched.applied.text, FIRST);
         assert_eq!(watched.look(file(SECOND), false), Seen::Changed);
     }

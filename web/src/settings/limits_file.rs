@@ -7,13 +7,14 @@
 //! ```
 
 use std::collections::HashMap;
-use std::io::Read as _;
 use std::ops::Range;
 use std::path::Path;
 
 use tailrace_bridge::{Rate, TenantId};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+
+use crate::whole_file::{ReadError, read_text};
 
 /// A larger file is not read.
 const MAX_FILE: u64 = 1 << 20;
@@ -48,7 +49,7 @@ pub(crate) enum FileError {
     #[error("there is no such file")]
     Missing,
     #[error("it cannot be read: {0}")]
-    Unreadable(String),
+    Unreadable(ReadError),
     /// Line and column from 1, the column in characters.
     #[error("line {line}, column {column}: {detail}")]
     Wrong { line: usize, column: usize, detail: String },
@@ -90,27 +91,13 @@ const RATES: [(&str, PerSecond); 6] = [
 impl LimitsFile {
     /// Reads the file. What it does not name is as in `usual`.
     pub(crate) fn read(path: &str, usual: &TenantLimits) -> Result<LimitsFile, FileError> {
-        let text = read(Path::new(path)).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => FileError::Missing,
-            _ => FileError::Unreadable(error.to_string()),
+        let text = read_text(Path::new(path), MAX_FILE).map_err(|error| match error {
+            ReadError::Io { kind: std::io::ErrorKind::NotFound, .. } => FileError::Missing,
+            error => FileError::Unreadable(error),
         })?;
         let tenants = parse(&text, usual)?;
         Ok(LimitsFile { path: path.to_owned(), text, tenants })
     }
-}
-
-fn read(path: &Path) -> std::io::Result<String> {
-    use std::io::{Error, ErrorKind};
-    // A pipe would block the start for ever.
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(Error::new(ErrorKind::InvalidInput, "it is not a regular file"));
-    }
-    let mut text = String::new();
-    std::fs::File::open(path)?.take(MAX_FILE + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > MAX_FILE {
-        return Err(Error::new(ErrorKind::FileTooLarge, "it is larger than 1 MiB"));
-    }
-    Ok(text)
 }
 
 /// The limits of the tenants that the text names; the others in `usual` hold for them too.
@@ -295,11 +282,11 @@ mod tests {
         let said = || LimitsFile::read(path.to_str().unwrap(), &usual()).unwrap_err().to_string();
         assert!(said().contains("no such file"), "{}", said());
         std::fs::write(&path, vec![b'#'; MAX_FILE as usize + 1]).unwrap();
-        assert!(said().contains("larger than 1 MiB"), "{}", said());
+        assert!(said().contains("larger than 1048576 bytes"), "{}", said());
         std::fs::write(&path, [0xff, 0xfe]).unwrap();
         assert!(said().contains("it cannot be read"), "{}", said());
         let said = LimitsFile::read(folder.to_str().unwrap(), &usual()).unwrap_err().to_string();
-        assert!(said.contains("not a regular file"), "{said}");
+        assert!(said.contains("not a file"), "{said}");
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

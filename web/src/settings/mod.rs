@@ -265,7 +265,7 @@ impl WebSettings {
 
     /// Whether a file is read again while the server runs.
     pub fn reads_files_again(&self) -> bool {
-        self.limits.file.is_some() || self.auth.has_files()
+        self.limits.file.is_some() || self.auth.has_files() || self.tls.is_some()
     }
 
     /// What tenants may see of records and positions, for the core.

@@ -1,12 +1,12 @@
 //! Settings of what tenants may see: sealed event ids, masked fields, and the headers of envelopes.
 
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::path::Path;
 
 use tailrace_bridge::{IdKeys, MaskKey, Masks, Privacy};
 
 use super::SettingError;
 use super::value::{parse, wrong};
+use crate::whole_file::{ReadError, read_text};
 
 /// The most bytes that a file of keys may have: a larger one is another file.
 const MAX_KEY_FILE: u64 = 64 * 1024;
@@ -66,13 +66,8 @@ fn key_file<T>(
     parse: impl FnOnce(&str) -> Result<T, String>,
 ) -> Result<Option<T>, SettingError> {
     let Some(path) = path.filter(|path| !path.is_empty()) else { return Ok(None) };
-    let unreadable = |error| wrong(variable, path, format!("a file of keys that can be read ({error})"));
-    let text = read(path).map_err(unreadable)?;
+    let unreadable =
+        |error: ReadError| wrong(variable, path, format!("a file of keys that can be read ({error})"));
+    let text = read_text(Path::new(path), MAX_KEY_FILE).map_err(unreadable)?;
     parse(&text).map(Some).map_err(|why| wrong(variable, path, why))
-}
-
-fn read(path: &str) -> io::Result<String> {
-    let mut text = String::new();
-    File::open(path)?.take(MAX_KEY_FILE).read_to_string(&mut text)?;
-    Ok(text)
 }

@@ -12,9 +12,7 @@ use rustls::server::{ProducesTickets, ServerConfig};
 
 use super::files::{CERT_FILE, FileError, Fingerprints, TlsFiles};
 use crate::audit;
-
-/// How often the files are read.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+use crate::reload::{Looks, Settling};
 
 /// What new handshakes use. Handshakes and streams under way keep what they began with.
 pub(crate) struct Certificate {
@@ -29,10 +27,7 @@ type Seen = Result<Fingerprints, FileError>;
 /// Looks at the files again and again.
 struct Watch {
     certificate: Arc<Certificate>,
-    /// What was last taken or refused.
-    tried: Seen,
-    /// What the last look has found.
-    seen: Seen,
+    seen: Settling<Seen>,
     /// The authorities for whose clients the tickets are.
     client_ca: u64,
     tickets: Arc<dyn ProducesTickets>,
@@ -45,14 +40,15 @@ impl Certificate {
     /// The first file that cannot be used.
     pub(crate) fn load(
         files: TlsFiles,
+        mut looks: Looks,
     ) -> Result<(Arc<Certificate>, impl Future<Output = ()> + Send + 'static), FileError> {
         let (certificate, mut watch) = Watch::begin(files)?;
         let watching = async move {
             loop {
-                tokio::time::sleep(LOOK_EVERY).await;
+                let was_asked = looks.next().await;
                 // Files may be on a disk that does not answer.
                 let look = tokio::task::spawn_blocking(move || {
-                    watch.look();
+                    watch.look(was_asked);
                     watch
                 });
                 watch = match look.await {
@@ -84,27 +80,23 @@ impl Watch {
         let certificate = Arc::new(Certificate { files, current: RwLock::new(Arc::new(current)), hasher });
         let watch = Watch {
             certificate: Arc::clone(&certificate),
-            tried: Ok(seen),
-            seen: Ok(seen),
+            seen: Settling::new(Ok(seen)),
             client_ca: seen.client_ca,
             tickets,
         };
         Ok((certificate, watch))
     }
 
-    /// Takes changed files, once two looks have found the same: files that are being written are left alone.
-    fn look(&mut self) {
+    /// Takes or refuses changed files. Returns whether there were any.
+    fn look(&mut self, was_asked: bool) -> bool {
         let contents = self.certificate.files.read();
         let found = match &contents {
             Ok(contents) => Ok(contents.fingerprints(&self.certificate.hasher)),
             Err(error) => Err(error.clone()),
         };
-        let is_settled = found == self.seen;
-        self.seen = found.clone();
-        if !is_settled || found == self.tried {
-            return;
+        if !self.seen.is_new(found, was_asked) {
+            return false;
         }
-        self.tried = found.clone();
         let taken = contents.and_then(|contents| {
             let pair = self.certificate.files.parse(&contents)?;
             let (expires, has_expired) = (pair.expires, pair.has_expired());
@@ -115,6 +107,7 @@ impl Watch {
             Ok(())
         });
         say_reload(taken);
+        true
     }
 
     /// A ticket lets its client in without a look at its certificate: tickets end with the authorities that they were given
@@ -191,7 +184,7 @@ mod tests {
             let mut replaced = 0;
             for _ in 0..2 {
                 let before = self.certificate.config();
-                self.watch.look();
+                self.watch.look(false);
                 replaced += usize::from(!Arc::ptr_eq(&before, &self.certificate.config()));
             }
             replaced
@@ -269,12 +262,10 @@ mod tests {
         let mut lab = Lab::new(None);
         let new = lab.authority.issue();
         lab.files.put_cert(&new.cert);
-        lab.watch.look();
-        let tried = lab.watch.tried.clone();
+        assert!(!lab.watch.look(false), "half of a change was tried");
         lab.files.put_key(&new.key);
-        lab.watch.look();
-        assert!(lab.watch.tried == tried, "half of a change was tried");
-        lab.watch.look();
+        assert!(!lab.watch.look(false), "half of a change was tried");
+        assert!(lab.watch.look(false));
         assert!(lab.serves(&new));
     }
 

@@ -13,6 +13,8 @@ use rustls::server::{ProducesTickets, ServerConfig, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
 use x509_cert::der::Decode as _;
 
+use crate::whole_file::read_whole;
+
 pub(crate) const CERT_FILE: &str = "TAILRACE_TLS_CERT_FILE";
 pub(crate) const KEY_FILE: &str = "TAILRACE_TLS_KEY_FILE";
 pub(crate) const CLIENT_CA_FILE: &str = "TAILRACE_TLS_CLIENT_CA_FILE";
@@ -149,11 +151,7 @@ impl Pair {
 
 fn read(variable: &'static str, path: &Path) -> Result<Vec<u8>, FileError> {
     let wrong = |reason: String| FileError { variable, path: path.to_owned(), reason };
-    let size = std::fs::metadata(path).map_err(|error| wrong(error.to_string()))?.len();
-    if size > MAX_FILE {
-        return Err(wrong(format!("it has {size} bytes, which no such file has")));
-    }
-    std::fs::read(path).map_err(|error| wrong(error.to_string()))
+    read_whole(path, MAX_FILE).map_err(|error| wrong(error.to_string()))
 }
 
 fn certificates(

@@ -8,13 +8,14 @@ use rustls::{ClientConnection, SupportedProtocolVersion};
 
 use super::files::TlsFiles;
 use super::pki::{Authority, Files};
+use crate::reload::Reload;
 
 /// Moves everything that one side has to send to the other.
 pub(crate) fn pair(version: &'static SupportedProtocolVersion) -> (ServerConnection, ClientConnection) {
     let authority = Authority::new();
     let files = Files::of(&authority.issue());
     let paths = TlsFiles { cert: files.path("cert.pem"), key: files.path("key.pem"), client_ca: None };
-    let config = super::Certificate::load(paths).unwrap().0.config();
+    let config = super::Certificate::load(paths, Reload::new().looks()).unwrap().0.config();
     let client = Arc::new(authority.client(&[version], None));
     let mut server = ServerConnection::new(config).unwrap();
     let mut client = ClientConnection::new(client, "localhost".try_into().unwrap()).unwrap();
