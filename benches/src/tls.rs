@@ -1,8 +1,7 @@
 //! A certificate for a server on this machine, and clients that trust it.
 
-use std::collections::VecDeque;
 use std::fs;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
 use rcgen::{CertificateParams, KeyPair};
@@ -22,7 +21,11 @@ pub(crate) struct Tls {
 
 /// The tickets of all clients, each to be used once, as a browser does.
 #[derive(Debug, Default)]
-struct Tickets(Mutex<VecDeque<Tls13ClientSessionValue>>);
+struct Tickets {
+    got: Mutex<Vec<Tls13ClientSessionValue>>,
+    /// For connections from now on.
+    usable: Mutex<Vec<Tls13ClientSessionValue>>,
+}
 
 impl Tls {
     pub(crate) fn new() -> Result<Tls> {
@@ -40,14 +43,14 @@ impl Tls {
         Ok(Tls { folder, config: Arc::new(config), tickets })
     }
 
-    /// Of a client, which uses a ticket if one is left.
+    /// Of a client, which uses a ticket if there is one that [`Tls::use_tickets`] has allowed.
     pub(crate) fn config(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.config)
     }
 
-    /// The tickets that have not been used.
-    pub(crate) fn tickets(&self) -> usize {
-        self.tickets.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    /// New connections may use the tickets of all connections until now.
+    pub(crate) fn use_tickets(&self) {
+        lock(&self.tickets.usable).append(&mut lock(&self.tickets.got));
     }
 
     pub(crate) fn certificate(&self) -> Result<String> {
@@ -69,6 +72,10 @@ pub(crate) fn settings<'a>(certificate: &'a str, key: &'a str) -> [Setting<'a>; 
     [("TAILRACE_TLS_CERT_FILE", certificate), ("TAILRACE_TLS_KEY_FILE", key)]
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl ClientSessionStore for Tickets {
     /// No group is preferred: a client always offers what it would offer at first.
     fn set_kx_hint(&self, _: ServerName<'static>, _: NamedGroup) {}
@@ -86,10 +93,10 @@ impl ClientSessionStore for Tickets {
     fn remove_tls12_session(&self, _: &ServerName<'static>) {}
 
     fn insert_tls13_ticket(&self, _: ServerName<'static>, value: Tls13ClientSessionValue) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(value);
+        lock(&self.got).push(value);
     }
 
     fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+        lock(&self.usable).pop()
     }
 }
