@@ -188,9 +188,9 @@ impl Connection {
         let Some(StreamResponse { head, stream }) = taken_over else { return };
         // The stream's response has not begun, and the responses before it are sent. What the client sent after its request is
         // dropped with hyper's buffers: a stream is a connection's last response.
-        let (socket, tls) = serving.into_parts().io.into_inner().into_inner().into_parts();
+        let connection = serving.into_parts().io.into_inner().into_inner().into_parts();
         if let Some(transports) = self.transports {
-            transports.writers.take(socket, tls, head, stream, self.permit.into());
+            transports.writers.take(connection, head, stream, self.permit.into());
         }
     }
 

@@ -6,14 +6,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use rustls::HandshakeKind;
-use rustls::server::ServerConnection;
 use tokio::net::TcpStream;
 use tokio::task::spawn_blocking;
 
 use super::crowd::Crowd;
 use super::fair_turns::FairTurns;
 use super::tls_socket::TlsSocket;
-use crate::tls::Certificate;
+use crate::tls::{Certificate, Connection};
 
 /// Handshakes that compute at the same time: one for every two cores, since streams and requests need the others.
 const MAX_THREADS: usize = 8;
@@ -70,7 +69,7 @@ impl Handshakes {
         socket: TcpStream,
         peer: IpAddr,
     ) -> Result<(TlsSocket, &'static str), HandshakeError> {
-        let mut connection = Box::new(ServerConnection::new(self.certificate.config())?);
+        let mut connection = Box::new(Connection::new(&self.certificate.config())?);
         while connection.is_handshaking() || connection.wants_write() {
             if connection.wants_write() {
                 send(&socket, &mut connection).await?;
@@ -91,8 +90,8 @@ impl Handshakes {
         &self,
         socket: &TcpStream,
         peer: IpAddr,
-        mut connection: Box<ServerConnection>,
-    ) -> Result<Box<ServerConnection>, HandshakeError> {
+        mut connection: Box<Connection>,
+    ) -> Result<Box<Connection>, HandshakeError> {
         let turn = self.turns.turn(peer).await;
         let work = spawn_blocking(move || {
             let result = connection.process_new_packets();
@@ -111,14 +110,14 @@ impl Handshakes {
     }
 }
 
-async fn send(socket: &TcpStream, connection: &mut ServerConnection) -> io::Result<()> {
+async fn send(socket: &TcpStream, connection: &mut Connection) -> io::Result<()> {
     match connection.write_tls(&mut Now(socket)) {
         Err(error) if error.kind() == ErrorKind::WouldBlock => socket.writable().await,
         sent => sent.map(|_| ()),
     }
 }
 
-async fn receive(socket: &TcpStream, connection: &mut ServerConnection) -> io::Result<()> {
+async fn receive(socket: &TcpStream, connection: &mut Connection) -> io::Result<()> {
     loop {
         socket.readable().await?;
         match connection.read_tls(&mut Now(socket)) {

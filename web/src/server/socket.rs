@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
-use rustls::server::ServerConnection;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use super::tls_socket::TlsSocket;
+use crate::tls::Layer;
 
 /// Whether the last write was incomplete: hyper keeps the remaining bytes in its own buffer. hyper reads the next request only
 /// once these are sent, except where the answered request had a body that has arrived since.
@@ -44,13 +44,13 @@ pub(super) enum Client {
 
 impl Client {
     /// The socket, and over TLS the state of its connection, in which encrypted bytes may wait that must be sent first.
-    pub(super) fn into_parts(self) -> (TcpStream, Option<Box<ServerConnection>>) {
+    ///
+    /// # Errors
+    /// If a stream cannot go on with this connection.
+    pub(super) fn into_parts(self) -> io::Result<(TcpStream, Option<Layer>)> {
         match self {
-            Client::Plain(socket) => (socket, None),
-            Client::Tls(tls) => {
-                let (socket, connection) = tls.into_parts();
-                (socket, Some(connection))
-            }
+            Client::Plain(socket) => Ok((socket, None)),
+            Client::Tls(tls) => tls.into_parts().map(|(socket, layer)| (socket, Some(layer))),
         }
     }
 }

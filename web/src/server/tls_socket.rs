@@ -4,23 +4,22 @@ use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use rustls::server::ServerConnection;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::first_bytes::{Begins, MAX_HEAD};
-use crate::tls::drop_plaintext;
+use crate::tls::{Connection, Layer};
 
 pub(super) struct TlsSocket {
     socket: TcpStream,
-    connection: Box<ServerConnection>,
+    connection: Box<Connection>,
     /// What was read ahead, and how much of it hyper has read.
     ahead: Vec<u8>,
     passed: usize,
 }
 
 impl TlsSocket {
-    pub(super) fn new(socket: TcpStream, connection: Box<ServerConnection>) -> TlsSocket {
+    pub(super) fn new(socket: TcpStream, connection: Box<Connection>) -> TlsSocket {
         TlsSocket { socket, connection, ahead: Vec::new(), passed: 0 }
     }
 
@@ -50,9 +49,11 @@ impl TlsSocket {
     }
 
     /// The connection without what hyper has not read of it.
-    pub(super) fn into_parts(mut self) -> (TcpStream, Box<ServerConnection>) {
-        drop_plaintext(&mut self.connection);
-        (self.socket, self.connection)
+    ///
+    /// # Errors
+    /// As [`Connection::into_layer`].
+    pub(super) fn into_parts(self) -> io::Result<(TcpStream, Layer)> {
+        Ok((self.socket, self.connection.into_layer()?))
     }
 
     /// Decrypts what has come: `Ready` once there is something to read, or the end.

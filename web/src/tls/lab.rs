@@ -6,18 +6,37 @@ use std::sync::Arc;
 use rustls::server::ServerConnection;
 use rustls::{ClientConnection, SupportedProtocolVersion};
 
+use super::connection::Connection;
 use super::files::TlsFiles;
 use super::pki::{Authority, Files};
+use super::record_layer::{Layer, Received, RecordLayer as _};
 use crate::reload::Reload;
 
-/// Moves everything that one side has to send to the other.
-pub(crate) fn pair(version: &'static SupportedProtocolVersion) -> (ServerConnection, ClientConnection) {
+/// What a server's stream has after the handshake, as it would be, and the client.
+pub(crate) fn pair(version: &'static SupportedProtocolVersion) -> (Layer, ClientConnection) {
+    let (server, client) = shaken(version);
+    (server.into_layer().unwrap(), client)
+}
+
+/// The same with rustls on the server's side, whatever the version.
+pub(crate) fn rustls_pair(version: &'static SupportedProtocolVersion) -> (Layer, ClientConnection) {
+    let (mut server, mut client) = shaken(version);
+    // Half of a record has come.
+    let bytes = say(&mut client, b"half");
+    server.read_tls(&mut &bytes[..bytes.len() / 2]).unwrap();
+    let mut layer = server.into_layer().unwrap();
+    assert!(matches!(layer, Layer::Rustls(_)));
+    assert_eq!(layer.receive(&bytes[bytes.len() / 2..], &mut Vec::new()), Received::Open);
+    (layer, client)
+}
+
+fn shaken(version: &'static SupportedProtocolVersion) -> (Connection, ClientConnection) {
     let authority = Authority::new();
     let files = Files::of(&authority.issue());
     let paths = TlsFiles { cert: files.path("cert.pem"), key: files.path("key.pem"), client_ca: None };
     let config = super::Certificate::load(paths, Reload::new().looks()).unwrap().0.config();
     let client = Arc::new(authority.client(&[version], None));
-    let mut server = ServerConnection::new(config).unwrap();
+    let mut server = Connection::new(&config).unwrap();
     let mut client = ClientConnection::new(client, "localhost".try_into().unwrap()).unwrap();
     shake(&mut server, &mut client).unwrap();
     (server, client)

@@ -4,8 +4,10 @@ use std::io::{self, BufRead as _, Write as _};
 
 use rustls::server::ServerConnection;
 
+use super::traffic::Traffic;
+
 /// What a stream needs of TLS. Both directions write into the caller's buffer, so that nothing need be kept for an idle
-/// stream. This is the shape of the split connection of rustls 0.24, which will stand behind it.
+/// stream. This is the shape of the split connection of rustls 0.24, too, which may stand behind it.
 pub(crate) trait RecordLayer {
     /// Appends the records of the bytes to `out`, and before them what TLS itself has to send.
     ///
@@ -27,6 +29,56 @@ pub(crate) enum Received {
     Open,
     /// The peer has ended the connection, or must not be listened to any more.
     End,
+}
+
+/// What encrypts for a stream.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large one is the usual one, and is boxed as a part of its wire"
+)]
+pub(crate) enum Layer {
+    Own(Traffic),
+    /// TLS 1.2, or a connection in which something waited when it was taken over.
+    Rustls(Box<ServerConnection>),
+}
+
+impl Layer {
+    /// The bytes of the client that are kept.
+    #[cfg(test)]
+    pub(super) fn kept(&mut self) -> usize {
+        match self {
+            Layer::Own(own) => own.kept(),
+            Layer::Rustls(rustls) => rustls.reader().fill_buf().map_or(0, <[u8]>::len),
+        }
+    }
+
+    pub(super) fn of_rustls(mut connection: ServerConnection) -> Layer {
+        drop_plaintext(&mut connection);
+        Layer::Rustls(Box::new(connection))
+    }
+}
+
+impl RecordLayer for Layer {
+    fn seal(&mut self, plain: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+        match self {
+            Layer::Own(own) => own.seal(plain, out),
+            Layer::Rustls(rustls) => rustls.seal(plain, out),
+        }
+    }
+
+    fn receive(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Received {
+        match self {
+            Layer::Own(own) => own.receive(bytes, out),
+            Layer::Rustls(rustls) => rustls.receive(bytes, out),
+        }
+    }
+
+    fn close(&mut self, out: &mut Vec<u8>) {
+        match self {
+            Layer::Own(own) => own.close(out),
+            Layer::Rustls(rustls) => rustls.close(out),
+        }
+    }
 }
 
 impl RecordLayer for ServerConnection {
@@ -73,7 +125,7 @@ fn drain(connection: &mut ServerConnection, out: &mut Vec<u8>) -> io::Result<()>
 }
 
 /// Drops what was received and decrypted.
-pub(crate) fn drop_plaintext(connection: &mut ServerConnection) {
+fn drop_plaintext(connection: &mut ServerConnection) {
     let mut reader = connection.reader();
     while let Ok(chunk @ [_, ..]) = reader.fill_buf() {
         let size = chunk.len();
@@ -86,14 +138,25 @@ mod tests {
     use std::io::Read as _;
 
     use rustls::version::{TLS12, TLS13};
+    use rustls::{AlertDescription, ClientConnection, Error};
 
     use super::*;
-    use crate::tls::lab::{pair, read, say};
+    use crate::tls::lab::{pair, read, rustls_pair, say};
+
+    /// Both ways of TLS 1.3.
+    fn new_pairs() -> [(Layer, ClientConnection); 2] {
+        let own = pair(&TLS13);
+        assert!(matches!(own.0, Layer::Own(_)));
+        [own, rustls_pair(&TLS13)]
+    }
+
+    fn pairs() -> impl Iterator<Item = (Layer, ClientConnection)> {
+        new_pairs().into_iter().chain([pair(&TLS12)])
+    }
 
     #[test]
     fn records_are_what_was_sealed_and_the_end_is_told() {
-        for version in [&TLS12, &TLS13] {
-            let (mut server, mut client) = pair(version);
+        for (mut server, mut client) in pairs() {
             let mut out = Vec::new();
             let plain = vec![b'x'; 200_000];
             server.seal(&plain, &mut out).unwrap();
@@ -108,67 +171,72 @@ mod tests {
 
     #[test]
     fn what_comes_after_the_request_is_dropped_however_much_it_is() {
-        let (mut server, mut client) = pair(&TLS13);
-        let mut out = Vec::new();
-        for _ in 0..100 {
-            let bytes = say(&mut client, &[b'x'; 20_000]);
-            for part in bytes.chunks(777) {
-                assert_eq!(server.receive(part, &mut out), Received::Open);
+        for (mut server, mut client) in pairs() {
+            let mut out = Vec::new();
+            for _ in 0..100 {
+                let bytes = say(&mut client, &[b'x'; 20_000]);
+                for part in bytes.chunks(777) {
+                    assert_eq!(server.receive(part, &mut out), Received::Open);
+                }
             }
+            assert!(out.is_empty(), "it is answered");
+            assert!(server.kept() < 1000, "{} bytes of it are kept", server.kept());
         }
-        assert!(out.is_empty(), "it is answered");
-        assert!(server.reader().fill_buf().is_err(), "something of it is kept");
     }
 
     #[test]
     fn a_key_that_the_client_replaces_is_replaced_here_too_before_the_next_record() {
-        let (mut server, mut client) = pair(&TLS13);
-        let mut out = Vec::new();
-        for round in 0..20 {
-            client.refresh_traffic_keys().unwrap();
-            let asks = say(&mut client, b"");
-            assert!(!asks.is_empty());
-            assert_eq!(server.receive(&asks, &mut out), Received::Open, "round {round}");
-            server.seal(b"goes on", &mut out).unwrap();
-            assert_eq!(read(&mut client, &out), b"goes on");
-            out.clear();
-            // Were the keys of this direction not the new ones, it could not be read.
-            let more = say(&mut client, b"more");
-            assert_eq!(server.receive(&more, &mut out), Received::Open);
+        for (mut server, mut client) in new_pairs() {
+            let mut out = Vec::new();
+            for round in 0..20 {
+                client.refresh_traffic_keys().unwrap();
+                let asks = say(&mut client, b"");
+                assert!(!asks.is_empty());
+                for part in asks.chunks(3) {
+                    assert_eq!(server.receive(part, &mut out), Received::Open, "round {round}");
+                }
+                server.seal(b"goes on", &mut out).unwrap();
+                assert_eq!(read(&mut client, &out), b"goes on");
+                out.clear();
+                // Were the keys of this direction not the new ones, it could not be read.
+                let more = say(&mut client, b"more");
+                assert_eq!(server.receive(&more, &mut out), Received::Open);
+            }
         }
     }
 
     #[test]
     fn a_flood_of_key_updates_ends_the_connection() {
-        let (mut server, mut client) = pair(&TLS13);
-        let mut out = Vec::new();
-        let ended = (0..1000).any(|_| {
-            client.refresh_traffic_keys().unwrap();
-            server.receive(&say(&mut client, b""), &mut out) == Received::End
-        });
-        assert!(ended && out.len() < 1000, "{} bytes of answers", out.len());
+        for (mut server, mut client) in new_pairs() {
+            let mut out = Vec::new();
+            let ended = (0..1000).any(|_| {
+                client.refresh_traffic_keys().unwrap();
+                server.receive(&say(&mut client, b""), &mut out) == Received::End
+            });
+            assert!(ended && out.len() < 1000, "{} bytes of answers", out.len());
+        }
     }
 
     #[test]
     fn a_wrong_byte_ends_the_connection_and_is_told() {
-        let (mut server, mut client) = pair(&TLS13);
-        let mut bytes = say(&mut client, b"hello");
-        *bytes.last_mut().unwrap() ^= 1;
-        let mut out = Vec::new();
-        assert_eq!(server.receive(&bytes, &mut out), Received::End);
-        client.read_tls(&mut &out[..]).unwrap();
-        assert_eq!(
-            client.process_new_packets().unwrap_err(),
-            rustls::Error::AlertReceived(rustls::AlertDescription::BadRecordMac)
-        );
-        assert_eq!(server.receive(b"more", &mut out), Received::End);
-        assert!(server.seal(b"more", &mut out).is_err());
+        for (mut server, mut client) in new_pairs() {
+            let mut bytes = say(&mut client, b"hello");
+            *bytes.last_mut().unwrap() ^= 1;
+            let mut out = Vec::new();
+            assert_eq!(server.receive(&bytes, &mut out), Received::End);
+            client.read_tls(&mut &out[..]).unwrap();
+            let alert = Error::AlertReceived(AlertDescription::BadRecordMac);
+            assert_eq!(client.process_new_packets().unwrap_err(), alert);
+            out.clear();
+            assert_eq!(server.receive(b"more", &mut out), Received::End);
+            assert!(server.seal(b"more", &mut out).is_err());
+            assert!(out.is_empty());
+        }
     }
 
     #[test]
     fn close_notify_is_the_end() {
-        for version in [&TLS12, &TLS13] {
-            let (mut server, mut client) = pair(version);
+        for (mut server, mut client) in pairs() {
             client.send_close_notify();
             let bytes = say(&mut client, b"");
             assert_eq!(server.receive(&bytes, &mut Vec::new()), Received::End);

@@ -25,7 +25,6 @@ use std::thread::JoinHandle;
 use hyper::Version;
 use hyper::http::response;
 use parking_lot::Mutex;
-use rustls::server::ServerConnection;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 
@@ -34,6 +33,7 @@ use crate::end::End;
 use crate::moment::Moment;
 use crate::permit::ConnectionPermit;
 use crate::stream::Stream;
+use crate::tls::Layer;
 use chunk::Coding;
 use inbox::{Arrival, Inbox, Mail};
 use thread::Thread;
@@ -71,26 +71,26 @@ impl Writers {
         Ok(Arc::new(Writers { inboxes, next, news, threads }))
     }
 
-    /// Takes a socket whose request has been read and whose response has not begun. `tls` is the state of a TLS connection whose
-    /// handshake is over; `head` opens the response.
+    /// Takes a connection whose request has been read and whose response has not begun: its socket, and what encrypts for it, if
+    /// anything does. `head` opens the response.
     pub(crate) fn take(
         &self,
-        socket: TcpStream,
-        tls: Option<Box<ServerConnection>>,
+        connection: io::Result<(TcpStream, Option<Layer>)>,
         head: response::Parts,
         stream: Stream,
         permit: ConnectionPermit,
     ) {
         let world = self.news.world_at(Moment::now());
-        let socket = match socket.into_std() {
-            Ok(socket) => mio::net::TcpStream::from_std(socket),
+        let connection = connection.and_then(|(socket, layer)| Ok((socket.into_std()?, layer)));
+        let (socket, layer) = match connection {
+            Ok((socket, layer)) => (mio::net::TcpStream::from_std(socket), layer),
             Err(error) => {
-                tracing::warn!(%error, "a stream's socket could not be taken over");
+                tracing::warn!(%error, "a stream's connection could not be taken over");
                 return stream.closed(End::Client, &world);
             }
         };
         let coding = if head.version == Version::HTTP_10 { Coding::Plain } else { Coding::Chunked };
-        let wire = Wire::new(socket, tls);
+        let wire = Wire::new(socket, layer);
         let arrival = Arrival { wire, coding, head: head::encode(&head, coding), stream, permit };
         let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.inboxes.len();
         if let Some(late) = self.inboxes[turn].arrive(arrival) {

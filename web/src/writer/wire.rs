@@ -8,12 +8,11 @@ use std::net::Shutdown;
 
 use bytes::{Buf, Bytes};
 use mio::net::TcpStream;
-use rustls::server::ServerConnection;
 use smallvec::SmallVec;
 
 use super::chunk::Chunks;
 use crate::moment::Moment;
-use crate::tls::{Received, RecordLayer};
+use crate::tls::{Layer, Received, RecordLayer};
 
 /// The most plain bytes of one record (RFC 8446, section 5.1).
 const RECORD: usize = 16 * 1024;
@@ -29,7 +28,7 @@ pub(super) struct Wire {
 
 struct More {
     rest: Option<Rest>,
-    tls: Option<Box<Tls<ServerConnection>>>,
+    tls: Option<Box<Tls<Layer>>>,
 }
 
 /// What the socket did not take; empty where only the wire itself has unsent bytes.
@@ -56,8 +55,8 @@ struct Tls<L> {
 }
 
 impl Wire {
-    pub(super) fn new(socket: TcpStream, tls: Option<Box<ServerConnection>>) -> Wire {
-        let more = tls.map(|layer| Box::new(More { rest: None, tls: Some(Box::new(Tls::new(*layer))) }));
+    pub(super) fn new(socket: TcpStream, tls: Option<Layer>) -> Wire {
+        let more = tls.map(|layer| Box::new(More { rest: None, tls: Some(Box::new(Tls::new(layer))) }));
         Wire { socket, more }
     }
 
@@ -83,7 +82,7 @@ impl Wire {
         }
     }
 
-    fn tls(&mut self) -> Option<(&mut Tls<ServerConnection>, &mut TcpStream)> {
+    fn tls(&mut self) -> Option<(&mut Tls<Layer>, &mut TcpStream)> {
         let tls = self.more.as_mut()?.tls.as_mut()?;
         Some((tls, &mut self.socket))
     }
