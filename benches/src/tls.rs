@@ -6,7 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anyhow::{Context, Result};
 use rcgen::{CertificateParams, KeyPair};
 use rustls::client::{ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls13ClientSessionValue};
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::{
+    self, cipher_suite::TLS13_AES_128_GCM_SHA256, cipher_suite::TLS13_AES_256_GCM_SHA384,
+    cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
+};
 use rustls::pki_types::ServerName;
+use rustls::version::TLS13;
 use rustls::{ClientConfig, NamedGroup, RootCertStore};
 use tempfile::TempDir;
 
@@ -37,7 +43,9 @@ impl Tls {
         fs::write(folder.path().join("key.pem"), key.serialize_pem()).context("write a key")?;
         let mut roots = RootCertStore::empty();
         roots.add(certificate.der().clone()).context("trust a certificate")?;
-        let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let config = ClientConfig::builder_with_provider(Arc::new(as_browsers()));
+        let config = config.with_protocol_versions(&[&TLS13]).context("speak TLS 1.3")?;
+        let mut config = config.with_root_certificates(roots).with_no_client_auth();
         let tickets = Arc::new(Tickets::default());
         config.resumption = Resumption::store(Arc::clone(&tickets) as _);
         Ok(Tls { folder, config: Arc::new(config), tickets })
@@ -65,6 +73,13 @@ impl Tls {
         let path = self.folder.path().join(name);
         path.into_os_string().into_string().ok().context("the temporary folder's name is not UTF-8")
     }
+}
+
+/// The cipher suites in the order of Chrome and Firefox, which the server follows.
+fn as_browsers() -> CryptoProvider {
+    let suites =
+        [TLS13_AES_128_GCM_SHA256, TLS13_CHACHA20_POLY1305_SHA256, TLS13_AES_256_GCM_SHA384].to_vec();
+    CryptoProvider { cipher_suites: suites, ..aws_lc_rs::default_provider() }
 }
 
 /// The settings of a server that has both files.

@@ -85,20 +85,27 @@ impl Handshakes {
         Ok((TlsSocket::new(socket, connection), result))
     }
 
-    /// Has a thread deal with what was received.
+    /// Deals with what was received. There are threads for the exchange of keys, and for signatures: what follows is cheaper than
+    /// a change of the thread.
     async fn process(
         &self,
         socket: &TcpStream,
         peer: IpAddr,
         mut connection: Box<Connection>,
     ) -> Result<Box<Connection>, HandshakeError> {
-        let turn = self.turns.turn(peer).await;
-        let work = spawn_blocking(move || {
+        let is_exchanged = connection.negotiated_key_exchange_group().is_some();
+        let (mut connection, result) = if !is_exchanged || self.certificate.asks_clients() {
+            let turn = self.turns.turn(peer).await;
+            let work = spawn_blocking(move || {
+                let result = connection.process_new_packets();
+                drop(turn);
+                (connection, result)
+            });
+            work.await.map_err(|_| HandshakeError::Stopped)?
+        } else {
             let result = connection.process_new_packets();
-            drop(turn);
             (connection, result)
-        });
-        let (mut connection, result) = work.await.map_err(|_| HandshakeError::Stopped)?;
+        };
         if let Err(error) = result {
             // The alert says why. Where the socket does not take it at once, the client does without.
             while connection.wants_write()

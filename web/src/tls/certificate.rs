@@ -63,6 +63,11 @@ impl Certificate {
         Ok((certificate, watching))
     }
 
+    /// Whether clients need a certificate, too.
+    pub(crate) fn asks_clients(&self) -> bool {
+        self.files.client_ca.is_some()
+    }
+
     pub(crate) fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.current.read())
     }
