@@ -196,6 +196,7 @@ mod tests {
                     assert_eq!(server.receive(part, &mut out), Received::Open, "round {round}");
                 }
                 server.seal(b"goes on", &mut out).unwrap();
+                assert!(out.len() > 40, "the client has asked for new keys of this direction, too");
                 assert_eq!(read(&mut client, &out), b"goes on");
                 out.clear();
                 // Were the keys of this direction not the new ones, it could not be read.
