@@ -108,8 +108,7 @@ impl Tenant {
 
     /// Whether something is still to be paid: a tenant that comes back must not find it forgotten.
     pub(super) fn owes(&self, now: Instant) -> bool {
-        let waits = |meter: &Meter| meter.wait(now).is_some();
-        waits(&self.rates.events) || waits(&self.rates.bytes) || waits(&self.replay_rate)
+        [&self.rates.events, &self.rates.bytes, &*self.replay_rate].into_iter().any(|meter| meter.owes(now))
     }
 
     pub(crate) fn rates(&self) -> &TenantRates {
