@@ -106,9 +106,12 @@ impl Tenant {
         self.filters.lock().max_conditions = own.max_conditions;
     }
 
-    /// Whether something is still to be paid: a tenant that comes back must not find it forgotten.
+    /// Whether something is still to be paid, or will be: a tenant that comes back must not find it forgotten.
     pub(super) fn owes(&self, now: Instant) -> bool {
-        [&self.rates.events, &self.rates.bytes, &*self.replay_rate].into_iter().any(|meter| meter.owes(now))
+        // A read of history that has begun is paid at its end, by whoever asked for it, also if they have left meanwhile.
+        let is_read = Arc::strong_count(&self.replay_rate) > 1;
+        let meters = [&self.rates.events, &self.rates.bytes, &*self.replay_rate];
+        meters.into_iter().any(|meter| meter.owes(now)) || (is_read && self.replay_rate.is_limited())
     }
 
     pub(crate) fn rates(&self) -> &TenantRates {

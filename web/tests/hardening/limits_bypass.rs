@@ -1,10 +1,17 @@
 //! Ways around the limits: by other spellings of an address, a tenant or a subject, by forged headers, by races, and by leaving and
 //! coming back.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use futures::future::join_all;
+use futures::FutureExt;
+use futures::future::{BoxFuture, join_all};
 use serde_json::{Value, json};
+use tailrace_bridge::{
+    EventId, Fingerprint, Headers, HistoryError, HistoryRead, NewRecord, OffsetsAt, Part, Position, Segment,
+    SegmentBuilder, Source, TenantId, TopicId, Vector,
+};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
@@ -296,6 +303,74 @@ async fn attack_a_tenant_leaves_before_its_second_s_worth_of_replay_is_used_up_a
     let server = with_records(&["--replay-byte-rate-per-tenant", "250kB/s"]).await;
     let took = comes_back(&server, &format!("{EVENTS}?from=earliest&where=value.none=1"), 6).await;
     assert!(took > Duration::from_millis(2_500), "{took:?}");
+}
+
+/// A Kafka whose reads take a while and give 200 kB of others' records each; it counts those that have begun.
+#[derive(Clone, Default)]
+struct Slow(Arc<AtomicUsize>);
+
+impl Source for Slow {
+    fn read(&self, read: HistoryRead) -> BoxFuture<'static, Result<Segment, HistoryError>> {
+        let begun = Arc::clone(&self.0);
+        async move {
+            begun.fetch_add(1, Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_millis(150)).await;
+            let (mut builder, value) = (SegmentBuilder::new(read.from), [b'x'; 1_000]);
+            let until = read.until.min(read.from + 200);
+            for offset in read.from..until {
+                builder.push(&NewRecord {
+                    offset,
+                    epoch: 0,
+                    timestamp: 1_700_000_000_000,
+                    key: None,
+                    value: Some(&value),
+                    headers: Headers::default(),
+                    tenant: TenantId::new("other").unwrap(),
+                    event_type: None,
+                });
+            }
+            Ok(builder.finish(Position { offset: until, epoch: 0 }))
+        }
+        .boxed()
+    }
+
+    fn offsets_at(&self, _: &str, _: OffsetsAt) -> BoxFuture<'static, Result<Vec<u64>, HistoryError>> {
+        async { Ok(vec![0]) }.boxed()
+    }
+
+    fn refresh(&self) -> BoxFuture<'static, ()> {
+        async {}.boxed()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attack_a_tenant_leaves_before_kafka_has_answered_and_pays_for_no_read() {
+    let source = Slow::default();
+    let flags = ["--auth", "none", "--replay-byte-rate-per-tenant", "100kB/s"];
+    let server = Server::over(Arc::new(source.clone()), &[10_000_000], "header:tenant", &flags).await;
+    server.bridge.health().set_ready();
+    let begin = Instant::now();
+    for n in 1.. {
+        // Another place each time, or it would be read already.
+        let fingerprint = Fingerprint::new("orders", TopicId([7; 16]));
+        let positions = vec![Position { offset: n * 10_000, epoch: -1 }];
+        let (mut id, vector) = (String::new(), Vector { parts: vec![Part { fingerprint, positions }] });
+        EventId::encode(&mut id, 30_000_000, &vector, None);
+        let before = source.0.load(Ordering::Relaxed);
+        let client = server.get(&format!("{EVENTS}?from={id}&where=value.none%3E{n}"), &[]).await;
+        assert_eq!(client.status, 200);
+        while source.0.load(Ordering::Relaxed) == before && begin.elapsed() < Duration::from_secs(3) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        drop(client);
+        if begin.elapsed() >= Duration::from_secs(3) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    // A second's worth at once and three seconds' worth: 400 kB, and what was begun before it was paid.
+    let reads = source.0.load(Ordering::Relaxed);
+    assert!((1..=5).contains(&reads), "{reads} reads of 200 kB in {:?}", begin.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
