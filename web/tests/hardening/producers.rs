@@ -631,9 +631,8 @@ async fn attack_what_one_producer_writes_changes_no_byte_of_another_tenant_s_str
     let rules = Rules::headers();
     let mut ends = Vec::new();
     for server in [&calm, &noisy] {
-        for n in 0..FORGED.len() {
-            let attack =
-                Written::of("acme", FORGED[n]).event_type("a\nb").key(FORGED[n]).header(FORGED[n], None);
+        for (n, forged) in FORGED.into_iter().enumerate() {
+            let attack = Written::of("acme", forged).event_type("a\nb").key(forged).header(forged, None);
             let filler = Written::of("third", "x");
             rules
                 .produce(server, "orders", if std::ptr::eq(server, &noisy) { &attack } else { &filler })
