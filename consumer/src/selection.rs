@@ -7,6 +7,8 @@ use regex::Regex;
 
 /// Kafka's own bound on the length of a topic's name.
 const MAX_NAME: usize = 249;
+/// The most characters of a name or a pattern that a message repeats.
+const MAX_REPEATED: usize = 100;
 /// Topics that belong to Kafka itself, and those of frameworks, begin like this.
 const INTERNAL: &str = "__";
 
@@ -102,14 +104,14 @@ pub(crate) const ACCEPTED: &str =
 fn pattern(text: &str) -> Result<Regex, TopicSelectionError> {
     Regex::new(text).map_err(|error| {
         let why = last_line(&error.to_string()).to_owned();
-        TopicSelectionError::Pattern { pattern: text.to_owned(), why }
+        TopicSelectionError::Pattern { pattern: clipped(text), why: clipped(&why) }
     })
 }
 
 fn check_name(name: &str) -> Result<(), TopicSelectionError> {
     let legal = name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
     if !legal || name.len() > MAX_NAME || name == "." || name == ".." {
-        return Err(TopicSelectionError::Name(name.to_owned()));
+        return Err(TopicSelectionError::Name(clipped(name)));
     }
     Ok(())
 }
@@ -132,12 +134,22 @@ fn split(text: &str) -> Vec<&str> {
     items
 }
 
+/// As much of a text as a message repeats.
+fn clipped(text: &str) -> String {
+    match text.char_indices().nth(MAX_REPEATED) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 fn last_line(text: &str) -> &str {
     text.lines().last().unwrap_or(text)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
 
     fn selection(text: &str) -> TopicSelection {
@@ -162,6 +174,42 @@ mod tests {
     fn a_pattern_never_means_an_internal_topic_but_a_name_may() {
         assert!(!selection("^.*").selects("__consumer_offsets"));
         assert!(selection("__consumer_offsets").selects("__consumer_offsets"));
+    }
+
+    #[test]
+    fn attack_a_pattern_that_backtracks_or_is_long_takes_no_time() {
+        let begin = Instant::now();
+        let (name, long) = (format!("{}!", "a".repeat(248)), format!("^(x|{})", "a".repeat(1 << 14)));
+        for nested in
+            ["^(a+)+$", "^(a|a)*$", "^(a*)*b", "^((a?){200}a{200})$", "^(.*a){50}$", "^(([a-z])+.)+[A-Z]$"]
+        {
+            assert!(!selection(nested).selects(&name), "{nested}");
+        }
+        assert!(selection(&long).selects("x") && !selection(&long).selects(&name));
+        assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    }
+
+    #[test]
+    fn attack_a_pattern_that_would_take_all_memory_or_stack_is_refused_with_its_reason() {
+        let begin = Instant::now();
+        let counted = format!("^{}a{}", "(".repeat(10), "{1000})".repeat(10));
+        for (bad, why) in [
+            (counted, "limit"),
+            (format!("^{}", "(".repeat(1 << 20)), "unclosed group"),
+            (format!("^{}a{}", "(".repeat(1 << 16), ")".repeat(1 << 16)), "nest"),
+            (format!("^{}", "a{9}".repeat(1 << 18)), "limit"),
+            ("^\\p{Greek}{1000}{1000}".to_owned(), "limit"),
+            ("^(?=a)".to_owned(), "look-around"),
+            ("^(a)\\1".to_owned(), "backreferences"),
+            ("^[z-a]".to_owned(), "range"),
+            ("^a{2,1}".to_owned(), "repetition"),
+            (format!("^(x|{})", "a".repeat(1 << 20)), "limit"),
+        ] {
+            let told = bad.parse::<TopicSelection>().unwrap_err().to_string();
+            assert!(told.contains(why) && !told.contains('\n'), "{bad:.40}: {told:.300}");
+            assert!(told.len() < 500, "{bad:.40}: {}", told.len());
+        }
+        assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
     }
 
     #[test]

@@ -182,11 +182,11 @@ async fn begin(app: &Arc<App>, request: &Head, who: &mut Who) -> Result<Response
     span.in_scope(|| tracing::debug!(resumes = last_event_id.is_some(), "a stream begins"));
     // Only without tokens can the tenant's name be wrong, and a client that reconnects has got the notice before.
     let is_unseen = app.settings.is_open() && last_event_id.is_none() && !app.bridge.has_seen(&tenant);
-    let filter_place = filter_place(app, place.tenant(), &query).map_err(passing)?;
+    let reader = Reader { allowed, unmasked: caller.may_unmask(&tenant) };
+    let filter_place = filter_place(app, place.tenant(), &query, &reader).map_err(passing)?;
     // A search for the last records may read history before the subscription begins.
     let searches = last_event_id.is_none() && matches!(query.from, StartFrom::Last(_));
     let first = searches.then(|| place.tenant().enter_replay()).transpose().map_err(passing)?;
-    let reader = Reader { allowed, unmasked: caller.may_unmask(&tenant) };
     let subscribing = subscribe(app, place.tenant(), tenant, &query, &reader, last_event_id.clone());
     let subscription = subscribing.instrument(span.clone()).await?;
     let replay_place = replay_place(&subscription, first, place.tenant()).map_err(passing)?;
@@ -341,12 +341,19 @@ fn subject<'a>(app: &App, caller: &'a Caller) -> Option<&'a str> {
     (!app.settings.is_open()).then(|| caller.subject().map_or("", |subject| &**subject))
 }
 
-/// A place among the filters of the tenant: each of its records may be compared with all of them.
-fn filter_place(app: &App, tenant: &Arc<Tenant>, query: &Query) -> Result<Option<FilterPlace>, Passing> {
+/// A place among the filters of the tenant: each of its records may be compared with all of them. A stream that sees what is
+/// masked has a view of its own, and its filter is one more.
+fn filter_place(
+    app: &App,
+    tenant: &Arc<Tenant>,
+    query: &Query,
+    reader: &Reader,
+) -> Result<Option<FilterPlace>, Passing> {
     let mut topics: Vec<&String> = query.topics.iter().collect();
     topics.sort_unstable();
     topics.dedup();
-    let view = app.limits.hash_of((&topics, &query.filter, query.envelope));
+    let unmasked = reader.unmasked || app.settings.privacy.masks.is_empty();
+    let view = app.limits.hash_of((&topics, &query.filter, query.envelope, unmasked));
     tenant.enter_filter(view, query.filter.conditions())
 }
 

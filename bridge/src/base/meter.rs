@@ -74,6 +74,12 @@ impl Meter {
         self.until(self.paid_at.load(Ordering::Relaxed), now)
     }
 
+    /// Whether something that was taken is not paid for yet, also where more may be taken at once. Until then a new meter would
+    /// allow more than this one.
+    pub fn owes(&self, now: Instant) -> bool {
+        self.is_limited() && self.paid_at.load(Ordering::Relaxed) > self.nanos(now)
+    }
+
     /// Pays for what was taken.
     pub fn pay(&self, amount: u64, now: Instant) {
         self.book(amount, now);
@@ -133,6 +139,17 @@ mod tests {
 
     fn after(start: Instant, millis: u64) -> Instant {
         start + Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn what_was_taken_is_owed_until_its_time_has_passed_also_where_more_may_be_taken() {
+        let start = Instant::now();
+        let meter = Meter::new(100.0, start);
+        assert!(!meter.owes(start));
+        meter.pay(50, start);
+        assert_eq!(meter.wait(start), None);
+        assert!(meter.owes(after(start, 499)) && !meter.owes(after(start, 500)));
+        assert!(!Meter::new(0.0, start).owes(start));
     }
 
     #[test]

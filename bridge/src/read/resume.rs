@@ -15,19 +15,22 @@ use crate::read::reconcile::{StartPositions, first_record, reconcile, strangers}
 use crate::read::request::SubscribeError;
 use crate::read::start_offsets::{Offsets, offsets_since};
 use crate::read::subscription::{Subscription, SubscriptionStart};
+use crate::record::tenant::TenantId;
 
 /// How far clocks may differ. A topic that an id lacks was not in the list when the id was made, so it starts this long before
 /// the id's time.
 const CLOCKS_DIFFER_MILLIS: i64 = 2 * 60 * 1000;
 
-/// Refreshes the list of topics if the id has topics or partitions that are not known here.
-pub(crate) async fn see_parts_of(inner: &Inner, id: &EventId) {
+/// Refreshes the list of topics if the id has topics or partitions that are not known here. Topics that cannot have records of
+/// the tenant count as unknown: whoever makes up an id must not learn from the answer which there are.
+pub(crate) async fn see_parts_of(inner: &Inner, tenant: &TenantId, id: &EventId) {
     let all_seen = {
         let structure = inner.structure.lock();
         id.vector.parts.iter().all(|part| {
             structure.topics.values().any(|topic| {
                 part.fingerprint.matches(topic.fingerprint())
                     && part.positions.len() <= topic.partitions().len()
+                    && inner.rules.can_yield(topic.name(), tenant)
             })
         })
     };
@@ -51,17 +54,19 @@ pub(crate) async fn resume(
     let since = SinceId::of(&hold.inner.history, &vector, id.minutes, &topics).await?;
     start.pending.extend(reconcile(&mut vector, &mut start.carried, &topics, &since));
     let unseen = strangers(&mut vector, &topics);
-    if !hold.view.key().names_topics() {
-        start.carried.extend(unseen.into_iter().filter(|part| !is_seen(&hold.inner, part)));
+    let key = hold.view.key();
+    if !key.names_topics() {
+        start.carried.extend(unseen.into_iter().filter(|part| !is_seen(&hold.inner, &key.tenant, part)));
     }
     start.vector = vector;
     Ok(Subscription::replaying(hold, start))
 }
 
-/// Whether the part's topic is known here by name, even if the subscription does not read it.
-fn is_seen(inner: &Inner, part: &Part) -> bool {
+/// Whether the part's topic is known here by name and can have records of the tenant, even if the subscription does not read it.
+fn is_seen(inner: &Inner, tenant: &TenantId, part: &Part) -> bool {
     let structure = inner.structure.lock();
-    structure.topics.values().any(|topic| topic.fingerprint().name == part.fingerprint.name)
+    let is_it = |topic: &&Arc<Topic>| topic.fingerprint().name == part.fingerprint.name;
+    structure.topics.values().filter(is_it).any(|topic| inner.rules.can_yield(topic.name(), tenant))
 }
 
 /// For a resume: a topic without positions starts at the id's time, a partition added since at its first record.

@@ -36,7 +36,7 @@ pub(crate) async fn subscribe(
     let unmasked = unmasked || inner.shared.privacy.masks.is_empty();
     check_filter(inner, &tenant, &topics, &filter, unmasked)?;
     if let StartFrom::Id(id) = &from {
-        see_parts_of(inner, id).await;
+        see_parts_of(inner, &tenant, id).await;
     }
     let hold = inner.hold(ViewKey::new(tenant, sorted(topics), filter, envelope, unmasked));
     if let Some(meter) = meter {

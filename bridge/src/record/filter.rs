@@ -8,7 +8,7 @@
 //!   before one of those.
 //! - `17` is the number and the string. Order is by number where both sides are numbers, else by the bytes of their text.
 //! - A field that is missing, null, an object or an array meets no condition except `!=`. If the field cannot be read, because
-//!   the value is not JSON or the text is not UTF-8, no condition is met, not even `!=`.
+//!   the value is not JSON or nests too deep, or the text is not UTF-8, no condition is met, not even `!=`.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -18,7 +18,7 @@ use std::hash::BuildHasher;
 
 use crate::record::RecordRef;
 use crate::record::event_type::is_reserved;
-use crate::record::json::{Found, Pointer, is_json};
+use crate::record::json::{Found, Pointer, is_json, is_shallow};
 use crate::record::operand::alternatives;
 
 /// Limits of one filter, which is evaluated for each record.
@@ -414,10 +414,11 @@ impl Field {
         }
     }
 
-    /// Whether the field only seems to be missing because the value is not JSON. Called only if that makes a difference, since
-    /// it reads the whole value.
+    /// Whether the field only seems to be missing because the value is not JSON, or nests too deep to be searched. Called only if
+    /// that makes a difference, since it reads the whole value.
     fn is_unreadable(&self, record: &RecordRef<'_>) -> bool {
-        let is_json = |value: &[u8]| std::str::from_utf8(value).is_ok() && is_json(value);
+        let is_json =
+            |value: &[u8]| std::str::from_utf8(value).is_ok() && is_shallow(value) && is_json(value);
         matches!(self, Field::Value(_)) && record.value.is_some_and(|value| !is_json(value))
     }
 }
@@ -557,6 +558,19 @@ mod tests {
 
     fn holds(condition: &str) -> bool {
         matches(&parse(condition), &SAMPLE)
+    }
+
+    #[test]
+    fn a_value_that_nests_too_deep_to_be_searched_meets_no_condition() {
+        let deep = |levels: usize| {
+            format!("{{\"state\":\"deleted\",\"l\":{}{}}}", "[".repeat(levels), "]".repeat(levels))
+        };
+        for (levels, differs) in [(20, true), (129, false), (100_000, false)] {
+            let value = deep(levels);
+            let sample = Sample { value: Some(value.as_bytes()), ..SAMPLE };
+            assert!(!matches(&parse("value.state!=deleted"), &sample), "{levels}");
+            assert_eq!(matches(&parse("value.state!=paid"), &sample), differs, "{levels}");
+        }
     }
 
     #[test]

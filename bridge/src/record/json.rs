@@ -88,7 +88,7 @@ impl Pointer {
 }
 
 /// Whether no part of the text nests deeper than [`MAX_DEPTH`], and brackets match as far as they are checked.
-fn is_shallow(json: &[u8]) -> bool {
+pub(crate) fn is_shallow(json: &[u8]) -> bool {
     // Nearly all documents have fewer brackets than that in all, and counting them costs next to nothing.
     let openers = json.iter().filter(|byte| matches!(byte, b'{' | b'[')).count();
     openers <= MAX_DEPTH as usize || nesting_is_bounded(json)

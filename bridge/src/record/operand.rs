@@ -7,6 +7,8 @@
 const ESCAPABLE: [char; 9] = [',', '\\', '=', '<', '>', ' ', '"', '\'', '~'];
 /// Replaces an escaped character, when a text is searched for characters that are not escaped.
 const HIDDEN: char = '\0';
+/// The most alternatives of one condition: each may be compared with each record.
+const MAX_VALUES: usize = 256;
 /// Words that join conditions in other languages.
 const JOINERS: [&str; 4] = [" and", " or", " &&", " ||"];
 
@@ -23,6 +25,7 @@ const MATCH: &str = "=~ is not an operator; ^= is begins with; a value that begi
 const SPACE: &str = "a space at the edge of a value: there is none around an operator or a comma; one that belongs to the value \
                      is written as a backslash and a space";
 const JOINER: &str = "conditions are not joined by words: each is a where= of its own, and all of them hold";
+const VALUES: &str = "at most 256 values are accepted in one condition";
 const QUOTES: &str = "values stand without quotes; one that belongs to the value is written \\\" or \\'";
 
 /// One alternative.
@@ -67,7 +70,8 @@ fn ends_with_word(text: &str, word: &str) -> bool {
 /// Splits at commas that are not escaped.
 ///
 /// # Errors
-/// An operator within a value, space around a value, quotes, or a word that would join conditions, if it is not escaped.
+/// An operator within a value, space around a value, quotes, or a word that would join conditions, if it is not escaped; more than
+/// [`MAX_VALUES`].
 pub(crate) fn alternatives(text: &str) -> Result<Vec<String>, Fault> {
     let (mut all, mut one) = (Vec::new(), Alternative::new(0));
     let mut chars = text.char_indices().peekable();
@@ -85,6 +89,9 @@ pub(crate) fn alternatives(text: &str) -> Result<Vec<String>, Fault> {
                 one.check(at)?;
                 all.push(one.value);
                 one = Alternative::new(at + 1);
+                if all.len() == MAX_VALUES {
+                    return Err(Fault { at: at + 1, message: VALUES });
+                }
             }
             ('=' | '<' | '>', None) => return Err(Fault { at, message: OPERATOR }),
             ('~', None) if at == 0 => return Err(Fault { at, message: MATCH }),
@@ -112,6 +119,15 @@ mod tests {
         assert_eq!(split(r"abc\=\=,\<b\>,\ x y\ "), ["abc==", "<b>", " x y "]);
         assert_eq!(split(r#"\"x\",rock and roll,it's,5""#), [r#""x""#, "rock and roll", "it's", "5\""]);
         assert_eq!(split(r"salt\ and,~b,c~,\~"), ["salt and", "~b", "c~", "~"]);
+    }
+
+    #[test]
+    fn one_condition_has_a_bound_of_values() {
+        let most = vec!["1"; MAX_VALUES].join(",");
+        assert_eq!(alternatives(&most).unwrap().len(), MAX_VALUES);
+        let fault = Fault { at: most.len() + 1, message: VALUES };
+        assert_eq!(alternatives(&format!("{most},")), Err(fault));
+        assert!(VALUES.contains(&MAX_VALUES.to_string()));
     }
 
     #[test]

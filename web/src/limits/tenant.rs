@@ -106,10 +106,12 @@ impl Tenant {
         self.filters.lock().max_conditions = own.max_conditions;
     }
 
-    /// Whether something is still to be paid: a tenant that comes back must not find it forgotten.
+    /// Whether something is still to be paid, or will be: a tenant that comes back must not find it forgotten.
     pub(super) fn owes(&self, now: Instant) -> bool {
-        let waits = |meter: &Meter| meter.wait(now).is_some();
-        waits(&self.rates.events) || waits(&self.rates.bytes) || waits(&self.replay_rate)
+        // A read of history that has begun is paid at its end, by whoever asked for it, also if they have left meanwhile.
+        let is_read = Arc::strong_count(&self.replay_rate) > 1;
+        let meters = [&self.rates.events, &self.rates.bytes, &*self.replay_rate];
+        meters.into_iter().any(|meter| meter.owes(now)) || (is_read && self.replay_rate.is_limited())
     }
 
     pub(crate) fn rates(&self) -> &TenantRates {

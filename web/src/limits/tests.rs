@@ -202,8 +202,20 @@ fn attack_a_tenant_comes_back_to_have_what_it_took_forgotten() {
     drop(back);
     limits.sweep();
     assert_eq!(counts(&limits), (0, 1, 0, 0));
-    limits.open.lock().tenants.sweep(|tenant| tenant.owes(now + Duration::from_secs(100)));
+    limits.open.lock().tenants.sweep(|tenant| tenant.owes(now + Duration::from_secs(101)));
     assert_eq!(counts(&limits), (0, 0, 0, 0));
+}
+
+#[test]
+fn attack_a_tenant_comes_back_before_its_second_s_worth_is_used_up_to_have_it_again() {
+    let limits = limits(|settings| settings.tenant.event_rate = "10".parse().unwrap());
+    let now = Instant::now();
+    for _ in 0..5 {
+        let place = limits.enter(&id("acme"), None, here()).unwrap();
+        place.tenant().rates().book(Amount { events: 9, bytes: 0 }, now);
+    }
+    let back = limits.enter(&id("acme"), None, here()).unwrap();
+    assert!(back.tenant().rates().is_behind(now + Duration::from_secs(3)));
 }
 
 #[test]
