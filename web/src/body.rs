@@ -15,6 +15,7 @@ use crate::drain::Phase;
 use crate::end::End;
 use crate::metrics::Metrics;
 use crate::moment::Moment;
+use crate::server::TAKE_TIMEOUT;
 use crate::stream::{Said, Stream, World};
 
 /// The state of the process that streams depend on.
@@ -47,6 +48,8 @@ struct Reading {
     stream: Stream,
     news: News,
     out: VecDeque<Bytes>,
+    /// When the client was offered bytes that it has not taken yet.
+    offered: Option<Moment>,
     /// Fires no later than the next deadline; it is not reset for each event.
     timer: Pin<Box<Sleep>>,
 }
@@ -95,7 +98,7 @@ fn padding(size: usize) -> Vec<u8> {
 /// The body that carries the stream.
 pub(crate) fn body(stream: Stream, news: News) -> Body {
     let timer = Box::pin(tokio::time::sleep_until(stream.due().instant()));
-    let reading = Reading { stream, news, out: VecDeque::new(), timer };
+    let reading = Reading { stream, news, out: VecDeque::new(), offered: None, timer };
     Body::from_stream(futures::stream::unfold(reading, |mut reading| async move {
         reading.next().await.map(|bytes| (Ok::<_, Infallible>(bytes), reading))
     }))
@@ -104,11 +107,13 @@ pub(crate) fn body(stream: Stream, news: News) -> Body {
 impl Reading {
     /// The next bytes for the socket; `None` after the last block.
     async fn next(&mut self) -> Option<Bytes> {
+        self.offered = None;
         while !self.gather() {
             self.wait().await;
         }
         let bytes = next_frame(&mut self.out)?;
         self.news.metrics.bytes.increment(bytes.len() as u64);
+        self.offered = Some(Moment::now());
         Some(bytes)
     }
 
@@ -150,7 +155,9 @@ impl Reading {
 
 impl Drop for Reading {
     fn drop(&mut self) {
-        self.stream.closed(End::Client, &self.news.world());
+        let is_untaken = |at: Moment| at.plus(TAKE_TIMEOUT) <= Moment::now();
+        let end = if self.offered.is_some_and(is_untaken) { End::Timeout } else { End::Client };
+        self.stream.closed(end, &self.news.world());
     }
 }
 

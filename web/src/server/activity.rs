@@ -9,6 +9,8 @@ use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
+use super::untaken::Offer;
+
 /// Counts the responses of one connection.
 #[derive(Clone, Default)]
 pub(super) struct ResponseCounter(Arc<Counts>);
@@ -50,6 +52,8 @@ impl Drop for ActiveResponse {
 pub(super) struct CountedBody {
     pub(super) body: Body,
     pub(super) _active: ActiveResponse,
+    /// Over HTTP/2: whether the client takes what the body gives.
+    pub(super) offer: Option<Offer>,
 }
 
 impl http_body::Body for CountedBody {
@@ -60,7 +64,14 @@ impl http_body::Body for CountedBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        if let Some(offer) = &self.offer {
+            offer.end();
+        }
+        let poll = Pin::new(&mut self.body).poll_frame(context);
+        if let (Some(offer), Poll::Ready(Some(_))) = (&self.offer, &poll) {
+            offer.begin();
+        }
+        poll
     }
 
     fn is_end_stream(&self) -> bool {

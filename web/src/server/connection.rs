@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::Router;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
@@ -23,8 +23,9 @@ use super::request_line;
 use super::service::{FirstTurn, answer};
 use super::shutdown::{FLUSH_TIMEOUT, ShutdownSignal};
 use super::socket::{Client, ClientSocket, Unsent};
-use super::socket_options::NOTSENT_LOWAT;
+use super::socket_options::{NOTSENT_LOWAT, TAKE_TIMEOUT};
 use super::takeover::{StreamResponse, StreamTransports, TakeoverSender};
+use super::untaken::ResponseExecutor;
 use crate::audit::{self, Who};
 use crate::peer::Nearest;
 use crate::problem::Problem;
@@ -37,6 +38,18 @@ const MAX_H2_STREAMS: u32 = 256;
 /// A peer that does not answer a ping within this time counts as gone.
 const H2_PING_TIMEOUT: Duration = Duration::from_secs(20);
 const H2_PING_EVERY: Duration = Duration::from_secs(30);
+/// The largest frame that is accepted over HTTP/2, and the least that the protocol allows, in bytes.
+const MAX_H2_FRAME: u32 = 16 * 1024;
+/// What a peer may send of bodies before they are read, in bytes, for a stream and for the connection: bodies are ignored.
+const H2_WINDOW: u32 = 64 * 1024 - 1;
+/// What a peer may have remembered of its headers, in bytes: the initial size of HPACK.
+const H2_HEADER_TABLE: u32 = 4096;
+/// Requests that are reset before they are served, beyond which a connection is closed (CVE-2023-44487).
+const MAX_H2_RESETS: usize = 20;
+/// Requests with errors of the protocol, which the server resets, beyond which a connection is closed (CVE-2025-8671).
+const MAX_H2_ERRORS: usize = 256;
+/// The code of a request that cannot be read.
+const UNREADABLE: &str = "bad_request";
 /// A connection whose first request takes longer than this to be answered gives its permit for a first request
 /// to the next connection.
 const FIRST_REQUEST_TIME: Duration = Duration::from_millis(50);
@@ -129,6 +142,13 @@ impl Connection {
         let _ = tokio::time::timeout(FLUSH_TIMEOUT, answered).await;
     }
 
+    /// Counts a request that hyper could not read, and has answered itself.
+    fn note_unread(&self, error: &hyper::Error) {
+        let Some(transports) = self.transports.as_ref().filter(|_| error.is_parse()) else { return };
+        transports.news.metrics.refused(UNREADABLE);
+        audit::refused(&Who::new(self.nearest.ip(), trace::fresh()), UNREADABLE, &error.to_string(), "");
+    }
+
     /// Closes a connection without a header of the PROXY protocol. Nothing is answered: nobody knows what the balancer speaks.
     fn refuse_header(self, refused: &Refused) {
         let Some(reason) = refused.reason() else { return };
@@ -195,7 +215,7 @@ impl Connection {
     }
 
     /// Drives the connection to its end, or until a stream takes it over.
-    async fn drive<S: Future>(
+    async fn drive<S: Future<Output = hyper::Result<()>>>(
         &mut self,
         mut serving: Pin<&mut S>,
         responses: &ResponseCounter,
@@ -208,7 +228,12 @@ impl Connection {
         let mut answered = 0;
         loop {
             tokio::select! {
-                _ = serving.as_mut() => return None,
+                ended = serving.as_mut() => {
+                    if let Err(error) = ended {
+                        self.note_unread(&error);
+                    }
+                    return None;
+                }
                 response = taken_over.as_mut() => return response,
                 // Also covers what hyper has no timeout for: an unfinished preface, and HTTP/2 without streams.
                 () = look.as_mut() => {
@@ -236,16 +261,28 @@ type Http1<S> = http1::Connection<TokioIo<ClientSocket>, S>;
 
 fn http1_builder() -> http1::Builder {
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_HEAD);
+    // The most headers are hyper's default, 100: set explicitly, even to the same number, each request would allocate for them.
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(MAX_HEAD)
+        // The buffer bounds only a head that comes in parts: one that comes at once could be almost twice as large.
+        .max_header_size(MAX_HEAD);
     builder
 }
 
-fn http2_builder() -> http2::Builder<TokioExecutor> {
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+fn http2_builder() -> http2::Builder<ResponseExecutor> {
+    let mut builder = http2::Builder::new(ResponseExecutor { timeout: TAKE_TIMEOUT });
     builder
         .timer(TokioTimer::new())
         .max_header_list_size(MAX_HEAD as u32)
         .max_concurrent_streams(MAX_H2_STREAMS)
+        .max_pending_accept_reset_streams(MAX_H2_RESETS)
+        .max_local_error_reset_streams(MAX_H2_ERRORS)
+        .initial_stream_window_size(H2_WINDOW)
+        .initial_connection_window_size(H2_WINDOW)
+        .max_frame_size(MAX_H2_FRAME)
+        .header_table_size(H2_HEADER_TABLE)
         .max_send_buf_size(NOTSENT_LOWAT as usize)
         .keep_alive_interval(H2_PING_EVERY)
         .keep_alive_timeout(H2_PING_TIMEOUT);

@@ -6,7 +6,7 @@
 //! there may be a [`crowd`]. [`connection`] has hyper serve each client over its [`socket`] or [`tls_socket`], with HTTP/1.1 or
 //! HTTP/2; [`request_line`] answers requests that hyper would refuse without an explanation. [`service`] answers one request.
 //! [`takeover`] moves the socket of an HTTP/1 stream from hyper to a writer thread. [`activity`] counts the responses under way,
-//! to recognize idle connections. [`shutdown`] ends connections when the process stops.
+//! to recognize idle connections; [`untaken`] resets those of HTTP/2 of which a client takes nothing. [`shutdown`] ends connections when the process stops.
 
 mod accept;
 mod activity;
@@ -24,6 +24,8 @@ mod socket;
 mod socket_options;
 mod takeover;
 mod tls_socket;
+mod untaken;
 
 pub(crate) use accept::Server;
+pub(crate) use socket_options::TAKE_TIMEOUT;
 pub(crate) use takeover::{AttachedStream, StreamTransports};

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::HeaderMap;
-use axum::http::header::CONTENT_LENGTH;
+use axum::http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use axum::http::{HeaderMap, HeaderValue, Version};
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 use parking_lot::Mutex;
@@ -19,8 +19,11 @@ use tower::ServiceExt;
 
 use super::activity::{ActiveResponse, CountedBody};
 use super::takeover::{AttachedStream, StreamResponse, StreamTransports, TakeoverSender};
+use super::untaken::Offer;
+use crate::audit::{self, Who};
 use crate::peer::{Ignored, Nearest, PeerAddress};
-use crate::{body, metrics};
+use crate::problem::Problem;
+use crate::{body, metrics, trace};
 
 /// Headers that disagree are logged at most this often.
 const SAY_EVERY: Duration = Duration::from_secs(60);
@@ -52,6 +55,15 @@ pub(super) async fn answer(
 ) -> Result<Response<CountedBody>, Infallible> {
     let mut request = request.map(Body::new);
     let peer = peer(&nearest, request.headers());
+    let offer = Offer::current();
+    if let (Some(_), Some(transports), Some(detail)) = (&takeover, &transports, host_flaw(&request)) {
+        turn.end();
+        let response = refuse(peer, detail, transports);
+        return Ok(response.map(|body| CountedBody { body, _active: active, offer }));
+    }
+    // Bodies are ignored here, so where one ends matters only for what comes after it. Proxies disagree about that where there are
+    // odd codings (RFC 9112, section 6.1): nothing comes after it.
+    let is_last = takeover.is_some() && request.headers().contains_key(TRANSFER_ENCODING);
     request.extensions_mut().insert(PeerAddress(peer));
     let version = request.version();
     let mut response = router.oneshot(request).await?;
@@ -69,8 +81,31 @@ pub(super) async fn answer(
         response.headers_mut().remove(CONTENT_LENGTH);
         *response.body_mut() = body::body(stream, transports.news);
     }
+    if is_last {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     turn.end();
-    Ok(response.map(|body| CountedBody { body, _active: active }))
+    Ok(response.map(|body| CountedBody { body, _active: active, offer }))
+}
+
+/// What is wrong with the request's `Host` (RFC 9112, section 3.2): a proxy may go by another one of two than the server.
+fn host_flaw<B>(request: &Request<B>) -> Option<&'static str> {
+    match request.headers().get_all(HOST).iter().count() {
+        0 if request.version() == Version::HTTP_11 => Some("a request of HTTP/1.1 has a Host header"),
+        0 | 1 => None,
+        _ => Some("the request has more than one Host header"),
+    }
+}
+
+/// The answer to a request that no handler gets, and the last one of its connection.
+fn refuse(peer: SocketAddr, detail: &'static str, transports: &StreamTransports) -> Response<Body> {
+    let trace_id = trace::fresh();
+    let problem = Problem::RequestLine { detail: detail.to_owned() };
+    transports.news.metrics.refused(problem.code());
+    audit::refused(&Who::new(peer.ip(), trace_id), problem.code(), detail, "");
+    let mut response = problem.response(trace_id);
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// The client's address, from the request's headers where a trusted proxy wrote them.

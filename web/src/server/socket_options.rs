@@ -15,8 +15,7 @@ pub(super) const NOTSENT_LOWAT: u32 = 64 * 1024;
 const SEND_BUFFER: usize = 256 * 1024;
 /// A peer that acknowledges or reads nothing for this long is disconnected: by default, TCP would retransmit for a quarter of
 /// an hour to a peer that is gone, and keep the sent data. A browser reconnects and resumes.
-#[cfg(target_os = "linux")]
-const TAKE_TIMEOUT: Duration = Duration::from_secs(60);
+pub(crate) const TAKE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Connections that wait to be accepted: after a restart, all clients reconnect at once.
 const BACKLOG: i32 = 4096;
 

@@ -83,10 +83,11 @@ pub(crate) enum Wired {
 }
 
 impl Wired {
-    /// A connection for HTTP/1.
+    /// A connection on which nothing has been sent yet.
     pub(crate) async fn open(way: Way, ask: &Ask, address: SocketAddr) -> Wired {
         match way {
             Way::Tls => Wired::tls(ask, address, b"http/1.1").await,
+            Way::Http2Tls => Wired::tls(ask, address, b"h2").await,
             _ => Wired::plain(ask, address).await,
         }
     }
