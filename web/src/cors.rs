@@ -16,7 +16,7 @@ const PREFLIGHT_AGE: Duration = Duration::from_secs(600);
 
 /// The list of allowed origins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Origins(Vec<Origin>);
+pub struct Origins(Vec<Origin>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Origin {

@@ -45,10 +45,16 @@ mod writer;
 pub use metrics::describe_metrics;
 // For the fuzz targets, and no part of the interface.
 #[doc(hidden)]
+pub use cors::Origins;
+#[doc(hidden)]
+pub use identity::{KeyRing, SourceError, TokenError, TokenSources, Tries};
+#[doc(hidden)]
 pub use peer::{
     ForwardedHeader, HeaderError, Ignored, MAX_HEADER, PeerRules, ProxyHeader, Report, Source,
     TrustedProxies, read_header,
 };
+#[doc(hidden)]
+pub use query::{ParameterError, ReadParameters, read_parameters};
 pub use reload::Reload;
 #[doc(hidden)]
 pub use settings::check_limits_file;

@@ -3,8 +3,9 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use axum::http::HeaderMap;
 use percent_encoding::percent_decode_str;
-use tailrace_bridge::{Envelope, Filter, Span, StartFrom};
+use tailrace_bridge::{Envelope, Filter, Span, StartFrom, SubscribeRequest, TenantId};
 
 use crate::problem::Problem;
 use crate::settings::{HEARTBEAT_BOUNDS, RETRY_BOUNDS, WebSettings};
@@ -32,7 +33,8 @@ const CLOCK_SKEW: Duration = Duration::from_secs(60);
 /// The parameters as received, split by name.
 #[derive(Default)]
 pub(crate) struct Raw {
-    pairs: Vec<(&'static str, String)>,
+    /// The values of each of [`NAMES`], in the order of these.
+    values: [Vec<String>; NAMES.len()],
 }
 
 /// The requested stream.
@@ -48,6 +50,88 @@ pub(crate) struct Query {
     pub(crate) retry: Duration,
 }
 
+/// What a stream has where its request does not say.
+pub(crate) struct Defaults {
+    pub(crate) envelope: Envelope,
+    pub(crate) heartbeat: Duration,
+    pub(crate) retry: Duration,
+}
+
+impl From<&WebSettings> for Defaults {
+    fn from(settings: &WebSettings) -> Defaults {
+        let WebSettings { envelope, heartbeat, retry, .. } = *settings;
+        Defaults { envelope, heartbeat, retry }
+    }
+}
+
+/// What a request asks for.
+#[derive(Debug)]
+pub struct ReadParameters {
+    pub request: SubscribeRequest,
+    pub heartbeat: Duration,
+    pub heartbeat_event: bool,
+    pub retry: Duration,
+    pub access_token: Option<String>,
+}
+
+/// Why it is refused: the parameter, which of its values (0 is the first), and the column in it.
+#[derive(Debug)]
+pub struct ParameterError {
+    pub name: String,
+    pub index: usize,
+    pub column: Option<usize>,
+    pub detail: String,
+}
+
+/// Reads a query string and the header `Last-Event-ID` as the route of streams does, with defaults of its own and no masks
+/// lifted.
+///
+/// # Errors
+/// The first parameter that cannot be used.
+pub fn read_parameters(
+    query: &str,
+    headers: &HeaderMap,
+    tenant: TenantId,
+) -> Result<ReadParameters, ParameterError> {
+    let read = || {
+        let raw = Raw::split(query)?;
+        let last_event_id = raw.last_event_id(headers)?;
+        let access_token = raw.one("access_token")?.map(str::to_owned);
+        let (heartbeat, retry) = (Duration::from_secs(15), Duration::from_secs(2));
+        let query = raw.read(&Defaults { envelope: Envelope::None, heartbeat, retry })?;
+        Ok(ReadParameters {
+            request: query.request(tenant, false, last_event_id),
+            heartbeat: query.heartbeat,
+            heartbeat_event: query.heartbeat_event,
+            retry: query.retry,
+            access_token,
+        })
+    };
+    read().map_err(|problem: Problem| match problem {
+        Problem::Parameter { name, index, column, detail } => ParameterError { name, index, column, detail },
+        other => unreachable!("parameters give no other problem: {other:?}"),
+    })
+}
+
+impl Query {
+    pub(crate) fn request(
+        &self,
+        tenant: TenantId,
+        unmasked: bool,
+        last_event_id: Option<String>,
+    ) -> SubscribeRequest {
+        SubscribeRequest {
+            tenant,
+            topics: self.topics.clone(),
+            filter: self.filter.clone(),
+            envelope: self.envelope,
+            unmasked,
+            from: self.from.clone(),
+            last_event_id,
+        }
+    }
+}
+
 impl Raw {
     /// Splits and decodes a query string; unknown parameters are refused.
     pub(crate) fn split(query: &str) -> Result<Raw, Problem> {
@@ -55,19 +139,20 @@ impl Raw {
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let name = decode(name).ok_or_else(|| Problem::parameter(name, "the name is not UTF-8"))?;
-            let known = NAMES.into_iter().find(|known| *known == name).ok_or_else(|| unknown(&name))?;
-            let value =
-                decode(value).ok_or_else(|| at(known, raw.all(known).count(), "the value is not UTF-8"))?;
-            if raw.all(known).count() == MAX_VALUES {
+            let mut names = NAMES.into_iter().zip(&mut raw.values);
+            let (known, values) = names.find(|(known, _)| *known == name).ok_or_else(|| unknown(&name))?;
+            let value = decode(value).ok_or_else(|| at(known, values.len(), "the value is not UTF-8"))?;
+            if values.len() == MAX_VALUES {
                 return Err(at(known, MAX_VALUES, format!("at most {MAX_VALUES} values are taken")));
             }
-            raw.pairs.push((known, value));
+            values.push(value);
         }
         Ok(raw)
     }
 
     fn all(&self, name: &'static str) -> impl Iterator<Item = &str> {
-        self.pairs.iter().filter(move |(known, _)| *known == name).map(|(_, value)| value.as_str())
+        let values = NAMES.iter().zip(&self.values).filter(move |(known, _)| **known == name);
+        values.flat_map(|(_, values)| values).map(String::as_str)
     }
 
     fn list(&self, name: &'static str) -> Vec<String> {
@@ -83,17 +168,27 @@ impl Raw {
         }
     }
 
+    /// The header has precedence over the parameter. An empty value counts as none, like the header that a browser without an
+    /// id omits.
+    pub(crate) fn last_event_id(&self, headers: &HeaderMap) -> Result<Option<String>, Problem> {
+        let parameter = self.one("last_event_id")?;
+        let header = headers.get("last-event-id");
+        let header = header.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        let id = header.filter(|id| !id.is_empty()).or(parameter.map(str::to_owned));
+        Ok(id.filter(|id| !id.is_empty()))
+    }
+
     /// Parses the values; a missing parameter gets the server's default.
-    pub(crate) fn read(&self, settings: &WebSettings) -> Result<Query, Problem> {
-        let (heartbeat, heartbeat_event) = self.heartbeat(settings.heartbeat)?;
+    pub(crate) fn read(&self, defaults: &Defaults) -> Result<Query, Problem> {
+        let (heartbeat, heartbeat_event) = self.heartbeat(defaults.heartbeat)?;
         Ok(Query {
             topics: self.topics()?,
             filter: self.filter()?,
             from: self.from()?,
-            envelope: self.envelope(settings.envelope)?,
+            envelope: self.envelope(defaults.envelope)?,
             heartbeat,
             heartbeat_event,
-            retry: self.retry(settings.retry)?,
+            retry: self.retry(defaults.retry)?,
         })
     }
 
@@ -104,7 +199,8 @@ impl Raw {
                 return Err(at("topic", index, "the name of a topic is needed"));
             }
             if topic.contains(',') {
-                let each = topic.split(',').map(|one| format!("topic={}", one.trim())).collect::<Vec<_>>();
+                let each = topic.split(',').map(|one| one.trim().escape_debug());
+                let each = each.map(|one| format!("topic={one}")).collect::<Vec<_>>();
                 return Err(at("topic", index, format!("one topic each: {}", each.join("&"))));
             }
             if !topics.iter().any(|known| known == topic) {
@@ -237,8 +333,12 @@ fn unknown(name: &str) -> Problem {
     let lower = name.to_lowercase();
     let meant = OTHER_NAMES.iter().find(|(other, _)| *other == lower).map(|(_, known)| *known);
     let distance = |known: &&str| strsim::damerau_levenshtein(known, &lower);
-    // A known name counts as near if the distance is at most half of its length.
-    let nearest = NAMES.into_iter().min_by_key(distance).filter(|known| distance(known) * 2 <= known.len());
+    // A known name counts as near if the distance is at most half of its length. Comparing takes as long as both names multiplied,
+    // and the distance is at least the difference of their lengths: a request of one long name stays cheap.
+    let length = lower.chars().count();
+    let comparable = |known: &&str| known.len().abs_diff(length) * 2 <= known.len();
+    let nearest = NAMES.into_iter().filter(comparable).min_by_key(distance);
+    let nearest = nearest.filter(|known| distance(known) * 2 <= known.len());
     let detail = match meant.or(nearest) {
         Some(known) => format!("there is no such parameter; the nearest is {known:?}"),
         None if lower == "tenant" => "the tenant is in the path: /t/{tenant}/events".to_owned(),
@@ -290,6 +390,10 @@ mod tests {
             Err(Problem::Parameter { index: 1, detail, .. }) => {
                 assert!(detail.contains("topic=orders&topic=logs"), "{detail}")
             }
+            other => panic!("{other:?}"),
+        }
+        match Raw::split("topic=a%0a%00a,b").unwrap().topics() {
+            Err(Problem::Parameter { detail, .. }) => assert!(!detail.contains('\n'), "{detail}"),
             other => panic!("{other:?}"),
         }
     }

@@ -10,7 +10,7 @@ use axum::http::request::Parts as Head;
 use axum::http::{HeaderMap, Method, Response, Uri};
 use axum::routing::get;
 use percent_encoding::percent_decode_str;
-use tailrace_bridge::{StartFrom, SubscribeError, SubscribeRequest, Subscription, TenantId};
+use tailrace_bridge::{StartFrom, SubscribeError, Subscription, TenantId};
 use tracing::Instrument as _;
 
 use crate::access::{self, Account};
@@ -21,7 +21,7 @@ use crate::limits::{FilterPlace, ReplayPlace, Tenant};
 use crate::pace::Pace;
 use crate::peer::PeerAddress;
 use crate::problem::{Passing, PassingCode, Problem};
-use crate::query::{Query, Raw};
+use crate::query::{Defaults, Query, Raw};
 use crate::registry::{Arrival, Registered};
 use crate::server::AttachedStream;
 use crate::stream::{self, Parts, Stream};
@@ -156,7 +156,7 @@ async fn begin(app: &Arc<App>, request: &Head, who: &mut Who) -> Result<Response
     // Before the token is checked: who is revoked from here on gets no stream.
     let seen = app.registry.seen();
     let raw = Raw::split(request.uri.query().unwrap_or_default())?;
-    let last_event_id = last_event_id(&request.headers, &raw)?;
+    let last_event_id = raw.last_event_id(&request.headers)?;
     let passing = |passing| Stop::Passing { passing, last_event_id: last_event_id.clone() };
     let caller = app.settings.auth.caller(request, raw.one("access_token")?).await;
     let caller = caller.map_err(|problem| match problem {
@@ -167,7 +167,7 @@ async fn begin(app: &Arc<App>, request: &Head, who: &mut Who) -> Result<Response
     let tenant = tenant(app, request.uri.path(), &caller)?;
     who.tenant = Some(tenant.clone());
     let allowed = app.settings.auth.allow(&caller, &tenant)?;
-    let mut query = raw.read(&app.settings)?;
+    let mut query = raw.read(&Defaults::from(&app.settings))?;
     query.topics = topics_within(app, query.topics, &allowed)?;
     if request.method == Method::HEAD {
         return Ok(headers_only(&request.headers));
@@ -301,16 +301,6 @@ fn unclear_tenant(caller: &Caller) -> Problem {
     Problem::Tenant { detail: detail.to_owned() }
 }
 
-/// The header has precedence over the parameter. An empty value counts as none, like the header that a browser without an id
-/// omits.
-fn last_event_id(headers: &HeaderMap, raw: &Raw) -> Result<Option<String>, Problem> {
-    let parameter = raw.one("last_event_id")?;
-    let header =
-        headers.get("last-event-id").map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-    let id = header.filter(|id| !id.is_empty()).or(parameter.map(str::to_owned));
-    Ok(id.filter(|id| !id.is_empty()))
-}
-
 /// Refuses new streams before the tail is warm, and once streams are being ended.
 fn check_phase(app: &App) -> Result<(), Passing> {
     if app.drain.is_closing() {
@@ -378,15 +368,7 @@ async fn subscribe(
     reader: &Reader,
     last_event_id: Option<String>,
 ) -> Result<Subscription, Stop> {
-    let request = SubscribeRequest {
-        tenant: tenant.clone(),
-        topics: query.topics.clone(),
-        filter: query.filter.clone(),
-        envelope: query.envelope,
-        unmasked: reader.unmasked,
-        from: query.from.clone(),
-        last_event_id: last_event_id.clone(),
-    };
+    let request = query.request(tenant.clone(), reader.unmasked, last_event_id.clone());
     let passing = |code, detail: &str| Stop::Passing {
         passing: Passing::new(code, detail, RETRY_NOT_READY),
         last_event_id: last_event_id.clone(),

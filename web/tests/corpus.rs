@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+#[path = "../../fuzz/checks_request.rs"]
+mod checks_request;
 #[path = "../../fuzz/checks_web.rs"]
 mod checks_web;
 
@@ -29,4 +31,19 @@ fn the_corpus_of_forwarded_headers_holds() {
 #[test]
 fn the_corpus_of_limits_files_holds() {
     run_corpus("limits_file", checks_web::limits_file);
+}
+
+#[test]
+fn the_corpus_of_parameters_holds() {
+    run_corpus("parameters", checks_request::parameters);
+}
+
+#[test]
+fn the_corpus_of_credentials_holds() {
+    run_corpus("credentials", checks_request::credentials);
+}
+
+#[test]
+fn the_corpus_of_headers_of_tokens_holds() {
+    run_corpus("token_header", checks_request::token_header);
 }

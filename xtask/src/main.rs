@@ -6,6 +6,7 @@ mod faults;
 mod peers;
 mod run;
 mod setup;
+mod supply;
 mod test;
 
 use std::process::ExitCode;
@@ -33,6 +34,12 @@ enum Task {
     Check,
     /// What lands must pass: `check`, then `test`.
     Ci,
+    /// Licenses, advisories and sources of all dependencies by `deny.toml`, then the bill of materials: target/sbom.
+    Supply {
+        /// Only what needs neither the list of advisories nor a tool that is not there.
+        #[arg(long)]
+        if_installed: bool,
+    },
     /// Injects faults into the program under load, and holds every client against what was written.
     Faults {
         /// Faults, all if none is named, and options: `--help` lists them.
@@ -75,6 +82,8 @@ fn run(task: Task) -> Result<()> {
             checks::all()?;
             test::all(None)
         }
+        Task::Supply { if_installed: true } => supply::if_installed(),
+        Task::Supply { if_installed: false } => supply::release(),
         Task::Faults { arguments } => faults::suite(&arguments),
         Task::Bench { arguments } => bench::suite(&arguments),
         Task::Peers { run, arguments } => {

@@ -100,6 +100,15 @@ impl Key {
         is_id && self.algorithms.contains(&algorithm)
     }
 
+    pub(super) fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
+    /// The names of the algorithms that the key may check.
+    pub(super) fn algorithms(&self) -> Vec<&'static str> {
+        self.algorithms.iter().map(|algorithm| name_of(*algorithm)).collect()
+    }
+
     /// Whether this is the `kid` of the key.
     pub(super) fn has_id(&self, id: &str) -> bool {
         self.id.as_deref() == Some(id)

@@ -13,14 +13,13 @@ use sha2::{Digest as _, Sha256};
 use super::jwks::{IssuerKeys, Refresh};
 use super::key::{self, Key, KeyError};
 use super::token::Token;
+use super::tries::is_verified;
 use crate::audit;
 use crate::reload::{Looks, Reload, Settling};
 use crate::whole_file::{ReadError, read_whole};
 
 /// The largest file, in bytes.
 const MAX_FILE: u64 = 1 << 20;
-/// The most keys that one token is tried with.
-const MAX_TRIES: usize = 16;
 
 /// What a file of keys contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,9 +189,7 @@ impl Keys {
         let changing: Vec<Arc<Vec<Key>>> =
             files.chain(self.issuer.iter().map(|issuer| issuer.keys())).collect();
         let keys = self.fixed.iter().chain(changing.iter().flat_map(|keys| keys.iter()));
-        keys.filter(|key| key.fits(token.key_id.as_deref(), token.algorithm))
-            .take(MAX_TRIES)
-            .any(|key| key.verifies(token.message, token.signature, token.algorithm))
+        is_verified(keys, token)
     }
 
     /// Reads files and the issuer's key set again, for ever.

@@ -1,9 +1,9 @@
 //! Whether a request may read a tenant's events.
 //!
 //! A request's token is found ([`source`]), split and its header read ([`token`]), its signature checked by a key that may use
-//! the token's algorithm ([`key`], [`keys`], [`jwks`]), its claims checked ([`claims`]); its scopes say which topics of which
-//! tenant it may read ([`scope`]). What the token says is believed only after that, in this order. RFC 8725 is the list of what
-//! can go wrong.
+//! the token's algorithm ([`key`], [`keys`], [`tries`], [`jwks`]), its claims checked ([`claims`]); its scopes say which topics of
+//! which tenant it may read ([`scope`]). What the token says is believed only after that, in this order. RFC 8725 is the list of
+//! what can go wrong.
 
 mod claims;
 mod json;
@@ -13,6 +13,7 @@ pub(crate) mod keys;
 mod scope;
 mod source;
 mod token;
+mod tries;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -24,9 +25,10 @@ use tailrace_bridge::TenantId;
 pub(crate) use self::claims::{ClaimRules, TenantClaim};
 use self::keys::{Keys, Verdict};
 pub(crate) use self::scope::{ScopeRule, TENANT, Topics};
-use self::source::SourceError;
-pub(crate) use self::source::TokenSources;
+pub use self::source::{SourceError, TokenSources};
 use self::token::Token;
+pub use self::token::TokenError;
+pub use self::tries::{KeyRing, Tries};
 use crate::problem::{Passing, PassingCode, Problem};
 use crate::reload::Reload;
 

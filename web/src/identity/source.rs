@@ -8,18 +8,18 @@ use crate::cors::{self, Origins};
 
 /// Which ways a token may come by, as configured. The header is always one.
 #[derive(Clone, Debug)]
-pub(crate) struct TokenSources {
+pub struct TokenSources {
     /// Whether `access_token=` is one.
-    pub(crate) query: bool,
+    pub query: bool,
     /// The name of the cookie, if that is one.
-    pub(crate) cookie: Option<String>,
+    pub cookie: Option<String>,
     /// Whose pages may send the cookie of their visitor, besides the server's own.
-    pub(crate) origins: Origins,
+    pub origins: Origins,
 }
 
 /// Why a request has no token that could be checked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum SourceError {
+pub enum SourceError {
     #[error("send a token: {0}")]
     Missing(String),
     #[error("the header Authorization is not text")]
@@ -34,6 +34,8 @@ pub(super) enum SourceError {
     Query,
     #[error("the cookie {0:?} was sent with different values")]
     Cookies(String),
+    #[error("the cookie {0:?} is not text")]
+    CookieNotText(String),
     #[error(
         "a cookie is not accepted from a page of another origin: it must be in TAILRACE_CORS_ORIGINS, or send the token in the \
          header `Authorization: Bearer …`"
@@ -44,11 +46,10 @@ pub(super) enum SourceError {
 impl TokenSources {
     /// The token of a request; `parameter` is the value of `access_token=`. The header comes before the parameter, and both
     /// before the cookie, which a browser sends by itself.
-    pub(super) fn token<'a>(
-        &self,
-        request: &'a Parts,
-        parameter: Option<&'a str>,
-    ) -> Result<&'a str, SourceError> {
+    ///
+    /// # Errors
+    /// There is none, or which one is meant is not certain, or it came by a way that is not one. No message repeats a token.
+    pub fn token<'a>(&self, request: &'a Parts, parameter: Option<&'a str>) -> Result<&'a str, SourceError> {
         if let Some(token) = bearer(&request.headers)? {
             return Ok(token);
         }
@@ -109,17 +110,17 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, SourceError> {
 }
 
 /// The value of a cookie (RFC 6265, section 4.2). Two values of one name are refused: another host of the same domain may have
-/// set one of them.
+/// set one of them. Of cookies with other names nothing is required: browsers send what scripts have set, in UTF-8.
 fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, SourceError> {
-    let lines = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
-    let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    let values = pairs.filter(|(known, _)| *known == name).map(|(_, value)| value);
+    let pairs = headers.get_all(COOKIE).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+    let values = pairs.filter_map(|pair| pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"="));
     let mut values =
-        values.map(|value| value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value));
+        values.map(|value| value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(value));
     let Some(first) = values.next() else { return Ok(None) };
     if values.any(|value| value != first) {
         return Err(SourceError::Cookies(name.to_owned()));
     }
+    let first = std::str::from_utf8(first).map_err(|_| SourceError::CookieNotText(name.to_owned()))?;
     Ok(Some(first).filter(|value| !value.is_empty()))
 }
 
@@ -189,6 +190,16 @@ mod tests {
             Err(SourceError::Cookies(_))
         ));
         assert_eq!(token(&[("cookie", "session=a;session=a")], None).as_deref(), Ok("a"));
+    }
+
+    #[test]
+    fn a_cookie_is_found_among_others_that_are_no_text() {
+        for line in ["city=Zürich; session=c", "session=c; city=Zürich", "=; é; session=c;;"] {
+            assert_eq!(token(&[("cookie", line)], None).as_deref(), Ok("c"), "{line}");
+        }
+        // A second value is one, whatever it is.
+        let hidden = [("cookie", "session=c"), ("cookie", "session=é")];
+        assert!(matches!(token(&hidden, None), Err(SourceError::Cookies(_))));
     }
 
     #[test]

@@ -18,7 +18,7 @@ const TYPES: [&str; 2] = ["jwt", "at+jwt"];
 
 /// Why a token is not taken. No message repeats a part of the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum TokenError {
+pub enum TokenError {
     #[error("the token is longer than {MAX_TOKEN} bytes")]
     TooLong,
     #[error("the token cannot be read")]
