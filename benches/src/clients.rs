@@ -42,6 +42,7 @@ pub(crate) struct Clients {
     buffer: Vec<u8>,
     /// The reads of the first client, while they are wanted.
     capture: Option<Vec<Vec<u8>>>,
+    is_tracked: bool,
     pub(crate) seen: Seen,
 }
 
@@ -52,6 +53,8 @@ struct Client {
     scan: Scan,
     /// How many bytes of [`SYNCED`] have matched; all once it was found.
     synced: u8,
+    /// When the events were sent that it has received, in their order, if that is wanted.
+    received: Option<Vec<u64>>,
 }
 
 #[derive(PartialEq)]
@@ -91,6 +94,7 @@ impl Clients {
             clients: Vec::new(),
             buffer: vec![0; BUFFER],
             capture: None,
+            is_tracked: false,
             seen: Seen {
                 deliveries: 0,
                 bytes: 0,
@@ -155,8 +159,19 @@ impl Clients {
         epoll::add(&self.epoll, &socket, data, epoll::EventFlags::OUT)?;
         let wire = self.transport.wire()?;
         let (phase, scan) = (Phase::Connects, Scan::default());
-        self.clients.push(Client { socket: socket.into(), wire, phase, scan, synced: 0 });
+        let received = self.is_tracked.then(Vec::new);
+        self.clients.push(Client { socket: socket.into(), wire, phase, scan, synced: 0, received });
         Ok(())
+    }
+
+    /// Notes each event of the clients that connect from now on.
+    pub(crate) fn track(&mut self) {
+        self.is_tracked = true;
+    }
+
+    /// When the events were sent that each client has received, in the order in which it received them.
+    pub(crate) fn received(&self) -> impl Iterator<Item = &[u64]> {
+        self.clients.iter().map(|client| client.received.as_deref().unwrap_or_default())
     }
 
     /// From now on, keeps the reads of the first client.
@@ -253,6 +268,9 @@ impl Client {
         self.scan.feed(bytes, |sent| {
             seen.deliveries += 1;
             seen.latencies.add(now.saturating_sub(sent));
+            if let Some(received) = &mut self.received {
+                received.push(sent);
+            }
         });
         if usize::from(self.synced) < SYNCED.len() && self.becomes_synced(bytes) {
             seen.synced += 1;

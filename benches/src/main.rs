@@ -8,6 +8,7 @@ mod floor;
 mod floor_process;
 mod frame;
 mod histogram;
+mod hostile;
 mod ingest;
 mod kafka;
 mod machine;

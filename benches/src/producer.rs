@@ -1,7 +1,7 @@
 //! Writes events to Kafka, at an even pace on a thread of its own, or as fast as possible.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
@@ -105,16 +105,27 @@ pub(crate) fn tenant(prefix: &str, number: usize) -> String {
 pub(crate) struct Producer {
     go_on: Arc<AtomicBool>,
     thread: JoinHandle<Result<u64>>,
+    /// When each event was sent, in microseconds, if that is wanted.
+    noted: Arc<Mutex<Vec<u64>>>,
 }
 
 impl Producer {
     /// Each burst is sent to one partition, in turn.
     pub(crate) fn start(bootstrap: &str, topic: &Topic, flow: Flow) -> Result<Producer> {
-        let sender = Sender::new(bootstrap, topic, flow)?;
+        Producer::begin(Sender::new(bootstrap, topic, flow)?)
+    }
+
+    /// As [`Producer::start`]; notes when each event was sent.
+    pub(crate) fn start_noting(bootstrap: &str, topic: &Topic, flow: Flow) -> Result<Producer> {
+        Producer::begin(Sender { is_noting: true, ..Sender::new(bootstrap, topic, flow)? })
+    }
+
+    fn begin(sender: Sender) -> Result<Producer> {
+        let noted = Arc::clone(&sender.noted);
         let go_on = Arc::new(AtomicBool::new(true));
         let flag = Arc::clone(&go_on);
         let thread = std::thread::spawn(move || sender.keep(&flag));
-        Ok(Producer { go_on, thread })
+        Ok(Producer { go_on, thread, noted })
     }
 
     /// Requests the end, without waiting; returns whether the thread has ended.
@@ -127,6 +138,13 @@ impl Producer {
     pub(crate) fn end(self) -> Result<u64> {
         self.stop();
         self.thread.join().map_err(|_| anyhow!("the producer's thread has panicked"))?
+    }
+
+    /// As [`Producer::end`]. Returns when each event was sent, in microseconds, in the order of sending.
+    pub(crate) fn end_noting(self) -> Result<Vec<u64>> {
+        let noted = Arc::clone(&self.noted);
+        self.end()?;
+        Ok(std::mem::take(&mut *noted.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 }
 
@@ -151,6 +169,8 @@ struct Sender {
     names: Vec<String>,
     event: Vec<u8>,
     sent: u64,
+    is_noting: bool,
+    noted: Arc<Mutex<Vec<u64>>>,
 }
 
 impl Sender {
@@ -168,6 +188,8 @@ impl Sender {
             names: (0..flow.tenants).map(|number| tenant(flow.tenant, number)).collect(),
             event: Vec::new(),
             sent: 0,
+            is_noting: false,
+            noted: Arc::default(),
         })
     }
 
@@ -186,9 +208,12 @@ impl Sender {
     }
 
     fn send(&mut self) -> Result<()> {
-        let turn = self.sent as usize;
+        let (turn, now) = (self.sent as usize, now_us());
         self.event.clear();
-        write_event(&mut self.event, EVENT_BYTES, turn % self.flow.users, now_us());
+        write_event(&mut self.event, EVENT_BYTES, turn % self.flow.users, now);
+        if self.is_noting {
+            self.noted.lock().unwrap_or_else(PoisonError::into_inner).push(now);
+        }
         self.send_event()
     }
 

@@ -94,10 +94,16 @@ impl Server {
 
     /// The sum of a metric over all its labels; zero if the server has no metric of that name.
     pub(crate) fn metric(&self, name: &str) -> Result<f64> {
+        self.metric_of(name, "")
+    }
+
+    /// As [`Server::metric`], of those with this label, as in `limit="max_streams"`.
+    pub(crate) fn metric_of(&self, name: &str, label: &str) -> Result<f64> {
         let answer = get(self.admin, "/metrics").context("ask for the server's metrics")?;
         let lines = answer
             .lines()
-            .filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])));
+            .filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])))
+            .filter(|line| line.contains(label));
         Ok(lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum())
     }
 

@@ -202,9 +202,16 @@ impl Bridge {
     }
 
     pub async fn metric(&self, name: &str) -> f64 {
+        self.metric_of(name, "").await
+    }
+
+    /// As [`Bridge::metric`], of those with this label, as in `result="taken"`.
+    pub async fn metric_of(&self, name: &str, label: &str) -> f64 {
         let (_, text) = get(self.admin, "/metrics").await.expect("the admin address answers");
         let values = text.lines().filter(|line| {
-            line.starts_with(name) && matches!(line.as_bytes().get(name.len()), Some(b' ' | b'{'))
+            line.starts_with(name)
+                && matches!(line.as_bytes().get(name.len()), Some(b' ' | b'{'))
+                && line.contains(label)
         });
         values.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }

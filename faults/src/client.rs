@@ -13,10 +13,14 @@ use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::watch;
+use tokio_rustls::TlsConnector;
 
+use crate::access::{self, Access, Counted};
+use crate::issuer::Token;
 use crate::judge::{Facts, judge};
 use crate::ledger::{Number, Truth, tenant_name};
 use crate::sse::{Connection, Event, IdBuffer, Source};
+use crate::wire::Cut;
 use crate::writer::TENANTS;
 
 /// The timeout of a request: a stopped replica accepts connections but sends nothing; then another replica is tried.
@@ -124,6 +128,7 @@ pub struct Shared {
     pub deliveries: Arc<AtomicU64>,
     /// More parameters for the query.
     pub query: String,
+    pub access: Arc<Access>,
 }
 
 /// Reads until the client is done with the phase `Finish`.
@@ -137,6 +142,10 @@ pub async fn client(which: u32, seed: u64, habit: Habit, shared: Arc<Shared>) ->
     );
     let kind = if which.is_multiple_of(3) { IdBuffer::LastId } else { IdBuffer::Empty };
     let mut reader = Reader {
+        which,
+        door: shared.access.door(which),
+        token: None,
+        is_noticed: false,
         source: Source::new(0, &path, kind),
         got: Got { tenant, ..Got::default() },
         random: StdRng::seed_from_u64(seed ^ (u64::from(which) << 32)),
@@ -151,6 +160,12 @@ pub async fn client(which: u32, seed: u64, habit: Habit, shared: Arc<Shared>) ->
 }
 
 struct Reader {
+    which: u32,
+    door: Option<TlsConnector>,
+    /// The token in use, if replicas ask for one.
+    token: Option<Token>,
+    /// Whether this connection has announced that its token will expire.
+    is_noticed: bool,
     source: Source,
     got: Got,
     random: StdRng,
@@ -193,14 +208,40 @@ impl Reader {
             let ports = self.shared.ports.read();
             ports.get(self.random.random_range(0..ports.len().max(1))).copied()
         };
-        let connected = async { self.source.connect_over(self.socket(port?).await?).await };
+        self.renew_token();
+        let cut =
+            if self.is_cut() && self.door.is_some() { access::cut(&mut self.random) } else { Cut::NEVER };
+        let access = self.shared.access.clone();
+        let connected = async {
+            let wire = access.enter(self.socket(port?).await?, self.door.as_ref(), cut).await?;
+            self.source.connect_over(wire).await
+        };
         match tokio::time::timeout(PATIENCE, connected).await {
             Ok(Some(connection)) if connection.status == 200 => self.read(connection).await,
+            // As a page does, it asks for another token and comes back.
+            Ok(Some(connection)) if connection.status == 401 => {
+                Counted::add(&access.counted.unauthorized);
+                self.token = None;
+            }
             // Nothing listens, or the replica is not ready and the request has no id that makes it a reconnect.
             _ => tokio::time::sleep(GLANCE).await,
         }
         let pause = Duration::from_millis(self.random.random_range(0..60));
         tokio::time::sleep(pause).await;
+    }
+
+    /// Whether the next connection is to be cut.
+    fn is_cut(&self) -> bool {
+        self.habit == Habit::Cut && !matches!(&*self.phase.borrow(), Phase::Finish(..))
+    }
+
+    /// A token is used until it expires, or until it was refused.
+    fn renew_token(&mut self) {
+        if self.token.as_ref().is_none_or(Token::has_expired) {
+            let tenant = tenant_name(self.got.tenant);
+            self.token = self.shared.access.token(self.which, &tenant, &mut self.random);
+            self.source.token = self.token.as_ref().map(|token| token.text.clone());
+        }
     }
 
     async fn socket(&self, port: u16) -> Option<TcpStream> {
@@ -214,9 +255,11 @@ impl Reader {
     async fn read(&mut self, mut connection: Connection) {
         self.got.connections += 1;
         self.got.seen.push(Seen::Began(Instant::now()));
+        self.is_noticed = false;
         let is_last = matches!(&*self.phase.borrow(), Phase::Finish(..));
-        let is_cut = self.habit == Habit::Cut && !is_last;
-        let limit = if is_cut { cut_after(&mut self.random) } else { usize::MAX };
+        let is_cut = self.is_cut();
+        // Over TLS, it is cut at a byte of what TCP carries.
+        let limit = if is_cut && self.door.is_none() { cut_after(&mut self.random) } else { usize::MAX };
         let life =
             if is_cut { Duration::from_millis(self.random.random_range(5..3_000)) } else { Duration::MAX };
         let (began, half) = (Instant::now(), Duration::from_millis(self.random.random_range(0..500)));
@@ -230,8 +273,17 @@ impl Reader {
             let is_quiet = events.is_empty();
             self.note(events);
             if !is_open {
+                let is_cut = connection.received >= limit || connection.socket().is_cut();
+                if connection.socket().is_cut() {
+                    Counted::add(&self.shared.access.counted.cut);
+                }
                 self.got.cut_early += u64::from(connection.received < FIRST_BLOCK);
-                self.got.ended += u64::from(!is_last && connection.received < limit);
+                self.got.ended += u64::from(!is_last && !is_cut);
+                return;
+            }
+            // As tailrace.js does: it comes back with a new token before the old one ends the stream.
+            if self.is_noticed && self.renews_ahead() {
+                self.token = None;
                 return;
             }
             // This check reads all records, so it is made only when nothing was received.
@@ -263,14 +315,40 @@ impl Reader {
         read
     }
 
+    /// Half of the clients renew their tokens when they are told that these will expire; the streams of the others end.
+    fn renews_ahead(&self) -> bool {
+        self.which.is_multiple_of(2)
+    }
+
     fn note(&mut self, events: Vec<Event>) {
         for event in events {
+            self.note_expiry(&event);
             if let Some(seen) = seen(&event) {
                 if matches!(seen, Seen::Record { .. }) {
                     self.shared.deliveries.fetch_add(1, Ordering::Relaxed);
                 }
                 self.got.seen.push(seen);
             }
+        }
+    }
+
+    fn note_expiry(&mut self, event: &Event) {
+        let counted = &self.shared.access.counted;
+        match event.name.as_str() {
+            "tailrace.status" if event.data.contains("\"token_expiring\"") => {
+                self.is_noticed = true;
+                Counted::add(&counted.notices);
+            }
+            "tailrace.error" if event.data.contains("\"token_expired\"") => {
+                Counted::add(&counted.expired);
+                self.token = None;
+                if !self.is_noticed {
+                    self.shared
+                        .access
+                        .problem(format!("client {}: a token expired without a notice", self.which));
+                }
+            }
+            _ => {}
         }
     }
 }

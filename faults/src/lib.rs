@@ -5,16 +5,19 @@
 //! that clients must get are those that Kafka acknowledged to the producer. Data flows through `writer → ledger` on one side
 //! and `sse → client` on the other; [`judge`] compares them, and [`trial`] runs one fault.
 
+pub mod access;
 pub mod bare;
 pub mod bridge;
 pub mod client;
 pub mod clock;
 pub mod faults;
 pub mod id;
+pub mod issuer;
 pub mod judge;
 pub mod kafka;
 pub mod ledger;
 pub mod member;
+pub mod pki;
 pub mod process;
 pub mod prove;
 pub mod proxy;
@@ -24,6 +27,7 @@ pub mod suite;
 pub mod table;
 pub mod transactions;
 pub mod trial;
+pub mod wire;
 pub mod writer;
 
 use std::collections::BTreeSet;

@@ -1,6 +1,7 @@
 //! The stage of one trial: brokers, replicas, a writer and clients; and the actions that faults use.
 
 use std::collections::HashSet;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -11,12 +12,15 @@ use rand::{Rng, SeedableRng};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::access::Access;
 use crate::bare::{Read, read_all};
 use crate::bridge::Bridge;
 use crate::client::{Got, Habit, Phase, Seen, Shared, client};
+use crate::issuer::Issuer;
 use crate::judge::{Edge, Fact, Verdict, judge};
 use crate::kafka::{CREDENTIALS, Kafka};
 use crate::ledger::{Fate, Found, Ledger, Truth, value};
+use crate::pki::Pki;
 use crate::writer::{TENANTS, Target, Writer};
 
 /// How often deliveries are counted while the longest silence is measured.
@@ -51,6 +55,10 @@ pub struct Stage {
     pub is_proxied: bool,
     /// Whether brokers have access control, and replicas may only read the topics of the trial.
     pub is_secured: bool,
+    /// Whether replicas serve over TLS.
+    pub is_tls: bool,
+    /// Lifetimes of tokens in seconds, if replicas ask for tokens.
+    pub tokens: Option<RangeInclusive<u64>>,
     /// Habits of clients: each gets the habit at its number modulo this list's length.
     pub habits: Vec<Habit>,
 }
@@ -73,6 +81,8 @@ impl Default for Stage {
             pattern: false,
             is_proxied: false,
             is_secured: false,
+            is_tls: false,
+            tokens: None,
             habits: vec![Habit::Cut, Habit::Cut, Habit::Cut, Habit::Steady],
         }
     }
@@ -102,6 +112,7 @@ pub struct Scene {
     /// The duration of one stretch of undisturbed load.
     pub breath: Duration,
     pub ports: Arc<RwLock<Vec<u16>>>,
+    pub access: Arc<Access>,
     phase: watch::Sender<Phase>,
     clients: Vec<JoinHandle<Got>>,
     deliveries: Arc<AtomicU64>,
@@ -147,9 +158,11 @@ impl Scene {
                 tokio::task::block_in_place(|| kafka.allow(&["Read"], &["--topic", topic]));
             }
         }
+        let problems = Arc::default();
+        let access = Arc::new(access(&stage, &problems));
         let topics = if stage.pattern { format!("^{trial}.*") } else { format!("{topic},{calm}") };
         let mut bridges: Vec<Bridge> = (0..stage.replicas)
-            .map(|which| bridge(&kafka, &topics, &format!("{trial}-{which}"), &stage))
+            .map(|which| bridge(&kafka, &topics, &format!("{trial}-{which}"), &stage, &access))
             .collect();
         for bridge in &mut bridges {
             bridge.start().await;
@@ -172,6 +185,7 @@ impl Scene {
             ports: ports.clone(),
             deliveries: deliveries.clone(),
             query: String::new(),
+            access: access.clone(),
         });
         let clients = (0..stage.clients)
             .map(|which| {
@@ -192,10 +206,11 @@ impl Scene {
             stage,
             breath,
             ports,
+            access,
             phase,
             clients,
             deliveries,
-            problems: Arc::default(),
+            problems,
             notes: Vec::new(),
         };
         scene.breathe().await;
@@ -473,9 +488,18 @@ fn found(kafka: &Kafka, topic: &Arc<str>) -> Vec<Found> {
     (0..).zip(read_all(kafka, topic)).flat_map(of_partition).collect()
 }
 
-fn bridge(kafka: &Kafka, topics: &str, instance: &str, stage: &Stage) -> Bridge {
+/// The certificates and keys of a trial.
+fn access(stage: &Stage, problems: &Arc<Mutex<Vec<String>>>) -> Access {
+    let pki = stage.is_tls.then(|| Pki::new().expect("certificates can be issued"));
+    let issuer = stage.tokens.clone().map(|lives| Issuer::new(lives).expect("keys can be generated"));
+    Access::new(pki, issuer, problems.clone())
+}
+
+fn bridge(kafka: &Kafka, topics: &str, instance: &str, stage: &Stage, access: &Access) -> Bridge {
     let cache = format!("{}MiB", stage.cache_mib);
+    let settings = access.settings();
     let mut env = vec![("TAILRACE_CACHE_SIZE", cache.as_str())];
+    env.extend(settings.iter().map(|(name, value)| (*name, value.as_str())));
     env.extend(stage.env.iter().map(|(name, value)| (*name, value.as_str())));
     if stage.is_secured {
         env.extend(CREDENTIALS);

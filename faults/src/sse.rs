@@ -1,10 +1,12 @@
-//! An `EventSource` over a raw socket, written from the WHATWG standard ("server-sent events", parsing an event stream).
+//! An `EventSource` over a socket, written from the WHATWG standard ("server-sent events", parsing an event stream).
 
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
+
+use crate::wire::Wire;
 
 /// The content of a new connection's id buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,12 +31,14 @@ pub struct Source {
     pub path: String,
     pub last_event_id: String,
     pub retry: Option<u64>,
+    /// The token of the next request, if it needs one.
+    pub token: Option<String>,
     kind: IdBuffer,
 }
 
 /// One connection of a [`Source`].
 pub struct Connection {
-    socket: TcpStream,
+    socket: Wire,
     raw: Vec<u8>,
     chunks: Option<Chunks>,
     /// The length of the body, if the head states it: a response of one block, after which the connection stays open.
@@ -50,7 +54,8 @@ pub struct Connection {
 
 impl Source {
     pub fn new(port: u16, path: &str, kind: IdBuffer) -> Source {
-        Source { ports: vec![port], path: path.to_owned(), last_event_id: String::new(), retry: None, kind }
+        let (path, last_event_id) = (path.to_owned(), String::new());
+        Source { ports: vec![port], path, last_event_id, retry: None, token: None, kind }
     }
 
     /// Connects to a port, with the last event id if there is one. `None`: no response.
@@ -58,8 +63,9 @@ impl Source {
         self.connect_over(TcpStream::connect(("127.0.0.1", port)).await.ok()?).await
     }
 
-    /// As [`Source::connect`], over a connected socket.
-    pub async fn connect_over(&self, mut socket: TcpStream) -> Option<Connection> {
+    /// As [`Source::connect`], over a connection that is there: TCP's, or one of TLS after its handshake.
+    pub async fn connect_over(&self, wire: impl Into<Wire>) -> Option<Connection> {
+        let mut socket = wire.into();
         // The headers of browsers: a proxy in between may use the accepted encodings.
         let mut request = format!(
             "GET {} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\nAccept-Encoding: gzip, deflate, br\r\n",
@@ -67,6 +73,9 @@ impl Source {
         );
         if !self.last_event_id.is_empty() {
             request.push_str(&format!("Last-Event-ID: {}\r\n", self.last_event_id));
+        }
+        if let Some(token) = &self.token {
+            request.push_str(&format!("Authorization: Bearer {token}\r\n"));
         }
         request.push_str("\r\n");
         socket.write_all(request.as_bytes()).await.ok()?;
@@ -190,7 +199,7 @@ impl Connection {
     }
 
     /// The socket of the connection, to be read or shut down directly.
-    pub fn socket(&mut self) -> &mut TcpStream {
+    pub fn socket(&mut self) -> &mut Wire {
         &mut self.socket
     }
 

@@ -3,6 +3,7 @@
 mod connect;
 mod fanout;
 mod held;
+mod isolation;
 mod latency;
 mod linger;
 mod memory;
@@ -28,6 +29,7 @@ pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
         Box::new(spread::FILTERS),
         Box::new(replay::Replay),
         Box::new(storm::Storm),
+        Box::new(isolation::Isolation),
         Box::new(connect::Connect),
         Box::new(tls::ONE),
         Box::new(tls::BURSTS),

@@ -8,6 +8,7 @@ mod group;
 mod kafka;
 mod log;
 mod resources;
+mod tls;
 
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ pub fn all() -> Vec<Fault> {
         group::faults(),
         log::faults(),
         clients::faults(),
+        tls::faults(),
         resources::faults(),
     ];
     groups.into_iter().flatten().collect()
