@@ -43,7 +43,7 @@ impl Connection {
         Ok(Connection { rustls, secrets, boundary: Boundary::default() })
     }
 
-    /// As [`ServerConnection::read_tls`].
+    /// As the one of rustls, which knows nothing of the boundary.
     pub(crate) fn read_tls(&mut self, from: &mut dyn Read) -> io::Result<usize> {
         self.rustls.read_tls(&mut Watched { from, boundary: &mut self.boundary })
     }
