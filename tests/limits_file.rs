@@ -83,7 +83,13 @@ fn without_a_file_to_read_again_a_hangup_ends_the_program() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut program = Program::start(&folder, &[]);
     program.hang_up();
-    assert!(!program.child.wait().expect("it ends").success());
+    let begin = Instant::now();
+    while program.child.try_wait().expect("it can be asked").is_none() {
+        let is_late = begin.elapsed() > Duration::from_secs(20);
+        assert!(!is_late, "it goes on: is SIGHUP ignored here, as under nohup, and so by the program?");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(!program.child.wait().expect("it has ended").success());
 }
 
 #[test]
