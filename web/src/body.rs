@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -15,8 +16,11 @@ use crate::drain::Phase;
 use crate::end::End;
 use crate::metrics::Metrics;
 use crate::moment::Moment;
-use crate::server::TAKE_TIMEOUT;
 use crate::stream::{Said, Stream, World};
+
+/// A peer that acknowledges or reads nothing for this long is disconnected: by default, TCP would retransmit for a quarter of
+/// an hour to a peer that is gone, and keep the sent data. A browser reconnects and resumes.
+pub(crate) const TAKE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The state of the process that streams depend on.
 #[derive(Clone)]

@@ -27,5 +27,4 @@ mod tls_socket;
 mod untaken;
 
 pub(crate) use accept::Server;
-pub(crate) use socket_options::TAKE_TIMEOUT;
 pub(crate) use takeover::{AttachedStream, StreamTransports};

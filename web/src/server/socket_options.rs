@@ -7,15 +7,15 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::TcpListener;
 
+#[cfg(target_os = "linux")]
+use crate::body::TAKE_TIMEOUT;
+
 /// The most unsent bytes in a socket: what is not in the kernel yet is read later from shared pages, not copied for each
 /// client.
 pub(super) const NOTSENT_LOWAT: u32 = 64 * 1024;
 /// The send buffer, in bytes, which holds sent data that a slow client has not acknowledged; Linux doubles it. Enough for 2 MB
 /// a second at a round-trip time of 100 ms.
 const SEND_BUFFER: usize = 256 * 1024;
-/// A peer that acknowledges or reads nothing for this long is disconnected: by default, TCP would retransmit for a quarter of
-/// an hour to a peer that is gone, and keep the sent data. A browser reconnects and resumes.
-pub(crate) const TAKE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Connections that wait to be accepted: after a restart, all clients reconnect at once.
 const BACKLOG: i32 = 4096;
 
