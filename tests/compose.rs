@@ -199,7 +199,7 @@ fn all_that_the_build_reads_is_sent_to_it() {
         "src/main.rs".to_owned(),
     ];
     wanted.extend(members.iter().map(|member| format!("{member}/Cargo.toml")));
-    for package in ["", "bridge/", "consumer/", "web/"] {
+    for package in ["", "bridge/", "formats/", "consumer/", "web/"] {
         wanted.extend(files::included(&format!("{package}src")));
     }
     for path in wanted {
