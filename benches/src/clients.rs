@@ -26,6 +26,9 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// New connections per second: ten thousand clients connect within one second.
 pub(crate) const CONNECTS: u32 = 10_000;
+/// Connections that are begun before those that stand are served: finding a port takes long while most are in TIME-WAIT, and a
+/// server closes connections on which no request comes.
+const CONNECTS_AT_ONCE: usize = 64;
 
 /// The timeout until all clients have a stream.
 const GREETED: Duration = Duration::from_secs(60);
@@ -135,7 +138,8 @@ impl Clients {
         let mut events = Vec::with_capacity(EVENTS);
         while self.clients.len() < old + count {
             let due = (begin.elapsed().as_secs_f64() * f64::from(CONNECTS)) as usize + 1;
-            for _ in self.clients.len()..old + due.min(count) {
+            let next = self.clients.len() + CONNECTS_AT_ONCE;
+            for _ in self.clients.len()..next.min(old + due.min(count)) {
                 let index = self.clients.len();
                 self.open().with_context(|| format!("connect client {index}"))?;
             }
