@@ -8,6 +8,7 @@
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used, reason = "no panic on input"))]
 
+pub mod avro;
 mod error;
 pub mod json;
 mod options;
