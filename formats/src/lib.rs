@@ -8,9 +8,15 @@
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used, reason = "no panic on input"))]
 
+pub mod avro;
+pub mod confluent;
 mod error;
+mod instant;
 pub mod json;
+pub mod json_schema;
+pub mod msgpack;
 mod options;
+pub mod protobuf;
 
 pub use error::{BadSchema, Undecodable};
 pub use options::{AvroJson, Int64, MAX_DEPTH, MAX_TEXT, Options};

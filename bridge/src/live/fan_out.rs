@@ -315,6 +315,7 @@ mod tests {
             headers: Headers::default(),
             tenant: tenant(),
             event_type: None,
+            form: crate::record::form::Form::default(),
         };
         encode(bytes, &new);
         RecordRef::decode(bytes, 0, 0, 0)

@@ -8,7 +8,8 @@
 //!   before one of those.
 //! - `17` is the number and the string. Order is by number where both sides are numbers, else by the bytes of their text.
 //! - A field that is missing, null, an object or an array meets no condition except `!=`. If the field cannot be read, because
-//!   the value is not JSON or nests too deep, or the text is not UTF-8, no condition is met, not even `!=`.
+//!   the value is not JSON or nests too deep, or the text is not UTF-8, or key or value cannot be decoded, no condition is met,
+//!   not even `!=`. The same holds for the type of a record that cannot be decoded, where it would be in the value.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -164,9 +165,10 @@ impl Filter {
 
     /// Whether the record matches. Never panics, whatever the record holds.
     pub fn matches(&self, record: &RecordRef<'_>) -> bool {
-        let of_type = || self.types.contains(record.event_type.unwrap_or(NO_TYPE));
+        let of_type = || type_of(record).is_some_and(|name| self.types.contains(name));
         let of_key = || {
-            let key = record.key.and_then(|key| std::str::from_utf8(key).ok());
+            let key = record.key.filter(|_| !record.form.has_raw_key());
+            let key = key.and_then(|key| std::str::from_utf8(key).ok());
             key.is_some_and(|key| self.keys.contains(key))
         };
         (self.types.is_empty() || of_type())
@@ -396,9 +398,11 @@ impl Condition {
 impl Field {
     fn of<'a>(&self, record: &RecordRef<'a>) -> Content<'a> {
         match self {
+            Field::Key if record.form.has_raw_key() => Content::Unreadable,
             Field::Key => text(record.key),
-            Field::Type => Content::Text(Cow::Borrowed(record.event_type.unwrap_or(NO_TYPE))),
+            Field::Type => type_of(record).map_or(Content::Unreadable, |name| Content::Text(Cow::Borrowed(name))),
             Field::Header(name) => text(record.headers.get(name)),
+            Field::Value(_) if !record.form.has_fields() => Content::Unreadable,
             Field::Value(pointer) => match record.value.and_then(|value| pointer.find(value)) {
                 Some(Found::Text(text) | Found::Literal(text)) => Content::Text(text),
                 _ => Content::Lacking,
@@ -421,6 +425,11 @@ impl Field {
             |value: &[u8]| std::str::from_utf8(value).is_ok() && is_shallow(value) && is_json(value);
         matches!(self, Field::Value(_)) && record.value.is_some_and(|value| !is_json(value))
     }
+}
+
+/// The record's type. `None`: it is not known, since it may be in what cannot be decoded.
+fn type_of<'a>(record: &RecordRef<'a>) -> Option<&'a str> {
+    record.event_type.or_else(|| record.form.flaw.is_none().then_some(NO_TYPE))
 }
 
 fn text(bytes: Option<&[u8]>) -> Content<'_> {
@@ -510,6 +519,7 @@ mod tests {
         }
     }
 
+    use crate::record::form::{Flaw, FlawCode, Form, Half, ValueForm};
     use crate::record::tenant::TenantId;
     use crate::record::{Headers, NewRecord, encode, written_headers};
     use proptest::prelude::*;
@@ -519,7 +529,10 @@ mod tests {
         value: Option<&'a [u8]>,
         event_type: Option<&'a str>,
         headers: &'a [(&'a str, Option<&'a [u8]>)],
+        form: Form,
     }
+
+    const NOTHING_DECODED: Form = Form { value: ValueForm::Unknown, binary_key: false, flaw: None };
 
     const SAMPLE: Sample<'static> = Sample {
         key: Some(b"user-17"),
@@ -529,6 +542,7 @@ mod tests {
         ),
         event_type: Some("created"),
         headers: &[("region", Some(b"eu")), ("bad", Some(b"\xff")), ("empty", None), ("prio", Some(b"9"))],
+        form: NOTHING_DECODED,
     };
 
     fn matches(filter: &Filter, sample: &Sample<'_>) -> bool {
@@ -542,6 +556,7 @@ mod tests {
             headers: Headers::written(&headers),
             tenant: TenantId::new("acme").unwrap(),
             event_type: sample.event_type.map(Into::into),
+            form: sample.form,
         };
         let mut bytes = Vec::new();
         encode(&mut bytes, &new);
@@ -638,7 +653,7 @@ mod tests {
                 assert!(!holds(&format!("{field}{condition}")), "{field}{condition}");
             }
         }
-        let bare = Sample { key: None, value: None, event_type: None, headers: &[] };
+        let bare = Sample { key: None, value: None, event_type: None, headers: &[], form: NOTHING_DECODED };
         assert!(matches(&parse("key!=a"), &bare) && matches(&parse("value.a!=a"), &bare));
         assert!(matches(&parse("type=message"), &bare));
     }
@@ -651,6 +666,38 @@ mod tests {
                 assert!(!matches(&parse(condition), &broken(value)), "{condition} {value:?}");
             }
         }
+    }
+
+    #[test]
+    fn what_cannot_be_decoded_meets_nothing_even_if_its_bytes_would() {
+        let flawed = |half| {
+            let form = Form { flaw: Some(Flaw { half, code: FlawCode::Mismatch }), ..NOTHING_DECODED };
+            Sample { event_type: None, form, ..SAMPLE }
+        };
+        let (key, value) = (flawed(Half::Key), flawed(Half::Value));
+        for condition in ["value.user=17", "value.user!=18", "value.x!=1", "type=message", "type!=created"] {
+            assert!(!matches(&parse(condition), &value), "{condition}");
+        }
+        assert!(matches(&parse("key=user-17"), &value) && matches(&parse("header.region=eu"), &value));
+        for condition in ["key=user-17", "key!=user-18"] {
+            assert!(!matches(&parse(condition), &key), "{condition}");
+        }
+        assert!(matches(&parse("value.user=17"), &key));
+        let of = |types: &[&str], keys: &[&str]| Filter::parse(&strings(types), &strings(keys), &[]).unwrap();
+        assert!(!matches(&of(&["message"], &[]), &value) && !matches(&of(&[], &["user-17"]), &key));
+        assert!(matches(&of(&["created"], &[]), &Sample { event_type: Some("created"), ..value }));
+        assert!(matches(&Filter::default(), &key));
+    }
+
+    #[test]
+    fn what_is_text_or_binary_has_no_fields() {
+        for value in [ValueForm::Text, ValueForm::Binary] {
+            let sample = Sample { form: Form { value, ..NOTHING_DECODED }, ..SAMPLE };
+            assert!(!matches(&parse("value.user=17"), &sample) && !matches(&parse("value.user!=18"), &sample));
+            assert!(matches(&parse("type=created"), &sample));
+        }
+        let json = Sample { form: Form { value: ValueForm::Json, ..NOTHING_DECODED }, ..SAMPLE };
+        assert!(matches(&parse("value.user=17"), &json));
     }
 
     #[test]
