@@ -11,12 +11,13 @@ use crate::problem::Problem;
 use crate::settings::{HEARTBEAT_BOUNDS, RETRY_BOUNDS, WebSettings};
 
 /// All names, in the order of the documentation.
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "topic",
     "type",
     "key",
     "where",
     "from",
+    "conflate",
     "last_event_id",
     "envelope",
     "heartbeat",
@@ -43,6 +44,8 @@ pub(crate) struct Query {
     pub(crate) topics: Vec<String>,
     pub(crate) filter: Filter,
     pub(crate) from: StartFrom,
+    /// Whether the client gets, of what it has missed, only the newest record of each key.
+    pub(crate) conflate: bool,
     pub(crate) envelope: Envelope,
     pub(crate) heartbeat: Duration,
     /// Whether a heartbeat is an event that scripts see.
@@ -126,6 +129,7 @@ impl Query {
             filter: self.filter.clone(),
             envelope: self.envelope,
             unmasked,
+            conflate: self.conflate,
             from: self.from.clone(),
             last_event_id,
         }
@@ -185,6 +189,7 @@ impl Raw {
             topics: self.topics()?,
             filter: self.filter()?,
             from: self.from()?,
+            conflate: self.conflate()?,
             envelope: self.envelope(defaults.envelope)?,
             heartbeat,
             heartbeat_event,
@@ -224,11 +229,22 @@ impl Raw {
     fn from(&self) -> Result<StartFrom, Problem> {
         match self.one("from")? {
             None => Ok(StartFrom::Latest),
-            Some("snapshot") => Err(reserved("from", "snapshot")),
             Some(text) => {
                 let from = text.parse().map_err(|error: String| Problem::parameter("from", error))?;
                 check_past(&from, text)?;
                 Ok(from)
+            }
+        }
+    }
+
+    /// By what records are conflated: there is only the key.
+    fn conflate(&self) -> Result<bool, Problem> {
+        match self.one("conflate")? {
+            None => Ok(false),
+            Some("key") => Ok(true),
+            Some(text) => {
+                let detail = format!("{text:?} is nothing to conflate by; accepted: key");
+                Err(Problem::parameter("conflate", detail))
             }
         }
     }
@@ -309,7 +325,7 @@ fn reserved(name: &'static str, value: &str) -> Problem {
 }
 
 /// Wrong names that are no typing errors, each with the parameter that is likely meant.
-const OTHER_NAMES: [(&str, &str); 17] = [
+const OTHER_NAMES: [(&str, &str); 18] = [
     ("filter", "where"),
     ("query", "where"),
     ("q", "where"),
@@ -318,6 +334,7 @@ const OTHER_NAMES: [(&str, &str); 17] = [
     ("begin", "from"),
     ("offset", "from"),
     ("after", "from"),
+    ("snapshot", "from"),
     ("id", "last_event_id"),
     ("lasteventid", "last_event_id"),
     ("last-event-id", "last_event_id"),
@@ -417,7 +434,7 @@ mod tests {
         fn nothing_that_can_be_typed_breaks_it(query in ".{0,200}", name in proptest::sample::select(&NAMES[..])) {
             let _ = Raw::split(&query);
             if let Ok(raw) = Raw::split(&format!("{name}={query}")) {
-                let _ = (raw.topics(), raw.filter(), raw.from(), raw.envelope(Envelope::None));
+                let _ = (raw.topics(), raw.filter(), raw.from(), raw.conflate(), raw.envelope(Envelope::None));
                 let _ = (raw.heartbeat(Duration::from_secs(15)), raw.retry(Duration::from_secs(2)));
             }
         }

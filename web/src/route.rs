@@ -318,7 +318,11 @@ fn check_phase(app: &App) -> Result<(), Passing> {
 /// back.
 fn check_id_size(app: &App, tenant: &TenantId, query: &Query) -> Result<(), Problem> {
     let limit = app.settings.max_id_size;
-    let (partitions, size) = app.bridge.id_size(tenant, &query.topics, limit / MAX_POSITION_TEXT);
+    // While only the newest record of each key is delivered, an id has a bound for each position.
+    let times = if query.conflate || query.from == StartFrom::Snapshot { 2 } else { 1 };
+    let few = limit / (times * MAX_POSITION_TEXT);
+    let (partitions, size) = app.bridge.id_size(tenant, &query.topics, few);
+    let size = times * size;
     if size > limit {
         return Err(Problem::TooManyPartitions { partitions, size, limit });
     }

@@ -8,6 +8,7 @@ mod latency;
 mod linger;
 mod memory;
 mod replay;
+mod snapshot;
 mod spread;
 mod storm;
 mod tls;
@@ -28,6 +29,7 @@ pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
         Box::new(spread::TENANTS),
         Box::new(spread::FILTERS),
         Box::new(replay::Replay),
+        Box::new(snapshot::Snapshot),
         Box::new(storm::Storm),
         Box::new(isolation::Isolation),
         Box::new(connect::Connect),

@@ -42,6 +42,7 @@ impl Inner {
         let begin = |capacity| self.tails.new_segments.begin(capacity);
         records.iter().for_each(|record| self.seen.note(&record.tenant));
         let runs = partition.log.write().append(records, end, segment_size, begin);
+        partition.keys.appended(records, end);
         let mut rest = records;
         let mut framed = Vec::new();
         for (segment, run) in &runs {
@@ -68,6 +69,7 @@ impl Inner {
         }
         let end = Position { offset: to, ..head };
         partition.log.write().move_end(end);
+        partition.keys.move_end(end);
         partition.set_head_in_hole(end);
     }
 
@@ -124,14 +126,19 @@ impl Inner {
 fn rise_over_gap(partition: &Partition, to: Position, tell: impl FnOnce()) {
     tell();
     partition.log.write().reset(to);
+    partition.keys.move_end(to);
     partition.set_head(to);
     partition.set_log_start(to.offset);
 }
 
 /// The head falls: the log was truncated to `to`. The head is set before views get the gap, or they could rise to the old head.
 fn fall_to_cut(partition: &Partition, to: Position, tell: impl FnOnce()) {
+    // Before the cut is counted, as with history.
+    partition.keys.reset();
     partition.lineage().note_cut();
     partition.set_head(to);
     partition.log.write().reset(to);
+    // Counted again: what was found out since the first count may be of the log before.
+    partition.lineage().note_cut();
     tell();
 }

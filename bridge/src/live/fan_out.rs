@@ -136,7 +136,7 @@ fn hash(tenant: &TenantId) -> u64 {
 
 impl TenantViews {
     fn of(view: &Arc<View>, hasher: &RandomState) -> TenantViews {
-        if view.key().filter().equalities().is_empty() {
+        if view.key().equalities().is_empty() {
             return TenantViews::One(view.clone());
         }
         let mut many = ManyViews::of(view.tenant());
@@ -188,7 +188,7 @@ impl ManyViews {
     }
 
     fn insert(&mut self, view: &Arc<View>, hasher: &RandomState) {
-        let equalities = view.key().filter().equalities();
+        let equalities = view.key().equalities();
         // By the field whose values have the fewest views so far: a filter by region and user is indexed by user.
         match equalities.into_iter().min_by_key(|equality| self.crowd(equality, hasher)) {
             None => self.all.push(view.clone()),
@@ -207,7 +207,7 @@ impl ManyViews {
 
     fn remove(&mut self, view: &Arc<View>, hasher: &RandomState) {
         let stays = |other: &Arc<View>| !Arc::ptr_eq(other, view);
-        let equalities = view.key().filter().equalities();
+        let equalities = view.key().equalities();
         if equalities.is_empty() {
             return self.all.retain(stays);
         }
@@ -299,7 +299,7 @@ mod tests {
 
     fn view(keys: &[String], wheres: &[String]) -> Arc<View> {
         let filter = Filter::parse(&[], keys, wheres).unwrap();
-        let key = ViewKey::new(tenant(), Vec::new(), filter, Envelope::None, false);
+        let key = ViewKey::new(tenant(), Vec::new(), filter, Envelope::None, false, false);
         let shared =
             Shared::new(RingMemory::default(), Duration::ZERO, Arc::new(TokioClock::new()), Arc::default());
         View::new(key, shared, Coverages::default().of(Vec::new()))

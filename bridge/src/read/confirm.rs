@@ -16,7 +16,7 @@ use crate::read::pending_gap::{Change, Pending};
 use crate::read::replay::{Context, RETRY, Replay};
 
 /// The expected size in bytes of a read of one record that confirms a position.
-const CONFIRM_BYTES: usize = 1024;
+pub(crate) const CONFIRM_BYTES: usize = 1024;
 
 /// A question to Kafka about a partition, in the order in which a replay asks them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

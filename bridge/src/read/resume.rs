@@ -6,13 +6,18 @@ use std::sync::Arc;
 use crate::base::sabotage::{Sabotage, broken};
 use crate::core::{Hold, Inner};
 use crate::history::History;
+use crate::history::job::Asker;
 use crate::history::source::HistoryError;
 use crate::log::partition::Partition;
 use crate::log::topic::{Topic, Topics};
 use crate::position::event_id::EventId;
+use crate::position::gap::GapCode;
 use crate::position::{Part, Position, Vector};
+use crate::read::confirm::{CONFIRM_BYTES, gap_of};
+use crate::read::pending_gap::Pending;
 use crate::read::reconcile::{StartPositions, first_record, reconcile, strangers};
 use crate::read::request::SubscribeError;
+use crate::read::run::Run;
 use crate::read::start_offsets::{Offsets, offsets_since};
 use crate::read::subscription::{Subscription, SubscriptionStart};
 use crate::record::tenant::TenantId;
@@ -39,10 +44,12 @@ pub(crate) async fn see_parts_of(inner: &Inner, tenant: &TenantId, id: &EventId)
     }
 }
 
-/// Continues at an id's positions, which are compared with the topics as they are now.
+/// Continues at an id's positions, which are compared with the topics as they are now. `bounds`: those of the run that the id is
+/// in, which goes on.
 pub(crate) async fn resume(
     hold: Hold,
     id: EventId,
+    mut bounds: Vec<Part>,
     mut start: SubscriptionStart,
 ) -> Result<Subscription, SubscribeError> {
     let topics = start.topics.clone();
@@ -59,7 +66,53 @@ pub(crate) async fn resume(
         start.carried.extend(unseen.into_iter().filter(|part| !is_seen(&hold.inner, &key.tenant, part)));
     }
     start.vector = vector;
+    if !bounds.is_empty() {
+        let (history, view) = (&hold.inner.history, &hold.view);
+        let asker = Asker { tenant: view.tenant(), meter: view.meter.get() };
+        let gaps = confirm_bounds(history, asker, &topics, &start.vector, &mut bounds).await?;
+        start.pending.extend(gaps);
+        // Where it conflates, the next run follows at once.
+        let mut run = Run::new(!start.conflates, false);
+        run.set_out(&topics, &view.snapshot().vector, &bounds);
+        start.run = Some(run);
+    }
     Ok(Subscription::replaying(hold, start))
+}
+
+/// Whether each log still holds the record below its bound. Memory shows it, or the leader confirms it. Where the log was
+/// truncated below the bound, there is a gap at the position, and the bound is dropped.
+async fn confirm_bounds(
+    history: &Arc<History>,
+    asker: Asker<'_>,
+    topics: &Topics,
+    vector: &Vector,
+    bounds: &mut [Part],
+) -> Result<Vec<Pending>, HistoryError> {
+    let mut gaps = Vec::new();
+    for (topic, partitions) in topics {
+        let fingerprint = topic.fingerprint();
+        let Some(at) = vector.part_of(fingerprint) else { continue };
+        let of_topic = bounds.iter_mut().filter(|part| part.fingerprint.matches(fingerprint));
+        let bounds = of_topic.flat_map(|part| part.positions.iter_mut());
+        for ((partition, &position), bound) in partitions.iter().zip(&vector.parts[at].positions).zip(bounds)
+        {
+            let is_ahead = bound.is_known() && position.is_known() && position.offset < bound.offset;
+            if !is_ahead || partition.confirms(*bound) {
+                continue;
+            }
+            let read = history.request(asker, partition, *bound, bound.offset + 1, CONFIRM_BYTES);
+            read.finished().await;
+            let Some(error) = read.error() else { continue };
+            match gap_of(partition, *bound, &error).map(|pending| pending.gap.code) {
+                Some(GapCode::Truncated) => gaps.push(Pending::cut_ahead(partition, position)),
+                // Retention has passed the position, too.
+                Some(_) => {}
+                None => return Err(error),
+            }
+            *bound = Position::UNKNOWN;
+        }
+    }
+    Ok(gaps)
 }
 
 /// Whether the part's topic is known here by name and can have records of the tenant, even if the subscription does not read it.

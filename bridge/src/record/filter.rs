@@ -174,6 +174,19 @@ impl Filter {
             && self.wheres.iter().all(|condition| condition.holds(record))
     }
 
+    /// Whether it looks at nothing but the key, so that all records of a key match, or none.
+    pub(crate) fn is_of_key(&self) -> bool {
+        self.types.is_empty() && self.wheres.iter().all(|condition| condition.field == Field::Key)
+    }
+
+    /// Whether a record of this record's key may match: its conditions on the key hold.
+    pub(crate) fn admits_key(&self, record: &RecordRef<'_>) -> bool {
+        let key = record.key.and_then(|key| std::str::from_utf8(key).ok());
+        let of_key = self.wheres.iter().filter(|condition| condition.field == Field::Key);
+        (self.keys.is_empty() || key.is_some_and(|key| self.keys.contains(key)))
+            && of_key.into_iter().all(|condition| condition.holds(record))
+    }
+
     /// How many conditions a record may be compared with, but for one that requires one of a few values: by that, the filters of a
     /// tenant are found without looking at each. `type` and `key` are one each.
     pub fn conditions(&self) -> usize {

@@ -24,6 +24,7 @@
 pub(crate) mod event_type;
 pub(crate) mod filter;
 pub(crate) mod json;
+pub(crate) mod key_hash;
 pub(crate) mod mask;
 pub(crate) mod mask_edit;
 pub(crate) mod mask_rule;

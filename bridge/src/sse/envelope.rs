@@ -59,16 +59,7 @@ pub(crate) fn put_record(
     headers: &HeaderList,
     withheld: bool,
 ) {
-    out.extend_from_slice(b"{\"topic\":");
-    put_string(out, topic);
-    put_field(out, "partition", partition);
-    put_field(out, "offset", record.offset);
-    match record.timestamp {
-        ..0 => out.extend_from_slice(b",\"timestamp\":null"),
-        timestamp => put_field(out, "timestamp", timestamp),
-    }
-    out.extend_from_slice(b",\"key\":");
-    put_bytes(out, record.key);
+    put_place_and_key(out, record, topic, partition);
     out.extend_from_slice(b",\"headers\":{");
     let carried = record.headers.iter().filter(|(name, _)| headers.has(name));
     for (index, (name, value)) in carried.enumerate() {
@@ -86,6 +77,25 @@ pub(crate) fn put_record(
         put(out, format_args!(",\"value_kind\":\"{kind}\""));
     }
     out.push(b'}');
+}
+
+/// Appends the record envelope without headers and value.
+pub(crate) fn put_key(out: &mut Vec<u8>, record: &RecordRef<'_>, topic: &str, partition: u32) {
+    put_place_and_key(out, record, topic, partition);
+    out.push(b'}');
+}
+
+fn put_place_and_key(out: &mut Vec<u8>, record: &RecordRef<'_>, topic: &str, partition: u32) {
+    out.extend_from_slice(b"{\"topic\":");
+    put_string(out, topic);
+    put_field(out, "partition", partition);
+    put_field(out, "offset", record.offset);
+    match record.timestamp {
+        ..0 => out.extend_from_slice(b",\"timestamp\":null"),
+        timestamp => put_field(out, "timestamp", timestamp),
+    }
+    out.extend_from_slice(b",\"key\":");
+    put_bytes(out, record.key);
 }
 
 fn put_field(out: &mut Vec<u8>, name: &str, number: impl fmt::Display) {
