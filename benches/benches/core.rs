@@ -224,6 +224,32 @@ fn append(c: &mut Criterion) {
     group.finish();
 }
 
+/// Ten views that match among ten, and among ten thousand: what the others cost.
+fn many_filters(c: &mut Criterion) {
+    let mut group = c.benchmark_group("filters");
+    group.throughput(Throughput::Elements(BATCH));
+    let kinds: [(&str, fn(usize) -> String); 4] = [
+        ("values", |n| if n < 10 { format!("value.user=user-00017,{n}") } else { format!("value.user={n}") }),
+        ("prefixes", |n| {
+            if n < 10 {
+                format!("value.user^={}", &"user-00017"[..=n])
+            } else {
+                format!("value.user^=user-{n}-")
+            }
+        }),
+        ("bounds", |n| format!("value.amount>{}", n + 8)),
+        ("alternatives", |n| format!("(value.amount>{}|value.user={n}|value.user^={n}-)", n + 8)),
+    ];
+    for (name, filter) in kinds {
+        for count in [10, 10_000] {
+            let mut core = Core::new();
+            let _views: Vec<Subscription> = (0..count).map(|n| core.subscribe(&filter(n), None)).collect();
+            group.bench_function(format!("{count} {name}, 10 match"), |b| b.iter(|| core.append()));
+        }
+    }
+    group.finish();
+}
+
 /// A client that reconnects: its id is parsed, missed records are replayed, and it joins the view.
 fn seam(c: &mut Criterion) {
     let mut core = Core::new();
@@ -255,5 +281,5 @@ fn short() -> Criterion {
     Criterion::default().measurement_time(Duration::from_secs(1)).warm_up_time(Duration::from_millis(300))
 }
 
-criterion_group! { name = core; config = short(); targets = ids, sealed_ids, tenants, append, privacy, seam }
+criterion_group! { name = core; config = short(); targets = ids, sealed_ids, tenants, append, many_filters, privacy, seam }
 criterion_main!(core);

@@ -156,9 +156,13 @@ async fn what_a_request_can_cost() {
     replays("32 conditions of 31 steps, deep JSON", &deep(), &heavy(|_| steps.clone())).await;
     for count in [100, 1_000] {
         views(count, "each field=user", &flat, |n| vec![format!("value.field00=user{n}")]).await;
-        views(count, "each field>number", &flat, |n| vec![format!("value.field31>{n}")]).await;
+        views(count, "each field>number", &flat, |n| vec![format!("value.field31>w{n}")]).await;
+        views(count, "each field^=text", &flat, |n| vec![format!("value.field31^=w{n}")]).await;
+        views(count, "each field!=text", &flat, |n| vec![format!("value.field31!=value of field 31,{n}")])
+            .await;
         views(count, "each 32 conditions", &flat, |n| {
-            [&heavy(|n| format!("field{n:02}"))[..31], &[format!("value.field31>{n}")]].concat()
+            [&heavy(|n| format!("field{n:02}"))[..31], &[format!("value.field31!=value of field 31,{n}")]]
+                .concat()
         })
         .await;
     }
