@@ -52,6 +52,7 @@ mod span;
 mod starts;
 mod status;
 mod stopped;
+mod trace;
 mod truncation;
 mod watch;
 mod watchdog;

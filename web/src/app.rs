@@ -9,6 +9,7 @@ use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::registry::Registry;
 use crate::settings::WebSettings;
+use crate::trace::Traces;
 
 /// The shared state: one for each process.
 pub(crate) struct App {
@@ -19,4 +20,6 @@ pub(crate) struct App {
     pub(crate) registry: Arc<Registry>,
     pub(crate) drain: Drain,
     pub(crate) metrics: Arc<Metrics>,
+    /// `None`: no collector is set.
+    pub(crate) traces: Option<Traces>,
 }

@@ -25,7 +25,7 @@ use crate::query::{Defaults, Query, Raw};
 use crate::registry::{Arrival, Registered};
 use crate::server::AttachedStream;
 use crate::stream::{self, Parts, Stream};
-use crate::trace::{TraceId, trace_id};
+use crate::trace::{RequestSpan, TraceId, trace_id};
 use crate::{console, cors, refusal};
 
 /// The name of the tenant where there is only one.
@@ -119,15 +119,26 @@ pub(crate) async fn wrong_method(method: Method, headers: HeaderMap) -> Response
 async fn events(State(app): State<Arc<App>>, request: Request) -> Response<Body> {
     // The body of a request is ignored.
     let (request, _) = request.into_parts();
-    let trace_id = trace_id(&request.headers);
+    let span = app.traces.as_ref().map(|traces| traces.request(&request));
+    let sampled = span.as_ref().and_then(RequestSpan::trace_id);
+    let trace_id = sampled.unwrap_or_else(|| trace_id(&request.headers));
     let mut who = Who::of(&request, trace_id);
-    let stop = match begin(&app, &request, &mut who).await {
-        Ok(response) => return response,
-        Err(stop) => stop,
+    let response = match begin(&app, &request, &mut who).await {
+        Ok(response) => response,
+        Err(stop) => refused(&app, &request, &who, stop),
     };
+    if let Some(span) = span {
+        span.end(response.status(), who.tenant.as_ref());
+    }
+    response
+}
+
+/// The answer to a request that gets no stream, with its line in the audit log.
+fn refused(app: &App, request: &Head, who: &Who, stop: Stop) -> Response<Body> {
+    let trace_id = who.trace_id;
     let refused = |code, detail: &str| {
         app.metrics.refused(code);
-        audit::refused(&who, code, detail, request.uri.path());
+        audit::refused(who, code, detail, request.uri.path());
     };
     match stop {
         Stop::Problem(problem) => {

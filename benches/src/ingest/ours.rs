@@ -69,5 +69,6 @@ fn settings(reader: &Reader) -> Result<KafkaSettings> {
         prefetch: PREFETCH,
         memory: usize::MAX,
         lag_by_partition: false,
+        traces: false,
     })
 }

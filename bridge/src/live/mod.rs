@@ -38,6 +38,7 @@ mod replacement;
 pub(crate) mod ring;
 pub(crate) mod ring_memory;
 mod topics;
+pub(crate) mod traced;
 pub(crate) mod view;
 pub(crate) mod view_key;
 pub(crate) mod views;

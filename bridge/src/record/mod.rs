@@ -32,6 +32,7 @@ pub(crate) mod operand;
 pub(crate) mod pseudonym;
 pub(crate) mod routing;
 pub(crate) mod tenant;
+pub(crate) mod trace_context;
 
 use std::borrow::Cow;
 

@@ -10,6 +10,7 @@ use crate::base::sabotage::{Sabotage, broken};
 use crate::position::gap::Gap;
 use crate::record::RecordRef;
 use crate::record::mask_edit::Masked;
+use crate::sse::cloudevents::put_cloudevent;
 use crate::sse::envelope::{Envelope, put, put_record};
 use crate::sse::privacy::Look;
 
@@ -37,7 +38,7 @@ pub(crate) fn record(
     let text = match look.envelope {
         Envelope::None if withheld => Err(Some("tailrace.masked")),
         Envelope::None => plain(record),
-        Envelope::Record => Err(record.event_type),
+        Envelope::Record | Envelope::CloudEvents => Err(record.event_type),
     };
     match text {
         Ok(text) => {
@@ -47,7 +48,10 @@ pub(crate) fn record(
         Err(event) => {
             put_event(out, event);
             out.extend_from_slice(b"data: ");
-            put_record(out, record, topic, partition, look.headers, withheld);
+            match look.envelope {
+                Envelope::CloudEvents => put_cloudevent(out, record, topic, partition, look, withheld),
+                _ => put_record(out, record, topic, partition, look.headers, withheld),
+            }
             out.push(b'\n');
         }
     }
@@ -159,6 +163,7 @@ mod tests {
     use super::*;
     use crate::record::tenant::TenantId;
     use crate::record::{Headers, NewRecord, encode};
+    use crate::sse::event_source::CloudEventsSource;
     use crate::sse::privacy::HeaderList;
     use proptest::prelude::*;
     use serde_json::json;
@@ -233,7 +238,8 @@ mod tests {
         let mut bytes = Vec::new();
         encode(&mut bytes, &new);
         let mut out = Vec::new();
-        let look = Look { envelope, headers: &HeaderList::All, masking: None };
+        let (headers, source) = (&HeaderList::All, &CloudEventsSource::default());
+        let look = Look { envelope, headers, source, masking: None };
         record(&mut out, &RecordRef::decode(&bytes, 7, 0, 1_700), "orders", 3, &look, "ID");
         out
     }

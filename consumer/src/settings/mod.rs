@@ -85,6 +85,8 @@ pub struct KafkaSettings {
     pub memory: usize,
     /// Whether metrics tell lag by partition, too.
     pub lag_by_partition: bool,
+    /// Whether batches are spans of the global tracer.
+    pub traces: bool,
 }
 
 impl KafkaSettings {
@@ -142,6 +144,7 @@ impl Args {
             prefetch: DEFAULT_PREFETCH,
             memory: DEFAULT_MEMORY,
             lag_by_partition: lag_by_partition(&self.lag_metrics)?,
+            traces: false,
         })
     }
 }
