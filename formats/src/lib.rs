@@ -3,7 +3,7 @@
 //! The walk from bytes to text is this package's own, since it is done for each record; schemas are parsed by kept crates. There
 //! is no tree between: what a decoder reads, it appends to the text. Nothing here does I/O; the consumer fetches schemas.
 //!
-//! Every decoder takes bytes that nobody checked: none panics, none recurses deeper than [`MAX_DEPTH`], and none writes more than
+//! So far this is what the decoders will share; there is none yet. Each is to take bytes that nobody checked: none panics, none recurses deeper than [`MAX_DEPTH`], and none writes more than
 //! [`MAX_TEXT`] bytes. After an error the text that was appended is of no use, and the caller truncates it.
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used, reason = "no panic on input"))]
