@@ -206,7 +206,9 @@ impl Scene {
 
 fn started(memory: usize, kafka: &Kafka, clock: &ManualClock, heads: &[u64]) -> Bridge {
     let bridge = bridge_at(memory, kafka, Arc::new(clock.clone()));
-    let starts: Vec<Start> = heads.iter().map(|&offset| Start { offset, epoch: -1, log_start: 0 }).collect();
+    // As the consumer begins: where there is nothing to read, it is told the leader's epoch.
+    let start = |(&offset, &end)| Start { offset, epoch: if offset == end { 0 } else { -1 }, log_start: 0 };
+    let starts: Vec<Start> = heads.iter().zip(&kafka.0.lock().unwrap().ends).map(start).collect();
     bridge.add_topic("orders", TopicId([1; 16]), &starts);
     bridge
 }

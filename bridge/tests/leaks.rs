@@ -55,7 +55,7 @@ impl Scene {
             .map(|(n, value)| kafka.write(0, "acme", value, n as i64, 0))
             .collect();
         let offset = if in_memory { 0 } else { facts.len() as u64 };
-        bridge.add_topic("orders", TopicId([1; 16]), &[Start { offset, epoch: -1, log_start: 0 }]);
+        bridge.add_topic("orders", TopicId([1; 16]), &[Start { offset, epoch: 0, log_start: 0 }]);
         let scene = Scene { clock, kafka, bridge };
         if in_memory {
             scene.append(&facts);

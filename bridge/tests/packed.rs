@@ -38,7 +38,7 @@ impl Scene {
         (0..PARTITIONS).for_each(|partition| scene.write(partition, records));
         let ends = scene.kafka.0.lock().unwrap().ends.clone();
         let starts: Vec<Start> =
-            ends.iter().map(|&offset| Start { offset, epoch: -1, log_start: 0 }).collect();
+            ends.iter().map(|&offset| Start { offset, epoch: 0, log_start: 0 }).collect();
         scene.bridge.add_topic("orders", TopicId([1; 16]), &starts);
         scene
     }

@@ -114,7 +114,7 @@ impl Fleet {
 fn started(kafka: &Kafka, clock: &ManualClock, step: usize) -> Bridge {
     let bridge = bridge_showing(MEMORY, kafka, Arc::new(clock.clone()), privacy(step));
     let ends = kafka.0.lock().unwrap().ends.clone();
-    let starts: Vec<Start> = ends.iter().map(|&offset| Start { offset, epoch: -1, log_start: 0 }).collect();
+    let starts: Vec<Start> = ends.iter().map(|&offset| Start { offset, epoch: 0, log_start: 0 }).collect();
     bridge.add_topic("orders", TopicId([1; 16]), &starts);
     bridge
 }

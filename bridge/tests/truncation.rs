@@ -397,3 +397,75 @@ async fn a_client_that_comes_from_history_of_a_later_leader_gets_nothing_of_memo
     read(&mut subscription, &mut client).await;
     assert_eq!((client.values, client.gaps), ([seen, values(86..200, 5)].concat(), Vec::new()));
 }
+
+/// The replica has just started, and the cut lies between what it has read and where the client is: it notices nothing.
+#[tokio::test]
+async fn who_is_ahead_of_a_replica_is_told_of_a_cut_that_the_replica_reads_past() {
+    let replica = Replica::from(50);
+    replica.log_is(&[(4, 100)]);
+    replica.ingest(50..60, 4);
+    let (mut subscription, mut client) = (replica.resume(100, 4).await, Client::default());
+    read(&mut subscription, &mut client).await;
+    assert_eq!((&client.values, &client.gaps), (&Vec::new(), &Vec::new()));
+
+    replica.log_is(&[(4, 80), (5, 120)]);
+    replica.ingest(60..80, 4);
+    read(&mut subscription, &mut client).await;
+    replica.ingest(80..120, 5);
+    read(&mut subscription, &mut client).await;
+    let gap = r#"{"code":"truncated","from":100,"next":80,"partition":0,"topic":"t"}"#;
+    assert_eq!((client.values, client.gaps), (values(80..120, 5), vec![gap.to_owned()]));
+}
+
+/// As before; another client has been told by the leader that this place is good, before the cut.
+#[tokio::test]
+async fn what_the_leader_said_of_a_place_ahead_counts_for_nobody_who_comes_after_the_cut() {
+    let replica = Replica::from(50);
+    replica.log_is(&[(4, 100)]);
+    replica.ingest(50..60, 4);
+    read(&mut replica.resume(100, 4).await, &mut Client::default()).await;
+
+    replica.log_is(&[(4, 80), (5, 120)]);
+    replica.ingest(60..80, 4);
+    replica.ingest(80..120, 5);
+    let (mut subscription, mut client) = (replica.resume(100, 4).await, Client::default());
+    read(&mut subscription, &mut client).await;
+    let gap = r#"{"code":"truncated","from":100,"next":80,"partition":0,"topic":"t"}"#;
+    assert_eq!((client.values, client.gaps), (values(80..120, 5), vec![gap.to_owned()]));
+}
+
+/// A replica starts in the middle of a log, and does not know the epoch there until it has read a record.
+#[tokio::test]
+async fn who_comes_to_where_a_replica_begins_is_told_of_a_cut_below() {
+    let replica = Replica::from(50);
+    replica.kafka.gives.store(true, Ordering::Relaxed);
+    replica.log_is(&[(4, 100)]);
+    let (mut subscription, mut client) = (replica.resume(40, 4).await, Client::default());
+    read(&mut subscription, &mut client).await;
+    assert_eq!((&client.values, &client.gaps), (&values(40..50, 4), &Vec::new()));
+
+    replica.log_is(&[(4, 30), (5, 60)]);
+    replica.ingest(50..60, 5);
+    read(&mut subscription, &mut client).await;
+    let gap = r#"{"code":"truncated","from":50,"next":30,"partition":0,"topic":"t"}"#;
+    let expected = [values(40..50, 4), values(30..60, 5)].concat();
+    assert_eq!((client.values, client.gaps), (expected, vec![gap.to_owned()]));
+}
+
+/// The replica has read no record yet, so it does not notice the cut; what it read of history before is of the other log.
+#[tokio::test]
+async fn history_that_was_read_before_a_cut_is_not_given_to_who_knows_of_it() {
+    let replica = Replica::from(50);
+    replica.kafka.gives.store(true, Ordering::Relaxed);
+    replica.log_is(&[(4, 100)]);
+    let mut before = Client::default();
+    read(&mut replica.resume(20, 4).await, &mut before).await;
+    assert_eq!((before.values, before.gaps), (values(20..50, 4), Vec::new()));
+
+    replica.log_is(&[(4, 30), (5, 60)]);
+    let (mut subscription, mut client) = (replica.resume(40, 5).await, Client::default());
+    read(&mut subscription, &mut client).await;
+    replica.ingest(50..60, 5);
+    read(&mut subscription, &mut client).await;
+    assert_eq!((client.values, client.gaps), (values(40..60, 5), Vec::new()));
+}

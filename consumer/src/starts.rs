@@ -77,18 +77,20 @@ impl Starts {
         let (since, any) = (ask(OffsetQuery::Time(since))?, ask(OffsetQuery::Time(0))?);
         let known = |index: usize| -> Result<(Start, u64), Code> {
             let none = Position { offset: 0, epoch: -1 };
-            let (first, end) = (first[index]?.unwrap_or(none).offset, ends[index]?.unwrap_or(none));
+            let (first, end) = (first[index]?.unwrap_or(none), ends[index]?.unwrap_or(none));
             // An error counts as no offset: ends and beginnings have told already whether the partition can be read.
-            let by_time = |found: &Result<Option<Position>, Code>| found.ok().flatten().map(|at| at.offset);
-            let offset = match (by_time(&since[index]), by_time(&any[index])) {
-                (Some(offset), _) => offset,
-                (None, Some(_)) => end.offset,
+            let by_time = |found: &Result<Option<Position>, Code>| found.ok().flatten();
+            let at = match (by_time(&since[index]), by_time(&any[index])) {
+                (Some(at), _) => at,
+                (None, Some(_)) => end,
                 (None, None) => first,
             };
-            let offset = offset.clamp(first, end.offset.max(first));
-            // Where nothing is read, the leader's epoch is all that tells of which log the end is.
-            let epoch = if offset == end.offset { end.epoch } else { -1 };
-            Ok((Start { offset, epoch, log_start: first }, end.offset))
+            let offset = at.offset.clamp(first.offset, end.offset.max(first.offset));
+            // With the epoch, a truncation between now and the first record is noticed. Where nothing is read, the leader's own
+            // is all that tells of which log the end is.
+            let told = [end, at, first].into_iter().find(|told| told.offset == offset);
+            let epoch = told.map_or(-1, |told| told.epoch);
+            Ok((Start { offset, epoch, log_start: first.offset }, end.offset))
         };
         let (mut starts, mut index) = (Vec::new(), 0);
         for (name, count) in topics {
@@ -123,7 +125,10 @@ impl Starts {
         let size = (segment.size() as u64 / records).max(1);
         let most = self.warm_share / size;
         for (start, end) in starts.iter_mut().zip(end) {
-            start.offset = start.offset.max(end.saturating_sub(most));
+            let latest = end.saturating_sub(most);
+            if start.offset < latest {
+                *start = Start { offset: latest, epoch: -1, ..*start };
+            }
         }
         tracing::debug!(
             topic = name,

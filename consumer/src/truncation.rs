@@ -72,7 +72,9 @@ pub(crate) fn next(
         return Some((GapCode::Truncated, Position { offset, epoch }));
     }
     if head.offset < start {
-        return Some((GapCode::Retention, Position { offset: start, epoch: -1 }));
+        // Where nothing is left, the leader's epoch is all that tells of which log the end is.
+        let epoch = if start == end.offset { end.epoch } else { -1 };
+        return Some((GapCode::Retention, Position { offset: start, epoch }));
     }
     // Where the epoch is known, the leader is asked to confirm the position when it is assigned, and tells exactly where the log
     // was truncated.
@@ -95,6 +97,13 @@ mod tests {
         let next =
             next(HEAD, 150, END, &error("fetch failed due to requested offset not available on the broker"));
         assert_eq!(next, Some((GapCode::Retention, Position { offset: 150, epoch: -1 })));
+    }
+
+    #[test]
+    fn where_retention_took_all_the_epoch_is_the_leader_s() {
+        let next =
+            next(HEAD, 200, END, &error("fetch failed due to requested offset not available on the broker"));
+        assert_eq!(next, Some((GapCode::Retention, END)));
     }
 
     #[test]

@@ -32,6 +32,10 @@ impl Inner {
         if ingest.retired || (end.offset <= head.offset && !take_below) {
             return;
         }
+        if head.epoch < 0 && end.epoch >= 0 && partition.log_start() < head.offset {
+            // Until now a cut below the head would not have been noticed.
+            self.note_cut(partition);
+        }
         let new = records.partition_point(|record| record.offset < head.offset);
         let records = if take_below { records } else { &records[new..] };
         let segment_size = self.tails.segment_size();
@@ -80,12 +84,23 @@ impl Inner {
         let gap = Gap::of_partition(code, partition.topic_name(), partition.index(), 0, to.offset);
         let views = self.fan_out.of(partition.topic_key());
         let tell = || views.all().iter().for_each(|view| view.gap(partition, &gap, to));
+        match to.offset > partition.head().offset {
+            true => {
+                self.history.forget(partition);
+                rise_over_gap(partition, to, tell);
+            }
+            false => {
+                self.note_cut(partition);
+                fall_to_cut(partition, to, tell);
+            }
+        }
+    }
+
+    /// The log was cut, or may have been: all that is known of it below the head is void.
+    fn note_cut(&self, partition: &Partition) {
         // Before the cut is counted: a replay that asks after it must not find what was read of the log before.
         self.history.forget(partition);
-        match to.offset > partition.head().offset {
-            true => rise_over_gap(partition, to, tell),
-            false => fall_to_cut(partition, to, tell),
-        }
+        partition.lineage().note_cut();
     }
 
     /// Frames one run of appended records into the views of their tenants, and adds the views that have a match to `framed`.
@@ -130,7 +145,6 @@ fn rise_over_gap(partition: &Partition, to: Position, tell: impl FnOnce()) {
 
 /// The head falls: the log was truncated to `to`. The head is set before views get the gap, or they could rise to the old head.
 fn fall_to_cut(partition: &Partition, to: Position, tell: impl FnOnce()) {
-    partition.lineage().note_cut();
     partition.set_head(to);
     partition.log.write().reset(to);
     tell();

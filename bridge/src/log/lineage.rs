@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | epoch start | the offset of a leader's first record, as far as records in memory show it |
 //! | confirmed | the leader has said that its log holds the record below the position |
+//! | covered | ingest has read up to the position: it will notice a cut below, and count it |
 //! | doubted | the position's epoch is later than all epochs in memory: memory may be of a log that was cut since |
 //! | cut | the log continued from an earlier offset; all earlier confirmations are void |
 //!
@@ -16,8 +17,15 @@
 //! [`Epochs`] belongs to the log and changes with its records, under the log's lock. [`Lineage`] belongs to the partition and
 //! has the leader's answers. A caller reads [`Lineage::cuts`] before it asks the leader, and passes that number along with the
 //! answer, so that an answer about the log before a cut is never noted for the log after it.
+//!
+//! A client may be ahead of a replica that has just started. A cut below such a position, and above what ingest has read, is
+//! never counted: ingest reads on, and finds nothing but the other log. So what the leader has confirmed of a position that was
+//! not covered ends when the position is covered, and after a moment anyway: the log may never again reach the position
+//! ([`Moment::holds_at`]). And a replica that starts in the middle of a log knows no epoch there until it has read a record:
+//! that counts as a cut, since there may have been one.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use crate::base::sync::Mutex;
 use crate::base::sync::atomic::{AtomicI32, AtomicU32, Ordering};
@@ -27,6 +35,8 @@ use crate::position::Position;
 const MAX_EPOCHS: usize = 256;
 /// Confirmed positions kept per partition.
 const MAX_CONFIRMED: usize = 64;
+/// How long a confirmation holds while the position is not covered.
+const UNCOVERED: Duration = Duration::from_secs(2);
 
 /// The offsets at which leaders began to write; offsets and epochs both rise.
 #[derive(Debug, Default)]
@@ -73,12 +83,31 @@ impl Epochs {
     }
 }
 
+/// What a replica knew of the log below a position when it asked the leader about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Moment {
+    /// How often the log had been cut.
+    pub(crate) cuts: u32,
+    /// Whether the position was covered.
+    pub(crate) covered: bool,
+    pub(crate) at: Instant,
+}
+
+impl Moment {
+    /// Whether what was learned at this moment still holds now: a cut since then would have been counted, or the position is
+    /// not covered yet, and it was learned just now.
+    pub(crate) fn holds_at(self, now: Moment) -> bool {
+        let is_recent = || !now.covered && now.at.saturating_duration_since(self.at) < UNCOVERED;
+        self.cuts == now.cuts && (self.covered || is_recent())
+    }
+}
+
 /// What the leader has answered about a partition, and how often the log was cut.
 #[derive(Debug)]
 pub(crate) struct Lineage {
     cuts: AtomicU32,
     /// Positions that the leader has confirmed since the last cut: thousands of clients may resume at the same ones.
-    confirmed: Mutex<VecDeque<Position>>,
+    confirmed: Mutex<VecDeque<(Position, Moment)>>,
     /// The latest epoch whose leader is known to have confirmed all records in memory; -1: none.
     memory_confirmed: AtomicI32,
 }
@@ -103,20 +132,23 @@ impl Lineage {
         self.cuts.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// The leader has confirmed the position. Ignored if the log was cut since `cuts` was read.
-    pub(crate) fn note_confirmed(&self, position: Position, cuts: u32) {
+    /// The leader has confirmed the position, when asked at this moment. Ignored if the log was cut since.
+    pub(crate) fn note_confirmed(&self, position: Position, asked: Moment) {
         let mut confirmed = self.confirmed.lock();
-        if self.cuts() == cuts && !confirmed.contains(&position) {
-            confirmed.push_back(position);
-            if confirmed.len() > MAX_CONFIRMED {
-                confirmed.pop_front();
-            }
+        if self.cuts() != asked.cuts {
+            return;
+        }
+        confirmed.retain(|(known, _)| *known != position);
+        confirmed.push_back((position, asked));
+        if confirmed.len() > MAX_CONFIRMED {
+            confirmed.pop_front();
         }
     }
 
-    /// Whether the leader has confirmed the position since the last cut.
-    pub(crate) fn is_confirmed(&self, position: Position) -> bool {
-        self.confirmed.lock().contains(&position)
+    /// Whether the leader has confirmed the position, and that holds now.
+    pub(crate) fn is_confirmed(&self, position: Position, now: Moment) -> bool {
+        let confirmed = self.confirmed.lock();
+        confirmed.iter().any(|(known, asked)| *known == position && asked.holds_at(now))
     }
 
     /// The leader of `epoch`, or a later one, has confirmed all of memory. Ignored if the log was cut since `cuts` was read.
@@ -156,15 +188,28 @@ mod tests {
     #[test]
     fn an_answer_about_the_log_before_a_cut_is_not_noted() {
         let lineage = Lineage::default();
-        let before = lineage.cuts();
+        let moment = |lineage: &Lineage| Moment { cuts: lineage.cuts(), covered: true, at: Instant::now() };
+        let before = moment(&lineage);
         lineage.note_confirmed(at(5, 1), before);
-        lineage.note_memory_confirmed(3, before);
-        assert!(lineage.is_confirmed(at(5, 1)) && lineage.is_memory_confirmed(3));
+        lineage.note_memory_confirmed(3, before.cuts);
+        assert!(lineage.is_confirmed(at(5, 1), before) && lineage.is_memory_confirmed(3));
         lineage.note_cut();
         lineage.note_confirmed(at(5, 1), before);
-        lineage.note_memory_confirmed(3, before);
-        assert!(!lineage.is_confirmed(at(5, 1)) && !lineage.is_memory_confirmed(0));
-        lineage.note_confirmed(at(5, 1), lineage.cuts());
-        assert!(lineage.is_confirmed(at(5, 1)));
+        lineage.note_memory_confirmed(3, before.cuts);
+        assert!(!lineage.is_confirmed(at(5, 1), moment(&lineage)) && !lineage.is_memory_confirmed(0));
+        lineage.note_confirmed(at(5, 1), moment(&lineage));
+        assert!(lineage.is_confirmed(at(5, 1), moment(&lineage)));
+    }
+
+    #[test]
+    fn an_answer_about_a_position_ahead_holds_until_ingest_is_there_and_not_for_long() {
+        let asked = Moment { cuts: 0, covered: false, at: Instant::now() };
+        let after = |covered, at| Moment { covered, at, ..asked };
+        assert!(asked.holds_at(asked) && !asked.holds_at(after(true, asked.at)));
+        assert!(!asked.holds_at(after(false, asked.at + UNCOVERED)));
+        let covered = after(true, asked.at);
+        assert!(covered.holds_at(after(true, asked.at + UNCOVERED)));
+        // Retention has removed records that ingest has not read: it does not know the epoch where it goes on.
+        assert!(covered.holds_at(after(false, asked.at + UNCOVERED)));
     }
 }

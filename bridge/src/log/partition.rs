@@ -1,12 +1,13 @@
 //! One partition as this replica knows it: its log, its head, and what is known of its leaders.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::base::lock_order::Rank;
 use crate::base::sabotage::{Sabotage, broken};
 use crate::base::sync::atomic::{AtomicU64, Ordering};
 use crate::base::sync::{Mutex, RwLock};
-use crate::log::lineage::Lineage;
+use crate::log::lineage::{Lineage, Moment};
 use crate::log::memory::Account;
 use crate::log::partition_log::{Found, PartitionLog};
 use crate::log::topic::Topic;
@@ -18,7 +19,8 @@ use crate::record::NewRecord;
 pub struct Start {
     /// The first offset that ingest will read.
     pub offset: u64,
-    /// The leader epoch of the record below it; -1 if it is not known.
+    /// The leader epoch of the record below it, or of the one there, or of the leader if the log ends there; -1 if none is known.
+    /// Then a client that knows one does not join before a record has been read, since a truncation below would be missed.
     pub epoch: i32,
     /// The lowest offset that Kafka still has.
     pub log_start: u64,
@@ -95,7 +97,7 @@ impl Partition {
             key: NEXT_KEY.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
             origin,
             ingest: Mutex::new(Ingest::default()),
-            head: Mutex::new(Head { position: origin, read_from: Position { epoch: -1, ..origin } }),
+            head: Mutex::new(Head { position: origin, read_from: origin }),
             moves,
             log: RwLock::new(PartitionLog::new(origin, account)),
             log_start: AtomicU64::new(start.log_start),
@@ -200,21 +202,30 @@ impl Partition {
         &self.lineage
     }
 
+    /// What is known now of the log below the position.
+    pub(crate) fn moment(&self, position: Position, now: Instant) -> Moment {
+        // The cuts first: a cut is counted before the log changes.
+        let cuts = self.lineage.cuts();
+        let end = self.log.read().end();
+        Moment { cuts, covered: position.offset <= end.offset, at: now }
+    }
+
     /// Whether memory may be of a log that was cut: it reaches the position, but another replica has read the position from a
     /// later leader than all that memory knows. Returns a position that the leader confirms only if memory matches its log.
     pub(crate) fn doubt(&self, position: Position) -> Option<Position> {
         if self.lineage.is_memory_confirmed(position.epoch) {
             return None;
         }
-        let log = self.log.read();
-        let (epoch, end) = (log.epochs().newest(), log.end().offset);
-        let is_doubtful = epoch >= 0 && epoch < position.epoch && position.offset <= end;
-        is_doubtful.then_some(Position { offset: end, epoch })
+        let end = self.log.read().end();
+        let is_doubtful = end.epoch >= 0 && end.epoch < position.epoch && position.offset <= end.offset;
+        is_doubtful.then_some(end)
     }
 
     /// Whether the log is known to hold the record below the position, without asking the leader.
-    pub(crate) fn confirms(&self, position: Position) -> bool {
-        self.log.read().confirms(position) || self.head() == position || self.lineage.is_confirmed(position)
+    pub(crate) fn confirms(&self, position: Position, now: Moment) -> bool {
+        self.log.read().confirms(position)
+            || self.head() == position
+            || self.lineage.is_confirmed(position, now)
     }
 
     pub(crate) fn find(&self, offset: u64) -> Found {

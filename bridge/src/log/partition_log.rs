@@ -176,11 +176,6 @@ impl PartitionLog {
         self.end = end;
     }
 
-    /// The leader epochs of its records.
-    pub(crate) fn epochs(&self) -> &Epochs {
-        &self.epochs
-    }
-
     /// Whether it holds the record below the position. After a cut, a position may have the epoch of the record that follows.
     pub(crate) fn confirms(&self, position: Position) -> bool {
         let Position { offset, epoch } = position;

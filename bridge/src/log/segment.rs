@@ -185,6 +185,12 @@ impl Segment {
         self.entries.get(from).map_or(self.end.epoch, |entry| entry.epoch)
     }
 
+    /// The position after its last record, if that is at or after the offset.
+    pub(crate) fn last_from(&self, offset: u64) -> Option<Position> {
+        let last = self.entries.last().filter(|last| last.offset >= offset)?;
+        Some(Position { offset: last.offset + 1, epoch: last.epoch })
+    }
+
     /// The offset of the first record with at least this timestamp, in milliseconds.
     pub(crate) fn first_since(&self, millis: i64) -> Option<u64> {
         self.entries.iter().find(|entry| entry.timestamp >= millis).map(|entry| entry.offset)

@@ -150,10 +150,13 @@ impl Vector {
         debug_assert!(before.is_before(to) || any_broken(), "{before:?} would go back to {to:?}");
     }
 
-    /// Whether both have the same offsets in all partitions, whatever the order of their parts. An unknown position counts as
-    /// none.
+    /// Whether both have the same offsets in all partitions, whatever the order of their parts, and `other` knows an epoch
+    /// wherever this one does: without it, a truncation below would not be noticed there. (Below offset 0 there is nothing.) An
+    /// unknown position counts as none.
     pub(crate) fn meets(&self, other: &Vector) -> bool {
-        self.is_within(other) && other.is_within(self)
+        let is_as_good =
+            |ours: &Position, theirs: &Position| ours.epoch < 0 || theirs.epoch >= 0 || ours.offset == 0;
+        self.is_within(other, is_as_good) && other.is_within(self, |_, _| true)
     }
 
     /// Whether this vector is ahead of `heads` anywhere, and whether it is behind anywhere. Both have the same parts in the
@@ -188,12 +191,13 @@ impl Vector {
         topics(self) == topics(other)
     }
 
-    /// Whether `other` has the same offset wherever this vector has one.
-    fn is_within(&self, other: &Vector) -> bool {
+    /// Whether the other vector has the same offset wherever this one has any, and both positions there `fit`.
+    fn is_within(&self, other: &Vector, fit: impl Fn(&Position, &Position) -> bool) -> bool {
         self.parts.iter().all(|part| {
             let theirs = other.part_of(part.fingerprint).map_or(&[][..], |at| &other.parts[at].positions);
             let same = |(index, position): (usize, &Position)| {
-                !position.is_known() || theirs.get(index).is_some_and(|their| their.offset == position.offset)
+                let is_same = |their: &Position| their.offset == position.offset && fit(position, their);
+                !position.is_known() || theirs.get(index).is_some_and(is_same)
             };
             part.positions.iter().enumerate().all(same)
         })

@@ -2,11 +2,13 @@
 //! to Kafka that decide this, and the gap that an answer means ([`gap_of`]). What this replica has noticed itself ends a lane
 //! (`Lane::was_cut`) and drops the target of a replay (`View::was_cut_since`).
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::history::job::Waiter;
 use crate::history::source::HistoryError;
+use crate::log::lineage::Moment;
 use crate::log::partition::Partition;
 use crate::log::segment::Segment;
 use crate::position::Position;
@@ -29,6 +31,8 @@ pub(crate) enum Question {
     From(u64),
     /// History continues with records of a later leader: does that leader's log hold the record below?
     Rise(Position),
+    /// History continues with records of an earlier leader, up to here: does the leader's log hold them?
+    Fall(Position),
 }
 
 impl Question {
@@ -36,7 +40,10 @@ impl Question {
     /// the replay began, and is confirmed again where another leader's records begin.
     pub(crate) fn read_from(self) -> Position {
         match self {
-            Question::Memory(position) | Question::Below(position) | Question::Rise(position) => position,
+            Question::Memory(position)
+            | Question::Below(position)
+            | Question::Rise(position)
+            | Question::Fall(position) => position,
             Question::From(offset) => Position { offset, epoch: -1 },
         }
     }
@@ -47,8 +54,8 @@ impl Question {
 pub(crate) struct Asked {
     question: Question,
     pub(crate) read: Waiter,
-    /// How often the log had been truncated when the question was asked: an answer about an earlier log is void.
-    cuts: u32,
+    /// When it was asked: an answer about an earlier log is void.
+    at: Moment,
     pub(crate) retry_at: Option<Instant>,
 }
 
@@ -79,32 +86,32 @@ impl Replay {
         position: Position,
     ) -> Confirmation {
         let key = partition.key();
-        let cuts = partition.lineage().cuts();
+        let now = partition.moment(position, context.now);
         if let Some(memory) = partition.doubt(position) {
             match self.confirm_memory(context, partition, position, memory) {
                 Confirmation::Confirmed => {}
                 other => return other,
             }
         }
-        if self.confirmed.get(&key) == Some(&cuts) {
+        if self.confirmed.get(&key).is_some_and(|then| then.holds_at(now)) {
             return Confirmation::Confirmed;
         }
-        if partition.confirms(position) {
-            self.confirmed.insert(key, cuts);
+        if partition.confirms(position, now) {
+            self.confirmed.insert(key, now);
             return Confirmation::Confirmed;
         }
-        let confirmation = self.ask_leader(context, partition, Question::Below(position), cuts);
+        let confirmation = self.ask_leader(context, partition, Question::Below(position), now);
         if let Confirmation::Confirmed = confirmation {
-            partition.lineage().note_confirmed(position, cuts);
-            self.confirmed.insert(key, cuts);
+            partition.lineage().note_confirmed(position, now);
+            self.confirmed.insert(key, now);
         }
         confirmation
     }
 
-    /// Where history continues with records of a later leader: whether that leader's log holds the record below the lane's
-    /// position. This is asked after the segment was read, since the log may have been truncated in between, further back than
-    /// memory shows. The tail's own records need no question: they are consecutive, or a truncation was counted.
-    pub(crate) fn confirm_rise(
+    /// Where history continues with records of another leader than the lane's position: whether the leader's log holds both.
+    /// This is asked after the segment was read, since the log may have been truncated in between, further back than memory
+    /// shows. The tail's own records need no question: they are consecutive, or a truncation was counted.
+    pub(crate) fn confirm_segment(
         &mut self,
         context: &Context<'_>,
         lane: &Lane,
@@ -112,19 +119,30 @@ impl Replay {
         is_tail: bool,
     ) -> Confirmation {
         let (key, below) = (lane.partition.key(), lane.scanned);
-        let rises = below.epoch >= 0 && segment.epoch_from(below.offset) > below.epoch;
-        if is_tail || !rises || self.confirmed_rises.get(&key) == Some(&below) {
+        let Some(question) = turn(below, segment).filter(|_| !is_tail) else {
+            return Confirmation::Confirmed;
+        };
+        if self.confirmed_turns.get(&key) == Some(&below) {
             return Confirmation::Confirmed;
         }
         if !lane.found.is_empty() {
             // The matches that were found are emitted first.
             return Confirmation::Pending;
         }
-        let confirmation = self.ask_leader(context, &lane.partition, Question::Rise(below), lane.cuts);
-        if let Confirmation::Confirmed = confirmation {
-            self.confirmed_rises.insert(key, below);
+        // An answer is void, too, if the log was cut since the lane's position was confirmed.
+        let at = Moment { cuts: lane.cuts, ..lane.partition.moment(below, context.now) };
+        match (self.ask_leader(context, &lane.partition, question, at), question) {
+            (Confirmation::Confirmed, _) => {
+                self.confirmed_turns.insert(key, below);
+                Confirmation::Confirmed
+            }
+            (Confirmation::Gap(_), Question::Fall(_)) => {
+                // The segment was read before a truncation that only the client has been told of.
+                context.history.forget(&lane.partition);
+                Confirmation::Pending
+            }
+            (other, _) => other,
         }
-        confirmation
     }
 
     /// Asks the leader, or processes its answer.
@@ -133,7 +151,7 @@ impl Replay {
         context: &Context<'_>,
         partition: &Arc<Partition>,
         question: Question,
-        cuts: u32,
+        at: Moment,
     ) -> Confirmation {
         let (key, now) = (partition.key(), context.now);
         match self.answer(partition, question, now) {
@@ -146,7 +164,7 @@ impl Replay {
                 }
                 None => self.retry_later(key, now),
             },
-            Answer::NotAsked => self.ask_whether(context, partition, question, cuts),
+            Answer::NotAsked => self.ask_whether(context, partition, question, at),
         }
         Confirmation::Pending
     }
@@ -160,7 +178,7 @@ impl Replay {
         position: Position,
         memory: Position,
     ) -> Confirmation {
-        let (key, cuts) = (partition.key(), partition.lineage().cuts());
+        let (key, at) = (partition.key(), partition.moment(memory, context.now));
         match self.answer(partition, Question::Memory(memory), context.now) {
             Answer::Running => {}
             // Retention has removed what the leader was asked about, and the record at the position too.
@@ -170,11 +188,11 @@ impl Replay {
             }
             Answer::Failed(_) => self.retry_later(key, context.now),
             Answer::Good => {
-                partition.lineage().note_memory_confirmed(position.epoch, cuts);
+                partition.lineage().note_memory_confirmed(position.epoch, at.cuts);
                 return Confirmation::Confirmed;
             }
             Answer::NotAsked => {
-                self.ask_whether(context, partition, Question::Memory(memory), cuts);
+                self.ask_whether(context, partition, Question::Memory(memory), at);
             }
         }
         Confirmation::Pending
@@ -186,22 +204,23 @@ impl Replay {
         context: &Context<'_>,
         partition: &Arc<Partition>,
         question: Question,
-        cuts: u32,
+        at: Moment,
     ) {
         let from = question.read_from();
         let read = context.history.request(context.asker(), partition, from, from.offset + 1, CONFIRM_BYTES);
-        self.note_asked(partition, question, read, cuts);
+        self.note_asked(partition, question, read, at);
     }
 
-    pub(crate) fn note_asked(&mut self, partition: &Partition, question: Question, read: Waiter, cuts: u32) {
-        self.asked.insert(partition.key(), Asked { question, read, cuts, retry_at: None });
+    pub(crate) fn note_asked(&mut self, partition: &Partition, question: Question, read: Waiter, at: Moment) {
+        self.asked.insert(partition.key(), Asked { question, read, at, retry_at: None });
     }
 
     /// The state of the question. One that has succeeded is removed: its segment can be found now, or is requested again.
     pub(crate) fn answer(&mut self, partition: &Partition, question: Question, now: Instant) -> Answer {
         let key = partition.key();
         let Some(asked) = self.asked.get(&key) else { return Answer::NotAsked };
-        if asked.question != question || asked.cuts != partition.lineage().cuts() {
+        let is_void = !asked.at.holds_at(partition.moment(question.read_from(), now));
+        if asked.question != question || is_void {
             self.asked.remove(&key);
             return Answer::NotAsked;
         }
@@ -231,6 +250,22 @@ impl Replay {
             }
             asked.retry_at = Some(now + RETRY);
         }
+    }
+}
+
+/// The question where the segment has records of another leader than the one of the record below the position.
+///
+/// They may be of an earlier one although nothing is wrong: a position after a truncation has the epoch of the leader that told
+/// of it, and there may have been others in between.
+fn turn(below: Position, segment: &Segment) -> Option<Question> {
+    let next = segment.epoch_from(below.offset);
+    if below.epoch < 0 || next < 0 {
+        return None;
+    }
+    match next.cmp(&below.epoch) {
+        Ordering::Greater => Some(Question::Rise(below)),
+        Ordering::Less => segment.last_from(below.offset).map(Question::Fall),
+        Ordering::Equal => None,
     }
 }
 

@@ -10,6 +10,7 @@ use crate::base::meter::Meter;
 use crate::history::History;
 use crate::history::job::{Asker, Waiter};
 use crate::history::readers::Reader;
+use crate::log::lineage::Moment;
 use crate::log::packed::Held;
 use crate::log::partition::Partition;
 use crate::log::partition_log::Found;
@@ -56,10 +57,10 @@ impl Context<'_> {
 pub(crate) struct Replay {
     /// The open question to Kafka per partition: one at a time.
     pub(crate) asked: HashMap<u64, Asked>,
-    /// Partitions whose log confirmed the position, with the number of truncations at that time.
-    pub(crate) confirmed: HashMap<u64, u32>,
-    /// Positions where history continues with records of a later leader, and which that leader has confirmed.
-    pub(crate) confirmed_rises: HashMap<u64, Position>,
+    /// Partitions whose log confirmed the position, and when.
+    pub(crate) confirmed: HashMap<u64, Moment>,
+    /// Positions where history continues with records of another leader, and the leader has confirmed that it does.
+    pub(crate) confirmed_turns: HashMap<u64, Position>,
     /// How many partitions had matches for the last chunk: the others wait for Kafka.
     fruitful: usize,
     /// Whether a packed segment could not be opened for lack of memory.
@@ -249,7 +250,7 @@ impl Replay {
                     if !is_tail || matches!(held, Held::Packed(_)) {
                         lane.open = segment.size();
                     }
-                    match self.confirm_rise(context, lane, &segment, is_tail) {
+                    match self.confirm_segment(context, lane, &segment, is_tail) {
                         Confirmation::Confirmed => lane.scan(context, &segment, max_bytes, &mut bytes),
                         Confirmation::Pending => return None,
                         Confirmation::Gap(gap) => return Some(gap),
@@ -288,7 +289,7 @@ impl Replay {
             match fits.then(|| context.history.open(&lane.partition, &packed)) {
                 Some(Some(segment)) => {
                     open += segment.size();
-                    match self.confirm_rise(context, lane, &segment, is_tail) {
+                    match self.confirm_segment(context, lane, &segment, is_tail) {
                         Confirmation::Confirmed => lane.scan(context, &segment, max_bytes, &mut 0),
                         Confirmation::Pending => continue,
                         Confirmation::Gap(gap) => return Some(gap),
@@ -329,10 +330,10 @@ impl Replay {
                     _ => u64::MAX,
                 };
                 let size = context.history.read_size();
-                let cuts = lane.partition.lineage().cuts();
                 let from = question.read_from();
+                let at = lane.partition.moment(from, now);
                 let read = context.history.request(context.asker(), &lane.partition, from, until, size);
-                self.note_asked(&lane.partition, question, read, cuts);
+                self.note_asked(&lane.partition, question, read, at);
             }
             Answer::Running => {}
         }
