@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
-use tailrace_bridge::{EventId, Filter, IdKeys, MaskKey, Masks};
+use tailrace_bridge::{EventId, Filter, Headers, IdKeys, MaskKey, Masks, RecordRef, put_header};
 
 /// A key that no input has.
 const KEY: &str = "5d1f0e7ac3b29846e0f1a7d2c4b3968578695a4b3c2d1e0f00112233aabbccdd";
@@ -19,7 +19,7 @@ pub(crate) fn event_id(input: &[u8]) {
 }
 
 /// No text makes reading a filter panic; one that is refused is refused at a place in it. The first line is a type, the
-/// second a key, all others are conditions.
+/// second a key, all others are conditions. Records match alternatives if they match one of them, and `field?` or `!field?` at most.
 pub(crate) fn filter(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     let mut lines = text.split('\n').map(str::to_owned);
@@ -30,12 +30,61 @@ pub(crate) fn filter(input: &[u8]) {
         Ok(filter) => {
             let backwards: Vec<String> = wheres.iter().rev().cloned().collect();
             assert_eq!(Filter::parse(&types, &keys, &backwards), Ok(filter));
+            wheres.iter().for_each(|text| not_both_there_and_lacking(text));
+            alternatives_are_one_of_them(&wheres);
         }
         Err(error) if error.index < wheres.len() => {
             let longest = wheres[error.index].chars().count() + 1;
             assert!((1..=longest).contains(&error.column), "{error}");
         }
         Err(_) => {}
+    }
+}
+
+/// Values of records: JSON, text, bytes, and none.
+const VALUES: [Option<&[u8]>; 6] = [
+    Some(br#"{"user":17,"total":9007199254740993,"a":{"b":"x|y","list":[1,{"c":null}]},"s":"(a)"}"#),
+    Some(br#"{"total":-0,"a":"1e2","x":null}"#),
+    Some(b"\"17\""),
+    Some(b"plain text"),
+    Some(b"{\"a\":1"),
+    None,
+];
+
+/// Which of the records match.
+fn matches(wheres: &[String]) -> Option<Vec<bool>> {
+    let filter = Filter::parse(&[], &[], wheres).ok()?;
+    let mut headers = Vec::new();
+    put_header(&mut headers, "region", Some(b"eu"));
+    put_header(&mut headers, "bytes", Some(b"\xff"));
+    let of = |value| RecordRef {
+        offset: 0,
+        epoch: 0,
+        timestamp: 0,
+        key: Some(b"user-17"),
+        value,
+        event_type: value.map(|_| "created"),
+        headers: Headers::written(&headers),
+    };
+    Some(VALUES.iter().map(|value| filter.matches(&of(*value))).collect())
+}
+
+fn not_both_there_and_lacking(text: &str) {
+    let Some(field) = text.strip_suffix('?').filter(|field| !field.starts_with(['!', '('])) else { return };
+    let (there, lacking) = (matches(&[text.to_owned()]), matches(&[format!("!{field}?")]));
+    let (Some(there), Some(lacking)) = (there, lacking) else { return };
+    assert!(there.iter().zip(&lacking).all(|(there, lacking)| !(*there && *lacking)), "{text}");
+}
+
+/// What is in brackets is also read one by one.
+fn alternatives_are_one_of_them(wheres: &[String]) {
+    let is_plain = |text: &&String| !text.contains(['|', '(', ')', '\\']);
+    let plain: Vec<String> = wheres.iter().filter(is_plain).take(32).cloned().collect();
+    let Some(together) = matches(&[format!("({})", plain.join("|"))]) else { return };
+    let alone: Vec<Vec<bool>> = plain.iter().filter_map(|text| matches(std::slice::from_ref(text))).collect();
+    assert_eq!(alone.len(), plain.len(), "{plain:?}");
+    for (at, one_of_them) in together.into_iter().enumerate() {
+        assert_eq!(one_of_them, alone.iter().any(|matches| matches[at]), "{plain:?}");
     }
 }
 

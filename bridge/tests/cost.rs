@@ -1,4 +1,5 @@
-//! What one request can cost: the figures of docs/operations.md, "What a request can cost".
+//! What one request can cost: the figures of docs/operations.md, "What a request can cost". And what an event costs that ten of very many
+//! filters match.
 //!
 //! `cargo test --release -p tailrace-bridge --test cost -- --ignored --nocapture`
 
@@ -156,10 +157,71 @@ async fn what_a_request_can_cost() {
     replays("32 conditions of 31 steps, deep JSON", &deep(), &heavy(|_| steps.clone())).await;
     for count in [100, 1_000] {
         views(count, "each field=user", &flat, |n| vec![format!("value.field00=user{n}")]).await;
-        views(count, "each field>number", &flat, |n| vec![format!("value.field31>{n}")]).await;
+        views(count, "each field>number", &flat, |n| vec![format!("value.field31>w{n}")]).await;
+        views(count, "each field^=text", &flat, |n| vec![format!("value.field31^=w{n}")]).await;
+        views(count, "each field!=text", &flat, |n| vec![format!("value.field31!=value of field 31,{n}")])
+            .await;
+        views(count, "each a field of its own", &flat, |n| vec![format!("value.none{n}>1")]).await;
         views(count, "each 32 conditions", &flat, |n| {
-            [&heavy(|n| format!("field{n:02}"))[..31], &[format!("value.field31>{n}")]].concat()
+            [&heavy(|n| format!("field{n:02}"))[..31], &[format!("value.field31!=value of field 31,{n}")]]
+                .concat()
         })
         .await;
     }
+}
+
+/// A value that has a text and a number to be found by.
+const ORDER: &str = r#"{"id":1000000017,"status":"shipped","user":"user-00017","total":9.5,"tags":["a","b"],"pad":"xxxxxxxxxxxxxxxxxxxxxxxx"}"#;
+/// Appends in a row on one bridge, before the other has its turn.
+const TURN: u64 = 1_000;
+const TURNS: u64 = 21;
+
+/// A bridge with so many views; the first ten match the order.
+struct Side {
+    bridge: Bridge,
+    _views: Vec<Subscription>,
+}
+
+impl Side {
+    async fn new(count: usize, wheres: fn(usize) -> Vec<String>) -> Side {
+        let bridge = bridge();
+        let mut views = Vec::new();
+        for n in 0..count {
+            views.push(bridge.subscribe(request(&wheres(n), StartFrom::Latest)).await.unwrap());
+        }
+        Side { bridge, _views: views }
+    }
+
+    /// Microseconds that an event costs.
+    fn turn(&self, number: u64) -> f64 {
+        let begin = cpu();
+        append(&self.bridge, number * TURN, TURN, ORDER);
+        (cpu() - begin).as_secs_f64() * 1e6 / TURN as f64
+    }
+}
+
+/// Ten views that match, among ten and among ten thousand.
+async fn ten_among(name: &str, wheres: fn(usize) -> Vec<String>) {
+    let (few, many) = (Side::new(10, wheres).await, Side::new(10_000, wheres).await);
+    let mut turns: Vec<(f64, f64)> = (0..TURNS).map(|n| (few.turn(n), many.turn(n))).collect();
+    turns.sort_by(|a, b| (a.1 / a.0).total_cmp(&(b.1 / b.0)));
+    let (few, many) = turns[turns.len() / 2];
+    println!("{name}: {few:.2} µs among 10, {many:.2} µs among 10,000: {:.3} ×", many / few);
+}
+
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn what_an_event_costs_that_ten_of_ten_thousand_filters_match() {
+    ten_among("value.total>N", |n| vec![format!("value.total>{n}")]).await;
+    ten_among("value.user^=P", |n| match n {
+        ..10 => vec![format!("value.user^={}", &"user-00017"[..=n])],
+        _ => vec![format!("value.user^=user-{n}-")],
+    })
+    .await;
+    ten_among("alternatives of a bound, a value and a prefix", |n| {
+        vec![format!("(value.total>{n}|value.user={n}|value.user^={n}-)")]
+    })
+    .await;
+    ten_among("a value and a bound", |n| vec!["value.status=shipped".to_owned(), format!("value.total>{n}")])
+        .await;
 }

@@ -27,6 +27,8 @@ pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
         Box::new(linger::Linger),
         Box::new(spread::TENANTS),
         Box::new(spread::FILTERS),
+        Box::new(spread::PREFIXES),
+        Box::new(spread::RANGES),
         Box::new(replay::Replay),
         Box::new(storm::Storm),
         Box::new(isolation::Isolation),

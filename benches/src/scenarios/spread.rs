@@ -32,15 +32,63 @@ const WARM_UP: Duration = Duration::from_secs(4);
 pub(crate) struct Spread {
     name: &'static str,
     title: &'static str,
-    /// Whether each client has a filter and all share a tenant; else each has its own tenant.
-    filters: bool,
+    /// What each client has of its own.
+    own: Own,
+    /// The most that the cost may rise over the floor's.
+    target: f64,
 }
 
-pub(crate) const TENANTS: Spread =
-    Spread { name: "many-tenants", title: "10,000 tenants with one client each", filters: false };
+/// What a client has of its own, so that each event goes to one client.
+#[derive(Clone, Copy)]
+enum Own {
+    Tenant,
+    /// All share a tenant, as with the others that follow.
+    Value,
+    /// Beside a value, a prefix that no event has: what is measured are looks that find nothing.
+    Prefix,
+    /// Beside a value, a bound that no event meets. A bound that events meet would bring them to all clients with a lower one.
+    Bound,
+}
 
-pub(crate) const FILTERS: Spread =
-    Spread { name: "many-filters", title: "10,000 filters of one tenant, one client each", filters: true };
+impl Own {
+    fn path(self, index: usize) -> String {
+        let filter = match self {
+            Own::Tenant => return format!("/t/{}/events", tenant(TENANT, index)),
+            Own::Value => format!("value.user={index}"),
+            Own::Prefix => format!("(value.user={index}|value.pad^=x{index}-)"),
+            Own::Bound => format!("(value.user={index}|value.user%3E{})", 1_000_000 + index),
+        };
+        format!("/t/{}/events?where={filter}", tenant(TENANT, 0))
+    }
+}
+
+pub(crate) const TENANTS: Spread = Spread {
+    name: "many-tenants",
+    title: "10,000 tenants with one client each",
+    own: Own::Tenant,
+    target: 1.1,
+};
+
+pub(crate) const FILTERS: Spread = Spread {
+    name: "many-filters",
+    title: "10,000 filters of one tenant, one client each",
+    own: Own::Value,
+    target: 1.1,
+};
+
+pub(crate) const PREFIXES: Spread = Spread {
+    name: "many-prefixes",
+    title: "10,000 filters of one tenant with a prefix each",
+    own: Own::Prefix,
+    target: 1.2,
+};
+
+pub(crate) const RANGES: Spread = Spread {
+    name: "many-ranges",
+    title: "10,000 filters of one tenant with a bound each",
+    own: Own::Bound,
+    target: 1.2,
+};
 
 /// One side with few or many clients, from which pairs of slices are taken.
 type Side<'a> = Box<dyn FnMut(Duration) -> Result<Slice> + 'a>;
@@ -69,7 +117,7 @@ impl Scenario for Spread {
             point.add("floor CPU per event with 10,000, µs", 2, floor_many.cpu_us());
             point.add("the server's rises, ×", 3, rise);
             point.add("the floor's rises, ×", 3, floor_rise);
-            point.add_target("the server's rise over the floor's, ×", 3, 1.1, rise / floor_rise);
+            point.add_target("the server's rise over the floor's, ×", 3, self.target, rise / floor_rise);
             point.add("p99 with 10, ms", 2, few.p99_ms);
             point.add("p99 with 10,000, ms", 2, many.p99_ms);
             point.add("generator's CPU beside the server, % of a core", 0, many.generator * 100.0);
@@ -89,19 +137,15 @@ impl Spread {
             stage.say(format!("a server with {count} clients"));
             let topic = stage.topic(PARTITIONS)?;
             let server = stage.server(&topic, &[])?;
-            let filters = self.filters;
-            let path = move |index| match filters {
-                true => format!("/t/{}/events?where=value.user={index}", tenant(TENANT, 0)),
-                false => format!("/t/{}/events", tenant(TENANT, index)),
-            };
-            let clients = Clients::connect(server.address, count, path)?;
+            let own = self.own;
+            let clients = Clients::connect(server.address, count, move |index| own.path(index))?;
             Ok((topic, server, clients))
         };
         let (few_topic, few_server, mut few) = start(FEW)?;
         let (many_topic, many_server, mut many) = start(MANY)?;
         let on = |topic, server, clients: &mut Clients, time| {
             let count = clients.len();
-            let (tenants, users) = if self.filters { (1, count) } else { (count, 1) };
+            let (tenants, users) = if let Own::Tenant = self.own { (count, 1) } else { (1, count) };
             let flow = Flow { pace: PACE, tenant: TENANT, tenants, users };
             slice::on_server(server, clients, (stage.bootstrap(), topic), (flow, To::Each(count)), time)
         };

@@ -1,8 +1,8 @@
-//! Finds the views that a record may concern: views of its tenant, and, of those whose filters require one value of a field,
-//! only the views that require the record's value. So the cost of a record grows with the views that match, not with all views.
+//! Finds the views that a record may concern: views of its tenant, and, of those whose filters require something of a field (a value,
+//! a beginning, a side of a bound, or that it is there), only the views that get it. So the cost of a record grows with the views
+//! that match, not with all views.
 
 use std::collections::HashMap;
-use std::collections::hash_map;
 use std::hash::RandomState;
 use std::sync::Arc;
 
@@ -10,9 +10,11 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
 use crate::base::sync::RwLock;
+use crate::live::field_views::FieldViews;
 use crate::live::view::View;
 use crate::record::RecordRef;
-use crate::record::filter::{Equality, Field};
+use crate::record::field::Field;
+use crate::record::selector::{Breadth, Selector};
 use crate::record::tenant::TenantId;
 
 /// The view index of every topic, by the topic's key. Every batch reads this map, so its lock is held only briefly.
@@ -58,15 +60,8 @@ struct ManyViews {
     tenant: TenantId,
     /// Views that every record of the tenant may concern.
     all: Vec<Arc<View>>,
-    /// The other views, each indexed by one field.
+    /// The other views, each indexed by one condition of its filter, or by each of its alternatives.
     by_field: Vec<FieldViews>,
-}
-
-/// Views that require values of one field, by the value's hash. A collision of hashes only costs one evaluation of a filter.
-#[derive(Debug)]
-struct FieldViews {
-    field: Field,
-    by_value: HashMap<u64, Vec<Arc<View>>>,
 }
 
 /// Views that some of a tenant's records may concern. Their filters have not been evaluated yet.
@@ -119,7 +114,7 @@ impl ViewIndex {
                 TenantViews::Many(many) => all.extend(many.views().cloned()),
             }
         }
-        // A view whose filter names several values of its field is in the index once for each.
+        // A view whose filter names several values of a field, or alternatives, is in the index once for each.
         all.sort_unstable_by_key(Arc::as_ptr);
         all.dedup_by(|a, b| Arc::ptr_eq(a, b));
         all
@@ -136,7 +131,7 @@ fn hash(tenant: &TenantId) -> u64 {
 
 impl TenantViews {
     fn of(view: &Arc<View>, hasher: &RandomState) -> TenantViews {
-        if view.key().filter().equalities().is_empty() {
+        if view.key().filter().selectors().is_empty() {
             return TenantViews::One(view.clone());
         }
         let mut many = ManyViews::of(view.tenant());
@@ -188,57 +183,48 @@ impl ManyViews {
     }
 
     fn insert(&mut self, view: &Arc<View>, hasher: &RandomState) {
-        let equalities = view.key().filter().equalities();
-        // By the field whose values have the fewest views so far: a filter by region and user is indexed by user.
-        match equalities.into_iter().min_by_key(|equality| self.crowd(equality, hasher)) {
+        let selectors = view.key().filter().selectors();
+        match selectors.into_iter().min_by_key(|selector| self.rank(selector, hasher)) {
             None => self.all.push(view.clone()),
-            Some(equality) => {
-                let field = self.field(equality.field);
-                for hash in equality.hashes(hasher) {
-                    let there = field.by_value.entry(hash).or_default();
-                    // Two spellings of a number have one hash; the view is entered once.
-                    if !there.last().is_some_and(|last| Arc::ptr_eq(last, view)) {
-                        there.push(view.clone());
-                    }
+            Some(selector) => {
+                for requirement in &selector.any_of {
+                    self.field(requirement.field).add(&requirement.sought, view, hasher);
                 }
             }
         }
     }
 
+    /// Removes a view. Under which of its conditions it is, is not noted: it is looked for under all of them.
     fn remove(&mut self, view: &Arc<View>, hasher: &RandomState) {
-        let stays = |other: &Arc<View>| !Arc::ptr_eq(other, view);
-        let equalities = view.key().filter().equalities();
-        if equalities.is_empty() {
-            return self.all.retain(stays);
+        let selectors = view.key().filter().selectors();
+        if selectors.is_empty() {
+            return self.all.retain(|other| !Arc::ptr_eq(other, view));
         }
-        for equality in equalities {
-            let Some(at) = self.by_field.iter().position(|field| field.field == *equality.field) else {
+        for requirement in selectors.iter().flat_map(|selector| &selector.any_of) {
+            let Some(at) = self.by_field.iter().position(|field| field.field == *requirement.field) else {
                 continue;
             };
-            let by_value = &mut self.by_field[at].by_value;
-            for hash in equality.hashes(hasher) {
-                if let hash_map::Entry::Occupied(mut entry) = by_value.entry(hash) {
-                    entry.get_mut().retain(stays);
-                    if entry.get().is_empty() {
-                        entry.remove();
-                    }
-                }
-            }
-            if by_value.is_empty() {
+            self.by_field[at].remove(&requirement.sought, view, hasher);
+            if self.by_field[at].is_empty() {
                 self.by_field.swap_remove(at);
             }
         }
     }
 
-    /// How many views are indexed under the most crowded of the values.
-    fn crowd(&self, equality: &Equality<'_>, hasher: &RandomState) -> usize {
-        let Some(field) = self.by_field.iter().find(|field| field.field == *equality.field) else { return 0 };
-        equality.hashes(hasher).filter_map(|hash| field.by_value.get(&hash)).map(Vec::len).max().unwrap_or(0)
+    /// The least is the condition to index a view by. Texts come before bounds, which many records meet. Of texts it is the one that the
+    /// fewest views have so far: a filter by region and user is indexed by user.
+    fn rank(&self, selector: &Selector<'_>, hasher: &RandomState) -> (Breadth, usize, Breadth) {
+        let breadth = selector.breadth();
+        let listed = selector.any_of.iter().filter_map(|requirement| {
+            let field = self.by_field.iter().find(|field| field.field == *requirement.field)?;
+            Some(field.listed(&requirement.sought, hasher))
+        });
+        (breadth.max(Breadth::Prefixes), listed.max().unwrap_or(0), breadth)
     }
 
     fn field(&mut self, field: &Field) -> &mut FieldViews {
         let at = self.by_field.iter().position(|known| known.field == *field).unwrap_or_else(|| {
-            self.by_field.push(FieldViews { field: field.clone(), by_value: HashMap::new() });
+            self.by_field.push(FieldViews::of(field));
             self.by_field.len() - 1
         });
         &mut self.by_field[at]
@@ -256,125 +242,27 @@ impl ManyViews {
         let mut places: HashMap<*const View, usize> = HashMap::new();
         for (number, record) in records {
             for field in &self.by_field {
-                let views = field.field.hash_in(&record, hasher).and_then(|hash| field.by_value.get(&hash));
-                for view in views.into_iter().flatten() {
+                field.find(&record, hasher, |view| {
                     let place = *places.entry(Arc::as_ptr(view)).or_insert_with(|| {
                         concerned.some.push((view.clone(), Vec::new()));
                         concerned.some.len() - 1
                     });
-                    concerned.some[place].1.push(number);
-                }
+                    let numbers = &mut concerned.some[place].1;
+                    // Several alternatives of a view may have found it.
+                    if numbers.last() != Some(&number) {
+                        numbers.push(number);
+                    }
+                });
             }
         }
         concerned
     }
 
     fn views(&self) -> impl Iterator<Item = &Arc<View>> {
-        self.all.iter().chain(self.by_field.iter().flat_map(|field| field.by_value.values().flatten()))
+        self.all.iter().chain(self.by_field.iter().flat_map(FieldViews::all))
     }
 
     fn is_empty(&self) -> bool {
         self.all.is_empty() && self.by_field.is_empty()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::base::clock::TokioClock;
-    use crate::live::ring_memory::RingMemory;
-    use crate::live::view::Shared;
-    use crate::live::view_key::ViewKey;
-    use crate::log::coverage::Coverages;
-    use crate::record::filter::Filter;
-    use crate::record::{Headers, NewRecord, encode};
-    use crate::sse::envelope::Envelope;
-    use proptest::prelude::*;
-
-    fn tenant() -> TenantId {
-        TenantId::new("acme").unwrap()
-    }
-
-    fn view(keys: &[String], wheres: &[String]) -> Arc<View> {
-        let filter = Filter::parse(&[], keys, wheres).unwrap();
-        let key = ViewKey::new(tenant(), Vec::new(), filter, Envelope::None, false);
-        let shared =
-            Shared::new(RingMemory::default(), Duration::ZERO, Arc::new(TokioClock::new()), Arc::default());
-        View::new(key, shared, Coverages::default().of(Vec::new()))
-    }
-
-    fn record<'a>(bytes: &'a mut Vec<u8>, key: &'a str, value: &'a str) -> RecordRef<'a> {
-        let new = NewRecord {
-            offset: 0,
-            epoch: 0,
-            timestamp: 0,
-            key: Some(key.as_bytes()),
-            value: Some(value.as_bytes()),
-            headers: Headers::default(),
-            tenant: tenant(),
-            event_type: None,
-        };
-        encode(bytes, &new);
-        RecordRef::decode(bytes, 0, 0, 0)
-    }
-
-    fn wheres(all: &[&str]) -> Vec<String> {
-        all.iter().map(|&one| one.to_owned()).collect()
-    }
-
-    #[test]
-    fn of_ten_thousand_users_only_the_one_is_looked_at() {
-        let index = ViewIndex::default();
-        for user in 0..10_000 {
-            index.insert(&view(&[], &wheres(&["value.region=eu", &format!("value.user={user}")])));
-        }
-        let mut bytes = Vec::new();
-        let found = index.concerned(
-            &tenant(),
-            std::iter::once((7, record(&mut bytes, "k", r#"{"region":"eu","user":17}"#))),
-        );
-        // The first view is indexed by region: both fields were empty then.
-        assert!(found.all.is_empty() && found.some.len() <= 2, "{}", found.some.len());
-        assert!(found.some.iter().all(|(_, records)| records == &[7]));
-    }
-
-    #[test]
-    fn what_is_removed_leaves_nothing() {
-        let index = ViewIndex::default();
-        let views: Vec<_> = [
-            view(&[], &[]),
-            view(&["a".to_owned(), "b".to_owned()], &[]),
-            view(&[], &wheres(&["value.user=1,1.0,2"])),
-            view(&[], &wheres(&["value.user>1"])),
-        ]
-        .into();
-        views.iter().for_each(|view| index.insert(view));
-        assert_eq!(index.all().len(), 4);
-        views.iter().for_each(|view| index.remove(view));
-        assert!(index.is_empty() && index.all().is_empty());
-    }
-
-    proptest! {
-        #[test]
-        fn every_view_whose_filter_matches_is_found_once(
-            conditions in proptest::collection::vec(
-                proptest::collection::vec(r"value\.(a|b)((=|!=)(0|1|1\.0|10e-1|-0|x|true|)(,1)?|<(0|1|1\.0|-0|x))", 0..3), 1..20),
-            value in r#"\{"a":(0|1|1\.0|1e0|-0|"1"|"x"|true|null|\{\}),"b":(1|"x"|9007199254740993)\}|x"#,
-        ) {
-            let index = ViewIndex::default();
-            let views: Vec<_> = conditions.iter().map(|all| view(&[], all)).collect();
-            views.iter().for_each(|view| index.insert(view));
-            let mut bytes = Vec::new();
-            let record = record(&mut bytes, "k", &value);
-            let found = index.concerned(&tenant(), std::iter::once((0, record)));
-            for view in &views {
-                let times = found.all.iter().filter(|other| Arc::ptr_eq(other, view)).count()
-                    + found.some.iter().filter(|(other, _)| Arc::ptr_eq(other, view)).count();
-                prop_assert!(times <= 1);
-                prop_assert!(times == 1 || !view.key().filter().matches(&record), "{:?}", view.key().filter());
-            }
-        }
     }
 }

@@ -3,8 +3,9 @@
 //! A [`view`] is the merged, filtered sequence of frames of one tenant, topics, filter and envelope ([`view_key`]). It has a
 //! vector and a [`ring`] of frames; all rings share one memory budget ([`ring_memory`]). [`topics`] adds and removes its topics
 //! ([`replacement`]: the ids while a topic is replaced by its next incarnation), [`framing`] adds records, [`delivery`] hands
-//! frames to readers, and [`waking`] notifies the readers. [`fan_out`] finds the [`views`] that a record concerns, and
-//! [`listeners`] are the targets that a view notifies.
+//! frames to readers, and [`waking`] notifies the readers. [`fan_out`] finds the [`views`] that a record concerns, by
+//! what it has in the fields of their filters ([`field_views`]: equal values, [`prefix_views`], [`range_views`], and where many have one
+//! value, a bound besides: [`text_views`]), and [`listeners`] are the targets that a view notifies.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -32,13 +33,20 @@
 
 pub(crate) mod delivery;
 pub(crate) mod fan_out;
+#[cfg(test)]
+mod fan_out_tests;
+mod field_views;
 pub(crate) mod framing;
 pub(crate) mod listeners;
+mod prefix_views;
+mod range_views;
 mod replacement;
 pub(crate) mod ring;
 pub(crate) mod ring_memory;
+mod text_views;
 mod topics;
 pub(crate) mod view;
 pub(crate) mod view_key;
+mod view_list;
 pub(crate) mod views;
 mod waking;

@@ -1,20 +1,22 @@
 //! Whether a filter would tell what its client may not see. Whoever may compare a masked field finds its value by asking often
-//! enough; so the comparison is refused, not made to match nothing.
+//! enough; so the comparison is refused, not made to match nothing. So is the question whether such a field is there, and a masked field
+//! among alternatives.
 
 use crate::core::Inner;
-use crate::record::filter::{Field, Filter};
+use crate::record::field::Field;
+use crate::record::filter::Filter;
 use crate::record::tenant::TenantId;
 
 /// A condition that a client may not use.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MaskedCondition {
-    /// It compares a masked field, or one that has or lies in a masked field.
+    /// It asks for a masked field, or for one that has or lies in a masked field.
     #[error(
-        "the condition {0:?} compares a masked field, or one around or in it, which needs a token with the scope event:unmask:{{tenant}}"
+        "the condition {0:?} asks for a masked field, or one around or in it, which needs a token with the scope event:unmask:{{tenant}}"
     )]
     Field(String),
-    /// It compares a header that is not in the list of headers that envelopes carry.
-    #[error("the condition {0:?} compares a header that is not shown here (TAILRACE_ENVELOPE_HEADERS)")]
+    /// It asks for a header that is not in the list of headers that envelopes carry.
+    #[error("the condition {0:?} asks for a header that is not shown here (TAILRACE_ENVELOPE_HEADERS)")]
     Header(String),
 }
 

@@ -1,44 +1,36 @@
 //! Which records a stream gets: event types, keys, and conditions such as `value.user=17` or `header.region=eu,us`.
 //!
-//! A condition is `<field><operator><value>`.
+//! A condition is `<field><operator><value>`, `<field>?` (it is there) or `!<field>?` (it is not). Several of them in brackets,
+//! `(value.total>100|header.vip=1)`, are alternatives: one must hold.
 //! - Fields: `key`, `type`, `header.NAME`, `value.path.to.it` or `value/json/pointer` (for names with dots), and `value`, the
 //!   whole of a value that is a single string, number or boolean. A record without an event type has `message`, as in SSE.
-//! - Operators: `=`, `!=`, `^=` (begins with), `<`, `<=`, `>`, `>=`. After the first three, commas separate alternatives.
-//!   In values, commas, operators, quotes and spaces at an edge are written with a backslash before them, and so is a backslash
-//!   before one of those.
+//! - Operators: `=`, `!=`, `^=` (begins with), `<`, `<=`, `>`, `>=`. After the first three, commas separate values of which one is
+//!   enough. In values, commas, operators, brackets, bars, quotes and spaces at an edge are written with a backslash before them, and
+//!   so is a backslash before one of those; brackets and bars may stand as they are where there are no alternatives.
 //! - `17` is the number and the string. Order is by number where both sides are numbers, else by the bytes of their text.
-//! - A field that is missing, null, an object or an array meets no condition except `!=`. If the field cannot be read, because
-//!   the value is not JSON or nests too deep, or the text is not UTF-8, no condition is met, not even `!=`.
+//! - A field that is missing, null, an object or an array meets no condition except `!=`. One that is missing or null is not there;
+//!   objects, arrays, and keys and headers of any bytes are. If the field cannot be read, because the value is not JSON or nests too
+//!   deep, or the text is not UTF-8, no condition on its text is met, not even `!=`, nor is `!<field>?`.
 
-use std::borrow::Cow;
-use std::cmp::Ordering;
 use std::collections::BTreeSet;
-use std::fmt;
-use std::hash::BuildHasher;
 
 use crate::record::RecordRef;
+use crate::record::condition::{Bound, Clause, Condition, MAX_CONDITIONS, Test, Wanted};
 use crate::record::event_type::is_reserved;
-use crate::record::json::{Found, Pointer, is_json, is_shallow};
-use crate::record::operand::alternatives;
+use crate::record::field::{Field, NO_TYPE};
+use crate::record::flaw::Flaw;
+use crate::record::selector::Selector;
 
 /// Limits of one filter, which is evaluated for each record.
 const MAX_TYPES: usize = 100;
 const MAX_KEYS: usize = 1000;
-const MAX_WHERES: usize = 32;
-/// Characters of one condition, and steps of a path in it.
-const MAX_WHERE_CHARS: usize = 4096;
-const MAX_STEPS: usize = 32;
-/// The type that SSE gives an event without one.
-const NO_TYPE: &str = "message";
-const ACCEPTED_FIELDS: &str = "key, type, header.NAME, value.path.to.it or value/json/pointer";
-const ACCEPTED_OPERATORS: &str = "=, !=, <, <=, >, >= or ^=";
 
 /// Which records a stream gets. Two filters with the same conditions in another order are equal.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Filter {
     types: BTreeSet<String>,
     keys: BTreeSet<String>,
-    wheres: Vec<Condition>,
+    wheres: Vec<Clause>,
 }
 
 /// The filter that all records match.
@@ -68,93 +60,27 @@ pub(crate) struct Effort {
     pub(crate) values: usize,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Condition {
-    /// As it was written, for sorting the conditions.
-    text: String,
-    field: Field,
-    test: Test,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Field {
-    Key,
-    Type,
-    Header(String),
-    Value(Pointer),
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Test {
-    Any(Vec<String>),
-    None(Vec<String>),
-    Begins(Vec<String>),
-    Order { wanted: Wanted, operand: String },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Wanted {
-    Less,
-    LessOrEqual,
-    Greater,
-    GreaterOrEqual,
-}
-
-/// A condition that holds only for records with one of a few values in a field.
-#[derive(Clone, Debug)]
-pub(crate) struct Equality<'a> {
-    pub(crate) field: &'a Field,
-    values: Vec<&'a str>,
-}
-
-impl<'a> Equality<'a> {
-    fn of(field: &'a Field, values: impl IntoIterator<Item = &'a String>) -> Equality<'a> {
-        Equality { field, values: values.into_iter().map(String::as_str).collect() }
-    }
-
-    /// The hashes of the values, as [`Field::hash_in`] computes them.
-    pub(crate) fn hashes(&self, hasher: &impl BuildHasher) -> impl Iterator<Item = u64> {
-        self.values.iter().map(|value| hash_of(value, hasher))
-    }
-}
-
-/// The hash is the same for all texts that are equal, as numbers or as text.
-fn hash_of(text: &str, hasher: &impl BuildHasher) -> u64 {
-    match text.parse::<f64>() {
-        // Minus zero becomes zero.
-        Ok(number) if is_number(text) => hasher.hash_one((number + 0.0).to_bits()),
-        _ => hasher.hash_one(text),
-    }
-}
-
-/// The content of a record's field.
-enum Content<'a> {
-    Text(Cow<'a, str>),
-    Lacking,
-    /// It is not UTF-8.
-    Unreadable,
-}
-
 impl Filter {
     /// Parses a stream's parameters. A record's type must be one of `types`, its key one of `keys` (if empty: anything), and
-    /// every one of `wheres` must hold.
+    /// every one of `wheres` must hold: at most 32 conditions in all of them, with 256 values in each.
     ///
     /// # Errors
     /// The first value that cannot be parsed, with the column of the error.
     pub fn parse(types: &[String], keys: &[String], wheres: &[String]) -> Result<Filter, FilterError> {
         check_count("type", types.len(), MAX_TYPES)?;
         check_count("key", keys.len(), MAX_KEYS)?;
-        check_count("where", wheres.len(), MAX_WHERES)?;
+        check_count("where", wheres.len(), MAX_CONDITIONS)?;
         types.iter().enumerate().try_for_each(|(index, name)| check_type(index, name))?;
-        let mut conditions = Vec::new();
+        let (mut clauses, mut left) = (Vec::new(), MAX_CONDITIONS);
         for (index, text) in wheres.iter().enumerate() {
-            let at_fault = |flaw: Flaw| flaw.in_parameter("where", index, text);
-            conditions.push(parse_condition(text).map_err(at_fault)?);
+            let clause = Clause::parse(text, left).map_err(|flaw| of_where(flaw, index, text))?;
+            left -= clause.any_of().len();
+            clauses.push(clause);
         }
-        conditions.sort_by(|a, b| a.text.cmp(&b.text));
-        conditions.dedup();
+        clauses.sort();
+        clauses.dedup();
         let set = |values: &[String]| values.iter().cloned().collect();
-        Ok(Filter { types: set(types), keys: set(keys), wheres: conditions })
+        Ok(Filter { types: set(types), keys: set(keys), wheres: clauses })
     }
 
     /// Whether every record matches.
@@ -171,39 +97,55 @@ impl Filter {
         };
         (self.types.is_empty() || of_type())
             && (self.keys.is_empty() || of_key())
-            && self.wheres.iter().all(|condition| condition.holds(record))
+            && self.wheres.iter().all(|clause| clause.holds(record))
     }
 
-    /// How many conditions a record may be compared with, but for one that requires one of a few values: by that, the filters of a
-    /// tenant are found without looking at each. `type` and `key` are one each.
+    /// How many conditions a record may be compared with that does not match: all but those of one `where=`, `type` or `key` by which
+    /// the filters of a tenant are found without looking at each. Where several could be that one, it is the one with the fewest
+    /// alternatives, since which of them it is depends on the tenant's other filters. `type` and `key` are one each, and so is each
+    /// alternative.
     pub fn conditions(&self) -> usize {
-        let all =
-            self.wheres.len() + usize::from(!self.types.is_empty()) + usize::from(!self.keys.is_empty());
-        all - usize::from(!self.equalities().is_empty())
+        let types_and_keys = usize::from(!self.types.is_empty()) + usize::from(!self.keys.is_empty());
+        let found_by = self.selectors().iter().map(|selector| selector.any_of.len()).min();
+        self.all_conditions().count() + types_and_keys - found_by.unwrap_or(0)
     }
 
     /// What it may cost to compare a record.
     pub(crate) fn effort(&self) -> Effort {
-        let reads = self.wheres.iter().filter(|condition| matches!(condition.field, Field::Value(_))).count();
-        let values = self.wheres.iter().map(|condition| condition.test.values()).sum();
+        let reads =
+            self.all_conditions().filter(|condition| matches!(condition.field, Field::Value(_))).count();
+        let values = self.all_conditions().map(|condition| condition.test.values()).sum();
         Effort { reads, values }
     }
 
     /// The fields of the conditions, each with its condition as it was written.
     pub(crate) fn fields(&self) -> impl Iterator<Item = (&Field, &str)> {
-        self.wheres.iter().map(|condition| (&condition.field, condition.text.as_str()))
+        self.all_conditions().map(|condition| (&condition.field, condition.text.as_str()))
     }
 
-    /// The conditions that require one of a few values: views are indexed by these.
-    pub(crate) fn equalities(&self) -> Vec<Equality<'_>> {
-        let keys = (!self.keys.is_empty()).then(|| Equality::of(&Field::Key, &self.keys));
-        let types = (!self.types.is_empty()).then(|| Equality::of(&Field::Type, &self.types));
-        let wheres = self.wheres.iter().filter_map(|condition| match &condition.test {
-            Test::Any(values) => Some(Equality::of(&condition.field, values)),
-            _ => None,
-        });
+    /// The ways in which the filter can be found by what a record has in its fields: views are indexed by one of these.
+    pub(crate) fn selectors(&self) -> Vec<Selector<'_>> {
+        let keys = (!self.keys.is_empty()).then(|| Selector::equal(&Field::Key, &self.keys));
+        let types = (!self.types.is_empty()).then(|| Selector::equal(&Field::Type, &self.types));
+        let wheres = self.wheres.iter().filter_map(Selector::of);
         keys.into_iter().chain(wheres).chain(types).collect()
     }
+
+    /// A bound that the filter requires a field to be on one side of, if it has such a condition that is no alternative: the first.
+    pub(crate) fn bound(&self) -> Option<(&Field, Wanted, &Bound)> {
+        self.wheres.iter().find_map(|clause| match clause.any_of() {
+            [Condition { field, test: Test::Order(wanted, bound), .. }] => Some((field, *wanted, bound)),
+            _ => None,
+        })
+    }
+
+    fn all_conditions(&self) -> impl Iterator<Item = &Condition> {
+        self.wheres.iter().flat_map(Clause::any_of)
+    }
+}
+
+fn of_where(flaw: Flaw, index: usize, text: &str) -> FilterError {
+    FilterError { parameter: "where", index, column: flaw.column(text), message: flaw.message.into_owned() }
 }
 
 fn check_count(parameter: &'static str, count: usize, most: usize) -> Result<(), FilterError> {
@@ -226,273 +168,12 @@ fn check_type(index: usize, name: &str) -> Result<(), FilterError> {
     Err(FilterError { parameter: "type", index, column: 1, message })
 }
 
-/// An error at a byte of a condition.
-struct Flaw {
-    at: usize,
-    message: String,
-}
-
-impl Flaw {
-    fn new(at: usize, message: impl fmt::Display) -> Flaw {
-        Flaw { at, message: message.to_string() }
-    }
-
-    fn in_parameter(self, parameter: &'static str, index: usize, text: &str) -> FilterError {
-        let before = text.char_indices().take_while(|(at, _)| *at < self.at).count();
-        FilterError { parameter, index, column: before + 1, message: self.message }
-    }
-}
-
-fn parse_condition(text: &str) -> Result<Condition, Flaw> {
-    if let Some((at, _)) = text.char_indices().nth(MAX_WHERE_CHARS) {
-        return Err(Flaw::new(
-            at,
-            format_args!("longer than the {MAX_WHERE_CHARS} characters that are accepted"),
-        ));
-    }
-    let at = find_operator(text);
-    let field = &text[..at.unwrap_or(text.len())];
-    check_edges(field)?;
-    let field = parse_field(field)?;
-    let Some(at) = at else {
-        return Err(Flaw::new(text.len(), format_args!("no operator; accepted: {ACCEPTED_OPERATORS}")));
-    };
-    check_operator(text, at)?;
-    Ok(Condition { text: text.to_owned(), field, test: parse_test(text, at)? })
-}
-
-/// The first operator. `!` and `^` are part of one only before `=`.
-fn find_operator(text: &str) -> Option<usize> {
-    let at = text.find(['=', '<', '>'])?;
-    let longer = text.as_bytes()[at] == b'=' && at > 0 && matches!(text.as_bytes()[at - 1], b'!' | b'^');
-    Some(if longer { at - 1 } else { at })
-}
-
-/// Refuses operators of other languages: an unknown one would be taken for a part of the field.
-fn check_operator(text: &str, at: usize) -> Result<(), Flaw> {
-    const OTHERS: [char; 6] = ['*', '$', '~', '|', ':', '%'];
-    match text[..at].chars().next_back() {
-        Some(sign) if OTHERS.contains(&sign) && text[at..].starts_with('=') => Err(Flaw::new(
-            at - sign.len_utf8(),
-            format_args!("{sign}= is not an operator; accepted: {ACCEPTED_OPERATORS}"),
-        )),
-        _ => Ok(()),
-    }
-}
-
-/// Refuses space around a field: no field has such a name.
-fn check_edges(field: &str) -> Result<(), Flaw> {
-    let (begin, end) = (field.trim_start(), field.trim_end());
-    match (begin.len() < field.len(), end.len() < field.len()) {
-        (true, _) => Err(Flaw::new(0, "a space before the field")),
-        (false, true) => Err(Flaw::new(end.len(), "a space between the field and its operator")),
-        (false, false) => Ok(()),
-    }
-}
-
-fn parse_field(text: &str) -> Result<Field, Flaw> {
-    let unknown = || Flaw::new(0, format_args!("{text:?} is not a field; accepted: {ACCEPTED_FIELDS}"));
-    match text {
-        "key" => return Ok(Field::Key),
-        "type" => return Ok(Field::Type),
-        "value" => return Ok(Field::Value(Pointer::of_steps(std::iter::empty::<&str>()))),
-        _ => {}
-    }
-    if let Some(name) = text.strip_prefix("header.") {
-        return match name {
-            "" => Err(Flaw::new(text.len(), "no name of a header after header.")),
-            name => Ok(Field::Header(name.to_owned())),
-        };
-    }
-    let path = text.strip_prefix("value").ok_or_else(unknown)?;
-    match path.as_bytes().first() {
-        Some(b'.') => parse_path(&path[1..], "value.".len()),
-        Some(b'/') => parse_pointer(path),
-        _ => Err(unknown()),
-    }
-}
-
-fn parse_path(path: &str, start: usize) -> Result<Field, Flaw> {
-    let mut at = start;
-    for step in path.split('.') {
-        if step.is_empty() {
-            return Err(Flaw::new(
-                at,
-                "an empty step; for names that are empty or have dots, use value/json/pointer",
-            ));
-        }
-        if let (Some(bracket), true) = (step.find('['), step.ends_with(']')) {
-            let meant = path.replace('[', ".").replace(']', "").replace(['"', '\''], "");
-            return Err(Flaw::new(
-                at + bracket,
-                format_args!(
-                    "steps have dots before them, not brackets around them: value.{meant}; a name with brackets is reached by value/json/pointer"
-                ),
-            ));
-        }
-        at += step.len() + 1;
-    }
-    check_steps(path.split('.').count())?;
-    Ok(Field::Value(Pointer::of_steps(path.split('.'))))
-}
-
-fn parse_pointer(path: &str) -> Result<Field, Flaw> {
-    check_steps(path.split('/').count() - 1)?;
-    Pointer::parse(path).map(Field::Value).map_err(|why| Flaw::new("value".len(), why))
-}
-
-fn check_steps(count: usize) -> Result<(), Flaw> {
-    match count {
-        ..=MAX_STEPS => Ok(()),
-        _ => Err(Flaw::new("value".len(), format_args!("at most {MAX_STEPS} steps are accepted"))),
-    }
-}
-
-/// Makes a test from its alternatives.
-type MakeTest = fn(Vec<String>) -> Test;
-
-/// The operators, each before those that it begins with.
-const OPERATORS: [(&str, MakeTest); 7] = [
-    ("!=", Test::None),
-    ("^=", Test::Begins),
-    ("<=", |operand| Test::order(Wanted::LessOrEqual, operand)),
-    (">=", |operand| Test::order(Wanted::GreaterOrEqual, operand)),
-    ("<", |operand| Test::order(Wanted::Less, operand)),
-    (">", |operand| Test::order(Wanted::Greater, operand)),
-    ("=", Test::Any),
-];
-
-/// Parses the operator at this byte, and its operand.
-fn parse_test(text: &str, at: usize) -> Result<Test, Flaw> {
-    let known = OPERATORS.iter().find(|(operator, _)| text[at..].starts_with(operator));
-    let (operator, make) = known.unwrap_or(&OPERATORS[OPERATORS.len() - 1]);
-    let start = (at + operator.len()).min(text.len());
-    let operand = &text[start..];
-    let values = alternatives(operand).map_err(|fault| Flaw::new(start + fault.at, fault.message))?;
-    let is_of_one = operator.starts_with(['<', '>']);
-    if is_of_one && values.len() > 1 {
-        let comma = start + values[0].len();
-        return Err(Flaw::new(
-            comma,
-            format_args!("{operator} takes one value; a comma that belongs to it is written \\,"),
-        ));
-    }
-    if is_of_one && operand.is_empty() {
-        return Err(Flaw::new(start, format_args!("a value is needed after {operator}")));
-    }
-    Ok(make(values))
-}
-
-impl Condition {
-    fn holds(&self, record: &RecordRef<'_>) -> bool {
-        match self.field.of(record) {
-            Content::Text(text) => self.test.holds(&text),
-            Content::Lacking => matches!(self.test, Test::None(_)) && !self.field.is_unreadable(record),
-            Content::Unreadable => false,
-        }
-    }
-}
-
-impl Field {
-    fn of<'a>(&self, record: &RecordRef<'a>) -> Content<'a> {
-        match self {
-            Field::Key => text(record.key),
-            Field::Type => Content::Text(Cow::Borrowed(record.event_type.unwrap_or(NO_TYPE))),
-            Field::Header(name) => text(record.headers.get(name)),
-            Field::Value(pointer) => match record.value.and_then(|value| pointer.find(value)) {
-                Some(Found::Text(text) | Found::Literal(text)) => Content::Text(text),
-                _ => Content::Lacking,
-            },
-        }
-    }
-
-    /// The hash of the record's content in this field; `None` if that cannot be equal to any value.
-    pub(crate) fn hash_in(&self, record: &RecordRef<'_>, hasher: &impl BuildHasher) -> Option<u64> {
-        match self.of(record) {
-            Content::Text(text) => Some(hash_of(&text, hasher)),
-            Content::Lacking | Content::Unreadable => None,
-        }
-    }
-
-    /// Whether the field only seems to be missing because the value is not JSON, or nests too deep to be searched. Called only if
-    /// that makes a difference, since it reads the whole value.
-    fn is_unreadable(&self, record: &RecordRef<'_>) -> bool {
-        let is_json =
-            |value: &[u8]| std::str::from_utf8(value).is_ok() && is_shallow(value) && is_json(value);
-        matches!(self, Field::Value(_)) && record.value.is_some_and(|value| !is_json(value))
-    }
-}
-
-fn text(bytes: Option<&[u8]>) -> Content<'_> {
-    match bytes.map(std::str::from_utf8) {
-        None => Content::Lacking,
-        Some(Ok(text)) => Content::Text(Cow::Borrowed(text)),
-        Some(Err(_)) => Content::Unreadable,
-    }
-}
-
-impl Test {
-    fn order(wanted: Wanted, operand: Vec<String>) -> Test {
-        Test::Order { wanted, operand: operand.into_iter().next().unwrap_or_default() }
-    }
-
-    fn values(&self) -> usize {
-        match self {
-            Test::Any(all) | Test::None(all) | Test::Begins(all) => all.len(),
-            Test::Order { .. } => 1,
-        }
-    }
-
-    fn holds(&self, text: &str) -> bool {
-        match self {
-            Test::Any(all) => all.iter().any(|one| equal(text, one)),
-            Test::None(all) => !all.iter().any(|one| equal(text, one)),
-            Test::Begins(all) => all.iter().any(|one| text.starts_with(one.as_str())),
-            Test::Order { wanted, operand } => wanted.holds(compare(text, operand)),
-        }
-    }
-}
-
-impl Wanted {
-    fn holds(self, order: Ordering) -> bool {
-        match self {
-            Wanted::Less => order.is_lt(),
-            Wanted::LessOrEqual => order.is_le(),
-            Wanted::Greater => order.is_gt(),
-            Wanted::GreaterOrEqual => order.is_ge(),
-        }
-    }
-}
-
-fn equal(text: &str, operand: &str) -> bool {
-    text == operand || compare_numbers(text, operand) == Some(Ordering::Equal)
-}
-
-fn compare(text: &str, operand: &str) -> Ordering {
-    compare_numbers(text, operand).unwrap_or_else(|| text.cmp(operand))
-}
-
-/// Whole numbers compare exactly, others as doubles.
-fn compare_numbers(a: &str, b: &str) -> Option<Ordering> {
-    if !is_number(a) || !is_number(b) {
-        return None;
-    }
-    match (a.parse::<i128>(), b.parse::<i128>()) {
-        (Ok(a), Ok(b)) => Some(a.cmp(&b)),
-        _ => a.parse::<f64>().ok()?.partial_cmp(&b.parse::<f64>().ok()?),
-    }
-}
-
-/// Whether the text is a number as JSON writes it. What looks like a number but is a name (`007`, `+1`, `inf`) is text.
-fn is_number(text: &str) -> bool {
-    let digits = text.strip_prefix('-').unwrap_or(text).as_bytes();
-    let starts = matches!(digits, [b'0'] | [b'0', b'.' | b'e' | b'E', ..] | [b'1'..=b'9', ..]);
-    starts && digits.iter().all(|byte| byte.is_ascii_digit() || b".eE+-".contains(byte))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::field_name::ACCEPTED_FIELDS;
+
+    const ACCEPTED_OPERATORS: &str = "=, !=, <, <=, >, >=, ^= or ?";
 
     #[test]
     fn the_effort_of_a_filter_is_that_of_all_its_conditions_and_one_equality_is_found_by_the_index() {
@@ -503,9 +184,23 @@ mod tests {
         let one = filter(&["created"], &["value.a=1,2,3", "value.b>5", "header.c!=x,y"]);
         assert_eq!(one.effort(), Effort { reads: 2, values: 6 });
         assert_eq!(one.conditions(), 3);
-        for (wheres, conditions) in
-            [(&[][..], 0), (&["value.a=1"], 0), (&["value.a>1"], 1), (&["value.a!=1", "key^=b"], 2)]
-        {
+        let one = filter(&[], &["(value.a=1,2|value.b?|key^=x)", "!value.c?"]);
+        assert_eq!(one.effort(), Effort { reads: 3, values: 3 });
+        assert_eq!(one.conditions(), 1);
+        for (wheres, conditions) in [
+            (&[][..], 0),
+            (&["value.a=1"], 0),
+            (&["value.a>1"], 0),
+            (&["key^=1"], 0),
+            (&["value.a?"], 0),
+            (&["value.a!=1"], 1),
+            (&["!value.a?"], 1),
+            (&["value.a!=1", "key^=b"], 1),
+            (&["value.a>1", "value.a<5"], 1),
+            (&["(value.a>1|key=x|header.b?)"], 0),
+            (&["(value.a>1|key!=x|header.b?)"], 3),
+            (&["(value.a>1|key=x|header.b?)", "value.c=1", "value.d!=1"], 4),
+        ] {
             assert_eq!(filter(&[], wheres).conditions(), conditions, "{wheres:?}");
         }
     }
@@ -644,10 +339,100 @@ mod tests {
     }
 
     #[test]
+    fn a_field_that_is_null_is_not_there_and_any_other_is() {
+        for field in [
+            "key",
+            "type",
+            "header.region",
+            "header.bad",
+            "value",
+            "value.user",
+            "value.paid",
+            "value.deep",
+            "value/deep/a.b",
+            "value.deep.list",
+            "value.deep.list.1",
+        ] {
+            assert!(holds(&format!("{field}?")) && !holds(&format!("!{field}?")), "{field}");
+        }
+        for field in [
+            "header.x",
+            "header.empty",
+            "value.x",
+            "value.none",
+            "value.none.x",
+            "value.user.x",
+            "value.deep.list.2",
+        ] {
+            assert!(!holds(&format!("{field}?")) && holds(&format!("!{field}?")), "{field}");
+        }
+        let bare = Sample { key: None, value: None, event_type: None, headers: &[] };
+        for field in ["key", "type", "header.region", "value", "value.a"] {
+            assert!(!matches(&parse(&format!("{field}?")), &bare), "{field}");
+            assert!(matches(&parse(&format!("!{field}?")), &bare), "{field}");
+        }
+        let empty = Sample { key: Some(b""), value: Some(b"{\"a\":\"\",\"b\":[],\"c\":false}"), ..bare };
+        for field in ["key", "value", "value.a", "value.b", "value.c"] {
+            assert!(matches(&parse(&format!("{field}?")), &empty), "{field}");
+        }
+        // The value of a tombstone is not there; bytes and text that are no JSON are, and null is not.
+        for (value, there) in
+            [(&b"plain text"[..], true), (b"\xff", true), (b"", true), (b" null ", false), (b"0", true)]
+        {
+            let sample = Sample { value: Some(value), ..bare };
+            assert_eq!(matches(&parse("value?"), &sample), there, "{value:?}");
+            assert_eq!(matches(&parse("!value?"), &sample), !there, "{value:?}");
+        }
+        // Such a name can be asked for, too.
+        let named = Sample { value: Some(br#"{"a?":1,"!b":2}"#), ..bare };
+        for condition in ["value.a??", "value.a?=1", "value.!b?", "!value.a?", "!value.b?"] {
+            assert!(matches(&parse(condition), &named), "{condition}");
+        }
+    }
+
+    #[test]
+    fn one_of_the_alternatives_is_enough() {
+        for yes in [
+            "(value.user=17)",
+            "(value.user>100|header.region=eu)",
+            "(value.user=17|header.region=us)",
+            "(value.x?|value.y?|value.user?)",
+            "(!value.x?|value.user=1)",
+            "(value.user=1,17|key=x)",
+            r"(value.deep.7=\(x\||key^=user\-,user-)",
+        ] {
+            assert!(holds(yes), "{yes}");
+        }
+        assert!(!holds("(value.user>100|header.region=us)"));
+        assert!(!holds("(value.x?|key=user\\|17|!value.user?)"));
+        let both = |wheres: &[&str]| matches(&Filter::parse(&[], &[], &strings(wheres)).unwrap(), &SAMPLE);
+        assert!(both(&["(value.user=17|value.x?)", "(value.x?|type=created)", "key=user-17"]));
+        assert!(!both(&["(value.user=17|value.x?)", "(value.x?|type=deleted)"]));
+    }
+
+    #[test]
+    fn what_separates_alternatives_is_escaped_in_a_value_and_may_be_elsewhere() {
+        let sample = Sample { key: Some(b"a|(b)"), value: None, event_type: None, headers: &[] };
+        for condition in ["key=a|(b)", r"key=a\|\(b\)", r"(key=a\|\(b\)|key=x)", r"(key^=a\|)"] {
+            assert!(matches(&parse(condition), &sample), "{condition}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_read_meets_nothing() {
         let broken = |value: &'static [u8]| Sample { value: Some(value), key: Some(b"\xff"), ..SAMPLE };
         for value in [&b""[..], b"{\"b\":1", b"plain text", b"{\"b\":\"\xff\"}", b"\0\0\0\0\x11a"] {
-            for condition in ["value.a=1", "value.a!=1", "value.a<1", "key=a", "key!=a", "header.bad!=x"] {
+            for condition in [
+                "value.a=1",
+                "value.a!=1",
+                "value.a<1",
+                "value.a?",
+                "!value.a?",
+                "(value.a?|!value.a?|value.a!=1)",
+                "key=a",
+                "key!=a",
+                "header.bad!=x",
+            ] {
                 assert!(!matches(&parse(condition), &broken(value)), "{condition} {value:?}");
             }
         }
@@ -676,6 +461,9 @@ mod tests {
             Filter::parse(&strings(&["b", "a", "b"]), &[], &strings(&["type=2", "key=1", "key=1"])).unwrap();
         assert_eq!(one, two);
         assert!(Filter::default().is_empty() && !one.is_empty());
+        assert_eq!(parse("(key=1|type=2)"), parse("(type=2|key=1|type=2)"));
+        assert_eq!(parse("(key=1)"), parse("key=1"));
+        assert_ne!(parse("(key=1|type=2)"), Filter::parse(&[], &[], &strings(&["key=1", "type=2"])).unwrap());
     }
 
     #[test]
@@ -690,6 +478,31 @@ mod tests {
             ("value.user", 11, ACCEPTED_OPERATORS),
             ("value.üser", 11, ACCEPTED_OPERATORS),
             ("value.user!17", 14, ACCEPTED_OPERATORS),
+            ("value.user?17", 14, ACCEPTED_OPERATORS),
+            ("!value.user", 1, "!value.a?"),
+            ("!value.user=17", 1, "!value.a?"),
+            ("?", 1, ACCEPTED_FIELDS),
+            ("!?", 2, ACCEPTED_FIELDS),
+            ("!valeu?", 2, ACCEPTED_FIELDS),
+            ("!value.a..b?", 10, "empty step"),
+            ("value.user ?", 11, "a space between the field"),
+            ("! value.user?", 2, "a space before the field"),
+            ("value.a?|value.b=1", 9, "in brackets"),
+            ("value.a=1|value.b=2", 10, "in brackets"),
+            ("value.a=(1|2)", 9, "by commas"),
+            ("(", 2, "no )"),
+            ("()", 2, ACCEPTED_FIELDS),
+            ("(value.a=1", 11, "no )"),
+            ("(value.a=1|)", 12, ACCEPTED_FIELDS),
+            ("(value.é=1|valeu.b=2)", 12, ACCEPTED_FIELDS),
+            ("(value.é=1|value.b==2)", 20, "an operator within a value"),
+            ("(value.a=1 | value.b=2)", 11, "a space at the edge"),
+            ("(value.a=1|value.b)", 19, ACCEPTED_OPERATORS),
+            ("(value.a=1|!value.b=1)", 12, "!value.a?"),
+            ("(value.a=1|(key=2|type=3))", 12, "do not nest"),
+            ("(value.a=1)|(key=2)", 12, "behind the )"),
+            ("(value.a|value.b)=1", 18, "behind the )"),
+            (r"(value/a\|b=1|key=2)", 9, "of its own"),
             ("value.=1", 7, "empty step"),
             ("value.é..b=1", 9, "empty step"),
             ("value.a.=1", 9, "empty step"),
@@ -721,12 +534,33 @@ mod tests {
         assert_eq!(Filter::parse(&[], &[], &[format!("key={}", "é".repeat(5000))]).unwrap_err().column, 4097);
         assert!(Filter::parse(&[], &[], &[format!("value{}=1", ".a".repeat(33))]).is_err());
         assert!(Filter::parse(&[], &[], &[format!("value{}=1", "/a".repeat(33))]).is_err());
+        // Alternatives count as conditions, and share the values of one where=.
+        let list = |count: usize| format!("({})", vec!["key=1"; count].join("|"));
+        assert!(Filter::parse(&[], &[], &[list(32)]).is_ok());
+        let error = Filter::parse(&[], &[], &[list(33)]).unwrap_err();
+        assert_eq!((error.index, error.column), (0, 2 + 32 * 6), "{error}");
+        let distinct = |count: usize, from: usize| {
+            let all: Vec<String> = (from..from + count).map(|n| format!("key={n:02}")).collect();
+            format!("({})", all.join("|"))
+        };
+        assert!(Filter::parse(&[], &[], &[distinct(20, 0), distinct(12, 20)]).is_ok());
+        let error = Filter::parse(&[], &[], &[distinct(20, 0), distinct(13, 20)]).unwrap_err();
+        assert_eq!((error.index, error.column), (1, 2 + 12 * 7), "{error}");
+        let error = Filter::parse(&[], &[], &[distinct(32, 0), "key=1".to_owned()]).unwrap_err();
+        assert_eq!((error.index, error.column), (1, 1), "{error}");
+        let values = |count: usize| vec!["1"; count].join(",");
+        assert!(Filter::parse(&[], &[], &[format!("(key={}|key={})", values(200), values(56))]).is_ok());
+        let error =
+            Filter::parse(&[], &[], &[format!("(key={}|key={})", values(200), values(57))]).unwrap_err();
+        assert_eq!(error.column, 1 + 5 + 399 + 5 + 112, "{error}");
+        let error = Filter::parse(&[], &[], &[format!("(key={}|key>5)", values(256))]).unwrap_err();
+        assert_eq!(error.column, 1 + 5 + 511 + 5, "{error}");
     }
 
     proptest! {
         #[test]
         fn no_text_makes_parsing_or_matching_panic(
-            condition in r"(value|value\.|value/|header\.|key|type)?[a-z0-9./~é]{0,6}[=!<>^]{0,3}.{0,6}|.{0,20}",
+            condition in r"[!(]?(value|value\.|value/|header\.|key|type)?[a-z0-9./~é]{0,6}[=!<>^?]{0,3}.{0,6}[|)]?|\((value\.a|key)[=?|)(\\x!]{0,12}|.{0,20}",
             value in proptest::collection::vec(any::<u8>(), 0..40),
         ) {
             if let Ok(filter) = Filter::parse(&[], &[], std::slice::from_ref(&condition)) {

@@ -57,6 +57,11 @@ impl Pointer {
         self.steps.iter().map(name).collect()
     }
 
+    /// Whether it leads to the whole document.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.steps.is_empty()
+    }
+
     /// The value in `json`; `None` if it is missing, or the text is not JSON as far as it was read, or the text nests deeper
     /// than [`MAX_DEPTH`]. Never panics.
     pub(crate) fn find<'a>(&self, json: &'a [u8]) -> Option<Found<'a>> {

@@ -21,16 +21,23 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod alternatives;
+pub(crate) mod condition;
 pub(crate) mod event_type;
+pub(crate) mod field;
+mod field_name;
 pub(crate) mod filter;
+mod flaw;
 pub(crate) mod json;
 pub(crate) mod mask;
 pub(crate) mod mask_edit;
 pub(crate) mod mask_rule;
 pub(crate) mod masked_paths;
-pub(crate) mod operand;
+pub(crate) mod number;
+mod operand;
 pub(crate) mod pseudonym;
 pub(crate) mod routing;
+pub(crate) mod selector;
 pub(crate) mod tenant;
 
 use std::borrow::Cow;

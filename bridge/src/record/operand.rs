@@ -1,23 +1,18 @@
-//! The right side of a filter's condition: alternatives between commas, escapes, and what is probably a mistake.
+//! The right side of a filter's condition: values between commas, escapes, and what is probably a mistake.
 //!
 //! A condition that is accepted and matches nothing looks like a quiet topic. So text that looks as if it meant something else
 //! is refused, and a client that means it literally can escape it.
 
+use crate::record::flaw::Flaw;
+
 /// Characters that a backslash makes literal. Before any other character, the backslash itself is literal.
-const ESCAPABLE: [char; 9] = [',', '\\', '=', '<', '>', ' ', '"', '\'', '~'];
+pub(crate) const ESCAPABLE: [char; 12] = [',', '\\', '=', '<', '>', ' ', '"', '\'', '~', '|', '(', ')'];
 /// Replaces an escaped character, when a text is searched for characters that are not escaped.
 const HIDDEN: char = '\0';
-/// The most alternatives of one condition: each may be compared with each record.
-const MAX_VALUES: usize = 256;
+/// The most values of one `where=`, with all its alternatives: each may be compared with each record.
+pub(crate) const MAX_VALUES: usize = 256;
 /// Words that join conditions in other languages.
 const JOINERS: [&str; 4] = [" and", " or", " &&", " ||"];
-
-/// What is wrong with an operand, and at which byte.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Fault {
-    pub(crate) at: usize,
-    pub(crate) message: &'static str,
-}
 
 const OPERATOR: &str = "an operator within a value: one where= holds one condition, further ones are a where= each; \
                         in a value it is written \\=, \\< or \\>";
@@ -25,11 +20,14 @@ const MATCH: &str = "=~ is not an operator; ^= is begins with; a value that begi
 const SPACE: &str = "a space at the edge of a value: there is none around an operator or a comma; one that belongs to the value \
                      is written as a backslash and a space";
 const JOINER: &str = "conditions are not joined by words: each is a where= of its own, and all of them hold";
-const VALUES: &str = "at most 256 values are accepted in one condition";
+const VALUES: &str = "at most 256 values are accepted in one where=";
+const BAR: &str = "alternatives stand in brackets, as in (value.a=1|value.b=2)";
+const LIST: &str = "the values of a condition are separated by commas, without brackets; brackets that belong to the value are \
+                    written \\( and \\)";
 const QUOTES: &str = "values stand without quotes; one that belongs to the value is written \\\" or \\'";
 
-/// One alternative.
-struct Alternative {
+/// One value.
+struct Value {
     /// The byte at which it begins.
     at: usize,
     value: String,
@@ -37,25 +35,27 @@ struct Alternative {
     plain: String,
 }
 
-impl Alternative {
-    fn new(at: usize) -> Alternative {
-        Alternative { at, value: String::new(), plain: String::new() }
+impl Value {
+    fn new(at: usize) -> Value {
+        Value { at, value: String::new(), plain: String::new() }
     }
 
-    /// Refuses what is probably a mistake. `end`: the byte at which the alternative ends.
-    fn check(&self, end: usize) -> Result<(), Fault> {
+    /// Refuses what is probably a mistake. `end`: the byte at which the value ends.
+    fn check(&self, end: usize) -> Result<(), Flaw> {
         let plain = self.plain.as_str();
         let is_joined = JOINERS.iter().find(|joiner| ends_with_word(plain.trim_end(), joiner));
         let quoted = |quote: char| plain.len() > 1 && plain.starts_with(quote) && plain.ends_with(quote);
         if let Some(joiner) = is_joined {
             let word = joiner.len() + plain.len() - plain.trim_end().len();
-            Err(Fault { at: end - word + 1, message: JOINER })
+            Err(Flaw::new(end - word + 1, JOINER))
         } else if plain.starts_with(char::is_whitespace) {
-            Err(Fault { at: self.at, message: SPACE })
+            Err(Flaw::new(self.at, SPACE))
         } else if let Some(last) = plain.chars().next_back().filter(|last| last.is_whitespace()) {
-            Err(Fault { at: end - last.len_utf8(), message: SPACE })
+            Err(Flaw::new(end - last.len_utf8(), SPACE))
         } else if quoted('"') || quoted('\'') {
-            Err(Fault { at: self.at, message: QUOTES })
+            Err(Flaw::new(self.at, QUOTES))
+        } else if plain.starts_with('(') && plain.ends_with(')') && plain.contains('|') {
+            Err(Flaw::new(self.at, LIST))
         } else {
             Ok(())
         }
@@ -71,9 +71,13 @@ fn ends_with_word(text: &str, word: &str) -> bool {
 ///
 /// # Errors
 /// An operator within a value, space around a value, quotes, or a word that would join conditions, if it is not escaped; more than
-/// [`MAX_VALUES`].
-pub(crate) fn alternatives(text: &str) -> Result<Vec<String>, Fault> {
-    let (mut all, mut one) = (Vec::new(), Alternative::new(0));
+/// `most` values.
+pub(crate) fn values(text: &str, most: usize) -> Result<Vec<String>, Flaw> {
+    if most == 0 {
+        return Err(Flaw::new(0, VALUES));
+    }
+    let (mut all, mut one) = (Vec::new(), Value::new(0));
+    let mut bar = None;
     let mut chars = text.char_indices().peekable();
     while let Some((at, c)) = chars.next() {
         let escaped = match c {
@@ -88,14 +92,17 @@ pub(crate) fn alternatives(text: &str) -> Result<Vec<String>, Fault> {
             (',', None) => {
                 one.check(at)?;
                 all.push(one.value);
-                one = Alternative::new(at + 1);
-                if all.len() == MAX_VALUES {
-                    return Err(Fault { at: at + 1, message: VALUES });
+                one = Value::new(at + 1);
+                if all.len() == most {
+                    return Err(Flaw::new(at + 1, VALUES));
                 }
             }
-            ('=' | '<' | '>', None) => return Err(Fault { at, message: OPERATOR }),
-            ('~', None) if at == 0 => return Err(Fault { at, message: MATCH }),
+            ('=' | '<' | '>', None) => {
+                return Err(bar.map_or(Flaw::new(at, OPERATOR), |at| Flaw::new(at, BAR)));
+            }
+            ('~', None) if at == 0 => return Err(Flaw::new(at, MATCH)),
             (c, None) => {
+                bar = bar.or((c == '|').then_some(at));
                 one.value.push(c);
                 one.plain.push(c);
             }
@@ -112,22 +119,25 @@ mod tests {
 
     #[test]
     fn commas_separate_and_backslashes_escape() {
-        let split = |text: &str| alternatives(text).unwrap();
+        let split = |text: &str| values(text, MAX_VALUES).unwrap();
         assert_eq!(split("a,b"), ["a", "b"]);
         assert_eq!(split(""), [""]);
         assert_eq!(split(r"a\,b,c\\,\d"), ["a,b", r"c\", r"\d"]);
         assert_eq!(split(r"abc\=\=,\<b\>,\ x y\ "), ["abc==", "<b>", " x y "]);
         assert_eq!(split(r#"\"x\",rock and roll,it's,5""#), [r#""x""#, "rock and roll", "it's", "5\""]);
         assert_eq!(split(r"salt\ and,~b,c~,\~"), ["salt and", "~b", "c~", "~"]);
+        assert_eq!(split(r"a|b,(x),\(a\|b\),|"), ["a|b", "(x)", "(a|b)", "|"]);
     }
 
     #[test]
     fn one_condition_has_a_bound_of_values() {
         let most = vec!["1"; MAX_VALUES].join(",");
-        assert_eq!(alternatives(&most).unwrap().len(), MAX_VALUES);
-        let fault = Fault { at: most.len() + 1, message: VALUES };
-        assert_eq!(alternatives(&format!("{most},")), Err(fault));
+        assert_eq!(values(&most, MAX_VALUES).unwrap().len(), MAX_VALUES);
+        let flaw = Flaw::new(most.len() + 1, VALUES);
+        assert_eq!(values(&format!("{most},"), MAX_VALUES), Err(flaw));
         assert!(VALUES.contains(&MAX_VALUES.to_string()));
+        assert_eq!(values("1,2", 1), Err(Flaw::new(2, VALUES)));
+        assert_eq!(values("", 0), Err(Flaw::new(0, VALUES)));
     }
 
     #[test]
@@ -147,8 +157,12 @@ mod tests {
             ("x ||", 2, JOINER),
             ("\"paid\"", 0, QUOTES),
             ("a,'paid'", 2, QUOTES),
+            ("1|value.b=2", 1, BAR),
+            ("1|2,x|b>2", 1, BAR),
+            ("(1|2)", 0, LIST),
+            ("0,(1|2)", 2, LIST),
         ] {
-            assert_eq!(alternatives(text), Err(Fault { at, message }), "{text}");
+            assert_eq!(values(text, MAX_VALUES), Err(Flaw::new(at, message)), "{text}");
         }
     }
 }

@@ -96,7 +96,7 @@ pub(super) struct Args {
         value_name = "COUNT"
     )]
     max_replays_per_tenant: String,
-    /// Conditions of all different filters of one tenant's streams, with each of which its records may be compared; 0: no limit. One `=` of a filter does not count
+    /// Conditions of all different filters of one tenant's streams, with each of which its records may be compared; 0: no limit. Of a filter, one `where=` by which it is found does not count
     #[arg(
         long = "max-conditions-per-tenant",
         env = "TAILRACE_MAX_CONDITIONS_PER_TENANT",

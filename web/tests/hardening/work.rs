@@ -59,6 +59,19 @@ async fn attack_the_dearest_filter_is_accepted_and_one_condition_or_value_more_i
     refused(&server, &"key=a&".repeat(257), "at most 256").await;
     refused(&server, &"topic=orders&".repeat(257), "at most 256").await;
     refused(&server, &format!("where=value.a={}", "x".repeat(5_000)), "4096 characters").await;
+    // Alternatives are conditions, and the values of one where= are those of all its alternatives.
+    let list = |count: usize| {
+        let each: Vec<String> = (0..count).map(|n| format!("value.{n}!=x")).collect();
+        format!("where=({})", each.join("|"))
+    };
+    assert_eq!(server.get(&format!("{EVENTS}?{}", list(32)), &[]).await.status, 200);
+    refused(&server, &list(33), "at most 32").await;
+    let more = refused(&server, &format!("{}&where=key=1", list(32)), "at most 32").await;
+    assert_eq!((&more["index"], &more["column"]), (&1.into(), &1.into()));
+    let halves =
+        |values: usize| format!("where=({}|{})", condition("value.a", 128), condition("value.b", values));
+    assert_eq!(server.get(&format!("{EVENTS}?{}", halves(128)), &[]).await.status, 200);
+    refused(&server, &halves(129), "at most 256 values").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -176,15 +189,20 @@ async fn attack_filters_of_many_addresses_end_at_the_conditions_of_their_tenant(
     let server = Server::open(&["--max-conditions-per-tenant", "200"]).await;
     let mut held = Vec::new();
     for n in 0..150 {
-        let client = server.get(&format!("{EVENTS}?where=value.n%3E{n}&where=value.m%3E{n}"), &[]).await;
+        let client = server.get(&format!("{EVENTS}?where=value.n!%3D{n}&where=!value.m{n}?"), &[]).await;
         assert_eq!(client.status, if n < 100 { 200 } else { 429 }, "{n}");
         held.extend((n < 100).then_some(client));
     }
-    // Another tenant has its own; one `=` costs nothing.
-    assert_eq!(server.get("/t/globex/events?where=value.n%3E1", &[]).await.status, 200);
-    assert_eq!(server.get(&format!("{EVENTS}?where=value.n=1"), &[]).await.status, 200);
+    // Another tenant has its own; what an index finds costs nothing.
+    assert_eq!(server.get("/t/globex/events?where=value.n!%3D1", &[]).await.status, 200);
+    for free in ["value.n=1", "value.n%3E1", "key^=a", "value.n?", "(value.n%3E1|key=a|header.b?)"] {
+        assert_eq!(server.get(&format!("{EVENTS}?where={free}"), &[]).await.status, 200, "{free}");
+    }
+    for counted in ["value.n%3E1&where=value.n%3C5", "(value.n%3E1|key!=a)"] {
+        assert_eq!(server.get(&format!("{EVENTS}?where={counted}"), &[]).await.status, 429, "{counted}");
+    }
     held.truncate(99);
-    let is_free = async || server.get(&format!("{EVENTS}?where=value.x%3E1"), &[]).await.status == 200;
+    let is_free = async || server.get(&format!("{EVENTS}?where=value.x!%3D1"), &[]).await.status == 200;
     eventually("the conditions of who left are free", is_free).await;
 }
 
