@@ -5,45 +5,10 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::Int64;
 
-/// Appends a string with its quotes.
+/// Appends a string with its quotes, escaped as JSON (RFC 8259, section 7) requires it and no further.
 pub fn put_string(out: &mut Vec<u8>, text: &str) {
-    out.push(b'"');
-    put_escaped(out, text);
-    out.push(b'"');
-}
-
-/// Appends a string's content, escaped as JSON (RFC 8259, section 7) requires it and no further.
-pub fn put_escaped(out: &mut Vec<u8>, text: &str) {
-    let bytes = text.as_bytes();
-    let mut plain = 0;
-    for (at, &byte) in bytes.iter().enumerate() {
-        if byte >= b' ' && byte != b'"' && byte != b'\\' {
-            continue;
-        }
-        out.extend_from_slice(&bytes[plain..at]);
-        plain = at + 1;
-        put_escape(out, byte);
-    }
-    out.extend_from_slice(&bytes[plain..]);
-}
-
-#[cold]
-fn put_escape(out: &mut Vec<u8>, byte: u8) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    match byte {
-        b'"' => out.extend_from_slice(b"\\\""),
-        b'\\' => out.extend_from_slice(b"\\\\"),
-        b'\n' => out.extend_from_slice(b"\\n"),
-        b'\r' => out.extend_from_slice(b"\\r"),
-        b'\t' => out.extend_from_slice(b"\\t"),
-        0x08 => out.extend_from_slice(b"\\b"),
-        0x0c => out.extend_from_slice(b"\\f"),
-        _ => {
-            let digits = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
-            out.extend_from_slice(b"\\u00");
-            out.extend_from_slice(&digits);
-        }
-    }
+    // A string always has a text, and a vector takes all that is written to it.
+    let _ = serde_json::to_writer(out, text);
 }
 
 /// Appends an integer of at most 32 bits.
