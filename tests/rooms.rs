@@ -145,6 +145,14 @@ fn folders(files: Files<BTreeSet<String>>) -> Files<BTreeSet<String>> {
     folders
 }
 
+/// The files in one of the crate's folders, with those of it that they use. Its `mod.rs` uses all of them, and is left out.
+fn within(mut files: Files<BTreeSet<String>>, folder: &str) -> Files<BTreeSet<String>> {
+    let prefix = format!("crate::{folder}::");
+    files.retain(|file, _| file.starts_with(&prefix));
+    files.values_mut().for_each(|used| used.retain(|name| name.starts_with(&prefix)));
+    files
+}
+
 /// Each file of a package, but those that only tests compile, with the others that it uses.
 fn files_of(package: &str) -> Files<BTreeSet<String>> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join(package).join("src");
@@ -174,6 +182,18 @@ fn no_module_of_web_uses_one_that_uses_it() {
 #[test]
 fn no_module_of_the_consumer_uses_one_that_uses_it() {
     assert_no_circle(folders(files_of("consumer")), 20);
+}
+
+#[test]
+fn no_module_of_the_formats_uses_one_that_uses_it() {
+    assert_no_circle(folders(files_of("formats")), 2);
+}
+
+#[test]
+fn no_file_of_a_format_uses_one_that_uses_it() {
+    for (folder, fewest) in [("avro", 6), ("protobuf", 12)] {
+        assert_no_circle(within(files_of("formats"), folder), fewest);
+    }
 }
 
 #[test]
