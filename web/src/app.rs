@@ -7,6 +7,7 @@ use tailrace_bridge::{Bridge, TenantRules};
 use crate::drain::Drain;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
+use crate::records::PageMemory;
 use crate::registry::Registry;
 use crate::settings::WebSettings;
 
@@ -19,4 +20,5 @@ pub(crate) struct App {
     pub(crate) registry: Arc<Registry>,
     pub(crate) drain: Drain,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) page_memory: PageMemory,
 }

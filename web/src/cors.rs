@@ -122,8 +122,9 @@ pub(crate) fn layer(origins: Origins, with_cookies: bool) -> CorsLayer {
             HeaderName::from_static("traceparent"),
             header::AUTHORIZATION,
             header::CACHE_CONTROL,
+            header::IF_NONE_MATCH,
         ])
-        .expose_headers([header::RETRY_AFTER, header::WWW_AUTHENTICATE])
+        .expose_headers([header::ETAG, header::RETRY_AFTER, header::WWW_AUTHENTICATE])
         .max_age(PREFLIGHT_AGE)
 }
 

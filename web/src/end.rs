@@ -53,3 +53,55 @@ impl End {
         }
     }
 }
+
+/// Why a page ends where it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PageEnd {
+    /// It has as many records as were asked for.
+    Limit,
+    /// It has as many bytes as a page may have.
+    Size,
+    /// There is nothing more.
+    Synced,
+    /// Its time is over.
+    Time,
+    /// The process stops.
+    Drain,
+    /// The token has expired.
+    TokenExpired,
+    /// An operator has ended it.
+    Revoked,
+    /// The client has left before the page was whole.
+    Client,
+}
+
+impl PageEnd {
+    pub(crate) const ALL: [PageEnd; 8] = [
+        PageEnd::Limit,
+        PageEnd::Size,
+        PageEnd::Synced,
+        PageEnd::Time,
+        PageEnd::Drain,
+        PageEnd::TokenExpired,
+        PageEnd::Revoked,
+        PageEnd::Client,
+    ];
+
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            PageEnd::Limit => "limit",
+            PageEnd::Size => "size",
+            PageEnd::Synced => "synced",
+            PageEnd::Time => "time",
+            PageEnd::Drain => "drain",
+            PageEnd::TokenExpired => "token_expired",
+            PageEnd::Revoked => "revoked",
+            PageEnd::Client => "client",
+        }
+    }
+
+    /// Whether it has all that fits in a page.
+    pub(crate) fn is_full(self) -> bool {
+        matches!(self, PageEnd::Limit | PageEnd::Size)
+    }
+}

@@ -1,16 +1,18 @@
 //! HTTP for Tailrace: routes, streams, authentication, limits, the console and the admin endpoints.
 //!
 //! The files follow a request: `server` accepts its connection, `route` finds its handler, `identity` and `query` read the tenant
-//! and the parameters, `limits` checks whether one more stream is allowed. `stream` decides which bytes are sent and when;
-//! `writer` writes them to HTTP/1 sockets, `body` is what hyper polls for HTTP/2. The modules have no circular uses
-//! (`tests/rooms.rs` of the workspace). A request that cannot be served gets a `problem` document, or a `refusal` within a stream where a
+//! and the parameters, `limits` checks whether one more stream is allowed, `admit` subscribes. `stream` decides which bytes are sent
+//! and when; `writer` writes them to HTTP/1 sockets, `body` is what hyper polls for HTTP/2. `records` makes pages of the same
+//! frames. The modules have no circular uses (`tests/rooms.rs` of the workspace). A request that cannot be served gets a `problem` document, or a `refusal` within a stream where a
 //! browser would otherwise never reconnect. Nothing in this package depends on Kafka.
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used, reason = "no panic on input"))]
 
+mod accept;
 mod access;
 mod admin;
 mod admin_tokens;
+mod admit;
 mod app;
 mod audit;
 mod body;
@@ -28,6 +30,7 @@ mod peer;
 mod permit;
 mod problem;
 mod query;
+mod records;
 mod refusal;
 mod registry;
 mod reload;

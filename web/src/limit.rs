@@ -81,9 +81,10 @@ impl Limit {
         }
     }
 
-    /// Whether a caller may know the limit's value: that of all streams says how large an attack must be.
+    /// Whether a caller is told the limit's value: that of all streams says how large an attack must be. A rate is one of two,
+    /// of events and of bytes.
     pub(crate) fn is_told(self) -> bool {
-        self != Limit::MaxStreams
+        !matches!(self, Limit::MaxStreams | Limit::StreamRate | Limit::TenantRate)
     }
 }
 
@@ -97,6 +98,12 @@ pub(crate) struct Reached {
 impl Reached {
     pub(crate) fn new(limit: Limit, value: impl ToString) -> Reached {
         Reached { limit, value: value.to_string() }
+    }
+
+    /// A rate that let nothing through.
+    pub(crate) fn rate(limit: Limit) -> Reached {
+        debug_assert!(!limit.is_told(), "a rate has no value");
+        Reached { limit, value: String::new() }
     }
 
     /// The value, if the caller may know it.

@@ -6,7 +6,7 @@ use metrics::{
     Counter, Gauge, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 
-use crate::end::End;
+use crate::end::{End, PageEnd};
 use crate::limit::Limit;
 use crate::peer::Ignored;
 use crate::problem::PassingCode;
@@ -20,6 +20,9 @@ pub fn describe_metrics() {
     describe_counter!("tailrace_streams_accepted_total", "Streams begun");
     describe_counter!("tailrace_streams_refused_total", "Streams not begun, by reason");
     describe_counter!("tailrace_streams_closed_total", "Streams ended, by reason");
+    describe_counter!("tailrace_pages_total", "Pages made, by reason of their end");
+    describe_counter!("tailrace_page_records_total", "Records of pages");
+    describe_counter!("tailrace_pages_not_modified_total", "Pages that their client had already");
     describe_counter!("tailrace_frames_sent_total", "Records given to sockets as frames");
     describe_counter!("tailrace_sent_bytes_total", "Bytes of streams given to sockets");
     describe_counter!(
@@ -169,6 +172,11 @@ impl Metrics {
         for end in End::ALL {
             counter!("tailrace_streams_closed_total", "reason" => end.reason()).increment(0);
         }
+        for end in PageEnd::ALL {
+            counter!("tailrace_pages_total", "end" => end.reason()).increment(0);
+        }
+        counter!("tailrace_page_records_total").increment(0);
+        counter!("tailrace_pages_not_modified_total").increment(0);
         for limit in Limit::ALL {
             counter!("tailrace_limits_reached_total", "limit" => limit.name()).increment(0);
         }
@@ -202,6 +210,16 @@ impl Metrics {
     pub(crate) fn limits_file(&self, outcome: &'static str) {
         counter!("tailrace_limits_file_reads_total", "outcome" => outcome).increment(1);
         gauge!("tailrace_limits_file_current").set(if outcome == "ok" { 1.0 } else { 0.0 });
+    }
+
+    /// A page has ended with so many records.
+    pub(crate) fn page(&self, end: PageEnd, records: usize) {
+        counter!("tailrace_pages_total", "end" => end.reason()).increment(1);
+        counter!("tailrace_page_records_total").increment(records as u64);
+    }
+
+    pub(crate) fn page_not_modified(&self) {
+        counter!("tailrace_pages_not_modified_total").increment(1);
     }
 
     pub(crate) fn closed(&self, reason: &'static str) {

@@ -42,6 +42,14 @@ impl Pace {
         (events.is_some() || bytes.is_some()).then_some(Pace { events, bytes })
     }
 
+    /// Begins with nothing to its credit, for who would otherwise get a burst each time that it comes.
+    pub(crate) fn spend_burst(&mut self) {
+        for meter in [&mut self.events, &mut self.bytes].into_iter().flatten() {
+            meter.owed += u64::from(meter.burst);
+            meter.pay();
+        }
+    }
+
     /// The budget of the next read.
     pub(crate) fn budget(&self) -> Budget {
         Budget {
@@ -220,6 +228,16 @@ mod tests {
         pace.charge(10, 1 << 20);
         let wait = pace.wait().unwrap();
         assert!(wait > Duration::from_millis(800) && wait <= Duration::from_secs(1), "{wait:?}");
+    }
+
+    #[test]
+    fn who_has_spent_its_burst_waits_for_the_first_record() {
+        let mut pace = Pace::new(10.0, 0.0).unwrap();
+        pace.spend_burst();
+        assert_eq!(pace.wait(), None);
+        pace.charge(5, 10);
+        let wait = pace.wait().unwrap();
+        assert!(wait > Duration::from_millis(400) && wait <= Duration::from_millis(500), "{wait:?}");
     }
 
     #[test]

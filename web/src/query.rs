@@ -1,5 +1,7 @@
-//! The parameters of a stream. Every error names its parameter; for an unknown parameter, it also names the most similar known
-//! one.
+//! The parameters of a stream or a page. Every error names its parameter; for an unknown parameter, it also names the most
+//! similar known one.
+
+mod names;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -7,22 +9,11 @@ use axum::http::HeaderMap;
 use percent_encoding::percent_decode_str;
 use tailrace_bridge::{Envelope, Filter, Span, StartFrom, SubscribeRequest, TenantId};
 
+pub(crate) use self::names::Route;
+use self::names::{NAMES, unknown};
 use crate::problem::Problem;
 use crate::settings::{HEARTBEAT_BOUNDS, RETRY_BOUNDS, WebSettings};
 
-/// All names, in the order of the documentation.
-const NAMES: [&str; 10] = [
-    "topic",
-    "type",
-    "key",
-    "where",
-    "from",
-    "last_event_id",
-    "envelope",
-    "heartbeat",
-    "retry",
-    "access_token",
-];
 /// The most values of one repeatable parameter; each is kept for as long as the stream.
 const MAX_VALUES: usize = 256;
 /// A client may ask for at most one heartbeat a second, or for the server's default where that is shorter.
@@ -37,7 +28,7 @@ pub(crate) struct Raw {
     values: [Vec<String>; NAMES.len()],
 }
 
-/// The requested stream.
+/// What a stream and a page have in common; a page ignores the rest.
 #[derive(Debug)]
 pub(crate) struct Query {
     pub(crate) topics: Vec<String>,
@@ -57,9 +48,14 @@ pub(crate) struct Defaults {
     pub(crate) retry: Duration,
 }
 
-impl From<&WebSettings> for Defaults {
-    fn from(settings: &WebSettings) -> Defaults {
+impl Defaults {
+    pub(crate) fn of(settings: &WebSettings, route: Route) -> Defaults {
         let WebSettings { envelope, heartbeat, retry, .. } = *settings;
+        let envelope = match (route, envelope) {
+            // Records of a page have no event around them that would say what they are.
+            (Route::Records, Envelope::None) => Envelope::Record,
+            (_, envelope) => envelope,
+        };
         Defaults { envelope, heartbeat, retry }
     }
 }
@@ -94,7 +90,7 @@ pub fn read_parameters(
     tenant: TenantId,
 ) -> Result<ReadParameters, ParameterError> {
     let read = || {
-        let raw = Raw::split(query)?;
+        let raw = Raw::split(query, Route::Events)?;
         let last_event_id = raw.last_event_id(headers)?;
         let access_token = raw.one("access_token")?.map(str::to_owned);
         let (heartbeat, retry) = (Duration::from_secs(15), Duration::from_secs(2));
@@ -134,13 +130,14 @@ impl Query {
 
 impl Raw {
     /// Splits and decodes a query string; unknown parameters are refused.
-    pub(crate) fn split(query: &str) -> Result<Raw, Problem> {
+    pub(crate) fn split(query: &str, route: Route) -> Result<Raw, Problem> {
         let mut raw = Raw::default();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let name = decode(name).ok_or_else(|| Problem::parameter(name, "the name is not UTF-8"))?;
             let mut names = NAMES.into_iter().zip(&mut raw.values);
-            let (known, values) = names.find(|(known, _)| *known == name).ok_or_else(|| unknown(&name))?;
+            let known = names.find(|(known, _)| *known == name && route.takes(known));
+            let (known, values) = known.ok_or_else(|| unknown(&name, route))?;
             let value = decode(value).ok_or_else(|| at(known, values.len(), "the value is not UTF-8"))?;
             if values.len() == MAX_VALUES {
                 return Err(at(known, MAX_VALUES, format!("at most {MAX_VALUES} values are taken")));
@@ -278,7 +275,7 @@ fn check_past(from: &StartFrom, text: &str) -> Result<(), Problem> {
     Err(Problem::parameter("from", detail))
 }
 
-fn bounded(
+pub(crate) fn bounded(
     name: &'static str,
     index: usize,
     text: &str,
@@ -300,51 +297,12 @@ pub(crate) fn decode(text: &str) -> Option<String> {
     percent_decode_str(&spaced).decode_utf8().ok().map(|text| text.into_owned())
 }
 
-fn at(name: &'static str, index: usize, detail: impl Into<String>) -> Problem {
+pub(crate) fn at(name: &'static str, index: usize, detail: impl Into<String>) -> Problem {
     Problem::Parameter { name: name.to_owned(), index, column: None, detail: detail.into() }
 }
 
 fn reserved(name: &'static str, value: &str) -> Problem {
     Problem::parameter(name, format!("{value:?} is reserved for a later version"))
-}
-
-/// Wrong names that are no typing errors, each with the parameter that is likely meant.
-const OTHER_NAMES: [(&str, &str); 17] = [
-    ("filter", "where"),
-    ("query", "where"),
-    ("q", "where"),
-    ("since", "from"),
-    ("start", "from"),
-    ("begin", "from"),
-    ("offset", "from"),
-    ("after", "from"),
-    ("id", "last_event_id"),
-    ("lasteventid", "last_event_id"),
-    ("last-event-id", "last_event_id"),
-    ("event", "type"),
-    ("event_type", "type"),
-    ("channel", "topic"),
-    ("token", "access_token"),
-    ("jwt", "access_token"),
-    ("format", "envelope"),
-];
-
-fn unknown(name: &str) -> Problem {
-    let lower = name.to_lowercase();
-    let meant = OTHER_NAMES.iter().find(|(other, _)| *other == lower).map(|(_, known)| *known);
-    let distance = |known: &&str| strsim::damerau_levenshtein(known, &lower);
-    // A known name counts as near if the distance is at most half of its length. Comparing takes as long as both names multiplied,
-    // and the distance is at least the difference of their lengths: a request of one long name stays cheap.
-    let length = lower.chars().count();
-    let comparable = |known: &&str| known.len().abs_diff(length) * 2 <= known.len();
-    let nearest = NAMES.into_iter().filter(comparable).min_by_key(distance);
-    let nearest = nearest.filter(|known| distance(known) * 2 <= known.len());
-    let detail = match meant.or(nearest) {
-        Some(known) => format!("there is no such parameter; the nearest is {known:?}"),
-        None if lower == "tenant" => "the tenant is in the path: /t/{tenant}/events".to_owned(),
-        None => format!("there is no such parameter; accepted: {}", NAMES.join(", ")),
-    };
-    Problem::parameter(name, detail)
 }
 
 #[cfg(test)]
@@ -354,7 +312,7 @@ mod tests {
     use super::*;
 
     fn detail(query: &str) -> String {
-        match Raw::split(query) {
+        match Raw::split(query, Route::Events) {
             Err(Problem::Parameter { detail, .. }) => detail,
             _ => panic!("{query} was taken"),
         }
@@ -362,7 +320,7 @@ mod tests {
 
     #[test]
     fn values_are_form_encoded_and_come_in_order() {
-        let raw = Raw::split("where=value.a%3D1+2&topic=b&where=key=x&&topic=a").unwrap();
+        let raw = Raw::split("where=value.a%3D1+2&topic=b&where=key=x&&topic=a", Route::Events).unwrap();
         assert_eq!(raw.list("where"), ["value.a=1 2", "key=x"]);
         assert_eq!(raw.topics().unwrap(), ["b", "a"]);
     }
@@ -382,17 +340,32 @@ mod tests {
         }
         assert!(detail("colour=1").contains("accepted: topic, type,"));
         assert!(detail("tenant=acme").contains("/t/{tenant}/events"));
+        assert!(detail("limit=5").contains("pages") && detail("cursor=5").contains("last_event_id"));
+    }
+
+    #[test]
+    fn a_page_has_no_heartbeat_and_a_stream_no_limit() {
+        let names = |route: Route| route.names().collect::<Vec<_>>();
+        assert!(names(Route::Events).contains(&"retry") && !names(Route::Events).contains(&"limit"));
+        assert!(names(Route::Records).contains(&"limit") && !names(Route::Records).contains(&"retry"));
+        for (query, says) in [("heartbeat=1s", "streams"), ("limt=5", "\"limit\""), ("count=5", "\"limit\"")]
+        {
+            match Raw::split(query, Route::Records) {
+                Err(Problem::Parameter { detail, .. }) => assert!(detail.contains(says), "{detail}"),
+                _ => panic!("{query} was taken"),
+            }
+        }
     }
 
     #[test]
     fn several_topics_in_one_value_are_taken_apart_for_who_wrote_them() {
-        match Raw::split("topic=a&topic=orders,%20logs").unwrap().topics() {
+        match Raw::split("topic=a&topic=orders,%20logs", Route::Events).unwrap().topics() {
             Err(Problem::Parameter { index: 1, detail, .. }) => {
                 assert!(detail.contains("topic=orders&topic=logs"), "{detail}")
             }
             other => panic!("{other:?}"),
         }
-        match Raw::split("topic=a%0a%00a,b").unwrap().topics() {
+        match Raw::split("topic=a%0a%00a,b", Route::Events).unwrap().topics() {
             Err(Problem::Parameter { detail, .. }) => assert!(!detail.contains('\n'), "{detail}"),
             other => panic!("{other:?}"),
         }
@@ -415,8 +388,8 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_that_can_be_typed_breaks_it(query in ".{0,200}", name in proptest::sample::select(&NAMES[..])) {
-            let _ = Raw::split(&query);
-            if let Ok(raw) = Raw::split(&format!("{name}={query}")) {
+            let _ = Raw::split(&query, Route::Events);
+            if let Ok(raw) = Raw::split(&format!("{name}={query}"), Route::Events) {
                 let _ = (raw.topics(), raw.filter(), raw.from(), raw.envelope(Envelope::None));
                 let _ = (raw.heartbeat(Duration::from_secs(15)), raw.retry(Duration::from_secs(2)));
             }

@@ -79,6 +79,8 @@ pub(crate) struct Entry {
     address: Ipv6Addr,
     /// In whole seconds.
     since: u32,
+    /// Whether it is a page, which ends by itself.
+    pub(crate) is_page: bool,
     revoked: AtomicBool,
     /// What the stream has got, and where it stands. Only the stream itself writes it.
     events: AtomicU64,
@@ -94,6 +96,7 @@ pub(crate) struct Arrival<'a> {
     pub(crate) subscription: &'a Subscription,
     pub(crate) subject: Option<&'a str>,
     pub(crate) address: IpAddr,
+    pub(crate) is_page: bool,
     /// Its share of the limits, held for as long as it is open.
     pub(crate) place: Place,
     /// From before its request was checked.
@@ -121,13 +124,14 @@ impl Registry {
 
     /// Enters a stream.
     pub(crate) fn enter(self: &Arc<Self>, arrival: Arrival<'_>) -> Registered {
-        let Arrival { subscription, subject, address, place, seen } = arrival;
+        let Arrival { subscription, subject, address, is_page, place, seen } = arrival;
         let entry = Entered::new(Entry {
             id: StreamId(rand::rng().random()),
             view: subscription.view_ref(),
             subject: subject.map(Subject::of),
             address: mapped(address),
             since: (Moment::now().millis() / 1000) as u32,
+            is_page,
             revoked: AtomicBool::new(false),
             events: AtomicU64::new(0),
             bytes: AtomicU64::new(0),

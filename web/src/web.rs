@@ -18,6 +18,7 @@ use crate::drain::Drain;
 use crate::limits::Limits;
 use crate::limits::file::Watched;
 use crate::metrics::Metrics;
+use crate::records::PageMemory;
 use crate::registry::Registry;
 use crate::reload::{Looks, Reload};
 use crate::route;
@@ -68,7 +69,8 @@ impl Web {
         let peers = Arc::clone(&settings.peers);
         let max_connections = connections(settings.limits.max_streams, descriptors);
         let registry = Registry::new();
-        let app = Arc::new(App { settings, bridge, rules, limits, registry, drain: Drain::new(), metrics });
+        let (drain, page_memory) = (Drain::new(), PageMemory::default());
+        let app = Arc::new(App { settings, bridge, rules, limits, registry, drain, metrics, page_memory });
         let news = News {
             status: app.bridge.health().watch_status(),
             phase: app.drain.watch(),

@@ -1,21 +1,14 @@
 //! Answers of the operators' routes: a JSON array, or a JSON object a line, as the client likes.
 
 use axum::body::Body;
-use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Response};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderName, HeaderValue, Response};
 use serde_json::Value;
 
-const LINES: &str = "application/x-ndjson";
+use crate::accept::LINES;
+
 /// How many there are, of which the answer has the first.
 const TOTAL: HeaderName = HeaderName::from_static("x-total-count");
-
-/// Whether the client wants an object a line.
-pub(super) fn wants_lines(headers: &HeaderMap) -> bool {
-    let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    accepted
-        .flat_map(|value| value.split(','))
-        .any(|kind| kind.split(';').next().unwrap_or("").trim() == LINES)
-}
 
 /// The objects, of `total` that there are.
 pub(super) fn list(objects: impl Iterator<Item = Value>, total: usize, as_lines: bool) -> Response<Body> {

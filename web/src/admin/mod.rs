@@ -25,6 +25,7 @@ use tailrace_bridge::{Bridge, Readiness};
 use tokio::sync::Semaphore;
 
 use self::guard::Guard;
+use crate::accept::wants_lines;
 use crate::audit::{self, Who};
 use crate::problem::Problem;
 use crate::registry::Registry;
@@ -150,7 +151,7 @@ async fn config(State(admin): State<Admin>, request: Request) -> Response<Body> 
     }
     let object = |one: &ConfigurationValue| json!({ "variable": one.variable, "value": one.value, "default": one.is_default });
     let all = admin.configuration.iter().map(object);
-    answer::list(all, admin.configuration.len(), answer::wants_lines(&head.headers))
+    answer::list(all, admin.configuration.len(), wants_lines(&head.headers))
 }
 
 async fn healthz() -> Response<Body> {

@@ -10,9 +10,10 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tailrace_bridge::TenantId;
 
-use super::answer::{list, object, wants_lines};
+use super::answer::{list, object};
 use super::listing::{Row, rows};
 use super::parameters::Parameters;
+use crate::accept::wants_lines;
 use crate::audit::{self, Who};
 use crate::moment::Moment;
 use crate::problem::Problem;
@@ -100,6 +101,7 @@ fn stream(row: &Row, now: Moment, time: Timestamp) -> Option<Value> {
         "subject": entry.subject(),
         "address": entry.address().to_string(),
         "topics": view.topics(),
+        "kind": if entry.is_page { "page" } else { "stream" },
         "state": state.as_str(),
         "behind": behind.count,
         "waits_ms": behind.waits.map(|waits| waits.as_millis() as u64),

@@ -8,10 +8,11 @@ use axum::http::{HeaderMap, Response};
 use serde_json::{Value, json};
 use tailrace_bridge::TenantId;
 
-use super::answer::{list, wants_lines};
+use super::answer::list;
 use super::listing::{Row, State, rows};
 use super::parameters::Parameters;
 use super::streams::limit;
+use crate::accept::wants_lines;
 use crate::problem::Problem;
 use crate::registry::Registry;
 

@@ -81,8 +81,9 @@ impl Lab {
         let subscription = self.subscribe(&tenant, StartFrom::Latest).await;
         let address = Ipv4Addr::LOCALHOST.into();
         let place = self.limits.enter(&tenant, None, address).ok().unwrap();
-        let registered =
-            self.registry.enter(Arrival { subscription: &subscription, subject, address, place, seen });
+        let is_page = false;
+        let arrival = Arrival { subscription: &subscription, subject, address, is_page, place, seen };
+        let registered = self.registry.enter(arrival);
         (subscription, registered)
     }
 

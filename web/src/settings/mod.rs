@@ -283,6 +283,11 @@ impl WebSettings {
         matches!(self.auth, Auth::None)
     }
 
+    /// Whether clients are asked for neither a token nor a certificate: what one gets, anybody may have.
+    pub(crate) fn is_public(&self) -> bool {
+        self.is_open() && self.tls.as_ref().is_none_or(|tls| tls.client_ca.is_none())
+    }
+
     /// Whether streams are served over TLS.
     pub fn has_tls(&self) -> bool {
         self.tls.is_some()

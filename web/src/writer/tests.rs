@@ -132,7 +132,8 @@ impl Lab {
         let subscription = self.bridge.subscribe(request).await.unwrap();
         let (address, seen) = (Ipv4Addr::LOCALHOST.into(), self.registry.seen());
         let place = self.limits.enter(&acme(), None, address).ok().unwrap();
-        let entering = Entering { subscription: &subscription, subject: None, address, place, seen };
+        let is_page = false;
+        let entering = Entering { subscription: &subscription, subject: None, address, is_page, place, seen };
         let registered = self.registry.enter(entering);
         let stream = Stream::new(Parts {
             replay_place: None,

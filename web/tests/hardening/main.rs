@@ -15,6 +15,7 @@ mod http2;
 mod http_client;
 mod leaks;
 mod limits_bypass;
+mod pages;
 mod producers;
 mod requests;
 mod smuggling;

@@ -221,3 +221,35 @@ async fn an_attempt_at_renegotiation_is_rebuffed_and_harms_nobody() {
     let config = Arc::new(authority.client(&[&TLS12], None));
     connect(server.address, &config).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_page_is_kept_by_its_client_alone_where_certificates_are_asked_for() {
+    let _beside = beside_others().await;
+    let (authority, clients) = (Authority::new(), Authority::new());
+    let files = Files::of(&authority.issue());
+    files.put_ca(&clients.pem());
+    let ca = files.path("ca.pem").display().to_string();
+    let own = Arc::new(authority.client(&[&TLS13], Some(&clients.issue())));
+    for (flags, config, control) in [
+        (&["--tls-client-ca-file", &*ca][..], own, "private, no-cache"),
+        (&[], Arc::new(authority.client(&[&TLS13], None)), "public, max-age=3600, immutable"),
+    ] {
+        let mut server = serve(&files, flags).await;
+        (0..2).for_each(|n| server.append("acme", &format!("n{n}")));
+        let get = async |query: String| {
+            let mut socket = connect(server.address, &config).await.unwrap();
+            let asks = format!(
+                "GET /t/acme/records?limit=1&{query} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+            );
+            socket.write_all(asks.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            // Whether the end is a clean one is not looked at here.
+            let _ = socket.read_to_string(&mut answer).await;
+            answer
+        };
+        let first = get("from=earliest".to_owned()).await;
+        let id = first.split("\"next\":\"").nth(1).and_then(|rest| rest.split('"').next()).expect("an id");
+        let second = get(format!("last_event_id={id}")).await;
+        assert!(second.contains(&format!("cache-control: {control}\r\n")), "{second}");
+    }
+}

@@ -1,0 +1,232 @@
+//! A page as JSON: one document, or a line for each record and a last line for the rest.
+
+use bytes::Bytes;
+use serde::de::IgnoredAny;
+use tailrace_bridge::Envelope;
+
+use super::blocks::{Block, blocks};
+
+/// Control events of a stream that say nothing about records.
+const NOT_OF_RECORDS: [&str; 2] = ["tailrace.synced", "tailrace.status"];
+/// The begin of a page that is one document.
+const BEGIN: &str = "{\"records\":[";
+
+/// A page that is being written.
+#[derive(Debug)]
+pub(super) struct PageText {
+    as_lines: bool,
+    envelope: Envelope,
+    /// What was not taken yet.
+    out: Vec<u8>,
+    /// Bytes of records, gaps and the like that were written.
+    size: usize,
+    records: usize,
+    /// Gaps, each an object as text.
+    gaps: Vec<String>,
+    /// Records that have no bare value, each an object as text.
+    enveloped: Vec<String>,
+}
+
+impl PageText {
+    pub(super) fn new(as_lines: bool, envelope: Envelope) -> PageText {
+        let out = if as_lines { Vec::new() } else { BEGIN.into() };
+        PageText { as_lines, envelope, out, size: 0, records: 0, gaps: Vec::new(), enveloped: Vec::new() }
+    }
+
+    /// Bytes of records, gaps and the like that were written; zero: the page is empty.
+    pub(super) fn size(&self) -> usize {
+        self.size
+    }
+
+    /// How many records it has.
+    pub(super) fn records(&self) -> usize {
+        self.records
+    }
+
+    pub(super) fn has_gaps(&self) -> bool {
+        !self.gaps.is_empty()
+    }
+
+    /// The memory that it takes.
+    pub(super) fn memory(&self) -> usize {
+        let of_texts = |texts: &[String]| texts.iter().map(String::capacity).sum::<usize>();
+        self.out.capacity() + of_texts(&self.gaps) + of_texts(&self.enveloped)
+    }
+
+    /// What is written and was not taken.
+    pub(super) fn written(&self) -> &[u8] {
+        &self.out
+    }
+
+    /// All that it has but its end, of a page that was not taken from and has no gaps.
+    pub(super) fn content(&self) -> impl Iterator<Item = &[u8]> {
+        std::iter::once(&*self.out).chain(self.enveloped.iter().map(String::as_bytes))
+    }
+
+    pub(super) fn take(&mut self) -> Bytes {
+        std::mem::take(&mut self.out).into()
+    }
+
+    /// Adds what these blocks of an event stream have for a page.
+    pub(super) fn add(&mut self, frames: &[u8]) {
+        // Streams are always UTF-8.
+        let text = String::from_utf8_lossy(frames);
+        for block in blocks(&text) {
+            match block.event {
+                Some(event) if NOT_OF_RECORDS.contains(&event) => {}
+                Some("tailrace.gap") => {
+                    let gap = with_first("at", &self.records.to_string(), &block.data);
+                    self.size += gap.len();
+                    self.gaps.push(gap);
+                }
+                _ => self.add_record(&block),
+            }
+        }
+    }
+
+    fn add_record(&mut self, block: &Block<'_>) {
+        if self.records > 0 && !self.as_lines {
+            self.out.push(b',');
+        }
+        let before = self.out.len();
+        match self.envelope {
+            Envelope::None => self.add_bare(block),
+            Envelope::Record => match block.event {
+                Some(event) => {
+                    self.out.extend_from_slice(with_first("type", &quoted(event), &block.data).as_bytes());
+                }
+                None => self.out.extend_from_slice(block.data.as_bytes()),
+            },
+        }
+        self.size += self.out.len() - before;
+        if self.as_lines {
+            self.out.push(b'\n');
+        }
+        self.records += 1;
+    }
+
+    /// The value: JSON as it is, other text as a string. What has no bare value in a stream either has none here.
+    fn add_bare(&mut self, block: &Block<'_>) {
+        let data = &block.data;
+        if let Some(event) = block.event.filter(|event| event.starts_with("tailrace.")) {
+            self.out.extend_from_slice(b"null");
+            let at = self.records;
+            let enveloped = format!("{{\"at\":{at},\"event\":{},\"data\":{data}}}", quoted(event));
+            self.size += enveloped.len();
+            self.enveloped.push(enveloped);
+        } else if serde_json::from_str::<IgnoredAny>(data).is_ok() {
+            // In JSON, line ends stand between tokens only.
+            self.out.extend(data.bytes().map(|byte| if byte == b'\n' { b' ' } else { byte }));
+        } else {
+            self.out.extend_from_slice(quoted(data).as_bytes());
+        }
+    }
+
+    /// Ends the page. `next`: the id where it ends; `more`: whether it ends before the records do, as far as is known.
+    pub(super) fn end(&mut self, next: &str, more: bool) {
+        let mut end = if self.as_lines { "{" } else { "]," }.to_owned();
+        for (name, list) in [("gaps", &mut self.gaps), ("enveloped", &mut self.enveloped)] {
+            if !list.is_empty() {
+                end.push_str(&format!("\"{name}\":[{}],", std::mem::take(list).join(",")));
+            }
+        }
+        if more {
+            end.push_str("\"more\":true,");
+        }
+        end.push_str(&format!("\"next\":{}}}\n", quoted(next)));
+        // Exactly, since nothing follows: a page may wait for a slow client.
+        self.out.reserve_exact(end.len());
+        self.out.extend_from_slice(end.as_bytes());
+    }
+}
+
+/// An object, which has members, with one more before them.
+fn with_first(name: &str, value: &str, object: &str) -> String {
+    let members = object.strip_prefix('{').unwrap_or(object);
+    format!("{{\"{name}\":{value},{members}")
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const FRAMES: &str = "event: tailrace.gap\ndata: {\"code\":\"retention\",\"from\":1,\"to\":3}\nid: A\n\n\
+         event: pa\"id\ndata: {\"offset\":3,\"value\":1}\nid: B\n\ndata: {\"offset\":4,\"value\":2}\nid: C\n\n\
+         event: tailrace.synced\ndata: {\"replayed\":2}\n\n";
+    const BARE: &str = "data: {\"a\":\ndata: 1}\nid: A\n\ndata: no \"JSON\"\ndata: at all\nid: B\n\n\
+         event: tailrace.tombstone\ndata: {\"offset\":5,\"value\":null}\nid: C\n\ndata: \nid: D\n\n";
+
+    fn page(as_lines: bool, envelope: Envelope, frames: &str, more: bool) -> String {
+        let mut page = PageText::new(as_lines, envelope);
+        page.add(frames.as_bytes());
+        page.end("NEXT", more);
+        String::from_utf8(page.take().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn an_empty_page_has_its_records_and_its_end_and_nothing_else() {
+        assert_eq!(page(false, Envelope::Record, "", false), "{\"records\":[],\"next\":\"NEXT\"}\n");
+        assert_eq!(page(true, Envelope::Record, ":\n\n", false), "{\"next\":\"NEXT\"}\n");
+    }
+
+    #[test]
+    fn records_have_their_type_and_gaps_their_place() {
+        let text = page(false, Envelope::Record, FRAMES, true);
+        let expected = json!({
+            "records": [{"type": "pa\"id", "offset": 3, "value": 1}, {"offset": 4, "value": 2}],
+            "gaps": [{"at": 0, "code": "retention", "from": 1, "to": 3}],
+            "more": true,
+            "next": "NEXT",
+        });
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), expected);
+    }
+
+    #[test]
+    fn each_line_but_the_last_is_a_record() {
+        let text = page(true, Envelope::Record, FRAMES, false);
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines[0], json!({"type": "pa\"id", "offset": 3, "value": 1}));
+        assert_eq!(lines[1], json!({"offset": 4, "value": 2}));
+        let gaps = json!([{"at": 0, "code": "retention", "from": 1, "to": 3}]);
+        assert_eq!(lines[2..], [json!({"gaps": gaps, "next": "NEXT"})]);
+    }
+
+    #[test]
+    fn bare_values_are_json_or_text_and_what_has_none_stands_beside_them() {
+        let enveloped =
+            json!([{"at": 2, "event": "tailrace.tombstone", "data": {"offset": 5, "value": null}}]);
+        let values = json!([{"a": 1}, "no \"JSON\"\nat all", null, ""]);
+        let text = page(false, Envelope::None, BARE, false);
+        assert_eq!(
+            serde_json::from_str::<Value>(&text).unwrap(),
+            json!({"records": values, "enveloped": enveloped, "next": "NEXT"})
+        );
+        let text = page(true, Envelope::None, BARE, false);
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(json!(lines[..4]), values);
+        assert_eq!(lines[4], json!({"enveloped": enveloped, "next": "NEXT"}));
+    }
+
+    #[test]
+    fn what_stands_beside_the_records_is_part_of_the_content() {
+        let content = |data: &str| {
+            let mut page = PageText::new(false, Envelope::None);
+            page.add(format!("event: tailrace.masked\ndata: {data}\nid: A\n\n").as_bytes());
+            page.content().collect::<Vec<_>>().concat()
+        };
+        assert_ne!(content("{\"key\":1}"), content("{\"key\":2}"));
+    }
+
+    #[test]
+    fn a_page_that_has_only_a_gap_is_not_empty() {
+        let mut page = PageText::new(false, Envelope::Record);
+        page.add(b"event: tailrace.gap\ndata: {\"code\":\"unknown_id\"}\nid: A\n\n");
+        assert!(page.size() > 0 && page.has_gaps() && page.records() == 0);
+    }
+}
