@@ -1,5 +1,7 @@
 //! One client: an `EventSource` that is cut at random bytes, reconnects, and records everything that it gets.
 
+mod paging;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -64,6 +66,8 @@ pub enum Habit {
     Slow(u64),
     /// Shuts down its writing side after a random time, reads on, and reconnects when the server has closed the connection.
     HalfClosed,
+    /// Asks for pages, each over a connection of its own; some are cut at random bytes.
+    Pages,
 }
 
 /// What a client got, in order.
@@ -150,6 +154,7 @@ pub async fn client(which: u32, seed: u64, habit: Habit, shared: Arc<Shared>) ->
         got: Got { tenant, ..Got::default() },
         random: StdRng::seed_from_u64(seed ^ (u64::from(which) << 32)),
         habit,
+        calm_since: None,
         phase: shared.phase.clone(),
         shared,
     };
@@ -170,6 +175,8 @@ struct Reader {
     got: Got,
     random: StdRng,
     habit: Habit,
+    /// Since when a client that asks for pages has had all records.
+    calm_since: Option<Instant>,
     phase: watch::Receiver<Phase>,
     shared: Arc<Shared>,
 }
@@ -204,10 +211,10 @@ impl Reader {
             let _ = self.phase.changed().await;
             return;
         }
-        let port = {
-            let ports = self.shared.ports.read();
-            ports.get(self.random.random_range(0..ports.len().max(1))).copied()
-        };
+        if self.habit == Habit::Pages {
+            return self.page().await;
+        }
+        let port = self.any_port();
         self.renew_token();
         let cut =
             if self.is_cut() && self.door.is_some() { access::cut(&mut self.random) } else { Cut::NEVER };
@@ -228,6 +235,12 @@ impl Reader {
         }
         let pause = Duration::from_millis(self.random.random_range(0..60));
         tokio::time::sleep(pause).await;
+    }
+
+    /// One of the replicas, if there is any.
+    fn any_port(&mut self) -> Option<u16> {
+        let ports = self.shared.ports.read();
+        ports.get(self.random.random_range(0..ports.len().max(1))).copied()
     }
 
     /// Whether the next connection is to be cut.

@@ -83,7 +83,7 @@ impl Default for Stage {
             is_secured: false,
             is_tls: false,
             tokens: None,
-            habits: vec![Habit::Cut, Habit::Cut, Habit::Cut, Habit::Steady],
+            habits: vec![Habit::Cut, Habit::Cut, Habit::Pages, Habit::Steady],
         }
     }
 }
