@@ -33,11 +33,12 @@ impl Reader {
         self.got.connections += 1;
         let began = Instant::now();
         match tokio::time::timeout(PATIENCE, self.ask(port)).await {
-            Ok(Some((200, body))) => match page(&body) {
-                Some(page) => self.take(page, began),
-                // It was cut.
-                None => {}
-            },
+            Ok(Some((200, body))) => {
+                // If there is none, it was cut.
+                if let Some(page) = page(&body) {
+                    self.take(page, began);
+                }
+            }
             Ok(Some((401, _))) => {
                 Counted::add(&self.shared.access.counted.unauthorized);
                 self.token = None;
