@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
-use tailrace_bridge::{EventId, Filter, Headers, IdKeys, MaskKey, Masks, RecordRef, put_header};
+use tailrace_bridge::{EventId, Filter, Form, Headers, IdKeys, MaskKey, Masks, RecordRef, put_header};
 
 /// A key that no input has.
 const KEY: &str = "5d1f0e7ac3b29846e0f1a7d2c4b3968578695a4b3c2d1e0f00112233aabbccdd";
@@ -65,6 +65,7 @@ fn matches(wheres: &[String]) -> Option<Vec<bool>> {
         value,
         event_type: value.map(|_| "created"),
         headers: Headers::written(&headers),
+        form: Form::default(),
     };
     Some(VALUES.iter().map(|value| filter.matches(&of(*value))).collect())
 }

@@ -19,7 +19,8 @@ const VALUE: &[u8] = br#"{"id":1000000017,"status":"shipped","user":"user-00017"
 static RAW: LazyLock<RawRecord<'static>> = LazyLock::new(|| {
     let mut headers = Vec::new();
     put_header(&mut headers, "tenant", Some(b"acme"));
-    RawRecord { key: Some(b"user-00017"), value: Some(VALUE), headers: Headers::written(headers.leak()) }
+    let headers = Headers::written(headers.leak());
+    RawRecord { key: Some(b"user-00017"), value: Some(VALUE), headers, flaw: None }
 });
 /// 362 bytes, with two fields to be masked.
 const PERSONAL: &[u8] = br#"{"id":1000000017,"status":"shipped","user":{"id":"user-00017","name":"Ann Example","email":"ann@mail.example","city":"Ghent"},"amount":17.25,"tags":["a","b"],"items":[{"sku":"x-1","count":2,"price":4.5},{"sku":"x-2","count":1,"price":8.25}],"tenant":"acme","ssn":"000-00-0000","at":"2026-01-31T12:00:00Z","source":"web","note":"leave at the door","pad":"xxxxxx"}"#;
@@ -81,6 +82,7 @@ impl Core {
             headers: RAW.headers,
             tenant: tenant(),
             event_type: None,
+            form: tailrace_bridge::Form::default(),
         };
         Core { bridge, partition, batch: (0..BATCH).map(record).collect() }
     }

@@ -62,6 +62,7 @@ fn append(bridge: &Bridge, from: u64, count: u64, value: &str) {
             headers: Headers::default(),
             tenant: tenant(),
             event_type: None,
+            form: tailrace_bridge::Form::default(),
         };
         bridge.append(&partition, &[record], Position { offset: offset + 1, epoch: 0 });
     }

@@ -100,6 +100,7 @@ fn record(fact: &Fact) -> NewRecord<'_> {
         headers: Headers::default(),
         tenant: TenantId::new(fact.tenant).unwrap(),
         event_type: None,
+        form: tailrace_bridge::Form::default(),
     }
 }
 

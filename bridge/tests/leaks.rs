@@ -275,6 +275,7 @@ fn an_attack_by_a_header_that_is_not_listed_finds_nothing() {
             headers: Headers::written(&headers),
             tenant: TenantId::new("acme").unwrap(),
             event_type: None,
+            form: tailrace_bridge::Form::default(),
         };
         bridge.append(&partition, &[record], Position { offset: offset + 1, epoch: 0 });
     }

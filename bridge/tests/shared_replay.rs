@@ -73,6 +73,7 @@ fn record(offset: u64, value: &[u8]) -> NewRecord<'_> {
         headers: Headers::default(),
         tenant: TenantId::new("acme").unwrap(),
         event_type: None,
+        form: tailrace_bridge::Form::default(),
     }
 }
 

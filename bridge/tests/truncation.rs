@@ -77,6 +77,7 @@ fn record<'a>(offset: u64, epoch: i32, tenant: &str, value: &'a str) -> NewRecor
         headers: Headers::default(),
         tenant: TenantId::new(tenant).unwrap(),
         event_type: None,
+        form: tailrace_bridge::Form::default(),
     }
 }
 

@@ -108,6 +108,8 @@ struct Changes {
 pub(crate) struct Tail {
     client: Client,
     assignment: Arc<Assignment>,
+    /// Partitions that are not read for now, by their places in memory.
+    let_go: Mutex<HashMap<usize, Arc<Partition>>>,
 }
 
 impl Tail {
@@ -121,7 +123,7 @@ impl Tail {
         assignment: Arc<Assignment>,
     ) -> Result<Tail, KafkaError> {
         let client = Client::new(&properties::tail(settings, mock), Role::Consumer)?;
-        let tail = Tail { client, assignment };
+        let tail = Tail { client, assignment, let_go: Mutex::default() };
         tail.assign(&tail.assignment.all())?;
         Ok(tail)
     }
@@ -135,7 +137,8 @@ impl Tail {
     /// # Errors
     /// librdkafka does not take the positions: this client is of no use then.
     pub(crate) fn follow(&self, bridge: &Bridge) -> Result<(), KafkaError> {
-        let Changes { gone, new } = self.assignment.follow(bridge);
+        let Changes { mut gone, new } = self.assignment.follow(bridge);
+        gone.retain(|partition| !self.take_back(partition));
         self.unassign(&gone)?;
         self.assign(&new)
     }
@@ -151,8 +154,25 @@ impl Tail {
             return Ok(());
         }
         let one = std::slice::from_ref(partition);
-        self.unassign(one)?;
+        if !self.take_back(partition) {
+            self.unassign(one)?;
+        }
         self.assign(one)
+    }
+
+    /// Reads the partition no more until [`Tail::resume`].
+    ///
+    /// # Errors
+    /// As [`Tail::follow`].
+    pub(crate) fn let_go(&self, partition: &Arc<Partition>) -> Result<(), KafkaError> {
+        let is_read = self.assignment.has(partition)
+            && self.let_go.lock().insert(Arc::as_ptr(partition) as usize, partition.clone()).is_none();
+        if is_read { self.unassign(std::slice::from_ref(partition)) } else { Ok(()) }
+    }
+
+    /// Whether it was let go. It is not any more.
+    fn take_back(&self, partition: &Arc<Partition>) -> bool {
+        self.let_go.lock().remove(&(Arc::as_ptr(partition) as usize)).is_some()
     }
 
     fn unassign(&self, partitions: &[Arc<Partition>]) -> Result<(), KafkaError> {

@@ -1,14 +1,19 @@
 //! `tailrace check`: what would be served with these settings, and what is in the way.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use tailrace_bridge::{EventTypeRule, Headers, RawRecord, TenantNames, TenantRules, TopicId};
+use parking_lot::Mutex;
+use tailrace_bridge::{RawRecord, TenantNames, TopicId};
+use tailrace_formats::confluent::SchemaId;
 
+use crate::decode::{Decoder, Examined};
 use crate::error::{self, KafkaError};
 use crate::hint::hint;
 use crate::native::{Client, Described, List, Message, OffsetQuery, Role};
 use crate::properties;
-use crate::report::{CheckReport, RecordSample, TopicReport};
+use crate::registry::Registry;
+use crate::report::{CheckReport, DataSample, RecordSample, SchemaSample, TopicReport};
 use crate::settings::KafkaSettings;
 use crate::watch::{MAY_NOT_DESCRIBE, MAY_NOT_READ};
 
@@ -18,6 +23,10 @@ const SAMPLES: usize = 20;
 /// How long to wait for them.
 const SAMPLE_TIMEOUT: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(100);
+/// How long to wait for the first schema that the registry does not give, and for those after it.
+const SCHEMA_PATIENCE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_millis(200));
+/// Characters of a value that are shown.
+const MAX_SHOWN: usize = 200;
 /// Settings of a topic that decide how far back a stream can resume.
 const RETENTION: [&str; 3] = ["cleanup.policy", "retention.ms", "retention.bytes"];
 
@@ -34,12 +43,22 @@ pub async fn check(settings: KafkaSettings) -> Result<CheckReport, KafkaError> {
 struct Check {
     settings: KafkaSettings,
     admin: Client,
+    decoder: Decoder,
+    /// The subjects and versions of schemas.
+    names: Mutex<HashMap<SchemaId, Vec<String>>>,
+    /// How long to wait for the next schema.
+    patience: Mutex<Duration>,
 }
 
 impl Check {
     fn new(settings: KafkaSettings) -> Result<Check, KafkaError> {
         let admin = Client::new(&properties::admin(&settings), Role::Admin)?;
-        Ok(Check { settings, admin })
+        let data = settings.data.clone();
+        let registry =
+            data.registry.as_ref().map(|registry| Registry::start(registry, data.options)).transpose()?;
+        let decoder = Decoder::new(settings.rules.clone(), settings.event_type.clone(), data, registry);
+        let patience = Mutex::new(SCHEMA_PATIENCE.0);
+        Ok(Check { settings, admin, decoder, names: Mutex::default(), patience })
     }
 
     fn run(&self) -> Result<CheckReport, KafkaError> {
@@ -87,6 +106,7 @@ impl Check {
             retention: Ok(Vec::new()),
             forbidden: None,
             problems: Vec::new(),
+            formats: self.decoder.formats(&described.name),
             samples: Vec::new(),
         };
         match &described.state {
@@ -151,12 +171,7 @@ impl Check {
             reader.poll(POLL, SAMPLES, &mut batch);
             for mut message in batch.drain(..) {
                 if message.is_record() && samples.len() < SAMPLES {
-                    samples.push(sample(
-                        topic,
-                        &mut message,
-                        &self.settings.rules,
-                        &self.settings.event_type,
-                    ));
+                    samples.push(self.examine(topic, &mut message));
                 } else if message.is_end() {
                     open -= 1;
                 } else if !message.is_record() {
@@ -167,28 +182,54 @@ impl Check {
         }
         Ok((samples, problems))
     }
+
+    /// What would become of one record.
+    fn examine(&self, topic: &str, message: &mut Message) -> RecordSample {
+        let (partition, offset) = (message.partition(), message.offset());
+        let patience = *self.patience.lock();
+        let examined = self.decoder.examine(topic, message, patience, |raw, examined| {
+            let tenant = self.settings.rules.tenant_of(topic, raw, &mut TenantNames::default());
+            RecordSample {
+                partition,
+                offset,
+                hint: tenant.as_ref().err().and_then(|failure| hint(failure, raw)),
+                tenant: tenant.map(|tenant| tenant.to_string()).map_err(|error| error.to_string()),
+                event_type: self.settings.event_type.event_type_of(topic, raw).map_err(str::to_owned),
+                data: self.data(raw, examined),
+            }
+        });
+        examined.unwrap_or_else(|awaited| {
+            // A registry that did not answer now is not waited for as long again.
+            *self.patience.lock() = SCHEMA_PATIENCE.1;
+            let why = self.decoder.why(awaited);
+            let data = DataSample { refused: Some(format!("held back: {why}")), ..DataSample::default() };
+            let tenant = Err("it is not known before it is decoded".to_owned());
+            RecordSample { partition, offset, tenant, event_type: Ok(None), hint: None, data }
+        })
+    }
+
+    fn data(&self, raw: &RawRecord<'_>, examined: &Examined<'_>) -> DataSample {
+        let schema =
+            |id: Option<SchemaId>| id.map(|id| SchemaSample { id: id.to_string(), names: self.names(id) });
+        let refused = examined.form.flaw.map(|flaw| {
+            format!("undecodable, {} ({}): {}", flaw.code.as_str(), flaw.half.as_str(), examined.why)
+        });
+        let value = raw.value.filter(|_| refused.is_none()).and_then(|value| std::str::from_utf8(value).ok());
+        DataSample {
+            key_schema: schema(examined.key_schema),
+            value_schema: schema(examined.value_schema),
+            refused,
+            value: value.map(|value| value.chars().take(MAX_SHOWN).collect()),
+        }
+    }
+
+    fn names(&self, id: SchemaId) -> Vec<String> {
+        let mut names = self.names.lock();
+        let ask = || self.decoder.registry().map(|registry| registry.names(id)).unwrap_or_default();
+        names.entry(id).or_insert_with(ask).clone()
+    }
 }
 
 fn is_missing(topic: &Described) -> bool {
     topic.state.is_err_and(|code| code == crate::native::Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
-}
-
-fn sample(
-    topic: &str,
-    message: &mut Message,
-    rules: &TenantRules,
-    event_type: &EventTypeRule,
-) -> RecordSample {
-    let mut headers = Vec::new();
-    message.take_headers(&mut headers);
-    let headers = Headers::written(&headers);
-    let raw = RawRecord { key: message.key(), value: message.value(), headers };
-    let tenant = rules.tenant_of(topic, &raw, &mut TenantNames::default());
-    RecordSample {
-        partition: message.partition(),
-        offset: message.offset(),
-        hint: tenant.as_ref().err().and_then(|failure| hint(failure, &raw)),
-        tenant: tenant.map(|tenant| tenant.to_string()).map_err(|error| error.to_string()),
-        event_type: event_type.event_type_of(topic, &raw).map_err(str::to_owned),
-    }
 }

@@ -39,6 +39,11 @@ pub(crate) enum Unanswered {
     Contradiction,
 }
 
+/// Records are held back, since their schema is not known yet: in words, why not.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("records are held back: {0}")]
+pub(crate) struct HeldBack(pub(crate) String);
+
 impl KafkaError {
     /// Whether Kafka answered, and the answer was no.
     pub(crate) fn is_denied(&self) -> bool {

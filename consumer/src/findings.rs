@@ -1,6 +1,7 @@
 //! What the threads of this package have found out.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -25,6 +26,20 @@ pub(crate) struct Found {
     pub(crate) blocked: Option<String>,
     /// The greatest lag of any partition, in seconds, and whose it is.
     pub(crate) lag: Option<(f64, String)>,
+    /// Partitions that wait for a schema.
+    pub(crate) held: Vec<HeldPartition>,
+}
+
+/// A partition of the tail that is held back.
+#[derive(Clone, Debug)]
+pub(crate) struct HeldPartition {
+    pub(crate) topic: Arc<str>,
+    pub(crate) partition: u32,
+    /// The record that waits.
+    pub(crate) offset: u64,
+    pub(crate) since: Instant,
+    /// What it waits for, in words.
+    pub(crate) why: String,
 }
 
 /// Topics that are not served as they should be.
@@ -93,6 +108,15 @@ impl Findings {
 
     pub(crate) fn set_lag(&self, lag: Option<(f64, String)>) {
         self.0.lock().lag = lag;
+    }
+
+    pub(crate) fn set_held(&self, held: Vec<HeldPartition>) {
+        self.0.lock().held = held;
+    }
+
+    /// Whether the partition is held back: that nothing comes of it is no trouble of Kafka's.
+    pub(crate) fn is_held(&self, topic: &str, partition: u32) -> bool {
+        self.0.lock().held.iter().any(|held| held.partition == partition && *held.topic == *topic)
     }
 
     /// Whether some partition of the topic has no leader: of it, and of what is asked about together with it, no end is to be

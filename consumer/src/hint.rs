@@ -75,7 +75,7 @@ mod tests {
         let mut written = Vec::new();
         headers.iter().for_each(|name| put_header(&mut written, name, Some(b"x")));
         let headers = Headers::written(&written);
-        hint(&failure, &RawRecord { key: None, value: Some(value.as_bytes()), headers })
+        hint(&failure, &RawRecord { key: None, value: Some(value.as_bytes()), headers, flaw: None })
     }
 
     fn no_header(name: &str) -> Unroutable {

@@ -10,9 +10,10 @@ use tailrace_bridge::{Bridge, Partition, Position};
 
 use crate::admin::Admin;
 use crate::assign::{Assignment, Tail};
-use crate::decode::{Decoder, Scratch, Tell};
+use crate::decode::{Decoder, Scratch, Taken, Tell};
 use crate::error::KafkaError;
 use crate::findings::Findings;
+use crate::holding::Holding;
 use crate::metrics;
 use crate::native::{Code, Message};
 use crate::requests::{Ask, Command};
@@ -26,6 +27,8 @@ use crate::truncation::OutOfRange;
 const MAX_BATCH: usize = 256;
 /// How long a poll waits for the first record. While there are none, a command waits as long.
 const POLL: Duration = Duration::from_millis(50);
+/// The same while records are kept whose schema will be there soon.
+const POLL_KEPT: Duration = Duration::from_millis(2);
 /// How long to wait before a client is made anew that ended with an error.
 const RETRY: Duration = Duration::from_secs(2);
 /// How long a client may take to show that it reaches a broker. Nothing is read meanwhile.
@@ -131,30 +134,40 @@ impl Ingest {
     }
 
     fn read_on(&mut self, tail: &Tail) -> End {
-        let mut batch = Vec::new();
+        // What is kept is in the client's memory, and is gone before it.
+        let (mut batch, mut holding) = (Vec::new(), Holding::new());
         loop {
-            if let Some(end) = self.obey(tail) {
+            if let Some(end) = self.obey(tail, &mut holding) {
                 return end;
             }
-            tail.client().poll(POLL, MAX_BATCH, &mut batch);
-            self.take(&mut batch);
-            batch.clear();
-            if let Err(error) = tail.client().check_fatal("consume") {
+            let poll = if holding.keeps() { POLL_KEPT } else { POLL };
+            tail.client().poll(poll, MAX_BATCH, &mut batch);
+            let done =
+                self.take(&mut batch, &mut holding, tail).and_then(|()| self.go_on(&mut holding, tail));
+            if let Err(error) = done.and_then(|()| tail.client().check_fatal("consume")) {
                 return End::Failed(error);
             }
         }
     }
 
     /// Does what the commands that have come say; gives an end where one of them ends this client.
-    fn obey(&mut self, tail: &Tail) -> Option<End> {
+    fn obey(&mut self, tail: &Tail, holding: &mut Holding) -> Option<End> {
         loop {
             let done = match self.commands.try_recv() {
-                Ok(Command::Follow) => tail.follow(&self.bridge),
+                Ok(Command::Follow) => {
+                    let done = tail.follow(&self.bridge);
+                    holding.retain(|partition| self.assignment.has(partition));
+                    done
+                }
                 Ok(Command::Jump(partition, code, to)) => {
                     self.bridge.jump(&partition, code, to);
+                    holding.forget(&partition);
                     tail.resume(&partition)
                 }
-                Ok(Command::Resume(partition)) => tail.resume(&partition),
+                Ok(Command::Resume(partition)) => {
+                    holding.forget(&partition);
+                    tail.resume(&partition)
+                }
                 Ok(Command::Probe) if tail.client().reaches_a_broker(PROBE) => Ok(()),
                 Ok(Command::Probe) => {
                     metrics::reader_restarted("client_stuck");
@@ -171,40 +184,92 @@ impl Ingest {
         }
     }
 
-    /// Takes one batch: run by run of one partition, in order, records before the end that follows them.
-    fn take(&mut self, batch: &mut [Message]) {
-        batch.chunk_by_mut(|one, next| one.place() == next.place()).for_each(|run| self.take_run(run));
+    /// Takes one batch, and empties it: run by run of one partition, in order, records before the end that follows them.
+    fn take(
+        &mut self,
+        batch: &mut Vec<Message>,
+        holding: &mut Holding,
+        tail: &Tail,
+    ) -> Result<(), KafkaError> {
+        let (mut waiting, mut begin) = (Vec::new(), 0);
+        for run in batch.chunk_by_mut(|one, next| one.place() == next.place()) {
+            let end = begin + run.len();
+            if let Some((partition, taken)) = self.take_run(run, holding) {
+                waiting.push((partition, begin + taken..end));
+            }
+            begin = end;
+        }
+        if waiting.is_empty() {
+            batch.clear();
+            return Ok(());
+        }
+        for (index, message) in batch.drain(..).enumerate() {
+            let waits = waiting.iter().find(|(_, range)| range.contains(&index));
+            if let Some((partition, _)) = waits
+                && (message.is_record() || message.is_end())
+                && !holding.keep(partition, message)
+            {
+                tail.let_go(partition)?;
+            }
+        }
+        Ok(())
     }
 
-    fn take_run(&mut self, run: &mut [Message]) {
+    /// Takes a run. Where it has to wait, gives its partition, and how many of its messages were taken.
+    fn take_run(&mut self, run: &mut [Message], holding: &mut Holding) -> Option<(Arc<Partition>, usize)> {
         let is_other = |message: &&Message| !message.is_record() && !message.is_end();
         run.iter().filter(is_other).for_each(|message| self.note_error(message));
-        let Some(first) = run.iter().find(|message| !is_other(message)) else { return };
-        let Some(partition) = self.assignment.partition(first.topic(), first.partition()) else { return };
+        let first = run.iter().find(|message| !is_other(message))?;
+        let partition = self.assignment.partition(first.topic(), first.partition())?;
+        if holding.has(&partition) {
+            return Some((partition, 0));
+        }
         // Nearly always a run is all records, or one end: what lies between ends is one stretch of records.
-        let mut ended = None;
+        let (mut ended, mut begin, mut waits) = (None, 0, None);
         for part in run.chunk_by_mut(|one, next| one.is_record() == next.is_record()) {
             if part[0].is_record() {
-                self.take_records(&partition, part);
+                let taken = self.take_records(&partition, part);
+                if let Some(awaited) = taken.held {
+                    holding.hold(&partition, awaited);
+                    waits = Some(begin + taken.count);
+                    break;
+                }
             } else if let Some(end) = part.iter().rev().find(|message| message.is_end()) {
                 ended = Some(end.offset());
             }
+            begin += part.len();
         }
         if let Some(end) = ended {
             self.bridge.advance(&partition, end);
             self.assignment.note_end(partition.topic_name(), partition.index() as i32);
         }
+        waits.map(|taken| (partition, taken))
     }
 
-    fn take_records(&mut self, partition: &Partition, messages: &mut [Message]) {
-        let Some(last) = messages.last() else { return };
-        let end = Position { offset: last.offset() + 1, epoch: last.leader_epoch() };
+    fn take_records(&mut self, partition: &Partition, messages: &mut [Message]) -> Taken {
         let (topic, bridge, scratch) = (partition.topic_name(), &self.bridge, &mut self.scratch);
-        let routed = self.decoder.batch(topic, messages, scratch, Tell::Loudly, |records| {
+        let mut routed = 0;
+        let taken = self.decoder.batch(topic, messages, scratch, Tell::Loudly, |records, last| {
+            let end = Position { offset: last.offset() + 1, epoch: last.leader_epoch() };
             bridge.append(partition, records, end);
-            records.len()
+            routed += records.len();
+            true
         });
-        self.count(topic, messages.len(), routed);
+        self.count(topic, taken.count, routed);
+        taken
+    }
+
+    /// Takes what waited for schemas that are there now.
+    fn go_on(&mut self, holding: &mut Holding, tail: &Tail) -> Result<(), KafkaError> {
+        for held in holding.ready(&self.decoder) {
+            match held.kept {
+                Some(mut messages) => self.take(&mut messages, holding, tail)?,
+                None => tail.resume(&held.partition)?,
+            }
+        }
+        holding.overdue().iter().try_for_each(|partition| tail.let_go(partition))?;
+        holding.tell(&self.findings, &self.decoder);
+        Ok(())
     }
 
     fn count(&mut self, topic: &str, records: usize, routed: usize) {
@@ -213,6 +278,9 @@ impl Ingest {
             None => self.tallies.entry(topic.to_owned()).or_insert_with(|| Tally::new(topic)),
         };
         tally.consumed.increment(records as u64);
+        if records == 0 {
+            return;
+        }
         if let Some(is_unroutable) = tally.note(records as u64, routed as u64) {
             self.findings.set_unroutable(topic, is_unroutable);
         }

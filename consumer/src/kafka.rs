@@ -18,6 +18,7 @@ use crate::ingest::Ingest;
 use crate::native::{Client, Role};
 use crate::presence::Presence;
 use crate::properties;
+use crate::registry::Registry;
 use crate::requests::{self, Ask, Command};
 use crate::settings::KafkaSettings;
 use crate::shared::Shared;
@@ -58,7 +59,11 @@ impl Kafka {
         drop(Client::new(&properties::tail(&settings, false), Role::Consumer)?);
         drop(Client::new(&properties::presence(&settings), Role::Member)?);
         drop(Client::new(&properties::reader(&settings), Role::Consumer)?);
-        let decoder = Arc::new(Decoder::new(settings.rules.clone(), settings.event_type.clone()));
+        let data = settings.data.clone();
+        let registry =
+            data.registry.as_ref().map(|registry| Registry::start(registry, data.options)).transpose()?;
+        let decoder = Decoder::new(settings.rules.clone(), settings.event_type.clone(), data, registry);
+        let decoder = Arc::new(decoder);
         let readers = Arc::new(Readers::new(settings.clone(), decoder.clone(), admin.clone()));
         let (asks, inbox) = requests::channel();
         Ok(Kafka { settings, admin, decoder, readers, asks, inbox: Mutex::new(Some(inbox)) })

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use metrics::{Counter, Unit, counter, describe_counter, describe_gauge, gauge};
-use tailrace_bridge::{EventTypeRule, Unroutable};
+use tailrace_bridge::{EventTypeRule, FlawCode, Unroutable};
 
 /// Registers the metrics of this package with their help texts.
 pub fn describe_metrics() {
@@ -15,7 +15,7 @@ pub fn describe_metrics() {
     );
     describe_counter!(
         "tailrace_records_undecodable_total",
-        "Records of which a part could not be used, by topic and reason"
+        "Records of which a part could not be used: a key or a value that cannot be decoded, an event type; by topic and reason"
     );
     describe_gauge!(
         "tailrace_consumer_lag_records",
@@ -63,11 +63,24 @@ pub fn describe_metrics() {
         "tailrace_topic_state",
         "1 for the state that a topic is in, 0 for those that it was in before, by topic and state"
     );
+    describe_gauge!(
+        "tailrace_partitions_held_back",
+        "Partitions that wait for a schema that the registry does not give, by topic"
+    );
+    describe_counter!(
+        "tailrace_schema_registry_requests_total",
+        "Schemas asked for, one address at a time, by outcome"
+    );
+    describe_gauge!("tailrace_schemas", "Schemas of the registry in memory");
     gauge!("tailrace_kafka_connected").set(0.0);
+    schemas(0);
+    for outcome in ["ok", "absent", "failed"] {
+        counter!("tailrace_schema_registry_requests_total", "outcome" => outcome).absolute(0);
+    }
     for reason in RESTARTS {
         counter!("tailrace_reader_restarts_total", "reason" => reason).absolute(0);
     }
-    for outcome in ["ok", "out_of_range", "truncated", "gone", "unavailable"] {
+    for outcome in ["ok", "out_of_range", "truncated", "gone", "unavailable", "held_back"] {
         counter!("tailrace_history_requests_total", "outcome" => outcome).absolute(0);
     }
     counter!("tailrace_history_assignments_total").absolute(0);
@@ -88,9 +101,12 @@ pub(crate) fn connected(yes: bool) {
 /// Shows a topic's counters before there is anything to count: an alert on what is absent never fires.
 pub(crate) fn topic_found(topic: &str) {
     consumed(topic).absolute(0);
+    held_back(topic, 0);
+    let codes = FlawCode::ALL.map(FlawCode::as_str);
+    let undecodable = [&EventTypeRule::REASONS[..], &codes].concat();
     let counters = [
         ("tailrace_records_unroutable_total", &Unroutable::REASONS[..]),
-        ("tailrace_records_undecodable_total", &EventTypeRule::REASONS[..]),
+        ("tailrace_records_undecodable_total", &undecodable),
     ];
     for (name, reasons) in counters {
         for reason in reasons {
@@ -112,6 +128,21 @@ pub(crate) fn unroutable(topic: &str, reason: &'static str) {
 pub(crate) fn undecodable(topic: &str, reason: &'static str) {
     counter!("tailrace_records_undecodable_total", "topic" => topic.to_owned(), "reason" => reason)
         .increment(1);
+}
+
+/// How many partitions of a topic wait for schemas.
+pub(crate) fn held_back(topic: &str, partitions: usize) {
+    gauge!("tailrace_partitions_held_back", "topic" => topic.to_owned()).set(partitions as f64);
+}
+
+/// One address of the registry was asked for a schema.
+pub(crate) fn registry_asked(outcome: &'static str) {
+    counter!("tailrace_schema_registry_requests_total", "outcome" => outcome).increment(1);
+}
+
+/// How many schemas are in memory.
+pub(crate) fn schemas(count: usize) {
+    gauge!("tailrace_schemas").set(count as f64);
 }
 
 /// Lag of one topic: of all its partitions in records, and the highest of any in records and in seconds.

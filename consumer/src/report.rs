@@ -37,6 +37,8 @@ pub struct TopicReport {
     pub forbidden: Option<&'static str>,
     /// What else is in the way of serving it, such as partitions without a leader.
     pub problems: Vec<String>,
+    /// The formats of its keys and values; `None`: both stand as they are.
+    pub formats: Option<[&'static str; 2]>,
     /// Some of its newest records.
     pub samples: Vec<RecordSample>,
 }
@@ -54,6 +56,37 @@ pub struct RecordSample {
     pub hint: Option<String>,
     /// Its SSE event type; or why the one that was found would not be used.
     pub event_type: Result<Option<String>, String>,
+    /// What becomes of its key and its value.
+    pub data: DataSample,
+}
+
+/// What the formats make of one record.
+#[derive(Clone, Debug, Default)]
+pub struct DataSample {
+    /// The schema that its key names.
+    pub key_schema: Option<SchemaSample>,
+    /// The schema that its value names.
+    pub value_schema: Option<SchemaSample>,
+    /// Why it would be undecodable, or held back.
+    pub refused: Option<String>,
+    /// How the value begins, if it is text.
+    pub value: Option<String>,
+}
+
+/// A schema of the registry.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SchemaSample {
+    /// Its id, or its GUID.
+    pub id: String,
+    /// Its subjects and versions, such as `orders-value version 3`.
+    pub names: Vec<String>,
+}
+
+impl fmt::Display for SchemaSample {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "schema {}", self.id)?;
+        if self.names.is_empty() { Ok(()) } else { write!(f, " ({})", self.names.join(", ")) }
+    }
 }
 
 /// What becomes of records that come to the same.
@@ -99,7 +132,8 @@ impl CheckReport {
 
     /// Whether everything that is configured would be served.
     pub fn is_good(&self) -> bool {
-        let routed = |topic: &TopicReport| topic.samples.iter().all(|sample| sample.tenant.is_ok());
+        let is_routed = |sample: &RecordSample| sample.tenant.is_ok() && sample.data.refused.is_none();
+        let routed = |topic: &TopicReport| topic.samples.iter().all(is_routed);
         let fine =
             |topic: &TopicReport| topic.state() == "served" && topic.problems.is_empty() && routed(topic);
         self.missing.is_empty() && self.unmatched.is_empty() && self.topics.iter().all(fine)
@@ -116,6 +150,36 @@ impl TopicReport {
         outcomes.into_values().collect()
     }
 
+    /// The schemas of keys and values, each with the number of records.
+    fn schemas(&self) -> BTreeMap<(&'static str, &SchemaSample), usize> {
+        let mut schemas = BTreeMap::new();
+        for data in self.samples.iter().map(|sample| &sample.data) {
+            for (half, schema) in [("key", &data.key_schema), ("value", &data.value_schema)] {
+                if let Some(schema) = schema {
+                    *schemas.entry((half, schema)).or_default() += 1;
+                }
+            }
+        }
+        schemas
+    }
+
+    /// Why records would not come as they should, each with their number and the first of them.
+    fn refused(&self) -> BTreeMap<&str, (usize, &RecordSample)> {
+        let mut refused = BTreeMap::new();
+        for sample in &self.samples {
+            if let Some(why) = &sample.data.refused {
+                refused.entry(why.as_str()).or_insert((0, sample)).0 += 1;
+            }
+        }
+        refused
+    }
+
+    /// How one of the values begins, where they are decoded.
+    fn value(&self) -> Option<&str> {
+        let values = || self.samples.iter().filter_map(|sample| sample.data.value.as_deref());
+        self.formats.and_then(|_| values().next())
+    }
+
     fn as_json(&self) -> Value {
         let retention = self.retention.as_ref().ok().map(|entries| entries.iter().cloned().collect());
         json!({
@@ -128,6 +192,14 @@ impl TopicReport {
             "retention_problem": self.retention.as_ref().err(),
             "problems": self.problems,
             "records": self.samples.len(),
+            "formats": self.formats.map(|[key, value]| json!({ "key": key, "value": value })),
+            "schemas": self.schemas().iter().map(|((half, schema), records)| json!({
+                "of": half, "id": schema.id, "names": schema.names, "records": records,
+            })).collect::<Vec<_>>(),
+            "refused": self.refused().iter().map(|(why, (records, sample))| json!({
+                "why": why, "records": records, "partition": sample.partition, "offset": sample.offset,
+            })).collect::<Vec<_>>(),
+            "sample": self.value(),
             "outcomes": self.outcomes(),
         })
     }
@@ -184,6 +256,7 @@ impl fmt::Display for TopicReport {
         if self.samples.is_empty() && self.forbidden.is_none() {
             writeln!(f, "  no records to look at")?;
         }
+        self.fmt_data(f)?;
         for outcome in self.outcomes() {
             let (count, all) = (outcome.records, self.samples.len());
             let (what, partition, offset) = (&outcome.what, outcome.partition, outcome.offset);
@@ -193,6 +266,25 @@ impl fmt::Display for TopicReport {
             }
         }
         Ok(())
+    }
+}
+
+impl TopicReport {
+    fn fmt_data(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some([key, value]) = self.formats else { return Ok(()) };
+        let all = self.samples.len();
+        writeln!(f, "  keys {key}, values {value}")?;
+        for ((half, schema), count) in self.schemas() {
+            writeln!(f, "  {count} of {all} {half}s by {schema}")?;
+        }
+        for (why, (count, sample)) in self.refused() {
+            writeln!(
+                f,
+                "  {count} of {all} records {why} (such as [{}]@{})",
+                sample.partition, sample.offset
+            )?;
+        }
+        self.value().map_or(Ok(()), |value| writeln!(f, "  a value: {}", on_one_line(value)))
     }
 }
 
@@ -206,6 +298,15 @@ impl RecordSample {
             (Ok(tenant), Err(why)) => format!("tenant {tenant}, type not used: {why}"),
         }
     }
+}
+
+/// The text with what would move the cursor as escapes.
+fn on_one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() { line.extend(character.escape_default()) } else { line.push(character) }
+    }
+    line
 }
 
 /// Milliseconds as days or hours, since nobody reads 604800000.
@@ -226,6 +327,11 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_value_is_shown_on_one_line() {
+        assert_eq!(on_one_line("{\"a\":\"é\"}\r\n\u{1b}[0m"), "{\"a\":\"é\"}\\r\\n\\u{1b}[0m");
+    }
+
+    #[test]
     fn retention_is_readable() {
         assert_eq!(retention("retention.ms", "604800000"), "retention.ms 604800000 (7 days)");
         assert_eq!(retention("retention.bytes", "-1"), "retention.bytes without limit");
@@ -239,6 +345,7 @@ mod tests {
             tenant: Err("no header \"tenant\"".to_owned()),
             event_type: Ok(None),
             hint: Some("header:org".to_owned()),
+            data: DataSample::default(),
         };
         let topic = TopicReport {
             name: "orders".to_owned(),
@@ -247,6 +354,7 @@ mod tests {
             retention: Ok(Vec::new()),
             forbidden: None,
             problems: Vec::new(),
+            formats: None,
             samples: vec![sample.clone(), RecordSample { offset: 1043, ..sample }],
         };
         let report = CheckReport {
@@ -271,5 +379,56 @@ mod tests {
             "hint": "header:org", "partition": 3, "offset": 1042,
         });
         assert_eq!(json["topics"][0]["outcomes"], json!([outcome]));
+    }
+
+    #[test]
+    fn schemas_samples_and_what_is_refused_are_said() {
+        let schema = SchemaSample { id: "17".to_owned(), names: vec!["orders-value version 3".to_owned()] };
+        let good = DataSample {
+            value_schema: Some(schema),
+            value: Some("{\"id\":1}".to_owned()),
+            ..DataSample::default()
+        };
+        let why = "undecodable, unknown_schema (value): the registry has no schema 99";
+        let bad = DataSample { refused: Some(why.to_owned()), ..DataSample::default() };
+        let sample = |offset, data| RecordSample {
+            partition: 0,
+            offset,
+            tenant: Ok("acme".to_owned()),
+            event_type: Ok(None),
+            hint: None,
+            data,
+        };
+        let topic = TopicReport {
+            name: "orders".to_owned(),
+            id: TopicId::ZERO,
+            partitions: 1,
+            retention: Ok(Vec::new()),
+            forbidden: None,
+            problems: Vec::new(),
+            formats: Some(["text", "auto"]),
+            samples: vec![sample(1, good.clone()), sample(2, good), sample(3, bad)],
+        };
+        let text = topic.to_string();
+        for line in [
+            "  keys text, values auto\n",
+            "  2 of 3 values by schema 17 (orders-value version 3)\n",
+            "  1 of 3 records undecodable, unknown_schema (value): the registry has no schema 99 (such as [0]@3)\n",
+            "  a value: {\"id\":1}\n",
+        ] {
+            assert!(text.contains(line), "{line}: {text}");
+        }
+        let json = topic.as_json();
+        assert_eq!(json["formats"], json!({"key": "text", "value": "auto"}));
+        assert_eq!((&json["schemas"][0]["id"], &json["schemas"][0]["records"]), (&json!("17"), &json!(2)));
+        assert_eq!((&json["refused"][0]["offset"], &json["sample"]), (&json!(3), &json!("{\"id\":1}")));
+        let report = CheckReport {
+            group: "g".to_owned(),
+            group_problem: None,
+            missing: Vec::new(),
+            unmatched: Vec::new(),
+            topics: vec![topic],
+        };
+        assert!(!report.is_good());
     }
 }

@@ -2,11 +2,12 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tailrace_bridge::{HistoryRead, Position, Start};
 
 use crate::admin::Admin;
+use crate::clock::now_millis;
 use crate::error::KafkaError;
 use crate::history::Readers;
 use crate::native::{self, Code, OffsetQuery};
@@ -151,10 +152,4 @@ fn places<'a>(topics: &[(&'a str, usize)]) -> Vec<(&'a str, i32)> {
         (0..*count).map(move |index| (name, index as i32))
     };
     topics.iter().flat_map(of_topic).collect()
-}
-
-/// Since the Unix epoch, by this machine's clock.
-pub(crate) fn now_millis() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    since.as_millis().try_into().unwrap_or(i64::MAX)
 }

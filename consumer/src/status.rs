@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tailrace_bridge::{Bridge, Partition, Status};
 
 use crate::assign::Assignment;
-use crate::findings::{Findings, Found, TopicStates};
+use crate::findings::{Findings, Found, HeldPartition, TopicStates};
 use crate::metrics;
 use crate::shared::Shared;
 
@@ -248,6 +248,7 @@ impl Look {
             let names: Vec<String> = self.found.unroutable.iter().cloned().collect();
             notes.push(format!("unroutable topics: {}: {UNROUTABLE}", named(&names)));
         }
+        notes.extend(self.held());
         if !self.found.topics.unmatched.is_empty() {
             notes.push(format!("no topic matches: {}", self.found.topics.unmatched.join(", ")));
         }
@@ -256,6 +257,27 @@ impl Look {
             notes.push(format!("lagging: {partition} is {seconds:.0} s behind"));
         }
         notes
+    }
+}
+
+impl Look {
+    /// Partitions that wait for schemas, by what they wait for.
+    fn held(&self) -> Vec<String> {
+        let mut whys: BTreeMap<&str, Vec<&HeldPartition>> = BTreeMap::new();
+        for held in &self.found.held {
+            whys.entry(&held.why).or_default().push(held);
+        }
+        let note = |(why, held): (&&str, &Vec<&HeldPartition>)| {
+            let longest = held.iter().map(|held| held.since.elapsed().as_secs()).max().unwrap_or_default();
+            let mut names: Vec<String> = held
+                .iter()
+                .map(|held| format!("{}[{}]@{}", held.topic, held.partition, held.offset))
+                .collect();
+            names.sort();
+            format!("held back for {longest} s: {}: {why}", named(&names))
+        };
+        // One registry's troubles are few, its schemas may be many.
+        whys.iter().take(MAX_NAMED).map(note).collect()
     }
 }
 
@@ -333,6 +355,23 @@ mod tests {
         let states = look.states(["a", "b", "c"].into_iter().map(str::to_owned));
         let states: Vec<_> = states.iter().map(|(name, (state, _))| (name.as_str(), *state)).collect();
         assert_eq!(states, [("a", "served"), ("b", "forbidden"), ("c", "unroutable")]);
+    }
+
+    #[test]
+    fn what_waits_for_a_schema_is_a_note_and_no_reason() {
+        let held = |topic: &str, partition, why: &str| HeldPartition {
+            topic: topic.into(),
+            partition,
+            offset: 1042,
+            since: Instant::now(),
+            why: why.to_owned(),
+        };
+        let mut look = look(TopicStates::default());
+        look.found.held = vec![held("b", 1, "it is down"), held("a", 3, "it is down"), held("a", 0, "no 17")];
+        assert!(look.reasons("b:1", true).is_empty());
+        let notes =
+            ["held back for 0 s: a[3]@1042, b[1]@1042: it is down", "held back for 0 s: a[0]@1042: no 17"];
+        assert_eq!(look.notes(), notes);
     }
 
     #[test]

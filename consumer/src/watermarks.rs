@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tailrace_bridge::{Bridge, Partition};
 
 use crate::admin::Admin;
+use crate::clock::now_millis;
 use crate::error::KafkaError;
 use crate::findings::Findings;
 use crate::fleet;
@@ -16,7 +17,6 @@ use crate::native::OffsetQuery;
 use crate::requests::Command;
 use crate::settings::KafkaSettings;
 use crate::shared::Shared;
-use crate::starts::now_millis;
 use crate::watchdog::Watchdog;
 use crate::{metrics, properties};
 
@@ -153,7 +153,8 @@ impl Watermarks {
             if !is_forbidden && worst.as_ref().is_none_or(|(most, _)| seconds > *most) {
                 worst = Some((seconds, format!("{}[{}]", key.0, key.1)));
             }
-            self.watchdog.look(partition, end.filter(|_| !is_forbidden), now);
+            let is_read = !is_forbidden && !self.findings.is_held(&key.0, key.1);
+            self.watchdog.look(partition, end.filter(|_| is_read), now);
             seen.insert(key, known);
         }
         topics.iter().for_each(|(topic, lag)| metrics::lag(topic, lag.records, lag.most, lag.seconds));

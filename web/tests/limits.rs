@@ -224,6 +224,7 @@ impl Source for Stuck {
                     headers: Headers::default(),
                     tenant: TenantId::new("acme").unwrap(),
                     event_type: None,
+                    form: tailrace_bridge::Form::default(),
                 });
             }
             Ok(builder.finish(Position { offset: read.until.min(100), epoch: 0 }))

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use tailrace_bridge::{Bridge, BridgeConfig, EventTypeRule};
-use tailrace_consumer::{Kafka, KafkaSettings};
+use tailrace_consumer::{DataSettings, Kafka, KafkaSettings};
 
 use super::reader::{Meter, Reader, Rule};
 
@@ -69,5 +69,6 @@ fn settings(reader: &Reader) -> Result<KafkaSettings> {
         prefetch: PREFETCH,
         memory: usize::MAX,
         lag_by_partition: false,
+        data: DataSettings::default(),
     })
 }

@@ -19,6 +19,7 @@
 //!     headers: Headers::default(),
 //!     tenant: TenantId::new("acme")?,
 //!     event_type: None,
+//!     form: Form::default(),
 //! };
 //! // Views have it by now, and the partition's head is behind it.
 //! bridge.append(&partition, &[record], Position { offset: 1, epoch: 0 });

@@ -11,6 +11,7 @@ use crate::live::view::{Shared, View};
 use crate::live::view_key::ViewKey;
 use crate::log::coverage::Coverages;
 use crate::record::filter::Filter;
+use crate::record::form::Form;
 use crate::record::selector::{Selector, Sought};
 use crate::record::tenant::TenantId;
 use crate::record::{Headers, NewRecord, RecordRef, encode, written_headers};
@@ -43,6 +44,7 @@ fn record<'a>(bytes: &'a mut Vec<u8>, key: &'a str, value: &'a str) -> RecordRef
         headers: Headers::default(),
         tenant: tenant(),
         event_type: None,
+        form: Form::default(),
     };
     encode(bytes, &new);
     RecordRef::decode(bytes, 0, 0, 0)
@@ -419,7 +421,7 @@ proptest! {
                     let headers = header.map(|text| written_headers(&[("h", Some(text.as_bytes()))])).unwrap_or_default();
                     let (key, value) = (key.map(str::as_bytes), value.as_deref().map(str::as_bytes));
                     let headers = Headers::written(&headers);
-                    let record = RecordRef { offset: 0, epoch: 0, timestamp: 0, key, value, event_type, headers };
+                    let record = RecordRef { offset: 0, epoch: 0, timestamp: 0, key, value, event_type, headers, form: Form::default() };
                     is_found(&index, &views, record)?;
                 }
             }

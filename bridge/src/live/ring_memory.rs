@@ -155,6 +155,7 @@ mod tests {
             headers: Headers::default(),
             tenant: acme(),
             event_type: None,
+            form: crate::record::form::Form::default(),
         };
         let partition = bridge.topic("orders").unwrap().partitions()[0].clone();
         bridge.append(&partition, &[record], Position { offset: offset + 1, epoch: 0 });

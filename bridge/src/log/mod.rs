@@ -5,7 +5,7 @@
 //! partitions with their heads, shared by all views that read the same partitions. [`lineage`] has the known leader epochs.
 //!
 //! ```
-//! use tailrace_bridge::{Headers, NewRecord, Position, SegmentBuilder, TenantId};
+//! use tailrace_bridge::{Form, Headers, NewRecord, Position, SegmentBuilder, TenantId};
 //!
 //! let mut segment = SegmentBuilder::new(40);
 //! segment.push(&NewRecord {
@@ -17,6 +17,7 @@
 //!     headers: Headers::default(),
 //!     tenant: TenantId::new("acme")?,
 //!     event_type: None,
+//!     form: Form::default(),
 //! });
 //! let segment = segment.finish(Position { offset: 50, epoch: 0 });
 //! assert_eq!((segment.base(), segment.len(), segment.end().offset), (40, 1, 50));

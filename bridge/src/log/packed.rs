@@ -153,6 +153,7 @@ mod tests {
                 headers: Headers::written(&headers),
                 tenant: TenantId::new(["acme", "globex", "initech"][*tenant]).unwrap(),
                 event_type: Some("order".into()),
+                form: crate::record::form::Form::default(),
             });
             offset += 1;
         }

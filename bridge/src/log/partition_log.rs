@@ -282,6 +282,7 @@ mod tests {
                 headers: Headers::default(),
                 tenant: tenant.clone(),
                 event_type: None,
+                form: crate::record::form::Form::default(),
             };
             let end = Position { offset: offset + 1, epoch: 1 };
             log.append(&[record], end, SEGMENT, |capacity| new.begin(capacity));

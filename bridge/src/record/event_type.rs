@@ -28,7 +28,7 @@ impl EventTypeRule {
     /// Why a type that was found is not used.
     pub const REASONS: [&str; 4] = ["reserved", "line_end", "not_utf8", "too_long"];
 
-    /// The SSE event type of a record; `None` if the rule finds nothing.
+    /// The SSE event type of a record; `None` if the rule finds nothing, or would have to look into a value that cannot be decoded.
     ///
     /// # Errors
     /// Why the type that it finds is not used: one of [`EventTypeRule::REASONS`].
@@ -39,6 +39,7 @@ impl EventTypeRule {
                 Some(Err(_)) => return Err("not_utf8"),
                 found => found.and_then(Result::ok).map(Cow::Borrowed),
             },
+            TypeRule::Json(_) if record.flaw.is_some_and(|flaw| flaw.half.is_value()) => None,
             TypeRule::Json(pointer) => match record.value.and_then(|value| pointer.find(value)) {
                 Some(Found::Text(text) | Found::Literal(text)) => Some(text),
                 _ => None,
@@ -98,12 +99,14 @@ mod tests {
     use std::sync::LazyLock;
 
     use super::*;
+    use crate::record::form::{Flaw, FlawCode, Half};
     use crate::record::{Headers, written_headers};
 
     static RECORD: LazyLock<RawRecord<'static>> = LazyLock::new(|| RawRecord {
         key: Some(b"acme:17"),
         value: Some(br#"{"org":{"id":"umbrella","n":17,"b":true,"z":null},"e":"created"}"#),
         headers: headers(&[("tenant", Some(b"first")), ("trace", None), ("tenant", Some(b"globex"))]),
+        flaw: None,
     });
 
     fn headers(list: &[(&str, Option<&[u8]>)]) -> Headers<'static> {
@@ -123,6 +126,15 @@ mod tests {
         assert_eq!(typed("header:trace", &RECORD), Ok(None));
         assert_eq!(typed("json:/e", &RECORD), Ok(Some("created".into())));
         assert_eq!(typed("json:/x", &RECORD), Ok(None));
+    }
+
+    #[test]
+    fn no_rule_looks_into_a_value_that_cannot_be_decoded() {
+        let flaw = |half| RawRecord { flaw: Some(Flaw { half, code: FlawCode::Mismatch }), ..*RECORD };
+        assert_eq!(typed("json:/e", &flaw(Half::Value)), Ok(None));
+        assert_eq!(typed("json:/e", &flaw(Half::Both)), Ok(None));
+        assert_eq!(typed("json:/e", &flaw(Half::Key)), Ok(Some("created".into())));
+        assert_eq!(typed("header:tenant", &flaw(Half::Value)), Ok(Some("globex".into())));
     }
 
     #[test]

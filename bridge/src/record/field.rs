@@ -25,16 +25,20 @@ pub(crate) enum Content<'a> {
     Null,
     /// There is no such field, as far as the value can be read.
     Lacking,
-    /// It is not UTF-8.
+    /// It is not UTF-8, or could not be decoded.
     Unreadable,
 }
 
 impl Field {
     pub(crate) fn of<'a>(&self, record: &RecordRef<'a>) -> Content<'a> {
         match self {
+            Field::Key if record.form.has_raw_key() => Content::Unreadable,
             Field::Key => text(record.key),
-            Field::Type => Content::Text(Cow::Borrowed(record.event_type.unwrap_or(NO_TYPE))),
+            Field::Type => {
+                type_of(record).map_or(Content::Unreadable, |name| Content::Text(Cow::Borrowed(name)))
+            }
             Field::Header(name) => text(record.headers.get(name)),
+            Field::Value(_) if !record.form.has_fields() => Content::Lacking,
             Field::Value(pointer) => match record.value.and_then(|value| pointer.find(value)) {
                 Some(Found::Text(text) | Found::Literal(text)) => Content::Text(text),
                 Some(Found::Nested) => Content::Nested,
@@ -56,13 +60,22 @@ impl Field {
         }
     }
 
-    /// Whether the field only seems to be missing because the value is not JSON, or nests too deep to be searched. Called only if
-    /// that makes a difference, since it reads the whole value.
+    /// Whether the field only seems to be missing because the value is not JSON, nests too deep to be searched, or could not be
+    /// decoded. Called only if that makes a difference, since it reads the whole value.
     pub(crate) fn is_unreadable(&self, record: &RecordRef<'_>) -> bool {
         let is_json =
             |value: &[u8]| std::str::from_utf8(value).is_ok() && is_shallow(value) && is_json(value);
-        matches!(self, Field::Value(_)) && record.value.is_some_and(|value| !is_json(value))
+        match self {
+            Field::Value(_) => record.value.is_some_and(|value| !record.form.has_fields() || !is_json(value)),
+            Field::Type => type_of(record).is_none(),
+            Field::Key | Field::Header(_) => false,
+        }
     }
+}
+
+/// The record's type. `None`: it is not known, since it may be in what cannot be decoded.
+pub(crate) fn type_of<'a>(record: &RecordRef<'a>) -> Option<&'a str> {
+    record.event_type.or_else(|| record.form.flaw.is_none().then_some(NO_TYPE))
 }
 
 fn text(bytes: Option<&[u8]>) -> Content<'_> {

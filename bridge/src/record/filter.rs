@@ -10,14 +10,15 @@
 //! - `17` is the number and the string. Order is by number where both sides are numbers, else by the bytes of their text.
 //! - A field that is missing, null, an object or an array meets no condition except `!=`. One that is missing or null is not there;
 //!   objects, arrays, and keys and headers of any bytes are. If the field cannot be read, because the value is not JSON or nests too
-//!   deep, or the text is not UTF-8, no condition on its text is met, not even `!=`, nor is `!<field>?`.
+//!   deep, or the text is not UTF-8, or key or value cannot be decoded, no condition on its text is met, not even `!=`, nor is
+//!   `!<field>?`. The same holds for the type of a record that cannot be decoded, where it would be in the value.
 
 use std::collections::BTreeSet;
 
 use crate::record::RecordRef;
 use crate::record::condition::{Bound, Clause, Condition, MAX_CONDITIONS, Test, Wanted};
 use crate::record::event_type::is_reserved;
-use crate::record::field::{Field, NO_TYPE};
+use crate::record::field::{Field, NO_TYPE, type_of};
 use crate::record::flaw::Flaw;
 use crate::record::selector::Selector;
 
@@ -90,9 +91,10 @@ impl Filter {
 
     /// Whether the record matches. Never panics, whatever the record holds.
     pub fn matches(&self, record: &RecordRef<'_>) -> bool {
-        let of_type = || self.types.contains(record.event_type.unwrap_or(NO_TYPE));
+        let of_type = || type_of(record).is_some_and(|name| self.types.contains(name));
         let of_key = || {
-            let key = record.key.and_then(|key| std::str::from_utf8(key).ok());
+            let key = record.key.filter(|_| !record.form.has_raw_key());
+            let key = key.and_then(|key| std::str::from_utf8(key).ok());
             key.is_some_and(|key| self.keys.contains(key))
         };
         (self.types.is_empty() || of_type())
@@ -205,6 +207,7 @@ mod tests {
         }
     }
 
+    use crate::record::form::{Flaw, FlawCode, Form, Half, ValueForm};
     use crate::record::tenant::TenantId;
     use crate::record::{Headers, NewRecord, encode, written_headers};
     use proptest::prelude::*;
@@ -214,7 +217,10 @@ mod tests {
         value: Option<&'a [u8]>,
         event_type: Option<&'a str>,
         headers: &'a [(&'a str, Option<&'a [u8]>)],
+        form: Form,
     }
+
+    const NOTHING_DECODED: Form = Form { value: ValueForm::Unknown, binary_key: false, flaw: None };
 
     const SAMPLE: Sample<'static> = Sample {
         key: Some(b"user-17"),
@@ -224,6 +230,7 @@ mod tests {
         ),
         event_type: Some("created"),
         headers: &[("region", Some(b"eu")), ("bad", Some(b"\xff")), ("empty", None), ("prio", Some(b"9"))],
+        form: NOTHING_DECODED,
     };
 
     fn matches(filter: &Filter, sample: &Sample<'_>) -> bool {
@@ -237,6 +244,7 @@ mod tests {
             headers: Headers::written(&headers),
             tenant: TenantId::new("acme").unwrap(),
             event_type: sample.event_type.map(Into::into),
+            form: sample.form,
         };
         let mut bytes = Vec::new();
         encode(&mut bytes, &new);
@@ -333,7 +341,7 @@ mod tests {
                 assert!(!holds(&format!("{field}{condition}")), "{field}{condition}");
             }
         }
-        let bare = Sample { key: None, value: None, event_type: None, headers: &[] };
+        let bare = Sample { key: None, value: None, event_type: None, headers: &[], form: NOTHING_DECODED };
         assert!(matches(&parse("key!=a"), &bare) && matches(&parse("value.a!=a"), &bare));
         assert!(matches(&parse("type=message"), &bare));
     }
@@ -366,7 +374,7 @@ mod tests {
         ] {
             assert!(!holds(&format!("{field}?")) && holds(&format!("!{field}?")), "{field}");
         }
-        let bare = Sample { key: None, value: None, event_type: None, headers: &[] };
+        let bare = Sample { key: None, value: None, event_type: None, headers: &[], form: NOTHING_DECODED };
         for field in ["key", "type", "header.region", "value", "value.a"] {
             assert!(!matches(&parse(&format!("{field}?")), &bare), "{field}");
             assert!(matches(&parse(&format!("!{field}?")), &bare), "{field}");
@@ -412,7 +420,13 @@ mod tests {
 
     #[test]
     fn what_separates_alternatives_is_escaped_in_a_value_and_may_be_elsewhere() {
-        let sample = Sample { key: Some(b"a|(b)"), value: None, event_type: None, headers: &[] };
+        let sample = Sample {
+            key: Some(b"a|(b)"),
+            value: None,
+            event_type: None,
+            headers: &[],
+            form: NOTHING_DECODED,
+        };
         for condition in ["key=a|(b)", r"key=a\|\(b\)", r"(key=a\|\(b\)|key=x)", r"(key^=a\|)"] {
             assert!(matches(&parse(condition), &sample), "{condition}");
         }
@@ -436,6 +450,49 @@ mod tests {
                 assert!(!matches(&parse(condition), &broken(value)), "{condition} {value:?}");
             }
         }
+    }
+
+    #[test]
+    fn what_cannot_be_decoded_meets_nothing_even_if_its_bytes_would() {
+        let flawed = |half| {
+            let form = Form { flaw: Some(Flaw { half, code: FlawCode::Mismatch }), ..NOTHING_DECODED };
+            Sample { event_type: None, form, ..SAMPLE }
+        };
+        let (key, value) = (flawed(Half::Key), flawed(Half::Value));
+        for condition in [
+            "value.user=17",
+            "value.user!=18",
+            "value.x!=1",
+            "value.user?",
+            "!value.x?",
+            "type=message",
+            "type!=created",
+            "!type?",
+        ] {
+            assert!(!matches(&parse(condition), &value), "{condition}");
+        }
+        assert!(matches(&parse("key=user-17"), &value) && matches(&parse("header.region=eu"), &value));
+        for condition in ["key=user-17", "key!=user-18"] {
+            assert!(!matches(&parse(condition), &key), "{condition}");
+        }
+        assert!(matches(&parse("value.user=17"), &key));
+        let of = |types: &[&str], keys: &[&str]| Filter::parse(&strings(types), &strings(keys), &[]).unwrap();
+        assert!(!matches(&of(&["message"], &[]), &value) && !matches(&of(&[], &["user-17"]), &key));
+        assert!(matches(&of(&["created"], &[]), &Sample { event_type: Some("created"), ..value }));
+        assert!(matches(&Filter::default(), &key));
+    }
+
+    #[test]
+    fn what_is_text_or_binary_has_no_fields() {
+        for value in [ValueForm::Text, ValueForm::Binary] {
+            let sample = Sample { form: Form { value, ..NOTHING_DECODED }, ..SAMPLE };
+            assert!(
+                !matches(&parse("value.user=17"), &sample) && !matches(&parse("value.user!=18"), &sample)
+            );
+            assert!(matches(&parse("type=created"), &sample));
+        }
+        let json = Sample { form: Form { value: ValueForm::Json, ..NOTHING_DECODED }, ..SAMPLE };
+        assert!(matches(&parse("value.user=17"), &json));
     }
 
     #[test]

@@ -10,7 +10,7 @@ const MAX_DEPTH: u32 = if cfg!(debug_assertions) { 24 } else { 128 };
 
 /// The path to a value in a document. A number is an index in arrays, and a name in objects.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Pointer {
+pub struct Pointer {
     steps: Vec<PointerNode>,
     /// Whether a step is a number: its meaning then depends on the document, so each step is taken by itself.
     has_number: bool,
@@ -30,7 +30,10 @@ pub(crate) enum Found<'a> {
 
 impl Pointer {
     /// A pointer as RFC 6901 writes it: empty, or `/step/step`, with `~1` for a slash and `~0` for a tilde.
-    pub(crate) fn parse(text: &str) -> Result<Pointer, String> {
+    ///
+    /// # Errors
+    /// What is wrong with the text.
+    pub fn parse(text: &str) -> Result<Pointer, String> {
         if text.is_empty() {
             return Ok(Pointer::of_steps(std::iter::empty::<String>()));
         }
@@ -65,17 +68,24 @@ impl Pointer {
     /// The value in `json`; `None` if it is missing, or the text is not JSON as far as it was read, or the text nests deeper
     /// than [`MAX_DEPTH`]. Never panics.
     pub(crate) fn find<'a>(&self, json: &'a [u8]) -> Option<Found<'a>> {
-        if !is_shallow(json) {
-            return None;
-        }
-        let raw = if self.has_number { self.step_by_step(json)? } else { get(json, &self.steps)? };
-        let raw = raw.trim_ascii();
+        let raw = self.part(json)?;
         match raw.as_bytes().first()? {
             b'"' => Some(Found::Text(unescape(raw)?)),
             b'{' | b'[' => Some(Found::Nested),
             b'n' => Some(Found::Null),
             _ => Some(Found::Literal(Cow::Borrowed(raw))),
         }
+    }
+
+    /// The text of the value in `json`, within the bounds of a search.
+    ///
+    /// Where the text is not JSON behind the value, that need not be noticed.
+    pub fn part<'a>(&self, json: &'a [u8]) -> Option<&'a str> {
+        if !is_shallow(json) {
+            return None;
+        }
+        let raw = if self.has_number { self.step_by_step(json)? } else { get(json, &self.steps)? };
+        Some(raw.trim_ascii())
     }
 
     fn step_by_step<'a>(&self, json: &'a [u8]) -> Option<&'a str> {

@@ -2,7 +2,7 @@
 //! [`masked_paths`](super::masked_paths) has the masked paths of a topic, [`mask_edit`] takes the fields out of a document, and
 //! [`pseudonym`](super::pseudonym) computes what stands for a hashed value.
 //!
-//! A value that is not JSON cannot be searched for a field, so its topic's masks withhold all of it.
+//! A value that is not JSON, or that cannot be decoded, cannot be searched for a field, so its topic's masks withhold all of it.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -79,13 +79,17 @@ impl Masks {
 
     /// The value with the masked fields of the topic taken out.
     pub(crate) fn mask(&self, topic: &str, value: &[u8], key: Option<&TenantKey>) -> Masked {
-        let paths = self.of(topic);
-        if paths.is_empty() { Masked::Same } else { mask_edit::mask(value, paths, key) }
+        if self.has(topic) { mask_edit::mask(value, self.of(topic), key) } else { Masked::Same }
     }
 
     /// The key of the tenant's hashes, if there are hashes.
     pub(crate) fn key_of(&self, tenant: &str) -> Option<TenantKey> {
         self.key.as_ref().filter(|_| self.hashes).map(|key| key.of_tenant(tenant))
+    }
+
+    /// Whether fields of the topic are masked.
+    pub(crate) fn has(&self, topic: &str) -> bool {
+        !self.of(topic).is_empty()
     }
 
     fn of(&self, topic: &str) -> &Paths {

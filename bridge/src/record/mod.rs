@@ -1,10 +1,10 @@
 //! A decoded Kafka record: as it comes in, and as a segment stores it, in one run of bytes.
 //!
-//! The form in memory is private to this process: key, value and event type, each after its length + 1 (0: none), then each
-//! header's name and value in the same form, to the end.
+//! The form in memory is private to this process: a byte that says what decoding found out ([`form`]), then key, value and event
+//! type, each after its length + 1 (0: none), then each header's name and value in the same form, to the end.
 //!
 //! ```
-//! use tailrace_bridge::{Filter, Headers, RawRecord, RecordRef, TenantNames, TenantRules, put_header};
+//! use tailrace_bridge::{Filter, Form, Headers, RawRecord, RecordRef, TenantNames, TenantRules, put_header};
 //!
 //! let mut headers = Vec::new();
 //! put_header(&mut headers, "tenant", Some(b"acme"));
@@ -12,12 +12,12 @@
 //! let (key, value) = (Some(&b"order-7"[..]), Some(&br#"{"total":120}"#[..]));
 //!
 //! let rules: TenantRules = "header:tenant".parse()?;
-//! let tenant = rules.tenant_of("orders", &RawRecord { key, value, headers }, &mut TenantNames::default())?;
+//! let tenant = rules.tenant_of("orders", &RawRecord { key, value, headers, flaw: None }, &mut TenantNames::default())?;
 //! assert_eq!(tenant.as_str(), "acme");
 //!
 //! let filter = Filter::parse(&[], &[], &["value.total>=100".to_owned()])?;
-//! let (offset, epoch, timestamp, event_type) = (0, 0, 0, None);
-//! assert!(filter.matches(&RecordRef { offset, epoch, timestamp, key, value, event_type, headers }));
+//! let (offset, epoch, timestamp, event_type, form) = (0, 0, 0, None, Form::default());
+//! assert!(filter.matches(&RecordRef { offset, epoch, timestamp, key, value, event_type, headers, form }));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -28,6 +28,7 @@ pub(crate) mod field;
 mod field_name;
 pub(crate) mod filter;
 mod flaw;
+pub(crate) mod form;
 pub(crate) mod json;
 pub(crate) mod mask;
 pub(crate) mod mask_edit;
@@ -43,6 +44,7 @@ pub(crate) mod tenant;
 use std::borrow::Cow;
 
 use crate::base::varint::{MAX_VARINT, put_varint, take_varint};
+use crate::record::form::{Flaw, Form};
 use crate::record::tenant::TenantId;
 
 /// A record's headers, in order: names may repeat, values may be missing.
@@ -88,6 +90,8 @@ pub struct RawRecord<'a> {
     pub value: Option<&'a [u8]>,
     /// Its headers.
     pub headers: Headers<'a>,
+    /// Which half of it could not be decoded: no rule looks into that.
+    pub flaw: Option<Flaw>,
 }
 
 /// A record to append.
@@ -109,6 +113,8 @@ pub struct NewRecord<'a> {
     pub tenant: TenantId,
     /// The SSE event type, checked by the rule that gave it.
     pub event_type: Option<Cow<'a, str>>,
+    /// What decoding says of key and value.
+    pub form: Form,
 }
 
 /// A record in memory.
@@ -128,23 +134,29 @@ pub struct RecordRef<'a> {
     pub event_type: Option<&'a str>,
     /// Its headers.
     pub headers: Headers<'a>,
+    /// What decoding says of key and value.
+    pub form: Form,
 }
 
 impl<'a> RecordRef<'a> {
     /// Reads what [`encode`] wrote. Other bytes give an incomplete record, never a panic.
     pub(crate) fn decode(bytes: &'a [u8], offset: u64, epoch: i32, timestamp: i64) -> RecordRef<'a> {
-        let mut rest = bytes;
+        let (form, mut rest) = match bytes.split_first() {
+            Some((form, rest)) => (Form::of_byte(*form), rest),
+            None => (Form::default(), bytes),
+        };
         let key = take_bytes(&mut rest).flatten();
         let value = take_bytes(&mut rest).flatten();
         let event_type =
             take_bytes(&mut rest).flatten().and_then(|event_type| std::str::from_utf8(event_type).ok());
-        RecordRef { offset, epoch, timestamp, key, value, event_type, headers: Headers(rest) }
+        RecordRef { offset, epoch, timestamp, key, value, event_type, headers: Headers(rest), form }
     }
 }
 
 /// Appends the record's bytes, without offset, epoch and timestamp.
 pub(crate) fn encode(out: &mut Vec<u8>, record: &NewRecord<'_>) {
     out.reserve(most_bytes(record));
+    out.push(record.form.to_byte());
     put_bytes(out, record.key);
     put_bytes(out, record.value);
     put_bytes(out, record.event_type.as_deref().map(str::as_bytes));
@@ -155,7 +167,7 @@ pub(crate) fn encode(out: &mut Vec<u8>, record: &NewRecord<'_>) {
 fn most_bytes(record: &NewRecord<'_>) -> usize {
     let len = |bytes: Option<&[u8]>| MAX_VARINT + bytes.map_or(0, <[u8]>::len);
     let event_type = record.event_type.as_deref().map(str::as_bytes);
-    len(record.key) + len(record.value) + len(event_type) + record.headers.0.len()
+    1 + len(record.key) + len(record.value) + len(event_type) + record.headers.0.len()
 }
 
 #[inline]
@@ -201,6 +213,7 @@ mod tests {
             value in some_bytes(),
             event_type in proptest::option::of(".{0,20}"),
             headers in vec((".{0,8}", some_bytes()), 0..5),
+            form: u8,
         ) {
             let borrowed: Vec<_> =
                 headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
@@ -210,11 +223,13 @@ mod tests {
                 key: key.as_deref(), value: value.as_deref(), headers: Headers::written(&written),
                 tenant: TenantId::new("acme").unwrap(),
                 event_type: event_type.as_deref().map(Cow::Borrowed),
+                form: Form::of_byte(form),
             };
             let mut bytes = Vec::new();
             encode(&mut bytes, &record);
             let read = RecordRef::decode(&bytes, 5, 2, 9);
             prop_assert_eq!((read.offset, read.epoch, read.timestamp), (5, 2, 9));
+            prop_assert_eq!(read.form, Form::of_byte(form));
             prop_assert_eq!(read.key, key.as_deref());
             prop_assert_eq!(read.value, value.as_deref());
             prop_assert_eq!(read.event_type, event_type.as_deref());

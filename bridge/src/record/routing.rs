@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::record::RawRecord;
+use crate::record::form::{Flaw, Half};
 use crate::record::json::{Found, Pointer};
 use crate::record::tenant::{TenantId, TenantNames};
 
@@ -20,7 +21,8 @@ const ACCEPTED: &str = "accepted: none, header:NAME, key, key:SEP, json:/pointer
 /// The value of `TAILRACE_TENANT_FROM`: rules in order. The first one that gives a value is used.
 ///
 /// If a topic has rules of its own (`TOPIC=RULE`), only these apply: no record is routed by a rule that was not meant for its
-/// topic. If the value that a rule finds cannot be a tenant's name, the search ends: no further rule is tried.
+/// topic. If the value that a rule finds cannot be a tenant's name, or the rule looks into a half of the record that cannot be
+/// decoded, the search ends: no further rule is tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TenantRules {
     rules: Vec<(Option<String>, Rule)>,
@@ -52,7 +54,8 @@ impl TenantRules {
         for rule in self.of_topic(topic) {
             match rule.tenant_of(topic, record, names) {
                 Ok(tenant) => return Ok(tenant),
-                Err(bad @ Unroutable::BadName { .. }) => return Err(bad),
+                // A later rule could give it to another tenant than the one that is in the value.
+                Err(bad @ (Unroutable::BadName { .. } | Unroutable::Undecodable { .. })) => return Err(bad),
                 // The first failure is returned, unless a later one shows what format the value has.
                 Err(avro @ Unroutable::Avro { .. }) => failure = Some(avro),
                 Err(other) => failure = failure.or(Some(other)),
@@ -109,8 +112,8 @@ impl FromStr for TenantRules {
     }
 }
 
-/// `TOPIC=RULE`: the text before the first `=` is a topic if it is a legal topic name; a rule's colon is not legal there.
-fn split_topic(item: &str) -> (Option<&str>, &str) {
+/// `TOPIC=RULE`: the text before the first `=` is a topic if it is a legal topic name; a rule's colon or slash is not legal there.
+pub fn split_topic(item: &str) -> (Option<&str>, &str) {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     match item.split_once('=') {
         Some((topic, rule)) if !topic.is_empty() && topic.bytes().all(legal) => (Some(topic), rule),
@@ -157,12 +160,24 @@ fn between<'a>(text: &'a str, prefix: &str, suffix: &str) -> Option<&'a str> {
 }
 
 impl Rule {
+    /// Whether what it finds is in this half of a record.
+    fn looks_into(&self, half: Half) -> bool {
+        match self {
+            Rule::Key | Rule::KeyPrefix(_) => half.is_key(),
+            Rule::Json { .. } => half.is_value(),
+            Rule::None(_) | Rule::Header(_) | Rule::Topic { .. } | Rule::Fixed(_) => false,
+        }
+    }
+
     fn tenant_of(
         &self,
         topic: &str,
         record: &RawRecord<'_>,
         names: &mut TenantNames,
     ) -> Result<TenantId, Unroutable> {
+        if let Some(flaw) = record.flaw.filter(|flaw| self.looks_into(flaw.half)) {
+            return Err(Unroutable::Undecodable { flaw });
+        }
         let found;
         let name = match self {
             Rule::None(tenant) | Rule::Fixed(tenant) => return Ok(tenant.clone()),
@@ -249,6 +264,11 @@ pub enum Unroutable {
         /// The schema's id in the registry.
         schema_id: u32,
     },
+    /// The half of the record that the rule looks into cannot be decoded.
+    Undecodable {
+        /// Which, and why.
+        flaw: Flaw,
+    },
     /// The topic's name does not match the pattern.
     NoTopicMatch {
         /// The pattern.
@@ -265,8 +285,17 @@ pub enum Unroutable {
 
 impl Unroutable {
     /// All values that [`Unroutable::reason`] returns.
-    pub const REASONS: [&str; 8] =
-        ["no_header", "no_key", "no_separator", "no_field", "avro", "no_topic_match", "no_rule", "bad_name"];
+    pub const REASONS: [&str; 9] = [
+        "no_header",
+        "no_key",
+        "no_separator",
+        "no_field",
+        "avro",
+        "undecodable",
+        "no_topic_match",
+        "no_rule",
+        "bad_name",
+    ];
 
     /// A label for metrics, one of [`Unroutable::REASONS`].
     pub fn reason(&self) -> &'static str {
@@ -276,6 +305,7 @@ impl Unroutable {
             Unroutable::NoSeparator { .. } => "no_separator",
             Unroutable::NoField { .. } => "no_field",
             Unroutable::Avro { .. } => "avro",
+            Unroutable::Undecodable { .. } => "undecodable",
             Unroutable::NoTopicMatch { .. } => "no_topic_match",
             Unroutable::NoRule => "no_rule",
             Unroutable::BadName { .. } => "bad_name",
@@ -298,6 +328,15 @@ impl fmt::Display for Unroutable {
             Unroutable::Avro { schema_id } => {
                 write!(f, "the value is no JSON: looks like Avro, schema id {schema_id}")
             }
+            Unroutable::Undecodable { flaw } => {
+                let what = match flaw.half {
+                    Half::Key => "the key",
+                    Half::Value => "the value",
+                    Half::Both => "neither key nor value",
+                };
+                let not = if flaw.half == Half::Both { "can" } else { "cannot" };
+                write!(f, "{what} {not} be decoded: {}", flaw.code.as_str())
+            }
             Unroutable::NoTopicMatch { pattern } => {
                 write!(f, "the topic's name is not of the pattern {pattern}")
             }
@@ -314,6 +353,7 @@ mod tests {
     use std::sync::LazyLock;
 
     use super::*;
+    use crate::record::form::FlawCode;
     use crate::record::{Headers, written_headers};
 
     fn rules(text: &str) -> TenantRules {
@@ -335,6 +375,7 @@ mod tests {
         key: Some(b"acme:17"),
         value: Some(br#"{"org":{"id":"umbrella","n":17,"b":true,"z":null},"e":"created"}"#),
         headers: headers(&[("tenant", Some(b"first")), ("trace", None), ("tenant", Some(b"globex"))]),
+        flaw: None,
     });
 
     fn headers(list: &[(&str, Option<&[u8]>)]) -> Headers<'static> {
@@ -408,6 +449,26 @@ mod tests {
                 "bad_name: the tenant's name is neither a string nor a number"
             );
         }
+    }
+
+    #[test]
+    fn a_rule_that_needs_what_cannot_be_decoded_ends_the_search() {
+        let flaw = |half| RawRecord { flaw: Some(Flaw { half, code: FlawCode::UnknownSchema }), ..*RECORD };
+        let (key, value) = (flaw(Half::Key), flaw(Half::Value));
+        let lost = "undecodable: the value cannot be decoded: unknown_schema";
+        assert_eq!(routed("json:/org/id,fixed:rest", "orders", &value), lost);
+        assert_eq!(routed("header:tenant,json:/org/id", "orders", &value), "globex");
+        assert_eq!(routed("key::,json:/org/id", "orders", &value), "acme");
+        let lost = "undecodable: the key cannot be decoded: unknown_schema";
+        assert_eq!(routed("key::,fixed:rest", "orders", &key), lost);
+        assert_eq!(routed("key,fixed:rest", "orders", &key), lost);
+        assert_eq!(routed("json:/org/id", "orders", &key), "umbrella");
+        let both = flaw(Half::Both);
+        for rules in ["key,fixed:rest", "json:/org/id,fixed:rest"] {
+            let lost = "undecodable: neither key nor value can be decoded: unknown_schema";
+            assert_eq!(routed(rules, "orders", &both), lost);
+        }
+        assert_eq!(routed("header:tenant", "orders", &both), "globex");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::record::RecordRef;
+use crate::record::form::{Flaw, ValueForm};
 use crate::record::json::is_json;
 use crate::sse::privacy::HeaderList;
 
@@ -51,6 +52,8 @@ impl fmt::Display for Envelope {
 /// and JSON parsers take the last, as Kafka's clients do. A value that is not text is `{"base64":…}` with
 /// `"value_kind":"binary"` beside it; no value is null with `"value_kind":"tombstone"`. The kind distinguishes these from JSON
 /// values that look the same. A value that is withheld is null with `"value_kind":"masked"`. Only the listed headers are there.
+/// Of a record that cannot be decoded, `field` says what cannot be, the key or the value, which is then shown as the bytes that
+/// Kafka has, and `code` says why.
 pub(crate) fn put_record(
     out: &mut Vec<u8>,
     record: &RecordRef<'_>,
@@ -68,7 +71,10 @@ pub(crate) fn put_record(
         timestamp => put_field(out, "timestamp", timestamp),
     }
     out.extend_from_slice(b",\"key\":");
-    put_bytes(out, record.key);
+    match record.key {
+        Some(key) if record.form.binary_key || record.form.has_raw_key() => put_base64(out, key),
+        key => put_bytes(out, key),
+    }
     out.extend_from_slice(b",\"headers\":{");
     let carried = record.headers.iter().filter(|(name, _)| headers.has(name));
     for (index, (name, value)) in carried.enumerate() {
@@ -80,10 +86,13 @@ pub(crate) fn put_record(
         put_bytes(out, value);
     }
     out.extend_from_slice(b"},\"value\":");
-    let kind = put_value(out, record.value);
+    let kind = put_value(out, record);
     let kind = if withheld { Some("masked") } else { kind };
     if let Some(kind) = kind {
         put(out, format_args!(",\"value_kind\":\"{kind}\""));
+    }
+    if let Some(Flaw { half, code }) = record.form.flaw {
+        put(out, format_args!(",\"code\":\"{}\",\"field\":\"{}\"", code.as_str(), half.as_str()));
     }
     out.push(b'}');
 }
@@ -93,17 +102,21 @@ fn put_field(out: &mut Vec<u8>, name: &str, number: impl fmt::Display) {
 }
 
 /// Returns the kind of the value, if a JSON value could be written in the same way.
-fn put_value(out: &mut Vec<u8>, value: Option<&[u8]>) -> Option<&'static str> {
-    match value.map(|bytes| (bytes, std::str::from_utf8(bytes).is_ok())) {
-        Some((json, true)) if is_json(json) => {
-            put_on_one_line(out, json);
-            return None;
+fn put_value(out: &mut Vec<u8>, record: &RecordRef<'_>) -> Option<&'static str> {
+    let Some(value) = record.value else {
+        out.extend_from_slice(b"null");
+        return Some("tombstone");
+    };
+    let form = if record.form.has_raw_value() { ValueForm::Binary } else { record.form.value };
+    let text = std::str::from_utf8(value).ok().filter(|_| form != ValueForm::Binary);
+    match text {
+        None => {
+            put_base64(out, value);
+            return Some("binary");
         }
-        Some((_, true)) => put_bytes(out, value),
-        Some((_, false)) | None => {
-            put_bytes(out, value);
-            return Some(if value.is_some() { "binary" } else { "tombstone" });
-        }
+        Some(_) if form == ValueForm::Json => put_on_one_line(out, value),
+        Some(_) if form == ValueForm::Unknown && is_json(value) => put_on_one_line(out, value),
+        Some(text) => put_string(out, text),
     }
     None
 }
@@ -124,10 +137,12 @@ fn put_bytes(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
     match bytes.map(|bytes| (bytes, std::str::from_utf8(bytes))) {
         None => out.extend_from_slice(b"null"),
         Some((_, Ok(text))) => put_string(out, text),
-        Some((bytes, Err(_))) => {
-            put(out, format_args!("{{\"base64\":\"{}\"}}", Base64Display::new(bytes, &STANDARD)));
-        }
+        Some((bytes, Err(_))) => put_base64(out, bytes),
     }
+}
+
+fn put_base64(out: &mut Vec<u8>, bytes: &[u8]) {
+    put(out, format_args!("{{\"base64\":\"{}\"}}", Base64Display::new(bytes, &STANDARD)));
 }
 
 fn put_string(out: &mut Vec<u8>, text: &str) {
@@ -144,11 +159,21 @@ pub(crate) fn put(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::form::Form;
     use crate::record::tenant::TenantId;
     use crate::record::{self, Headers, NewRecord};
     use serde_json::{Value, json};
 
     fn envelope(key: Option<&[u8]>, value: Option<&[u8]>, headers: &[(&str, Option<&[u8]>)]) -> String {
+        envelope_of(key, value, headers, Form::default())
+    }
+
+    fn envelope_of(
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[(&str, Option<&[u8]>)],
+        form: Form,
+    ) -> String {
         let headers = record::written_headers(headers);
         let tenant = TenantId::new("acme").unwrap();
         let new = NewRecord {
@@ -160,6 +185,7 @@ mod tests {
             headers: Headers::written(&headers),
             tenant,
             event_type: None,
+            form,
         };
         let mut bytes = Vec::new();
         record::encode(&mut bytes, &new);
@@ -218,5 +244,22 @@ mod tests {
         assert_eq!(key(Some(&b"17"[..])), json!("17"));
         assert_eq!(key(Some(&b"\xff"[..])), json!({"base64": "/w=="}));
         assert_eq!(key(None), json!(null));
+    }
+
+    #[test]
+    fn a_form_says_what_bytes_alone_do_not() {
+        let shown = |form, value: &'static [u8]| {
+            let form = Form { value: form, ..Form::default() };
+            let text = envelope_of(None, Some(value), &[], form);
+            let envelope: Value = serde_json::from_str(&text).unwrap();
+            (envelope["value"].clone(), envelope.get("value_kind").cloned())
+        };
+        assert_eq!(shown(ValueForm::Text, b"17"), (json!("17"), None));
+        assert_eq!(shown(ValueForm::Json, b"{\n\"a\":1}"), (json!({"a": 1}), None));
+        assert_eq!(shown(ValueForm::Binary, b"17"), (json!({"base64": "MTc="}), Some(json!("binary"))));
+        let form = Form { binary_key: true, ..Form::default() };
+        let key =
+            |key| serde_json::from_str::<Value>(&envelope_of(key, None, &[], form)).unwrap()["key"].clone();
+        assert_eq!((key(Some(b"17")), key(None)), (json!({"base64": "MTc="}), json!(null)));
     }
 }

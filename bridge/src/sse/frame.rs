@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::base::sabotage::{Sabotage, broken};
 use crate::position::gap::Gap;
 use crate::record::RecordRef;
+use crate::record::form::ValueForm;
 use crate::record::mask_edit::Masked;
 use crate::sse::envelope::{Envelope, put, put_record};
 use crate::sse::privacy::Look;
@@ -18,7 +19,8 @@ use crate::sse::privacy::Look;
 ///
 /// With [`Envelope::None`] the form of the data is the same for every record: values that are not UTF-8, and tombstones, are
 /// events of their own, `tailrace.binary` and `tailrace.tombstone`, with the record envelope. So are values that are withheld,
-/// since they have masked fields and are not JSON: `tailrace.masked`.
+/// since they have masked fields and are not JSON: `tailrace.masked`. With either envelope, a record that cannot be decoded is
+/// `tailrace.undecodable`: who waits for its type does not get what that type never has.
 pub(crate) fn record(
     out: &mut Vec<u8>,
     record: &RecordRef<'_>,
@@ -35,6 +37,7 @@ pub(crate) fn record(
     };
     let record = &RecordRef { value, ..*record };
     let text = match look.envelope {
+        _ if record.form.flaw.is_some() => Err(Some("tailrace.undecodable")),
         Envelope::None if withheld => Err(Some("tailrace.masked")),
         Envelope::None => plain(record),
         Envelope::Record => Err(record.event_type),
@@ -58,7 +61,8 @@ pub(crate) fn record(
 /// The value if it can be sent as it is, else the event that sends it in an envelope.
 fn plain<'a>(record: &RecordRef<'a>) -> Result<&'a str, Option<&'static str>> {
     let value = record.value.ok_or(Some("tailrace.tombstone"))?;
-    std::str::from_utf8(value).map_err(|_| Some("tailrace.binary"))
+    let text = std::str::from_utf8(value).ok().filter(|_| record.form.value != ValueForm::Binary);
+    text.ok_or(Some("tailrace.binary"))
 }
 
 fn put_event(out: &mut Vec<u8>, event: Option<&str>) {
@@ -157,9 +161,11 @@ impl Control {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::form::{Flaw, FlawCode, Form, Half};
+    use crate::record::mask::Masks;
     use crate::record::tenant::TenantId;
     use crate::record::{Headers, NewRecord, encode};
-    use crate::sse::privacy::HeaderList;
+    use crate::sse::privacy::{HeaderList, Masking};
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -220,6 +226,11 @@ mod tests {
     }
 
     fn framed(value: Option<&[u8]>, event_type: Option<&str>, envelope: Envelope) -> Vec<u8> {
+        let look = Look { envelope, headers: &HeaderList::All, masking: None };
+        framed_as(value, event_type, Form::default(), &look)
+    }
+
+    fn framed_as(value: Option<&[u8]>, event_type: Option<&str>, form: Form, look: &Look<'_>) -> Vec<u8> {
         let new = NewRecord {
             offset: 7,
             epoch: 0,
@@ -229,12 +240,12 @@ mod tests {
             headers: Headers::default(),
             tenant: TenantId::new("acme").unwrap(),
             event_type: event_type.map(Into::into),
+            form,
         };
         let mut bytes = Vec::new();
         encode(&mut bytes, &new);
         let mut out = Vec::new();
-        let look = Look { envelope, headers: &HeaderList::All, masking: None };
-        record(&mut out, &RecordRef::decode(&bytes, 7, 0, 1_700), "orders", 3, &look, "ID");
+        record(&mut out, &RecordRef::decode(&bytes, 7, 0, 1_700), "orders", 3, look, "ID");
         out
     }
 
@@ -277,6 +288,53 @@ mod tests {
     fn under_the_record_envelope_a_record_keeps_its_event_type() {
         let source = EventSource::read(&framed(None, Some("deleted"), Envelope::Record));
         assert_eq!(source.events[0].0, "deleted");
+    }
+
+    fn event_of(stream: &[u8]) -> (String, Value) {
+        let source = EventSource::read(stream);
+        let [(event, data, _)] = &source.events[..] else { panic!("{source:?}") };
+        (event.clone(), serde_json::from_str(data).unwrap())
+    }
+
+    #[test]
+    fn what_cannot_be_decoded_is_an_event_of_its_own_with_either_envelope() {
+        let flaw = Some(Flaw { half: Half::Value, code: FlawCode::UnknownSchema });
+        for envelope in [Envelope::None, Envelope::Record] {
+            // JSON text too is shown as the bytes that it is: nobody knows what they mean.
+            let look = Look { envelope, headers: &HeaderList::All, masking: None };
+            let out = framed_as(Some(b"{}"), Some("created"), Form { flaw, ..Form::default() }, &look);
+            let (event, data) = event_of(&out);
+            assert_eq!(event, "tailrace.undecodable");
+            assert_eq!((&data["code"], &data["field"]), (&json!("unknown_schema"), &json!("value")));
+            assert_eq!((&data["value"], &data["value_kind"]), (&json!({"base64": "e30="}), &json!("binary")));
+            assert_eq!((&data["offset"], &data["key"]), (&json!(7), &json!("k")));
+        }
+    }
+
+    #[test]
+    fn a_mask_withholds_a_value_that_cannot_be_decoded() {
+        let masks: Masks = "orders=/user:redact".parse().unwrap();
+        let masking = Some(Masking { masks: &masks, key: None });
+        let look = Look { envelope: Envelope::Record, headers: &HeaderList::All, masking };
+        let code = FlawCode::NoPart;
+        let flaw = |half| Form { flaw: Some(Flaw { half, code }), ..Form::default() };
+        let (event, data) = event_of(&framed_as(Some(b"[1]"), None, flaw(Half::Value), &look));
+        assert_eq!((event.as_str(), &data["code"]), ("tailrace.undecodable", &json!("no_part")));
+        assert_eq!((&data["value"], &data["value_kind"]), (&json!(null), &json!("masked")));
+        let (_, data) = event_of(&framed_as(Some(br#"{"user":"x","n":1}"#), None, flaw(Half::Key), &look));
+        assert_eq!(data["value"], json!({"user": "***", "n": 1}));
+        assert_eq!((&data["key"], &data["field"]), (&json!({"base64": "aw=="}), &json!("key")));
+    }
+
+    #[test]
+    fn bytes_are_binary_even_if_they_look_like_text() {
+        let form = Form { value: ValueForm::Binary, ..Form::default() };
+        let look = |envelope| Look { envelope, headers: &HeaderList::All, masking: None };
+        let (event, data) = event_of(&framed_as(Some(b"{}"), Some("created"), form, &look(Envelope::None)));
+        assert_eq!((event.as_str(), &data["value"]), ("tailrace.binary", &json!({"base64": "e30="})));
+        let (event, data) = event_of(&framed_as(Some(b"{}"), Some("created"), form, &look(Envelope::Record)));
+        assert_eq!((event.as_str(), &data["value"]), ("created", &json!({"base64": "e30="})));
+        assert_eq!(data["value_kind"], json!("binary"));
     }
 
     #[test]

@@ -74,9 +74,13 @@ pub(crate) struct Masking<'a> {
 }
 
 impl Look<'_> {
-    /// The record's value after the masks of its topic. A tombstone has no fields.
+    /// The record's value after the masks of its topic. A tombstone has no fields; where those are in a value that cannot be
+    /// decoded, nobody knows.
     pub(crate) fn mask(&self, topic: &str, record: &RecordRef<'_>) -> Masked {
         match (self.masking, record.value) {
+            (Some(masking), Some(_)) if record.form.has_raw_value() && masking.masks.has(topic) => {
+                Masked::Withheld
+            }
             (Some(masking), Some(value)) => masking.masks.mask(topic, value, masking.key),
             _ => Masked::Same,
         }

@@ -116,6 +116,7 @@ pub fn with_record<R>(fact: &Fact, use_it: impl FnOnce(&NewRecord<'_>) -> R) -> 
         headers: Headers::default(),
         tenant: TenantId::new(&fact.tenant).unwrap(),
         event_type: None,
+        form: tailrace_bridge::Form::default(),
     })
 }
 
@@ -132,6 +133,7 @@ pub fn append(bridge: &Bridge, partition: &Partition, facts: &[Fact]) {
             headers: Headers::default(),
             tenant: TenantId::new(&fact.tenant).unwrap(),
             event_type: None,
+            form: tailrace_bridge::Form::default(),
         })
         .collect();
     let end = facts.last().map_or(0, |fact| fact.offset + 1);

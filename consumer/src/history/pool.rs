@@ -10,6 +10,7 @@ use super::reader::Reader;
 use super::segment::Segments;
 use crate::admin::Admin;
 use crate::decode::Decoder;
+use crate::error::HeldBack;
 use crate::settings::KafkaSettings;
 use crate::{metrics, span};
 
@@ -61,6 +62,10 @@ impl Readers {
 
     /// Reads one stretch. Blocks; for a thread that may.
     pub(crate) fn read(&self, read: &HistoryRead) -> Result<Segment, HistoryError> {
+        if let Err(error) = self.segments.check_held(read) {
+            metrics::history_read(outcome(&error), 0);
+            return Err(error);
+        }
         let mut pooled = self.take(read)?;
         let span = span::of_partition(&read.topic, read.partition);
         let result = span.in_scope(|| self.segments.read(&mut pooled.reader, read));
@@ -73,7 +78,8 @@ impl Readers {
         }
         // A leader that did not answer may still do so, and librdkafka would take that for the answer to the next question; or
         // the client has lost all brokers.
-        let is_in_doubt = matches!(result, Err(HistoryError::Unavailable(_)));
+        let is_in_doubt =
+            matches!(&result, Err(error @ HistoryError::Unavailable(_)) if !is_held_back(error));
         self.give_back(pooled, is_in_doubt);
         result
     }
@@ -165,8 +171,14 @@ fn best(idle: &[Pooled], read: &HistoryRead, full: bool) -> Option<usize> {
     continues().or_else(spare).or_else(|| full.then(oldest).flatten())
 }
 
+/// Whether it is a schema that is lacking, not an answer of Kafka's.
+fn is_held_back(error: &HistoryError) -> bool {
+    matches!(error, HistoryError::Unavailable(unavailable) if unavailable.cause.is::<HeldBack>())
+}
+
 fn outcome(error: &HistoryError) -> &'static str {
     match error {
+        error if is_held_back(error) => "held_back",
         HistoryError::OutOfRange { .. } => "out_of_range",
         HistoryError::Truncated { .. } => "truncated",
         HistoryError::Cut => "cut",

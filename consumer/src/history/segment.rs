@@ -1,26 +1,40 @@
 //! One read, from the assignment to the segment: whether what came is of the log that the read asks for.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tailrace_bridge::{HistoryError, HistoryRead, Segment};
 
 use super::cause;
 use super::reader::{Lost, PATIENCE, Reader};
 use super::stretch::Stretch;
 use crate::admin::Admin;
-use crate::decode::{Decoder, Tell};
-use crate::error::Unanswered;
+use crate::decode::{Awaited, Decoder, Scratch, Tell};
+use crate::error::{HeldBack, Unanswered};
+use crate::native::Message;
+use crate::registry::Registry;
+
+/// How long a read waits for a schema that is being asked for. Meanwhile it takes a reader from others.
+const MOMENT: Duration = Duration::from_millis(250);
+/// Partitions remembered whose reads wait for schemas.
+const MAX_HELD: usize = 10_000;
+
+/// By topic and partition, where a read begins and what it waits for.
+type Held = HashMap<(Arc<str>, u32), (u64, Awaited)>;
 
 /// Makes segments of what readers bring.
 pub(super) struct Segments {
     decoder: Arc<Decoder>,
     admin: Arc<Admin>,
+    /// The reads that wait for schemas: where they begin, and for what they wait.
+    held: Mutex<Held>,
 }
 
 impl Segments {
     pub(super) fn new(decoder: Arc<Decoder>, admin: Arc<Admin>) -> Segments {
-        Segments { decoder, admin }
+        Segments { decoder, admin, held: Mutex::default() }
     }
 
     pub(super) fn read(&self, reader: &mut Reader, read: &HistoryRead) -> Result<Segment, HistoryError> {
@@ -55,6 +69,63 @@ impl Segments {
         Ok(first.is_none() && segment.end().offset >= read.from)
     }
 
+    /// Decodes what was taken, and leaves what is not: because its schema is not known, which is waited for for a moment, or because
+    /// it is enough.
+    fn decode(
+        &self,
+        read: &HistoryRead,
+        taken: &mut Vec<Message>,
+        scratch: &mut Scratch,
+        stretch: &mut Stretch,
+    ) -> Option<Awaited> {
+        let until = Instant::now() + MOMENT;
+        loop {
+            let answers = self.decoder.registry().map_or(0, Registry::answers);
+            let done = self.decoder.batch(&read.topic, taken, scratch, Tell::Silently, |records, last| {
+                stretch.push(records, last)
+            });
+            taken.drain(..done.count);
+            let awaited = done.held?;
+            let left = until.saturating_duration_since(Instant::now());
+            let registry = self.decoder.registry().filter(|registry| !registry.has_failed(awaited.schema));
+            match registry {
+                // Nothing was found yet: else that is read first.
+                Some(registry) if !left.is_zero() && stretch.next_decoded() == read.from => {
+                    registry.wait(answers, left)
+                }
+                _ => return Some(awaited),
+            }
+        }
+    }
+
+    /// Remembers what the read waits for, so that the next try does not read before it is there.
+    fn hold(&self, read: &HistoryRead, awaited: Awaited) -> HistoryError {
+        let mut held = self.held.lock();
+        if held.len() < MAX_HELD {
+            held.insert((read.topic.clone(), read.partition), (read.from, awaited));
+        }
+        HistoryError::unanswered(read, HeldBack(self.decoder.why(awaited)))
+    }
+
+    /// Refuses a read whose first record still waits for its schema.
+    ///
+    /// # Errors
+    /// It does.
+    pub(super) fn check_held(&self, read: &HistoryRead) -> Result<(), HistoryError> {
+        let place = (read.topic.clone(), read.partition);
+        let held = self.held.lock().get(&place).copied();
+        match held {
+            Some((from, awaited)) if from == read.from && self.decoder.is_awaited(awaited) => {
+                Err(HistoryError::unanswered(read, HeldBack(self.decoder.why(awaited))))
+            }
+            Some((from, _)) if from == read.from => {
+                self.held.lock().remove(&place);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The stretch, and the leader epoch of its first record, whatever tenant that is of.
     fn read_stretch(
         &self,
@@ -75,10 +146,22 @@ impl Segments {
             if let Some(message) = taken.first() {
                 first = first.or(Some(message.leader_epoch()));
                 last_news = Instant::now();
-                self.decoder.batch(&read.topic, &mut taken, &mut reader.scratch, Tell::Silently, |records| {
-                    stretch.push(records);
-                });
-                taken.clear();
+                let held = self.decode(read, &mut taken, &mut reader.scratch, &mut stretch);
+                if !taken.is_empty() {
+                    taken.clear();
+                    // What was fetched is gone with it.
+                    reader.forget();
+                    stretch.cut();
+                    return match held {
+                        Some(awaited) if stretch.next() == read.from => Err(self.hold(read, awaited)),
+                        // What came so far is as good as a shorter read.
+                        _ => Ok((stretch.finish(), first)),
+                    };
+                }
+                if stretch.is_full() && !stop {
+                    reader.stand_at(read, stretch.next());
+                    return Ok((stretch.finish(), first));
+                }
             }
             if stop {
                 return Ok((stretch.finish(), first));

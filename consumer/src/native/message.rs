@@ -93,6 +93,32 @@ impl Message {
         unsafe { bytes(self.raw().payload, self.raw().len) }
     }
 
+    /// Appends the headers and leaves them in the message, for [`Message::drop_headers`], or to be read again.
+    pub(crate) fn read_headers(&mut self, out: &mut Vec<u8>) {
+        let mut headers = ptr::null_mut();
+        // SAFETY: valid message; the headers stay the message's, and are read before anything else is done with it.
+        unsafe {
+            if sys::rd_kafka_message_headers(self.0.as_ptr(), &mut headers)
+                == Code::RD_KAFKA_RESP_ERR_NO_ERROR
+            {
+                put_headers(headers, out);
+            }
+        }
+    }
+
+    /// Frees the headers: see [`Message::take_headers`].
+    pub(crate) fn drop_headers(&mut self) {
+        let mut headers = ptr::null_mut();
+        // SAFETY: valid message; the headers are ours from here on, and destroyed once.
+        unsafe {
+            if sys::rd_kafka_message_detach_headers(self.0.as_ptr(), &mut headers)
+                == Code::RD_KAFKA_RESP_ERR_NO_ERROR
+            {
+                sys::rd_kafka_headers_destroy(headers);
+            }
+        }
+    }
+
     /// Takes the headers out of the message: appends them in their order, for [`tailrace_bridge::Headers::written`]. A name
     /// that is not UTF-8 (no client writes one) is left out.
     ///

@@ -1,7 +1,12 @@
 //! Settings: Tailrace's own, and librdkafka's properties (`variables`), each checked against librdkafka's own table.
+//! What becomes of keys and values is in `data`: a `format` for each topic (`per_topic`), and the `registry` of schemas.
 
+mod data;
 mod error;
+mod format;
 mod names;
+mod per_topic;
+mod registry;
 mod variables;
 
 use std::fmt;
@@ -11,8 +16,14 @@ use std::time::Duration;
 
 use tailrace_bridge::{EventTypeRule, Span, TenantRules};
 
+use data::DataArgs;
+pub use data::DataSettings;
 pub use error::SettingsError;
 use error::refusal;
+pub(crate) use format::{Format, Kind};
+#[cfg(test)]
+pub(crate) use registry::Secret;
+pub(crate) use registry::{Login, RegistrySettings};
 use variables::BOOTSTRAP;
 pub use variables::kafka_properties;
 
@@ -59,6 +70,8 @@ pub struct Args {
     /// Whether metrics tell lag by `topic` (all of its partitions, and the highest), or by `partition` as well
     #[arg(long, env = "TAILRACE_LAG_METRICS", default_value = "topic", value_name = "BY")]
     pub lag_metrics: String,
+    #[command(flatten)]
+    data: DataArgs,
 }
 
 /// All that this package needs, checked.
@@ -85,6 +98,8 @@ pub struct KafkaSettings {
     pub memory: usize,
     /// Whether metrics tell lag by partition, too.
     pub lag_by_partition: bool,
+    /// What becomes of keys and values.
+    pub data: DataSettings,
 }
 
 impl KafkaSettings {
@@ -131,9 +146,11 @@ impl Args {
         let mut properties = vec![("bootstrap.servers".to_owned(), servers.to_owned())];
         properties.extend(kafka_properties(environment)?);
         let instance = self.instance.as_deref().filter(|text| !text.is_empty()).unwrap_or(instance);
+        let topics: TopicSelection = parsed("TAILRACE_TOPICS", topics)?;
+        let data = self.data.settings(&topics)?;
         Ok(KafkaSettings {
             properties,
-            topics: parsed("TAILRACE_TOPICS", topics)?,
+            topics,
             rules: Arc::new(parsed::<TenantRules>("TAILRACE_TENANT_FROM", rules)?),
             event_type: parsed("TAILRACE_EVENT_TYPE_FROM", &self.event_type_from)?,
             group_prefix: group_part("TAILRACE_GROUP_PREFIX", &self.group_prefix)?,
@@ -142,6 +159,7 @@ impl Args {
             prefetch: DEFAULT_PREFETCH,
             memory: DEFAULT_MEMORY,
             lag_by_partition: lag_by_partition(&self.lag_metrics)?,
+            data,
         })
     }
 }

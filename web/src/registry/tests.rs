@@ -58,6 +58,7 @@ impl Lab {
                 headers: Headers::default(),
                 tenant: tenant("acme"),
                 event_type: None,
+                form: tailrace_bridge::Form::default(),
             };
             self.bridge.append(&partition, &[record], Position { offset: offset + 1, epoch: 0 });
         }

@@ -77,6 +77,7 @@ fn bridge() -> Bridge {
             headers: Headers::default(),
             tenant: acme(),
             event_type: None,
+            form: tailrace_bridge::Form::default(),
         };
         bridge.append(&partition, &[record], Position { offset: offset + 1, epoch: 0 });
     }

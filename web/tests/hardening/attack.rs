@@ -85,7 +85,8 @@ impl Rules {
             put_header(&mut bytes, name, value.as_deref());
         }
         let headers = Headers::written(&bytes);
-        let raw = RawRecord { key: written.key.as_deref(), value: written.value.as_deref(), headers };
+        let (key, value) = (written.key.as_deref(), written.value.as_deref());
+        let raw = RawRecord { key, value, headers, flaw: None };
         let offset = partition.head().offset;
         let tenant = self.tenant.tenant_of(topic.name(), &raw, &mut TenantNames::default());
         let tenant = tenant.map_err(|why| why.reason().to_owned())?;
@@ -99,6 +100,7 @@ impl Rules {
             headers,
             tenant,
             event_type: event_type.map(Into::into),
+            form: tailrace_bridge::Form::default(),
         };
         server.bridge.append(&partition, &[record], Position { offset: offset + 1, epoch: 0 });
         Ok(offset)

@@ -329,6 +329,7 @@ impl Source for Slow {
                     headers: Headers::default(),
                     tenant: TenantId::new("other").unwrap(),
                     event_type: None,
+                    form: tailrace_bridge::Form::default(),
                 });
             }
             Ok(builder.finish(Position { offset: until, epoch: 0 }))

@@ -1,7 +1,7 @@
 //! What a page looks like, and how wrong requests are answered.
 
 use serde_json::{Value, json};
-use tailrace_bridge::{Headers, NewRecord, Position, TenantId};
+use tailrace_bridge::{Form, Headers, NewRecord, Position, TenantId};
 
 use crate::support::{Client, Server};
 use crate::{RECORDS, next, page, values};
@@ -21,6 +21,7 @@ pub(crate) fn append(server: &Server, offset: u64, event_type: Option<&str>, val
         headers: Headers::default(),
         tenant: TenantId::new("acme").unwrap(),
         event_type: event_type.map(Into::into),
+        form: Form::default(),
     };
     server.bridge.append(&partition, &[record], Position { offset: offset + 1, epoch: 0 });
 }

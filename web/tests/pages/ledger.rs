@@ -6,8 +6,8 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tailrace_bridge::{
-    Headers, HistoryError, HistoryRead, NewRecord, OffsetsAt, Position, Segment, SegmentBuilder, Source,
-    TenantId,
+    Form, Headers, HistoryError, HistoryRead, NewRecord, OffsetsAt, Position, Segment, SegmentBuilder,
+    Source, TenantId,
 };
 
 use crate::support::Server;
@@ -98,6 +98,7 @@ fn record(fact: &Fact) -> NewRecord<'_> {
         headers: Headers::default(),
         tenant: TenantId::new(fact.tenant).unwrap(),
         event_type: None,
+        form: Form::default(),
     }
 }
 

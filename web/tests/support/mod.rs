@@ -116,6 +116,7 @@ impl Server {
             headers: Headers::default(),
             tenant: TenantId::new(tenant).unwrap(),
             event_type: None,
+            form: tailrace_bridge::Form::default(),
         };
         self.offset += 1;
         self.bridge.append(&partition, &[record], Position { offset: self.offset, epoch: 0 });

@@ -369,6 +369,7 @@ async fn a_scope_of_one_topic_opens_that_topic_alone() {
         headers: tailrace_bridge::Headers::default(),
         tenant: tailrace_bridge::TenantId::new("acme").unwrap(),
         event_type: None,
+        form: tailrace_bridge::Form::default(),
     };
     server.bridge.append(&partition, &[record], tailrace_bridge::Position { offset: 1, epoch: 0 });
     server.append("acme", "public");

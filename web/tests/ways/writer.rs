@@ -101,6 +101,7 @@ impl Source for Held {
                     headers: Headers::default(),
                     tenant: TenantId::new("acme").unwrap(),
                     event_type: None,
+                    form: tailrace_bridge::Form::default(),
                 });
             }
             Ok(segment.finish(Position { offset: end, epoch: 0 }))
