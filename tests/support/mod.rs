@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, unused_imports)]
 
 pub mod pages;
+pub mod registry;
 pub mod script;
 pub mod writer;
 
