@@ -12,6 +12,7 @@ mod recorder;
 mod serve;
 mod signals;
 mod top;
+mod traces;
 mod values;
 
 use std::process::ExitCode;
@@ -20,6 +21,7 @@ use anyhow::Context as _;
 
 use crate::cli::{Command, Settings, Stop};
 use crate::config::{Environment, Refusal};
+use crate::traces::Traces;
 
 /// A setting is wrong (EX_USAGE of sysexits.h): a restart with the same settings cannot help.
 const EXIT_USAGE: u8 = 64;
@@ -57,9 +59,14 @@ fn run(command: Command, environment: &Environment) -> anyhow::Result<()> {
 }
 
 fn serve(settings: &Settings, environment: &Environment) -> anyhow::Result<()> {
-    let plan = config::plan(settings, environment)?;
+    let mut plan = config::plan(settings, environment)?;
     memory::keep_within(plan.process.cache);
     log::start(&plan.process)?;
+    let traces = Traces::start();
+    if traces.is_some() {
+        plan.kafka.traces = true;
+        plan.web.trace();
+    }
     in_runtime(serve::run(plan))
 }
 

@@ -22,6 +22,7 @@ fn describe() {
     tailrace_bridge::describe_metrics();
     tailrace_consumer::describe_metrics();
     tailrace_web::describe_metrics();
+    crate::traces::describe_metrics();
 }
 
 /// With buckets, a metric is exported as a histogram, not as a summary, which cannot be aggregated over replicas.

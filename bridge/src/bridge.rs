@@ -11,6 +11,7 @@ use crate::base::sync::atomic::Ordering;
 use crate::core::health::Health;
 use crate::core::{Inner, Unserved};
 use crate::history::source::Source;
+use crate::live::traced::Deliveries;
 use crate::log::partition::{Partition, Start};
 use crate::log::topic::Topic;
 use crate::position::event_id::EventId;
@@ -60,6 +61,12 @@ impl Bridge {
         let bridge = Bridge { inner: Arc::new(Inner::new(memory, rules, linger, privacy, clock, source)) };
         bridge.topics_refreshed();
         bridge
+    }
+
+    /// Tells `deliveries` from now on of records whose producers sample their traces, and that live streams have got. Only the
+    /// first call counts.
+    pub fn tell_deliveries(&self, deliveries: Arc<dyn Deliveries>) {
+        let _ = self.inner.shared.deliveries.set(deliveries);
     }
 
     /// What the process reports about itself.

@@ -19,7 +19,7 @@ const MASKS: &str =
 fn privacy(masks: &str, headers: &str) -> Privacy {
     let mut masks: Masks = masks.parse().unwrap();
     masks.set_key(MaskKey::parse(KEY).unwrap());
-    Privacy { id_keys: None, masks, headers: headers.parse().unwrap() }
+    Privacy { id_keys: None, masks, headers: headers.parse().unwrap(), source: Default::default() }
 }
 
 /// Records with the token in each masked field, in each disguise.
@@ -100,7 +100,7 @@ fn wanting(envelope: Envelope, unmasked: bool, from: StartFrom) -> SubscribeRequ
 #[test]
 fn an_attack_by_each_way_out_finds_no_masked_byte() {
     for in_memory in [true, false] {
-        for envelope in [Envelope::None, Envelope::Record] {
+        for envelope in [Envelope::None, Envelope::Record, Envelope::CloudEvents] {
             for from in [
                 StartFrom::Latest,
                 StartFrom::Earliest,
@@ -171,6 +171,10 @@ fn a_value_that_cannot_be_searched_is_an_event_that_says_so() {
         assert!(data["offset"].is_u64() && block.id.is_some());
     }
     assert_eq!(shown(Envelope::Record).matches(r#""value":null,"value_kind":"masked""#).count(), 3);
+    let events = shown(Envelope::CloudEvents);
+    assert_eq!(events.matches(r#","valuekind":"masked"}"#).count(), 3, "{events}");
+    assert_eq!(events.matches(r#""data":"#).count(), 5, "{events}");
+    assert!(!events.contains("event: tailrace.tombstone"), "{events}");
 }
 
 #[test]
@@ -260,9 +264,13 @@ fn an_attack_by_a_header_that_is_not_listed_finds_nothing() {
     bridge.add_topic("orders", TopicId([1; 16]), &[Start { offset: 0, epoch: -1, log_start: 0 }]);
     let partition = bridge.topic("orders").unwrap().partitions()[0].clone();
     let mut headers = Vec::new();
-    for (name, value) in
-        [("region", &b"eu"[..]), ("x-token", TOKEN.as_bytes()), (TOKEN, b"1"), ("region", b"us")]
-    {
+    for (name, value) in [
+        ("region", &b"eu"[..]),
+        ("x-token", TOKEN.as_bytes()),
+        (TOKEN, b"1"),
+        ("token", TOKEN.as_bytes()),
+        ("region", b"us"),
+    ] {
         put_header(&mut headers, name, Some(value));
     }
     for (offset, value) in [(0, Some(&b"{}"[..])), (1, None), (2, Some(&b"\xff"[..]))] {
@@ -280,15 +288,17 @@ fn an_attack_by_a_header_that_is_not_listed_finds_nothing() {
         bridge.append(&partition, &[record], Position { offset: offset + 1, epoch: 0 });
     }
     let scene = Scene { clock, kafka, bridge };
-    for envelope in [Envelope::None, Envelope::Record] {
+    for envelope in [Envelope::None, Envelope::Record, Envelope::CloudEvents] {
         for unmasked in [true, false] {
             let mut subscription = scene.subscribe(wanting(envelope, unmasked, StartFrom::Earliest)).unwrap();
             let bytes = scene.bytes(&mut subscription);
             assert!(!bytes.contains(TOKEN), "{bytes}");
-            assert_eq!(
-                bytes.matches(r#""headers":{"region":"eu","region":"us"}"#).count(),
-                if envelope == Envelope::None { 2 } else { 3 }
-            );
+            let (carried, times) = match envelope {
+                Envelope::None => (r#""headers":{"region":"eu","region":"us"}"#, 2),
+                Envelope::Record => (r#""headers":{"region":"eu","region":"us"}"#, 3),
+                Envelope::CloudEvents => (r#","region":"us","#, 3),
+            };
+            assert_eq!(bytes.matches(carried).count(), times, "{bytes}");
         }
     }
     let ask = |condition: &str, unmasked| {
@@ -307,6 +317,70 @@ fn an_attack_by_a_header_that_is_not_listed_finds_nothing() {
             let refused = ask(condition, unmasked).unwrap_err();
             assert!(matches!(refused, SubscribeError::Masked(MaskedCondition::Header(_))), "{refused:?}");
         }
+    }
+}
+
+/// One record in a topic of its own, in all bytes that a stream of CloudEvents has of it.
+fn one_event(privacy: Privacy, headers: &[(&str, &[u8])], value: &str) -> String {
+    let (clock, kafka) = (ManualClock::new(), Kafka::with_partitions(1));
+    let bridge = bridge_showing(1 << 20, &kafka, Arc::new(clock.clone()), privacy);
+    bridge.add_topic("orders", TopicId([1; 16]), &[Start { offset: 0, epoch: -1, log_start: 0 }]);
+    let partition = bridge.topic("orders").unwrap().partitions()[0].clone();
+    let mut written = Vec::new();
+    headers.iter().for_each(|(name, value)| put_header(&mut written, name, Some(value)));
+    let record = NewRecord {
+        offset: 0,
+        epoch: 0,
+        timestamp: 1,
+        key: Some(b"k"),
+        value: Some(value.as_bytes()),
+        headers: Headers::written(&written),
+        tenant: TenantId::new("acme").unwrap(),
+        event_type: None,
+        form: Form::default(),
+    };
+    bridge.append(&partition, &[record], Position { offset: 1, epoch: 0 });
+    let scene = Scene { clock, kafka, bridge };
+    let mut subscription =
+        scene.subscribe(wanting(Envelope::CloudEvents, false, StartFrom::Earliest)).unwrap();
+    scene.bytes(&mut subscription)
+}
+
+#[test]
+fn an_attack_by_a_record_that_is_an_event_already_finds_nothing() {
+    const REQUIRED: [(&str, &[u8]); 4] =
+        [("ce_specversion", b"1.0"), ("ce_id", b"own"), ("ce_source", b"/s"), ("ce_type", b"t")];
+    let secret =
+        [("ce_secret", TOKEN.as_bytes()), ("ce_subject", TOKEN.as_bytes()), ("token", TOKEN.as_bytes())];
+    let binary = [&REQUIRED[..], &secret].concat();
+    let value = format!(r#"{{"n":1,"ssn":"{TOKEN}"}}"#);
+    // All of the required attributes are listed, or not.
+    for (listed, id) in
+        [("ce_specversion,ce_id,ce_source,ce_type", "own"), ("ce_specversion,ce_id,ce_type", "orders/0/0")]
+    {
+        for value in [&value, &format!("ssn={TOKEN}")] {
+            let bytes = one_event(privacy(MASKS, listed), &binary, value);
+            assert!(!bytes.contains(TOKEN), "{bytes}");
+            assert!(bytes.contains(&format!(r#""id":"{id}""#)), "{bytes}");
+        }
+    }
+    // The pointers of masks are those of the value, which is the whole event. A mask may take what makes it one.
+    let structured = [("content-type", &b"application/cloudevents+json"[..])];
+    let value = format!(
+        r#"{{"specversion":"1.0","id":"own","source":"/s","type":"t","x":"{TOKEN}","data":{{"ssn":"{TOKEN}","n":1}}}}"#
+    );
+    for (masks, id) in [
+        ("*=/x:redact,*=/data/ssn:remove", "own"),
+        ("*=/x:remove,*=/data:redact", "own"),
+        ("*=/x:hash,*=/data/ssn:redact,*=/id:remove", "orders/0/0"),
+    ] {
+        let bytes = one_event(privacy(masks, ""), &structured, &value);
+        assert!(!bytes.contains(TOKEN), "{masks}: {bytes}");
+        assert!(bytes.contains(&format!(r#""id":"{id}""#)), "{masks}: {bytes}");
+    }
+    for damaged in [format!("{value}}}"), value.replace("\"1.0\"", "1.0,")] {
+        let bytes = one_event(privacy("*=/x:redact", ""), &structured, &damaged);
+        assert!(!bytes.contains(TOKEN) && bytes.contains(r#""valuekind":"masked""#), "{bytes}");
     }
 }
 

@@ -20,6 +20,7 @@ use crate::requests::{Ask, Command};
 use crate::settings::KafkaSettings;
 use crate::shared::Shared;
 use crate::span;
+use crate::trace::Traces;
 use crate::truncation::OutOfRange;
 
 /// Records of one batch at the most: enough to spread what a batch costs, few enough that they stay in the processor's cache
@@ -50,6 +51,8 @@ pub(crate) struct Ingest {
     asks: Sender<Ask>,
     tallies: HashMap<String, Tally>,
     scratch: Scratch,
+    /// `None`: no collector is set.
+    traces: Option<Traces>,
     /// When an error of a partition was last said.
     said: HashMap<(String, i32), Instant>,
 }
@@ -99,6 +102,7 @@ impl Ingest {
             asks,
             tallies: HashMap::new(),
             scratch: Scratch::default(),
+            traces: shared.settings.traces.then(Traces::new),
             said: HashMap::new(),
         }
     }
@@ -248,9 +252,11 @@ impl Ingest {
 
     fn take_records(&mut self, partition: &Partition, messages: &mut [Message]) -> Taken {
         let (topic, bridge, scratch) = (partition.topic_name(), &self.bridge, &mut self.scratch);
+        let traces = self.traces.as_ref();
         let mut routed = 0;
         let taken = self.decoder.batch(topic, messages, scratch, Tell::Loudly, |records, last| {
             let end = Position { offset: last.offset() + 1, epoch: last.leader_epoch() };
+            let _span = traces.map(|traces| traces.batch(partition, records));
             bridge.append(partition, records, end);
             routed += records.len();
             true

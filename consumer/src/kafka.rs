@@ -24,6 +24,7 @@ use crate::settings::KafkaSettings;
 use crate::shared::Shared;
 use crate::source::KafkaSource;
 use crate::status::Reporter;
+use crate::trace::Traces;
 use crate::watch::TopicWatch;
 use crate::watermarks::Watermarks;
 
@@ -72,7 +73,9 @@ impl Kafka {
     /// The bridge's way to what only Kafka still has.
     pub fn source(&self) -> Arc<dyn Source> {
         let committed = properties::reads_committed(&self.settings);
-        Arc::new(KafkaSource::new(self.readers.clone(), self.admin.clone(), committed, self.asks.clone()))
+        let traces = self.settings.traces.then(Traces::new);
+        let (readers, admin) = (self.readers.clone(), self.admin.clone());
+        Arc::new(KafkaSource::new(readers, admin, committed, self.asks.clone(), traces))
     }
 
     /// Begins to read, on threads of its own. The second start of the same value reads nothing.

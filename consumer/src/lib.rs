@@ -55,6 +55,7 @@ mod span;
 mod starts;
 mod status;
 mod stopped;
+mod trace;
 mod truncation;
 mod watch;
 mod watchdog;

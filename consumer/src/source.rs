@@ -16,6 +16,7 @@ use crate::error::KafkaError;
 use crate::history::Readers;
 use crate::native::{Client, Code, OffsetQuery};
 use crate::requests::Ask;
+use crate::trace::Traces;
 
 const ASK_TIMEOUT: Duration = Duration::from_secs(3);
 /// A refresh takes so long at the most; whoever waits for it goes on without.
@@ -27,6 +28,8 @@ pub(crate) struct KafkaSource {
     admin: Arc<Admin>,
     committed: bool,
     asks: Mutex<Sender<Ask>>,
+    /// `None`: no collector is set.
+    traces: Option<Traces>,
     /// Questions for offsets that are under way: whoever asks the same shares the answer. Else a thousand clients that
     /// begin at once would ask for each partition a thousand times, and no answer would come in time.
     asked: Arc<Mutex<HashMap<Question, Answer>>>,
@@ -43,8 +46,9 @@ impl KafkaSource {
         admin: Arc<Admin>,
         committed: bool,
         asks: Sender<Ask>,
+        traces: Option<Traces>,
     ) -> KafkaSource {
-        KafkaSource { readers, admin, committed, asks: Mutex::new(asks), asked: Arc::default() }
+        KafkaSource { readers, admin, committed, asks: Mutex::new(asks), traces, asked: Arc::default() }
     }
 }
 
@@ -52,7 +56,10 @@ impl Source for KafkaSource {
     fn read(&self, read: HistoryRead) -> BoxFuture<'static, Result<Segment, HistoryError>> {
         let readers = self.readers.clone();
         let asked = read.clone();
+        let span = self.traces.as_ref().map(|traces| traces.history(&read));
         async move {
+            // It ends with the read, or when nobody waits for that any more.
+            let _span = span;
             let result = tokio::task::spawn_blocking(move || readers.read(&asked)).await;
             result.unwrap_or_else(|error| Err(HistoryError::unanswered(&read, error)))
         }

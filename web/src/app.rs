@@ -10,6 +10,7 @@ use crate::metrics::Metrics;
 use crate::records::PageMemory;
 use crate::registry::Registry;
 use crate::settings::WebSettings;
+use crate::trace::Traces;
 
 /// The shared state: one for each process.
 pub(crate) struct App {
@@ -21,4 +22,6 @@ pub(crate) struct App {
     pub(crate) drain: Drain,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) page_memory: PageMemory,
+    /// `None`: no collector is set.
+    pub(crate) traces: Option<Traces>,
 }

@@ -233,7 +233,6 @@ impl Raw {
     fn envelope(&self, default: Envelope) -> Result<Envelope, Problem> {
         match self.one("envelope")? {
             None => Ok(default),
-            Some("cloudevents") => Err(reserved("envelope", "cloudevents")),
             Some(text) => text.parse().map_err(|error: String| Problem::parameter("envelope", error)),
         }
     }

@@ -20,7 +20,7 @@ use crate::query::Route;
 use crate::records::{self, Orders, Process, Wanted};
 use crate::server::AttachedStream;
 use crate::stream::{self, Parts, Stream};
-use crate::trace::{TraceId, trace_id};
+use crate::trace::{RequestSpan, TraceId, trace_id};
 use crate::{console, cors, refusal};
 
 pub(crate) fn router(app: Arc<App>) -> Router {
@@ -98,15 +98,27 @@ async fn page(State(app): State<Arc<App>>, request: Request) -> Response<Body> {
 async fn answer(app: &App, request: Request, route: Route) -> Response<Body> {
     // The body of a request is ignored.
     let (request, _) = request.into_parts();
-    let trace_id = trace_id(&request.headers);
+    let template = route.template(request.uri.path());
+    let span = app.traces.as_ref().map(|traces| traces.request(&request, template));
+    let sampled = span.as_ref().and_then(RequestSpan::trace_id);
+    let trace_id = sampled.unwrap_or_else(|| trace_id(&request.headers));
     let mut who = Who::of(&request, trace_id);
-    let stop = match begin(app, &request, route, &mut who).await {
-        Ok(response) => return response,
-        Err(stop) => stop,
+    let response = match begin(app, &request, route, &mut who).await {
+        Ok(response) => response,
+        Err(stop) => refused(app, &request, route, &who, stop),
     };
+    if let Some(span) = span {
+        span.end(response.status(), who.tenant.as_ref());
+    }
+    response
+}
+
+/// The answer to a request that gets no stream and no page, with its line in the audit log.
+fn refused(app: &App, request: &Head, route: Route, who: &Who, stop: Stop) -> Response<Body> {
+    let trace_id = who.trace_id;
     let refused = |code, detail: &str| {
         app.metrics.refused(code);
-        audit::refused(&who, code, detail, request.uri.path());
+        audit::refused(who, code, detail, request.uri.path());
     };
     match stop {
         Stop::Problem(problem) => {

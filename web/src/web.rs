@@ -25,6 +25,7 @@ use crate::route;
 use crate::server::{Server, StreamTransports};
 use crate::settings::WebSettings;
 use crate::tls::{Certificate, TlsFiles};
+use crate::trace::Traces;
 use crate::writer::Writers;
 
 /// Connections that are not streams: refusals, the console, requests being read.
@@ -69,8 +70,13 @@ impl Web {
         let peers = Arc::clone(&settings.peers);
         let max_connections = connections(settings.limits.max_streams, descriptors);
         let registry = Registry::new();
+        let traces = settings.traces.then(Traces::new);
+        if settings.traces {
+            bridge.tell_deliveries(Arc::new(Traces::new()));
+        }
         let (drain, page_memory) = (Drain::new(), PageMemory::default());
-        let app = Arc::new(App { settings, bridge, rules, limits, registry, drain, metrics, page_memory });
+        let app =
+            Arc::new(App { settings, bridge, rules, limits, registry, drain, metrics, page_memory, traces });
         let news = News {
             status: app.bridge.health().watch_status(),
             phase: app.drain.watch(),

@@ -70,5 +70,6 @@ fn settings(reader: &Reader) -> Result<KafkaSettings> {
         memory: usize::MAX,
         lag_by_partition: false,
         data: DataSettings::default(),
+        traces: false,
     })
 }

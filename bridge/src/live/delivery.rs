@@ -1,5 +1,6 @@
 //! What the readers of a view take from it, and when its frames can be dropped.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -31,8 +32,11 @@ pub(crate) enum Live {
 }
 
 impl View {
-    /// Records in the histogram that so many streams have delivered records up to this timestamp.
-    pub(crate) fn count_delivered(&self, timestamp: i64, streams: usize) {
+    /// Records in the histogram that so many streams have delivered these frames, with records up to this timestamp.
+    pub(crate) fn count_delivered(&self, frames: Range<u64>, timestamp: i64, streams: usize) {
+        if let Some(deliveries) = self.shared.deliveries.get() {
+            self.tell_delivered(&**deliveries, frames, streams);
+        }
         if timestamp >= 0 && streams > 0 {
             metrics::delivered(self.shared.clock.unix_millis() - timestamp, streams);
         }

@@ -63,8 +63,9 @@ impl View {
         let (seal, look) = (self.shared.seal(self.tenant()), self.look());
         let (first, now) = (state.ring.next(), self.shared.clock.now());
         let (mut id, mut page) = WRITER.take();
+        let is_told = self.shared.deliveries.get().is_some();
         let mut last = None;
-        for record in matching {
+        for (number, record) in (first..).zip(matching) {
             let position = Position { offset: record.offset + 1, epoch: record.epoch };
             debug_assert!(
                 last.unwrap_or(state.vector.parts[at].positions[index]).is_before(position) || any_broken(),
@@ -87,6 +88,10 @@ impl View {
             let step =
                 Step::Record { topic: partition.fingerprint(), partition: partition.index(), position };
             page.mark(step, record.timestamp, &mut state.ring, now);
+            if is_told {
+                let (oldest, now) = (state.ring.first(), self.shared.clock.unix_millis());
+                state.traced.note(number, oldest, partition, &record, now);
+            }
         }
         if let Some(position) = last {
             state.move_to((at, index), position);

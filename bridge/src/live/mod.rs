@@ -45,6 +45,7 @@ pub(crate) mod ring;
 pub(crate) mod ring_memory;
 mod text_views;
 mod topics;
+pub(crate) mod traced;
 pub(crate) mod view;
 pub(crate) mod view_key;
 mod view_list;

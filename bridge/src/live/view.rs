@@ -19,6 +19,7 @@ use crate::base::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::live::listeners::Listeners;
 use crate::live::ring::Ring;
 use crate::live::ring_memory::RingMemory;
+use crate::live::traced::{Deliveries, Traced};
 use crate::live::view_key::ViewKey;
 use crate::log::coverage::Coverage;
 use crate::log::partition::Partition;
@@ -38,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) linger: Duration,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) privacy: Arc<Privacy>,
+    /// Who is told of traced records; unset: nobody.
+    pub(crate) deliveries: OnceLock<Arc<dyn Deliveries>>,
 }
 
 impl Shared {
@@ -47,7 +50,8 @@ impl Shared {
         clock: Arc<dyn Clock>,
         privacy: Arc<Privacy>,
     ) -> Arc<Shared> {
-        Arc::new(Shared { minutes: AtomicU32::new(0), ring_memory, linger, clock, privacy })
+        let (minutes, deliveries) = (AtomicU32::new(0), OnceLock::new());
+        Arc::new(Shared { minutes, ring_memory, linger, clock, privacy, deliveries })
     }
 
     /// How the ids of this tenant are sealed; `None`: not at all.
@@ -116,6 +120,8 @@ pub(super) struct ViewState {
     pub(super) shape: u64,
     /// Rises with every gap that moves a position back.
     pub(super) cuts: u32,
+    /// Records whose deliveries are told of.
+    pub(super) traced: Traced,
 }
 
 impl View {
@@ -132,6 +138,7 @@ impl View {
             at_end: 0,
             shape: 0,
             cuts: 0,
+            traced: Traced::default(),
         };
         let tenant = key.tenant.as_str();
         let hash_key = (!key.unmasked).then(|| shared.privacy.masks.key_of(tenant)).flatten();
@@ -158,9 +165,10 @@ impl View {
 
     /// How records are written for the readers of this view.
     pub(crate) fn look(&self) -> Look<'_> {
-        let Privacy { masks, headers, .. } = &*self.shared.privacy;
+        let Privacy { masks, headers, source, .. } = &*self.shared.privacy;
         let masking = Masking { masks, key: self.hash_key.as_deref() };
-        Look { envelope: self.key.envelope, headers, masking: (!self.key.unmasked).then_some(masking) }
+        let masking = (!self.key.unmasked).then_some(masking);
+        Look { envelope: self.key.envelope, headers, source, masking }
     }
 
     pub(crate) fn coverage(&self) -> Arc<Coverage> {

@@ -47,7 +47,7 @@ impl Subscription {
                 last.keep(Last { view, cursor, next, vector, framed, records, bytes, timestamp, unreported });
             }
             None => {
-                self.hold.view.count_delivered(timestamp, 1);
+                self.hold.view.count_delivered(cursor..next, timestamp, 1);
                 self.step_over(&taken);
             }
         }

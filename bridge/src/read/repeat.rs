@@ -65,7 +65,7 @@ impl<E> LastFrames<E> {
     pub fn report_and_drop(&mut self) {
         self.encoded = None;
         if let Some(last) = self.last.take() {
-            last.view.count_delivered(last.timestamp, last.unreported);
+            last.view.count_delivered(last.cursor..last.next, last.timestamp, last.unreported);
             last.view.arrived(last.next, last.unreported as i32);
         }
     }

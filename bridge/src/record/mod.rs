@@ -40,6 +40,7 @@ pub(crate) mod pseudonym;
 pub(crate) mod routing;
 pub(crate) mod selector;
 pub(crate) mod tenant;
+pub(crate) mod trace_context;
 
 use std::borrow::Cow;
 

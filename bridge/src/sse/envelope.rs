@@ -1,4 +1,4 @@
-//! How a record is written: its value as it is, or as JSON with all that Kafka has of it.
+//! The forms of a record's data, and one of them: JSON with all that Kafka has of the record.
 
 use std::fmt;
 use std::str::FromStr;
@@ -19,6 +19,8 @@ pub enum Envelope {
     None,
     /// An object with topic, partition, offset, timestamp, key, headers and value.
     Record,
+    /// A CloudEvent 1.0 in the JSON format.
+    CloudEvents,
 }
 
 impl FromStr for Envelope {
@@ -28,10 +30,8 @@ impl FromStr for Envelope {
         match text {
             "none" => Ok(Envelope::None),
             "record" => Ok(Envelope::Record),
-            "cloudevents" => {
-                Err("cloudevents is reserved for a later release; accepted: none, record".to_owned())
-            }
-            _ => Err(format!("{text:?} is not an envelope; accepted: none, record")),
+            "cloudevents" => Ok(Envelope::CloudEvents),
+            _ => Err(format!("{text:?} is not an envelope; accepted: none, record, cloudevents")),
         }
     }
 }
@@ -41,6 +41,7 @@ impl fmt::Display for Envelope {
         f.write_str(match self {
             Envelope::None => "none",
             Envelope::Record => "record",
+            Envelope::CloudEvents => "cloudevents",
         })
     }
 }
@@ -121,8 +122,8 @@ fn put_value(out: &mut Vec<u8>, record: &RecordRef<'_>) -> Option<&'static str> 
     None
 }
 
-/// In JSON, line ends occur between tokens only, never within a string.
-fn put_on_one_line(out: &mut Vec<u8>, json: &[u8]) {
+/// Appends a JSON document. In JSON, line ends occur between tokens only, never within a string.
+pub(crate) fn put_on_one_line(out: &mut Vec<u8>, json: &[u8]) {
     let start = out.len();
     out.extend_from_slice(json);
     for byte in &mut out[start..] {
@@ -145,7 +146,7 @@ fn put_base64(out: &mut Vec<u8>, bytes: &[u8]) {
     put(out, format_args!("{{\"base64\":\"{}\"}}", Base64Display::new(bytes, &STANDARD)));
 }
 
-fn put_string(out: &mut Vec<u8>, text: &str) {
+pub(crate) fn put_string(out: &mut Vec<u8>, text: &str) {
     // Writing a string to memory cannot fail.
     let _ = serde_json::to_writer(out, text);
 }

@@ -11,6 +11,7 @@ use crate::position::gap::Gap;
 use crate::record::RecordRef;
 use crate::record::form::ValueForm;
 use crate::record::mask_edit::Masked;
+use crate::sse::cloudevents::put_cloudevent;
 use crate::sse::envelope::{Envelope, put, put_record};
 use crate::sse::privacy::Look;
 
@@ -40,7 +41,7 @@ pub(crate) fn record(
         _ if record.form.flaw.is_some() => Err(Some("tailrace.undecodable")),
         Envelope::None if withheld => Err(Some("tailrace.masked")),
         Envelope::None => plain(record),
-        Envelope::Record => Err(record.event_type),
+        Envelope::Record | Envelope::CloudEvents => Err(record.event_type),
     };
     match text {
         Ok(text) => {
@@ -50,7 +51,12 @@ pub(crate) fn record(
         Err(event) => {
             put_event(out, event);
             out.extend_from_slice(b"data: ");
-            put_record(out, record, topic, partition, look.headers, withheld);
+            match look.envelope {
+                Envelope::CloudEvents if record.form.flaw.is_none() => {
+                    put_cloudevent(out, record, topic, partition, look, withheld)
+                }
+                _ => put_record(out, record, topic, partition, look.headers, withheld),
+            }
             out.push(b'\n');
         }
     }
@@ -165,6 +171,7 @@ mod tests {
     use crate::record::mask::Masks;
     use crate::record::tenant::TenantId;
     use crate::record::{Headers, NewRecord, encode};
+    use crate::sse::event_source::CloudEventsSource;
     use crate::sse::privacy::{HeaderList, Masking};
     use proptest::prelude::*;
     use serde_json::json;
@@ -226,7 +233,12 @@ mod tests {
     }
 
     fn framed(value: Option<&[u8]>, event_type: Option<&str>, envelope: Envelope) -> Vec<u8> {
-        let look = Look { envelope, headers: &HeaderList::All, masking: None };
+        let look = Look {
+            envelope,
+            headers: &HeaderList::All,
+            source: &CloudEventsSource::default(),
+            masking: None,
+        };
         framed_as(value, event_type, Form::default(), &look)
     }
 
@@ -301,7 +313,12 @@ mod tests {
         let flaw = Some(Flaw { half: Half::Value, code: FlawCode::UnknownSchema });
         for envelope in [Envelope::None, Envelope::Record] {
             // JSON text too is shown as the bytes that it is: nobody knows what they mean.
-            let look = Look { envelope, headers: &HeaderList::All, masking: None };
+            let look = Look {
+                envelope,
+                headers: &HeaderList::All,
+                source: &CloudEventsSource::default(),
+                masking: None,
+            };
             let out = framed_as(Some(b"{}"), Some("created"), Form { flaw, ..Form::default() }, &look);
             let (event, data) = event_of(&out);
             assert_eq!(event, "tailrace.undecodable");
@@ -315,7 +332,12 @@ mod tests {
     fn a_mask_withholds_a_value_that_cannot_be_decoded() {
         let masks: Masks = "orders=/user:redact".parse().unwrap();
         let masking = Some(Masking { masks: &masks, key: None });
-        let look = Look { envelope: Envelope::Record, headers: &HeaderList::All, masking };
+        let look = Look {
+            envelope: Envelope::Record,
+            headers: &HeaderList::All,
+            source: &CloudEventsSource::default(),
+            masking,
+        };
         let code = FlawCode::NoPart;
         let flaw = |half| Form { flaw: Some(Flaw { half, code }), ..Form::default() };
         let (event, data) = event_of(&framed_as(Some(b"[1]"), None, flaw(Half::Value), &look));
@@ -329,7 +351,8 @@ mod tests {
     #[test]
     fn bytes_are_binary_even_if_they_look_like_text() {
         let form = Form { value: ValueForm::Binary, ..Form::default() };
-        let look = |envelope| Look { envelope, headers: &HeaderList::All, masking: None };
+        let source = CloudEventsSource::default();
+        let look = |envelope| Look { envelope, headers: &HeaderList::All, source: &source, masking: None };
         let (event, data) = event_of(&framed_as(Some(b"{}"), Some("created"), form, &look(Envelope::None)));
         assert_eq!((event.as_str(), &data["value"]), ("tailrace.binary", &json!({"base64": "e30="})));
         let (event, data) = event_of(&framed_as(Some(b"{}"), Some("created"), form, &look(Envelope::Record)));

@@ -1,5 +1,5 @@
-//! A record as bytes of an event stream: [`envelope`] writes the content of `data:`, [`frame`] the block around it; [`privacy`]
-//! says what of the record that is.
+//! A record as bytes of an event stream: [`envelope`] and [`cloudevents`] write the content of `data:`, [`frame`] the block
+//! around it; [`privacy`] says what of the record that is.
 //!
 //! ```
 //! use tailrace_bridge::Control;
@@ -10,6 +10,9 @@
 //! assert_eq!(Control::progress("AQI"), "id: AQI\n\n");
 //! ```
 
+pub(crate) mod cloudevents;
 pub(crate) mod envelope;
+pub(crate) mod event_source;
 pub(crate) mod frame;
+pub(crate) mod native_event;
 pub(crate) mod privacy;

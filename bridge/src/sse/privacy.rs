@@ -8,6 +8,7 @@ use crate::record::mask::Masks;
 use crate::record::mask_edit::Masked;
 use crate::record::pseudonym::TenantKey;
 use crate::sse::envelope::Envelope;
+use crate::sse::event_source::CloudEventsSource;
 
 /// What tenants may see. By default everything of their own records, and all positions.
 #[derive(Debug, Default)]
@@ -18,6 +19,8 @@ pub struct Privacy {
     pub masks: Masks,
     /// Headers that envelopes carry.
     pub headers: HeaderList,
+    /// Where records come from, for those who get them as CloudEvents.
+    pub source: CloudEventsSource,
 }
 
 /// The value of `TAILRACE_ENVELOPE_HEADERS`: the headers that envelopes carry.
@@ -62,6 +65,7 @@ impl FromStr for HeaderList {
 pub(crate) struct Look<'a> {
     pub(crate) envelope: Envelope,
     pub(crate) headers: &'a HeaderList,
+    pub(crate) source: &'a CloudEventsSource,
     /// `None`: fields are shown as they are.
     pub(crate) masking: Option<Masking<'a>>,
 }

@@ -100,6 +100,8 @@ pub struct KafkaSettings {
     pub lag_by_partition: bool,
     /// What becomes of keys and values.
     pub data: DataSettings,
+    /// Whether batches are spans of the global tracer.
+    pub traces: bool,
 }
 
 impl KafkaSettings {
@@ -160,6 +162,7 @@ impl Args {
             memory: DEFAULT_MEMORY,
             lag_by_partition: lag_by_partition(&self.lag_metrics)?,
             data,
+            traces: false,
         })
     }
 }

@@ -39,6 +39,15 @@ impl Route {
         }
     }
 
+    /// The route of a request with this path, with `{tenant}` in the place of the tenant.
+    pub(crate) fn template(self, path: &str) -> &'static str {
+        match self {
+            _ if path == self.path() => self.path(),
+            Route::Events => "/t/{tenant}/events",
+            Route::Records => "/t/{tenant}/records",
+        }
+    }
+
     /// Whether it has the parameter.
     pub(super) fn takes(self, name: &str) -> bool {
         match self {

@@ -91,7 +91,11 @@ impl PageText {
         let before = self.out.len();
         match self.envelope {
             Envelope::None => self.add_bare(block),
-            Envelope::Record => match block.event {
+            // An event has its type among its own attributes; what cannot be decoded is no event.
+            Envelope::CloudEvents if block.event != Some("tailrace.undecodable") => {
+                self.out.extend_from_slice(block.data.as_bytes())
+            }
+            Envelope::Record | Envelope::CloudEvents => match block.event {
                 Some(event) => {
                     self.out.extend_from_slice(with_first("type", &quoted(event), &block.data).as_bytes());
                 }
@@ -185,6 +189,22 @@ mod tests {
             "next": "NEXT",
         });
         assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_page_of_cloudevents_is_a_list_of_events_with_nothing_added() {
+        let frames = "event: paid\ndata: {\"id\":\"orders/0/3\",\"type\":\"own\"}\nid: A\n\n\
+             data: {\"id\":\"orders/0/4\",\"type\":\"tailrace.record\"}\nid: B\n\n";
+        let events =
+            r#"{"id":"orders/0/3","type":"own"},{"id":"orders/0/4","type":"tailrace.record"}"#.to_owned();
+        assert_eq!(
+            page(false, Envelope::CloudEvents, frames, false),
+            format!("{{\"records\":[{events}],\"next\":\"NEXT\"}}\n")
+        );
+        assert_eq!(
+            page(true, Envelope::CloudEvents, frames, false),
+            format!("{}\n{{\"next\":\"NEXT\"}}\n", events.replace("},{", "}\n{"))
+        );
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub struct Args {
     /// The console page at `/`: `auto` (only with auth `none`), `on` or `off`
     #[arg(long = "console", env = "TAILRACE_CONSOLE", default_value = "auto", value_name = "WHEN")]
     console: String,
-    /// Default of the parameter `envelope=`: `none` (the value as it is) or `record` (JSON with key, headers and place)
+    /// Default of the parameter `envelope=`: `none` (the value as it is), `record` (JSON with key, headers and place) or `cloudevents` (CloudEvents 1.0)
     #[arg(long = "envelope", env = "TAILRACE_ENVELOPE", default_value = "none", value_name = "ENVELOPE")]
     envelope: String,
     /// Silence after which a stream gets a heartbeat, with a unit (100ms to 1h)
@@ -129,6 +129,8 @@ pub struct WebSettings {
     /// How long before the end of its token a stream is told; zero: it is not.
     pub(crate) token_notice: Duration,
     pub(crate) privacy: Arc<Privacy>,
+    /// Whether requests are spans of the global tracer.
+    pub(crate) traces: bool,
     /// Whether there is a key of hashes, and nothing is hashed.
     pub(crate) has_idle_mask_key: bool,
     pub(crate) origins: Origins,
@@ -167,6 +169,7 @@ impl Args {
         Ok(WebSettings {
             has_idle_mask_key: self.privacy.has_idle_mask_key(&privacy.masks),
             privacy: Arc::new(privacy),
+            traces: false,
             listen,
             idle_keys: if matches!(auth, Auth::None) { self.identity.key_settings() } else { Vec::new() },
             has_plain_issuer: self.identity.has_plain_issuer(),
@@ -266,6 +269,11 @@ impl WebSettings {
     /// Whether a file is read again while the server runs.
     pub fn reads_files_again(&self) -> bool {
         self.limits.file.is_some() || self.auth.has_files() || self.tls.is_some()
+    }
+
+    /// Requests for streams become spans of OpenTelemetry's global tracer.
+    pub fn trace(&mut self) {
+        self.traces = true;
     }
 
     /// What tenants may see of records and positions, for the core.

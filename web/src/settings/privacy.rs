@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use tailrace_bridge::{IdKeys, MaskKey, Masks, Privacy};
+use tailrace_bridge::{CloudEventsSource, IdKeys, MaskKey, Masks, Privacy};
 
 use super::SettingError;
 use super::value::{parse, wrong};
@@ -23,7 +23,7 @@ pub(super) struct Args {
     /// File with the key of hashed fields, the same at all replicas: 32 bytes as hex or base64
     #[arg(long = "mask-key-file", env = "TAILRACE_MASK_KEY_FILE", value_name = "PATH")]
     mask_key_file: Option<String>,
-    /// Headers that record envelopes carry, and that filters may name, comma-separated; `*` is all, empty none
+    /// Headers that envelopes carry, and that filters may name, comma-separated; `*` is all, empty none
     #[arg(
         long = "envelope-headers",
         env = "TAILRACE_ENVELOPE_HEADERS",
@@ -31,13 +31,22 @@ pub(super) struct Args {
         value_name = "NAMES"
     )]
     envelope_headers: String,
+    /// Attribute `source` of CloudEvents (`envelope=cloudevents`): a URI or a reference (RFC 3986) that stands for this Kafka cluster, the same at all replicas
+    #[arg(
+        long = "cloudevents-source",
+        env = "TAILRACE_CLOUDEVENTS_SOURCE",
+        default_value = CloudEventsSource::DEFAULT,
+        value_name = "URI"
+    )]
+    cloudevents_source: String,
 }
 
 impl Args {
     pub(super) fn privacy(&self) -> Result<Privacy, SettingError> {
         let id_keys = key_file("TAILRACE_ID_KEY_FILE", self.id_key_file.as_deref(), IdKeys::parse)?;
         let headers = parse("TAILRACE_ENVELOPE_HEADERS", &self.envelope_headers)?;
-        Ok(Privacy { id_keys, masks: self.masks()?, headers })
+        let source = parse("TAILRACE_CLOUDEVENTS_SOURCE", &self.cloudevents_source)?;
+        Ok(Privacy { id_keys, masks: self.masks()?, headers, source })
     }
 
     fn masks(&self) -> Result<Masks, SettingError> {
