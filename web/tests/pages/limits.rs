@@ -136,14 +136,14 @@ async fn a_page_that_reads_history_has_a_place_among_the_replays() {
 async fn a_filter_s_conditions_count_while_its_page_waits() {
     let server = Server::open(&["--max-conditions-per-tenant", "1"]).await;
     let mut socket = TcpStream::connect(server.address).await.unwrap();
-    let asks = format!("GET {RECORDS}?wait=50s&where=value.a%3E1 HTTP/1.1\r\nHost: a\r\n\r\n");
+    let asks = format!("GET {RECORDS}?wait=50s&where=value.a!%3D1 HTTP/1.1\r\nHost: a\r\n\r\n");
     socket.write_all(asks.as_bytes()).await.unwrap();
     eventually("the page waits", async || !listed(&server).await.is_empty()).await;
-    let mut refused = server.get(&format!("{RECORDS}?where=value.b%3E1"), &[]).await;
+    let mut refused = server.get(&format!("{RECORDS}?where=value.b!%3D1"), &[]).await;
     assert_eq!(refused.json().await["limit"], "max_conditions_per_tenant");
     drop(socket);
     eventually("it is free", async || {
-        server.get(&format!("{RECORDS}?where=value.b%3E1"), &[]).await.status == 200
+        server.get(&format!("{RECORDS}?where=value.b!%3D1"), &[]).await.status == 200
     })
     .await;
 }
