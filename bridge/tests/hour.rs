@@ -68,6 +68,15 @@ impl Log {
         self.facts().find(|fact| fact.epoch > epoch).map_or(self.end, |fact| fact.offset)
     }
 
+    /// As the consumer checks what a leader has confirmed: the record below must not be of a later leader than the position, nor
+    /// than the one after it, unless all are of the same.
+    fn may_follow(&self, read: &HistoryRead) -> bool {
+        let first = self.facts().find(|fact| fact.offset >= read.from).map(|fact| fact.epoch);
+        let below = self.facts().take_while(|fact| fact.offset < read.from).last().map(|fact| fact.epoch);
+        let latest = first.map_or(read.epoch, |first| read.epoch.min(first - 1));
+        first == Some(read.epoch) || below.is_none_or(|below| below <= latest)
+    }
+
     fn read(&self, read: &HistoryRead) -> Result<Segment, HistoryError> {
         let (start, end) = (self.start, self.end);
         if read.from < start || (read.epoch < 0 && read.from > end) {
@@ -76,6 +85,9 @@ impl Log {
         let confirmed = self.end_of(read.epoch);
         if read.epoch >= 0 && confirmed < read.from {
             return Err(HistoryError::Truncated { end: confirmed, epoch: self.epoch });
+        }
+        if read.epoch >= 0 && !self.may_follow(read) {
+            return Err(HistoryError::Cut);
         }
         let mut builder = SegmentBuilder::new(read.from);
         let mut to = Position { offset: read.from, epoch: -1 };

@@ -77,9 +77,9 @@ impl Reader {
         if read.epoch >= 0 && read.from > 0 { self.client.confirm(&list) } else { Ok(()) }
     }
 
-    /// Whether the record before the read is of the read's epoch or, right after a truncation and where a replica began, of an
-    /// earlier one. True, too, where the log has no record there.
-    pub(super) fn may_follow(&mut self, read: &HistoryRead) -> Result<bool, HistoryError> {
+    /// Whether the record before the read is of this epoch or of an earlier one, as it is right after a truncation and where a
+    /// replica began. True, too, where the log has no record there.
+    pub(super) fn may_follow(&mut self, read: &HistoryRead, latest: i32) -> Result<bool, HistoryError> {
         let below = HistoryRead { from: read.from - 1, epoch: -1, until: read.from, ..read.clone() };
         self.assign(&below).map_err(|error| HistoryError::unanswered(&below, error))?;
         let until = Instant::now() + PATIENCE;
@@ -87,7 +87,7 @@ impl Reader {
             self.poll();
             while let Some(message) = self.next() {
                 let has = match seen(&message, &below) {
-                    Seen::Record => message.offset() > below.from || message.leader_epoch() <= read.epoch,
+                    Seen::Record => message.offset() > below.from || message.leader_epoch() <= latest,
                     // At the log's end, or below its start, there is only the leader's confirmation.
                     Seen::End | Seen::Lost(Lost::OutOfRange(_)) => true,
                     Seen::Lost(Lost::Error(error)) => return Err(error),

@@ -24,6 +24,14 @@ const MAX_HELD: usize = 10_000;
 /// By topic and partition, where a read begins and what it waits for.
 type Held = HashMap<(Arc<str>, u32), (u64, Awaited)>;
 
+/// The latest epoch that the record below a position of this epoch may have, given the epoch of the first record after it.
+///
+/// A position after a truncation has the epoch of the leader that told of it. Where another leader came before that one, the first
+/// record is of that other leader, and of an earlier epoch than the position; then it begins an epoch.
+fn latest_below(epoch: i32, first: Option<i32>) -> i32 {
+    first.map_or(epoch, |first| epoch.min(first - 1))
+}
+
 /// Makes segments of what readers bring.
 pub(super) struct Segments {
     decoder: Arc<Decoder>,
@@ -50,7 +58,7 @@ impl Segments {
         if read.epoch < 0 || read.from == 0 || first == Some(read.epoch) {
             return Ok(segment);
         }
-        if first.is_none_or(|first| first > read.epoch) && reader.may_follow(read)? {
+        if reader.may_follow(read, latest_below(read.epoch, first))? {
             return Ok(segment);
         }
         tracing::warn!(
@@ -176,5 +184,15 @@ impl Segments {
             }
             reader.poll();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_of_an_earlier_leader_than_the_position_begins_an_epoch() {
+        assert_eq!([None, Some(5), Some(6), Some(9)].map(|first| latest_below(6, first)), [6, 4, 5, 6]);
     }
 }
