@@ -264,7 +264,7 @@ fn turn(below: Position, segment: &Segment) -> Option<Question> {
     }
     match next.cmp(&below.epoch) {
         Ordering::Greater => Some(Question::Rise(below)),
-        Ordering::Less => segment.last_from(below.offset).map(Question::Fall),
+        Ordering::Less => Some(Question::Fall(segment.last_from(below.offset).unwrap_or(segment.end()))),
         Ordering::Equal => None,
     }
 }

@@ -100,14 +100,15 @@ impl Lane {
         }
         self.note_examined(read, examined);
         let end = segment.end();
-        self.scanned = if end.offset >= self.to.offset {
+        let reached = if end.offset >= self.to.offset {
             // Right after a truncation the target's epoch may be later than the segment's; the later one is of the current log.
             Position { epoch: self.to.epoch.max(segment.epoch_below(self.to.offset)), ..self.to }
         } else {
             end
         };
         // Offsets without records have no epoch: that of the last record before them stays.
-        self.scanned.epoch = self.scanned.epoch.max(before.epoch);
+        let epoch = if reached.epoch >= 0 { reached.epoch } else { before.epoch };
+        self.scanned = Position { epoch, ..reached };
     }
 
     fn note_examined(&mut self, records: u64, bytes: usize) {
