@@ -226,7 +226,11 @@ fn check_phase(app: &App) -> Result<(), Passing> {
 /// back.
 fn check_id_size(app: &App, tenant: &TenantId, query: &Query) -> Result<(), Problem> {
     let limit = app.settings.max_id_size;
-    let (partitions, size) = app.bridge.id_size(tenant, &query.topics, limit / MAX_POSITION_TEXT);
+    // While only the newest record of each key is delivered, an id has a bound for each position.
+    let times = if query.by_key() { 2 } else { 1 };
+    let few = limit / (times * MAX_POSITION_TEXT);
+    let (partitions, size) = app.bridge.id_size(tenant, &query.topics, few);
+    let size = times * size;
     if size > limit {
         return Err(Problem::TooManyPartitions { partitions, size, limit });
     }
@@ -251,8 +255,10 @@ fn filter_place(
     topics.sort_unstable();
     topics.dedup();
     let unmasked = reader.unmasked || app.settings.privacy.masks.is_empty();
-    let view = app.limits.hash_of((&topics, &query.filter, query.envelope, unmasked));
-    tenant.enter_filter(view, query.filter.conditions())
+    let by_key = query.by_key();
+    let view = app.limits.hash_of((&topics, &query.filter, query.envelope, unmasked, by_key));
+    let filter = &query.filter;
+    tenant.enter_filter(view, if by_key { filter.conditions_by_key() } else { filter.conditions() })
 }
 
 /// A place among the streams that read history, for a subscription that has to; `taken`: one that it has already.

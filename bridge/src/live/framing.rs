@@ -12,6 +12,7 @@ use crate::base::sync::MutexGuard;
 use crate::base::sync::atomic::Ordering;
 use crate::live::ring::{MAX_RING, Mark, PAGE, Ring, Step};
 use crate::live::view::{Shared, View, ViewState};
+use crate::live::view_key::Form;
 use crate::log::partition::Partition;
 use crate::position::event_id::RunningId;
 use crate::position::gap::Gap;
@@ -52,7 +53,8 @@ impl View {
         partition: &Partition,
         records: impl Iterator<Item = RecordRef<'a>>,
     ) -> bool {
-        let mut matching = records.filter(|record| self.key.filter().matches(record)).peekable();
+        let formed = |record: RecordRef<'a>| Some((self.key.form_of(&record)?, record));
+        let mut matching = records.filter_map(formed).peekable();
         if matching.peek().is_none() {
             return false;
         }
@@ -64,7 +66,7 @@ impl View {
         let (first, now) = (state.ring.next(), self.shared.clock.now());
         let (mut id, mut page) = WRITER.take();
         let mut last = None;
-        for record in matching {
+        for (form, record) in matching {
             let position = Position { offset: record.offset + 1, epoch: record.epoch };
             debug_assert!(
                 last.unwrap_or(state.vector.parts[at].positions[index]).is_before(position) || any_broken(),
@@ -76,14 +78,11 @@ impl View {
                 state.move_to((at, index), position);
                 begin_id(&mut id, minutes, &state.vector, (at, index), seal);
             }
-            frame::record(
-                &mut page.bytes,
-                &record,
-                partition.topic_name(),
-                partition.index(),
-                &look,
-                id.as_str(),
-            );
+            let (topic, number) = (partition.topic_name(), partition.index());
+            match form {
+                Form::Whole => frame::record(&mut page.bytes, &record, topic, number, &look, id.as_str()),
+                Form::Left => frame::left(&mut page.bytes, &record, topic, number, id.as_str()),
+            }
             let step =
                 Step::Record { topic: partition.fingerprint(), partition: partition.index(), position };
             page.mark(step, record.timestamp, &mut state.ring, now);

@@ -13,6 +13,7 @@ use crate::position::event_id::EventId;
 use crate::position::{Part, Position, Vector};
 use crate::read::reconcile::{StartPositions, first_record, reconcile, strangers};
 use crate::read::request::SubscribeError;
+use crate::read::run::Run;
 use crate::read::start_offsets::{Offsets, offsets_since};
 use crate::read::subscription::{Subscription, SubscriptionStart};
 use crate::record::tenant::TenantId;
@@ -39,10 +40,12 @@ pub(crate) async fn see_parts_of(inner: &Inner, tenant: &TenantId, id: &EventId)
     }
 }
 
-/// Continues at an id's positions, which are compared with the topics as they are now.
+/// Continues at an id's positions, which are compared with the topics as they are now. `bounds`: those of the run that the id is
+/// in, which goes on.
 pub(crate) async fn resume(
     hold: Hold,
     id: EventId,
+    bounds: Vec<Part>,
     mut start: SubscriptionStart,
 ) -> Result<Subscription, SubscribeError> {
     let topics = start.topics.clone();
@@ -59,6 +62,13 @@ pub(crate) async fn resume(
         start.carried.extend(unseen.into_iter().filter(|part| !is_seen(&hold.inner, &key.tenant, part)));
     }
     start.vector = vector;
+    if !bounds.is_empty() {
+        // Where it conflates, the next run follows at once.
+        let mut run = Run::new(!start.conflates, false);
+        let now = hold.inner.shared.clock.now();
+        run.set_out(&topics, &hold.view.snapshot().vector, &bounds, now);
+        start.run = Some(run);
+    }
     Ok(Subscription::replaying(hold, start))
 }
 
