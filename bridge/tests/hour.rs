@@ -68,8 +68,8 @@ impl Log {
         self.facts().find(|fact| fact.epoch > epoch).map_or(self.end, |fact| fact.offset)
     }
 
-    /// As the consumer checks what a leader has confirmed: the record below must not be of a later leader than the position, nor
-    /// than the one after it, unless all are of the same.
+    /// As the consumer checks what a leader has confirmed. The record below must not be of a later leader than the position; if the
+    /// record above is of an earlier leader than the position, it must be that leader's first.
     fn may_follow(&self, read: &HistoryRead) -> bool {
         let first = self.facts().find(|fact| fact.offset >= read.from).map(|fact| fact.epoch);
         let below = self.facts().take_while(|fact| fact.offset < read.from).last().map(|fact| fact.epoch);

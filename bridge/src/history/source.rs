@@ -41,7 +41,8 @@ pub enum HistoryError {
     Truncated {
         /// The first offset that differs.
         end: u64,
-        /// The leader epoch of the record below `end`; -1 if it is not known.
+        /// The epoch of the leader that tells of it, or of one before it that knows where the log differs; -1 if it is not known.
+        /// Records at `end` may be of a leader in between.
         epoch: i32,
     },
     /// The log was truncated while it was read: the result may be of the earlier log. A retry may succeed.

@@ -90,6 +90,7 @@ pub(crate) struct Moment {
     pub(crate) cuts: u32,
     /// Whether the position was covered.
     pub(crate) covered: bool,
+    /// The time.
     pub(crate) at: Instant,
 }
 
