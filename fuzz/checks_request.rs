@@ -17,12 +17,13 @@ use tailrace_web::{
 };
 
 /// The parameters that are documented.
-const PARAMETERS: [&str; 10] = [
+const PARAMETERS: [&str; 11] = [
     "topic",
     "type",
     "key",
     "where",
     "from",
+    "conflate",
     "last_event_id",
     "envelope",
     "heartbeat",
@@ -30,7 +31,7 @@ const PARAMETERS: [&str; 10] = [
     "access_token",
 ];
 /// Those that may be given once.
-const SINGLE: [&str; 5] = ["from", "last_event_id", "envelope", "retry", "access_token"];
+const SINGLE: [&str; 6] = ["from", "conflate", "last_event_id", "envelope", "retry", "access_token"];
 
 type Pairs = Vec<(String, String)>;
 
@@ -111,6 +112,7 @@ fn is_what_was_asked(read: &ReadParameters, pairs: &Pairs, header: &HeaderValue)
     assert_eq!(filter.as_ref(), Ok(&request.filter));
     let from = all("from").first().map_or(Ok(StartFrom::Latest), |text| text.parse());
     assert_eq!(from.as_ref(), Ok(&request.from));
+    assert_eq!(request.conflate, !all("conflate").is_empty());
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later");
     if let StartFrom::Time(millis) = request.from {
         let time = Duration::from_millis(millis.try_into().expect("it is never negative"));

@@ -120,6 +120,7 @@ async fn an_id(bridge: &Bridge) -> anyhow::Result<String> {
         filter: Filter::default(),
         envelope: Envelope::None,
         unmasked: false,
+        conflate: false,
         from: StartFrom::Last(RESUME_BEFORE),
         last_event_id: None,
     };

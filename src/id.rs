@@ -58,7 +58,9 @@ impl Args {
 }
 
 fn explain(id: &EventId, length: usize, names: &[String]) -> anyhow::Result<String> {
-    let parts = &id.vector.parts;
+    let mut vector = id.vector.clone();
+    let bounds = vector.take_bounds();
+    let parts = &vector.parts;
     let partitions: usize = parts.iter().map(|part| part.positions.len()).sum();
     let time = Timestamp::from_second(i64::from(id.minutes) * 60).context("read the id's time")?;
     let mut out = String::new();
@@ -69,20 +71,29 @@ fn explain(id: &EventId, length: usize, names: &[String]) -> anyhow::Result<Stri
         count(partitions, "partition")
     )?;
     writeln!(out, "list of topics as of {}", time.strftime("%Y-%m-%d %H:%M UTC"))?;
+    if !bounds.is_empty() {
+        writeln!(out, "of each key only the newest record is delivered, up to the bound")?;
+    }
     for part in parts {
-        explain_part(&mut out, part, names)?;
+        let bound = bounds.iter().find(|bound| bound.fingerprint == part.fingerprint);
+        explain_part(&mut out, part, bound, names)?;
     }
     Ok(out)
 }
 
-fn explain_part(out: &mut String, part: &Part, names: &[String]) -> std::fmt::Result {
+fn explain_part(out: &mut String, part: &Part, bound: Option<&Part>, names: &[String]) -> std::fmt::Result {
     let Fingerprint { name, id } = part.fingerprint;
     let known = names.iter().find(|candidate| Fingerprint::new(candidate, TopicId::ZERO).name == name);
     let title = known.map_or("a topic", String::as_str);
     writeln!(out, "\n{title}  name hash {}, topic id hash {}", hex(name), id_hash(id))?;
-    writeln!(out, "{:>11}  {:>20}  {:>6}", "partition", "next offset", "epoch")?;
+    write!(out, "{:>11}  {:>20}  {:>6}", "partition", "next offset", "epoch")?;
+    writeln!(out, "{}", bound.map_or(String::new(), |_| format!("  {:>20}  {:>6}", "bound", "epoch")))?;
     for (index, position) in part.positions.iter().enumerate() {
-        writeln!(out, "{index:>11}  {:>20}  {:>6}", offset(position), epoch(position))?;
+        write!(out, "{index:>11}  {:>20}  {:>6}", offset(position), epoch(position))?;
+        match bound.and_then(|bound| bound.positions.get(index)).filter(|bound| bound.is_known()) {
+            Some(bound) => writeln!(out, "  {:>20}  {:>6}", offset(bound), epoch(bound))?,
+            None => writeln!(out)?,
+        }
     }
     Ok(())
 }
@@ -130,6 +141,18 @@ mod tests {
         assert!(text.contains("2025-02-19 21:20 UTC"), "{text}");
         assert!(text.contains("0                  1042       3"), "{text}");
         assert!(text.contains("1         not known yet       –"), "{text}");
+    }
+
+    #[test]
+    fn a_bound_stands_beside_its_position() {
+        let mut id = an_id();
+        let positions = vec![Position { offset: 2000, epoch: 4 }, Position::UNKNOWN];
+        id.vector.put_bound(Part { fingerprint: id.vector.parts[0].fingerprint, positions });
+        let text = explain(&id, 30, &[]).expect("explains");
+        assert!(text.contains("1 topic, 2 partitions") && text.contains("up to the bound"), "{text}");
+        assert!(text.contains("0                  1042       3                  2000       4\n"), "{text}");
+        assert!(text.contains("1         not known yet       –\n"), "{text}");
+        assert!(!explain(&an_id(), 30, &[]).expect("explains").contains("bound"));
     }
 
     #[test]

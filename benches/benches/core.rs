@@ -104,6 +104,7 @@ impl Core {
             filter: Filter::parse(&[], &[], &wheres).expect("a filter"),
             envelope: Envelope::None,
             unmasked: false,
+            conflate: false,
             from: StartFrom::Latest,
             last_event_id,
         };

@@ -160,12 +160,37 @@ pub(crate) fn fill(bootstrap: &str, topic: &Topic, flow: Flow, events: u64, byte
     sender.producer.flush(KAFKA).context("wait until Kafka has all events")
 }
 
+/// Sends `rounds` orders of this size of each of `keys` keys, as fast as Kafka accepts them: the keys belong to the tenants in
+/// turn, and those of a tenant are in all partitions.
+pub(crate) fn fill_keys(
+    bootstrap: &str,
+    topic: &Topic,
+    tenants: usize,
+    keys: u64,
+    rounds: u64,
+    bytes: usize,
+) -> Result<()> {
+    let flow = Flow { tenants, ..Flow::one_tenant(Pace { rate: 1, burst: 2 }) };
+    let mut sender = Sender::new(bootstrap, topic, flow)?;
+    for number in 0..keys * rounds {
+        let key = number % keys;
+        sender.event.clear();
+        write_order(&mut sender.event, bytes, number, now_us());
+        sender.partition = (key / tenants as u64 % sender.partitions as u64) as i32;
+        sender.sent = key;
+        sender.key = Some(format!("order-{key}"));
+        sender.send_event()?;
+    }
+    sender.producer.flush(KAFKA).context("wait until Kafka has all events")
+}
+
 struct Sender {
     producer: ThreadedProducer<DefaultProducerContext>,
     topic: String,
     partitions: i32,
     partition: i32,
     flow: Flow,
+    key: Option<String>,
     names: Vec<String>,
     event: Vec<u8>,
     sent: u64,
@@ -185,6 +210,7 @@ impl Sender {
             partitions: topic.partitions,
             partition: 0,
             flow,
+            key: None,
             names: (0..flow.tenants).map(|number| tenant(flow.tenant, number)).collect(),
             event: Vec::new(),
             sent: 0,
@@ -220,10 +246,11 @@ impl Sender {
     fn send_event(&mut self) -> Result<()> {
         let turn = self.sent as usize;
         let tenant = Header { key: "tenant", value: Some(&self.names[turn % self.names.len()]) };
-        let mut record = BaseRecord::<(), [u8]>::to(&self.topic)
+        let mut record = BaseRecord::<str, [u8]>::to(&self.topic)
             .partition(self.partition)
             .headers(OwnedHeaders::new().insert(tenant))
             .payload(&self.event);
+        record.key = self.key.as_deref();
         loop {
             record = match self.producer.send(record) {
                 Ok(()) => break,

@@ -1,6 +1,6 @@
 //! The core's interface: it changes the catalog of topics, appends records, and starts subscriptions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -102,6 +102,13 @@ impl Bridge {
     /// Sets which configured topics are not served now: these, and no others.
     pub fn set_unserved(&self, unserved: BTreeMap<String, Unserved>) {
         self.inner.structure.lock().unserved = unserved;
+    }
+
+    /// Sets of which topics an index from key to newest record is kept, so that a snapshot reads only what it delivers: these,
+    /// whether they exist yet or not, and no others. An index is built when the first snapshot asks for it. Snapshots of other
+    /// topics read through their partitions.
+    pub fn set_snapshot_topics(&self, names: HashSet<String>) {
+        self.inner.set_indexed(names);
     }
 
     /// A topic by its name.

@@ -29,6 +29,7 @@
 //!     filter: Filter::default(),
 //!     envelope: Envelope::None,
 //!     unmasked: false,
+//!     conflate: false,
 //!     from: StartFrom::Latest,
 //!     last_event_id: None,
 //! };

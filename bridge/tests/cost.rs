@@ -77,6 +77,7 @@ fn request(wheres: &[String], from: StartFrom) -> SubscribeRequest {
         from,
         last_event_id: None,
         unmasked: false,
+        conflate: false,
     }
 }
 

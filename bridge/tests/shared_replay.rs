@@ -97,6 +97,7 @@ async fn subscribe(bridge: &Bridge) -> Subscription {
         filter: Filter::default(),
         envelope: Envelope::None,
         unmasked: false,
+        conflate: false,
         from: StartFrom::Earliest,
         last_event_id: None,
     };

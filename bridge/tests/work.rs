@@ -61,6 +61,7 @@ impl Lab {
             from,
             last_event_id: None,
             unmasked: false,
+            conflate: false,
         }
     }
 

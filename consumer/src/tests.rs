@@ -122,6 +122,7 @@ impl Scene {
             filter: Filter::default(),
             envelope,
             unmasked: false,
+            conflate: false,
             from: StartFrom::Earliest,
             last_event_id: None,
         };

@@ -18,6 +18,7 @@ use crate::native::{self, Client, Code, Described, Found};
 use crate::requests::{Ask, Command};
 use crate::settings::KafkaSettings;
 use crate::shared::Shared;
+use crate::snapshots::SnapshotWatch;
 use crate::starts::Starts;
 use crate::stopped::Stopped;
 
@@ -67,6 +68,7 @@ pub(crate) struct TopicWatch {
     /// Names of topics that may not be read, and were not so far.
     refused: BTreeSet<String>,
     starts: Starts,
+    snapshots: SnapshotWatch,
     /// The topics that were there when Kafka first answered: these are warmed, later ones are read from the start.
     at_start: Option<BTreeSet<String>>,
     stopped: Stopped,
@@ -89,6 +91,7 @@ impl TopicWatch {
             gone: BTreeSet::new(),
             refused: BTreeSet::new(),
             starts: Starts::new(shared.admin.clone(), shared.readers.clone()),
+            snapshots: SnapshotWatch::new(shared.settings.snapshot_topics.clone()),
             at_start: None,
             found: Vec::new(),
         }
@@ -142,6 +145,8 @@ impl TopicWatch {
                     self.command(Command::Probe);
                 }
                 self.findings.answered(states);
+                let names = self.known.keys().map(String::as_str);
+                self.snapshots.look(&client, &self.bridge, names, Instant::now());
                 // After a look that would have found out about a topic that was created again.
                 let known = &self.known;
                 self.stopped.resume(|partition| {

@@ -19,9 +19,10 @@ use tokio_rustls::TlsConnector;
 
 use crate::access::{self, Access, Counted};
 use crate::issuer::Token;
-use crate::judge::{Facts, judge};
+use crate::judge::{Facts, Verdict, judge};
 use crate::ledger::{Number, Truth, tenant_name};
 use crate::sse::{Connection, Event, IdBuffer, Source};
+use crate::state::{self, ByKey};
 use crate::wire::Cut;
 use crate::writer::TENANTS;
 
@@ -99,6 +100,14 @@ pub struct Gap {
 }
 
 impl Got {
+    /// The verdict on it. `topic`: the one whose records have keys, if any have.
+    pub fn verdict(&self, topic: &str, truth: &Truth, facts: &Facts) -> Verdict {
+        match self.by_key {
+            Some(by_key) => state::judge(self, by_key, topic, truth),
+            None => judge(self, truth, facts),
+        }
+    }
+
     /// When the last record was received; now, if there is none.
     fn last_record(&self) -> Instant {
         let at = |seen: &Seen| match seen {
@@ -121,6 +130,8 @@ pub struct Got {
     pub cut_early: u64,
     /// Whether the client has ended with all records.
     pub is_complete: bool,
+    /// If it keeps state by key.
+    pub by_key: Option<ByKey>,
 }
 
 /// What all clients of a trial share.
@@ -132,18 +143,19 @@ pub struct Shared {
     pub deliveries: Arc<AtomicU64>,
     /// More parameters for the query.
     pub query: String,
+    /// The topic of which some clients keep state by key.
+    pub topic: String,
     pub access: Arc<Access>,
 }
 
 /// Reads until the client is done with the phase `Finish`.
-pub async fn client(which: u32, seed: u64, habit: Habit, shared: Arc<Shared>) -> Got {
+pub async fn client(which: u32, seed: u64, habit: Habit, by_key: Option<ByKey>, shared: Arc<Shared>) -> Got {
     let tenant = which % TENANTS;
-    let envelope = if which.is_multiple_of(2) { "record" } else { "none" };
-    let path = format!(
-        "/t/{}/events?from=earliest&heartbeat=1s&envelope={envelope}{}",
-        tenant_name(tenant),
-        shared.query
-    );
+    // The verdict by key needs each record's place.
+    let envelope = if which.is_multiple_of(2) || by_key.is_some() { "record" } else { "none" };
+    let from = by_key.map_or("from=earliest", |by_key| by_key.query());
+    let path =
+        format!("/t/{}/events?{from}&heartbeat=1s&envelope={envelope}{}", tenant_name(tenant), shared.query);
     let kind = if which.is_multiple_of(3) { IdBuffer::LastId } else { IdBuffer::Empty };
     let mut reader = Reader {
         which,
@@ -151,7 +163,7 @@ pub async fn client(which: u32, seed: u64, habit: Habit, shared: Arc<Shared>) ->
         token: None,
         is_noticed: false,
         source: Source::new(0, &path, kind),
-        got: Got { tenant, ..Got::default() },
+        got: Got { tenant, by_key, ..Got::default() },
         random: StdRng::seed_from_u64(seed ^ (u64::from(which) << 32)),
         habit,
         calm_since: None,
@@ -200,7 +212,7 @@ impl Reader {
     /// Whether all written records were delivered or announced as missing.
     fn has_all(&self) -> bool {
         match &*self.phase.borrow() {
-            Phase::Finish(truth, facts, _) => judge(&self.got, truth, facts).lost == 0,
+            Phase::Finish(truth, facts, _) => self.got.verdict(&self.shared.topic, truth, facts).lost == 0,
             _ => false,
         }
     }

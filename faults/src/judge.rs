@@ -101,7 +101,7 @@ impl Verdict {
         Verdict { altered: 1, remarks: vec![format!("unreadable: {why}")], ..Verdict::default() }
     }
 
-    fn remark(&mut self, text: impl FnOnce() -> String) {
+    pub(crate) fn remark(&mut self, text: impl FnOnce() -> String) {
         if self.remarks.len() < MAX_REMARKS {
             self.remarks.push(text());
         }

@@ -23,6 +23,7 @@ pub mod prove;
 pub mod proxy;
 pub mod scene;
 pub mod sse;
+pub mod state;
 pub mod suite;
 pub mod table;
 pub mod transactions;

@@ -17,10 +17,11 @@ use crate::bare::{Read, read_all};
 use crate::bridge::Bridge;
 use crate::client::{Got, Habit, Phase, Seen, Shared, client};
 use crate::issuer::Issuer;
-use crate::judge::{Edge, Fact, Verdict, judge};
+use crate::judge::{Edge, Fact, Verdict};
 use crate::kafka::{CREDENTIALS, Kafka};
 use crate::ledger::{Fate, Found, Ledger, Truth, value};
 use crate::pki::Pki;
+use crate::state::ByKey;
 use crate::writer::{TENANTS, Target, Writer};
 
 /// How often deliveries are counted while the longest silence is measured.
@@ -47,6 +48,8 @@ pub struct Stage {
     pub producer: Vec<(&'static str, &'static str)>,
     /// Keys of the topic's records; see [`Target`].
     pub keys: u64,
+    /// Whether half of the clients keep state by key.
+    pub by_key: bool,
     /// Disorder of the topic's timestamps, in milliseconds; see [`Target`].
     pub disorder: i64,
     /// Whether the replicas serve all topics of the trial, including those that are created later.
@@ -77,6 +80,7 @@ impl Default for Stage {
             topic_on: Vec::new(),
             producer: Vec::new(),
             keys: 0,
+            by_key: false,
             disorder: 0,
             pattern: false,
             is_proxied: false,
@@ -185,13 +189,18 @@ impl Scene {
             ports: ports.clone(),
             deliveries: deliveries.clone(),
             query: String::new(),
+            topic: topic.to_string(),
             access: access.clone(),
         });
         let clients = (0..stage.clients)
             .map(|which| {
                 // A habit is assigned to whole sets of tenants, so that each tenant has clients of all habits.
                 let habit = stage.habits[(which / TENANTS) as usize % stage.habits.len()];
-                tokio::spawn(client(which, seed, habit, shared.clone()))
+                // So that each tenant has clients of all three kinds, and those by key have every habit's cuts.
+                let set = which / TENANTS;
+                let by_key = (stage.by_key && set.is_multiple_of(2))
+                    .then_some(ByKey { keys: stage.keys, conflate: set.is_multiple_of(4) });
+                tokio::spawn(client(which, seed, habit, by_key, shared.clone()))
             })
             .collect();
         let mut scene = Scene {
@@ -442,7 +451,7 @@ impl Scene {
             ended += got.ended;
             cut_early += got.cut_early;
             recovery.extend(mark.and_then(|mark| recovered(&got, &topic, &truth, mark)));
-            verdict.add(judge(&got, &truth, &facts));
+            verdict.add(got.verdict(&topic, &truth, &facts));
         }
         recovery.sort_unstable();
         let mut problems = problems.lock().clone();

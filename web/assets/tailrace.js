@@ -66,7 +66,8 @@ export class Tailrace {
    * @param {string[]} [options.types]      `type=`; any of them
    * @param {string[]} [options.keys]       `key=`; any of them
    * @param {string[]} [options.where]      `where=`; all of them
-   * @param {string}   [options.from]       `from=`: latest, earliest, -15m, -100, a time, an id
+   * @param {string}   [options.from]       `from=`: latest, earliest, snapshot, -15m, -100, a time, an id
+   * @param {"key"}    [options.conflate]   `conflate=`: of what was missed, only the newest record of each key
    * @param {string}   [options.envelope]   `envelope=`: none or record
    * @param {string}   [options.lastEventId] where to resume, e.g. from before a page reload; wins over `from`
    * @param {() => (string|Promise<string>)} [options.token]  called before each connection, and before a token
@@ -174,12 +175,13 @@ export class Tailrace {
 
   #address(token) {
     const address = new URL(this.#url);
-    const { topics, types, keys, where, from, envelope } = this.#options;
+    const { topics, types, keys, where, from, conflate, envelope } = this.#options;
     const add = (name, values) => values?.forEach((value) => address.searchParams.append(name, value));
     add("topic", topics);
     add("type", types);
     add("key", keys);
     add("where", where);
+    if (conflate) address.searchParams.set("conflate", conflate);
     if (envelope) address.searchParams.set("envelope", envelope);
     if (this.#heartbeat) {
       // As events, since a script sees neither comments nor id-only frames; and as often as the timeout expects them.

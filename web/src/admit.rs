@@ -111,12 +111,23 @@ pub(crate) async fn admit(
     let first = searches.then(|| place.tenant().enter_replay()).transpose().map_err(passing)?;
     let subscribing = subscribe(app, place.tenant(), tenant, &query, &reader, last_event_id.clone());
     let subscription = subscribing.instrument(span.clone()).await?;
+    if route == Route::Records && subscription.is_within_run() {
+        return Err(within_run(&last_event_id).into());
+    }
     let replay_place = replay_place(&subscription, first, place.tenant()).map_err(passing)?;
     let (subject, is_page) = (caller.subject().map(|subject| &**subject), route == Route::Records);
     let arrival = Arrival { subscription: &subscription, subject, address: peer.ip(), is_page, place, seen };
     let registered = app.registry.enter(arrival);
     let parts = parts(app, &caller, &query, subscription, registered, trace_id);
     Ok(Admitted { parts: Parts { replay_place, filter_place, is_unseen, ..parts }, span })
+}
+
+/// A page of everything cannot continue where a client has only the newest record of each key.
+fn within_run(last_event_id: &Option<String>) -> Problem {
+    let name = if last_event_id.is_some() { "last_event_id" } else { "from" };
+    let detail = "the id lies within a snapshot, or within what conflate=key has left out; a stream ends that, and its \
+                  tailrace.synced has an id that a page takes: /t/{tenant}/events";
+    Problem::parameter(name, detail)
 }
 
 /// What the caller may see of the tenant's records.
@@ -226,7 +237,11 @@ fn check_phase(app: &App) -> Result<(), Passing> {
 /// back.
 fn check_id_size(app: &App, tenant: &TenantId, query: &Query) -> Result<(), Problem> {
     let limit = app.settings.max_id_size;
-    let (partitions, size) = app.bridge.id_size(tenant, &query.topics, limit / MAX_POSITION_TEXT);
+    // While only the newest record of each key is delivered, an id has a bound for each position.
+    let times = if query.by_key() { 2 } else { 1 };
+    let few = limit / (times * MAX_POSITION_TEXT);
+    let (partitions, size) = app.bridge.id_size(tenant, &query.topics, few);
+    let size = times * size;
     if size > limit {
         return Err(Problem::TooManyPartitions { partitions, size, limit });
     }
@@ -251,8 +266,10 @@ fn filter_place(
     topics.sort_unstable();
     topics.dedup();
     let unmasked = reader.unmasked || app.settings.privacy.masks.is_empty();
-    let view = app.limits.hash_of((&topics, &query.filter, query.envelope, unmasked));
-    tenant.enter_filter(view, query.filter.conditions())
+    let by_key = query.by_key();
+    let view = app.limits.hash_of((&topics, &query.filter, query.envelope, unmasked, by_key));
+    let filter = &query.filter;
+    tenant.enter_filter(view, if by_key { filter.conditions_by_key() } else { filter.conditions() })
 }
 
 /// A place among the streams that read history, for a subscription that has to; `taken`: one that it has already.

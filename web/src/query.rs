@@ -34,6 +34,8 @@ pub(crate) struct Query {
     pub(crate) topics: Vec<String>,
     pub(crate) filter: Filter,
     pub(crate) from: StartFrom,
+    /// Whether the client gets, of what it has missed, only the newest record of each key.
+    pub(crate) conflate: bool,
     pub(crate) envelope: Envelope,
     pub(crate) heartbeat: Duration,
     /// Whether a heartbeat is an event that scripts see.
@@ -110,6 +112,11 @@ pub fn read_parameters(
 }
 
 impl Query {
+    /// Whether the client keeps state by key, and is told of keys that no longer meet its filter.
+    pub(crate) fn by_key(&self) -> bool {
+        self.conflate || self.from == StartFrom::Snapshot
+    }
+
     pub(crate) fn request(
         &self,
         tenant: TenantId,
@@ -122,6 +129,7 @@ impl Query {
             filter: self.filter.clone(),
             envelope: self.envelope,
             unmasked,
+            conflate: self.conflate,
             from: self.from.clone(),
             last_event_id,
         }
@@ -182,6 +190,7 @@ impl Raw {
             topics: self.topics()?,
             filter: self.filter()?,
             from: self.from()?,
+            conflate: self.conflate()?,
             envelope: self.envelope(defaults.envelope)?,
             heartbeat,
             heartbeat_event,
@@ -221,11 +230,22 @@ impl Raw {
     fn from(&self) -> Result<StartFrom, Problem> {
         match self.one("from")? {
             None => Ok(StartFrom::Latest),
-            Some("snapshot") => Err(reserved("from", "snapshot")),
             Some(text) => {
                 let from = text.parse().map_err(|error: String| Problem::parameter("from", error))?;
                 check_past(&from, text)?;
                 Ok(from)
+            }
+        }
+    }
+
+    /// By what records are conflated: there is only the key.
+    fn conflate(&self) -> Result<bool, Problem> {
+        match self.one("conflate")? {
+            None => Ok(false),
+            Some("key") => Ok(true),
+            Some(text) => {
+                let detail = format!("{text:?} is nothing to conflate by; accepted: key");
+                Err(Problem::parameter("conflate", detail))
             }
         }
     }
@@ -298,10 +318,6 @@ pub(crate) fn decode(text: &str) -> Option<String> {
 
 pub(crate) fn at(name: &'static str, index: usize, detail: impl Into<String>) -> Problem {
     Problem::Parameter { name: name.to_owned(), index, column: None, detail: detail.into() }
-}
-
-fn reserved(name: &'static str, value: &str) -> Problem {
-    Problem::parameter(name, format!("{value:?} is reserved for a later version"))
 }
 
 #[cfg(test)]
@@ -389,7 +405,7 @@ mod tests {
         fn nothing_that_can_be_typed_breaks_it(query in ".{0,200}", name in proptest::sample::select(&NAMES[..])) {
             let _ = Raw::split(&query, Route::Events);
             if let Ok(raw) = Raw::split(&format!("{name}={query}"), Route::Events) {
-                let _ = (raw.topics(), raw.filter(), raw.from(), raw.envelope(Envelope::None));
+                let _ = (raw.topics(), raw.filter(), raw.from(), raw.conflate(), raw.envelope(Envelope::None));
                 let _ = (raw.heartbeat(Duration::from_secs(15)), raw.retry(Duration::from_secs(2)));
             }
         }

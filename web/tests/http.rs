@@ -90,6 +90,7 @@ async fn a_wrong_parameter_is_named() {
         ("heartbeat=1ms", "heartbeat"),
         ("retry=soon", "retry"),
         ("from=latest&from=earliest", "from"),
+        ("conflate=topic", "conflate"),
         ("where=nonsense", "where"),
         ("topic=", "topic"),
         ("key=%ff", "key"),
@@ -108,14 +109,6 @@ async fn a_filter_that_cannot_be_read_is_pointed_at_by_column() {
     let problem = client.json().await;
     assert_eq!((problem["parameter"].as_str(), problem["index"].as_u64()), (Some("where"), Some(1)));
     assert!(problem["column"].as_u64().unwrap() >= 1, "{problem}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn reserved_names_say_that_they_are() {
-    let server = Server::open(&[]).await;
-    let mut client = server.get(&format!("{EVENTS}?from=snapshot"), &[]).await;
-    assert_eq!(client.status, 400);
-    assert!(client.json().await["detail"].as_str().unwrap().contains("reserved"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use tailrace_bridge::{Bridge, BridgeConfig, EventTypeRule};
-use tailrace_consumer::{DataSettings, Kafka, KafkaSettings};
+use tailrace_consumer::{DataSettings, Kafka, KafkaSettings, SnapshotTopics};
 
 use super::reader::{Meter, Reader, Rule};
 
@@ -68,6 +68,7 @@ fn settings(reader: &Reader) -> Result<KafkaSettings> {
         warmup: if reader.records.is_some() { LONG_AGO } else { Duration::ZERO },
         prefetch: PREFETCH,
         memory: usize::MAX,
+        snapshot_topics: SnapshotTopics::None,
         lag_by_partition: false,
         data: DataSettings::default(),
         traces: false,

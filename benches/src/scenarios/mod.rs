@@ -8,6 +8,7 @@ mod latency;
 mod linger;
 mod memory;
 mod replay;
+mod snapshot;
 mod spread;
 mod storm;
 mod tls;
@@ -30,6 +31,7 @@ pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
         Box::new(spread::PREFIXES),
         Box::new(spread::RANGES),
         Box::new(replay::Replay),
+        Box::new(snapshot::Snapshot),
         Box::new(storm::Storm),
         Box::new(isolation::Isolation),
         Box::new(connect::Connect),

@@ -18,6 +18,16 @@ pub(crate) fn describe(gap_reasons: impl IntoIterator<Item = &'static str>) {
     );
     describe_counter!("tailrace_replay_records_read_total", "Records looked at by replays");
     describe_counter!("tailrace_frames_encoded_total", "Records encoded as frames, once per view");
+    describe_counter!(
+        "tailrace_snapshot_scans_total",
+        "Ranges of partitions that were read through to find the newest record of each key, since there was no index"
+    );
+    describe_gauge!("tailrace_snapshot_index_keys", "Keys in the indexes for snapshots, by topic");
+    describe_gauge!(
+        "tailrace_snapshot_index_too_large",
+        "Partitions whose keys do not fit into the memory for indexes, by topic: each snapshot reads them through"
+    );
+    describe_gauge!("tailrace_snapshot_index_memory_bytes", "Memory of the indexes for snapshots");
     describe_gauge!("tailrace_replays_running", "Streams that are replaying");
     describe_gauge!("tailrace_replays_waiting", "Reads of history that wait for their turn");
     describe_gauge!("tailrace_history_reads_running", "Reads of history under way");
@@ -42,6 +52,7 @@ pub(crate) fn describe(gap_reasons: impl IntoIterator<Item = &'static str>) {
     }
     counter!("tailrace_replay_records_read_total").absolute(0);
     counter!("tailrace_frames_encoded_total").absolute(0);
+    counter!("tailrace_snapshot_scans_total").absolute(0);
     gauge!("tailrace_replays_running").set(0.0);
 }
 
@@ -54,6 +65,10 @@ pub(crate) fn count_replay_records(records: u64) {
     if records > 0 {
         READ.increment(records);
     }
+}
+
+pub(crate) fn count_key_scan() {
+    counter!("tailrace_snapshot_scans_total").increment(1);
 }
 
 pub(crate) fn count_resume(used_history: bool) {

@@ -1,5 +1,5 @@
 //! What every folder may use: [`sync`] (locks and atomics, or the model checker's) and [`lock_order`], [`clock`] (time, timers
-//! and tasks), [`meter`] (a rate that many share), [`metrics`], [`varint`], [`units`] of settings, secret [`key`]s, and [`sabotage`], the deliberate defects that
+//! and tasks), [`meter`] (a rate that many share), [`signal`] (something that happens once), [`metrics`], [`varint`], [`units`] of settings, secret [`key`]s, and [`sabotage`], the deliberate defects that
 //! tests must catch.
 //!
 //! ```
@@ -18,6 +18,7 @@ pub(crate) mod lock_order;
 pub(crate) mod meter;
 pub(crate) mod metrics;
 pub(crate) mod sabotage;
+pub(crate) mod signal;
 pub(crate) mod sync;
 pub(crate) mod units;
 pub(crate) mod varint;

@@ -46,6 +46,7 @@ impl Inner {
         let begin = |capacity| self.tails.new_segments.begin(capacity);
         records.iter().for_each(|record| self.seen.note(&record.tenant));
         let runs = partition.log.write().append(records, end, segment_size, begin);
+        partition.keys.appended(records, end);
         let mut rest = records;
         let mut framed = Vec::new();
         for (segment, run) in &runs {
@@ -72,6 +73,7 @@ impl Inner {
         }
         let end = Position { offset: to, ..head };
         partition.log.write().move_end(end);
+        partition.keys.move_end(end);
         partition.set_head_in_hole(end);
     }
 
@@ -100,6 +102,7 @@ impl Inner {
     fn note_cut(&self, partition: &Partition) {
         // Before the cut is counted: a replay that asks after it must not find what was read of the log before.
         self.history.forget(partition);
+        partition.keys.reset();
         partition.lineage().note_cut();
     }
 
@@ -139,6 +142,7 @@ impl Inner {
 fn rise_over_gap(partition: &Partition, to: Position, tell: impl FnOnce()) {
     tell();
     partition.log.write().reset(to);
+    partition.keys.move_end(to);
     partition.set_head(to);
     partition.set_log_start(to.offset);
 }
@@ -147,5 +151,8 @@ fn rise_over_gap(partition: &Partition, to: Position, tell: impl FnOnce()) {
 fn fall_to_cut(partition: &Partition, to: Position, tell: impl FnOnce()) {
     partition.set_head(to);
     partition.log.write().reset(to);
+    // Counted again: what was found out since the first count may be of the log before.
+    partition.keys.reset();
+    partition.lineage().note_cut();
     tell();
 }

@@ -101,6 +101,8 @@ pub(crate) struct Inner {
     pub(crate) tails: Arc<Tails>,
     fan_out: FanOut,
     seen: SeenTenants,
+    /// Topics of whose keys indexes are kept, by name.
+    indexed: Mutex<HashSet<String>>,
     /// Topics and views are added and removed under this one lock.
     pub(crate) structure: Mutex<Structure, { Rank::Structure as u8 }>,
 }
@@ -150,6 +152,7 @@ impl Inner {
             tails,
             fan_out: FanOut::default(),
             seen: SeenTenants::default(),
+            indexed: Mutex::default(),
             structure: Mutex::default(),
         }
     }
@@ -171,13 +174,16 @@ impl Inner {
 
     /// Bytes of the budget that are in use.
     pub(crate) fn memory(&self) -> usize {
-        self.tails.budget.tail.used() + self.history.memory() + self.shared.ring_memory.used()
+        let budget = &self.tails.budget;
+        let keys = budget.keys.used() + budget.windows.used();
+        budget.tail.used() + keys + self.history.memory() + self.shared.ring_memory.used()
     }
 
     /// Drops frames that every reader had time to take, takes lent memory back, begins waiting reads, and sets gauges.
     pub(crate) fn tick(&self) {
         self.shared.ring_memory.drop_old(self.shared.clock.now());
         self.history.give_back();
+        self.history.drop_old_windows();
         self.history.dispatch();
         self.set_gauges();
     }
@@ -232,6 +238,7 @@ impl Inner {
         metrics::set_gauge("tailrace_history_reads_running", history.running as f64);
         metrics::set_gauge("tailrace_history_memory_bytes", history.bytes as f64);
         metrics::set_gauge("tailrace_log_memory_bytes", self.tails.budget.tail.used() as f64);
+        metrics::set_gauge("tailrace_snapshot_index_memory_bytes", self.tails.budget.keys.used() as f64);
         metrics::set_gauge("tailrace_ring_memory_bytes", self.shared.ring_memory.used() as f64);
         let structure = self.structure.lock();
         metrics::set_gauge("tailrace_views", structure.views.len() as f64);
@@ -243,10 +250,16 @@ impl Inner {
     }
 }
 
-/// Sets how far back the memory of a topic reaches.
+/// Sets how far back the memory of a topic reaches, and what is indexed of it.
 fn set_topic_gauges(topic: &Topic) {
     let partitions = topic.partitions();
     let spans = partitions.iter().filter_map(|partition| partition.time_span());
     let span = spans.map(|(oldest, newest)| newest - oldest).max().unwrap_or(0);
     metrics::set_topic_gauge("tailrace_tail_span_seconds", topic.name(), span as f64 / 1000.0);
+    if topic.is_indexed() {
+        let keys: usize = partitions.iter().map(|partition| partition.keys.keys()).sum();
+        let too_large = partitions.iter().filter(|partition| partition.keys.is_too_large()).count();
+        metrics::set_topic_gauge("tailrace_snapshot_index_keys", topic.name(), keys as f64);
+        metrics::set_topic_gauge("tailrace_snapshot_index_too_large", topic.name(), too_large as f64);
+    }
 }

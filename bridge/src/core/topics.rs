@@ -1,5 +1,6 @@
 //! Topics are added, grow, are created again, and are removed: views and clients get each change in one step.
 
+use std::collections::HashSet;
 use std::slice;
 use std::sync::Arc;
 
@@ -83,7 +84,16 @@ impl Inner {
     }
 
     fn new_topic(&self, name: &str, id: TopicId, starts: &[Start]) -> Arc<Topic> {
-        Topic::new(name, id, starts, self.tails.budget.tail.clone())
+        let topic = Topic::new(name, id, starts, self.tails.budget.tail.clone());
+        topic.set_indexed(self.indexed.lock().contains(name));
+        topic
+    }
+
+    /// Sets of which topics, by name, indexes of keys are kept: these, also when they are created later, and no others.
+    pub(crate) fn set_indexed(&self, names: HashSet<String>) {
+        let structure = self.structure.lock();
+        structure.topics.values().for_each(|topic| topic.set_indexed(names.contains(&**topic.name())));
+        *self.indexed.lock() = names;
     }
 }
 

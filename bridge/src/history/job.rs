@@ -1,12 +1,12 @@
 //! A read of history, shared by all readers that want the same one.
 
-use std::future::poll_fn;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::task::Waker;
 use std::time::Instant;
 
 use crate::base::meter::Meter;
+use crate::base::signal::Signal;
 use crate::base::sync::Mutex;
 use crate::base::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::history::source::{HistoryError, HistoryRead};
@@ -31,10 +31,9 @@ pub(crate) struct Job {
     /// Who pays for it: the first who asked.
     payer: Option<Arc<Meter>>,
     has_begun: AtomicBool,
-    is_done: AtomicBool,
+    done: Signal,
     error: Mutex<Option<HistoryError>>,
     waiters: AtomicUsize,
-    wakers: Mutex<Vec<Waker>>,
 }
 
 /// A reader's share in a read that it waits for. A read without waiters is not begun.
@@ -54,15 +53,14 @@ impl Job {
             asked,
             payer: payer.cloned(),
             has_begun: AtomicBool::new(false),
-            is_done: AtomicBool::new(false),
+            done: Signal::default(),
             error: Mutex::new(None),
             waiters: AtomicUsize::new(0),
-            wakers: Mutex::default(),
         })
     }
 
     pub(crate) fn is_done(&self) -> bool {
-        self.is_done.load(Ordering::Acquire)
+        self.done.is_done()
     }
 
     /// Whether its turn has come.
@@ -92,33 +90,18 @@ impl Job {
 
     /// Waits for the end of the read. Cancel-safe.
     pub(crate) async fn finished(&self) {
-        poll_fn(|context| match self.wake_when_done(context.waker()) {
-            true => Poll::Pending,
-            false => Poll::Ready(()),
-        })
-        .await;
+        self.done.finished().await;
     }
 
     /// Wakes `waker` once at the end of the read; false if the read has ended already.
     pub(crate) fn wake_when_done(&self, waker: &Waker) -> bool {
-        let mut wakers = self.wakers.lock();
-        if self.is_done() {
-            return false;
-        }
-        if !wakers.iter().any(|known| known.will_wake(waker)) {
-            wakers.push(waker.clone());
-        }
-        true
+        self.done.wake_when_done(waker)
     }
 
     /// The read has ended: its segment can be found, or there is an error.
     pub(crate) fn finish(&self, error: Option<HistoryError>) {
         *self.error.lock() = error;
-        let mut wakers = self.wakers.lock();
-        self.is_done.store(true, Ordering::Release);
-        let woken = std::mem::take(&mut *wakers);
-        drop(wakers);
-        woken.into_iter().for_each(Waker::wake);
+        self.done.finish();
     }
 }
 

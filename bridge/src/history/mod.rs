@@ -9,7 +9,8 @@
 //! memory for its segment: `History::dispatch` decides.
 //!
 //! A read is a [`job`], which the [`schedule`] begins in its turn. It reads from Kafka through the port ([`source`]), and its
-//! segment is kept in two caches, [`open_cache`] and [`packed_cache`]. [`readers`] counts the subscriptions that read history;
+//! segment is kept in two caches, [`open_cache`] and [`packed_cache`]. [`windows`] says which records are the newest of their
+//! keys ([`window`]). [`readers`] counts the subscriptions that read history;
 //! the number of scans and each reader's share of the memory depend on that count.
 //!
 //! ```
@@ -40,6 +41,8 @@ mod packed_cache;
 pub(crate) mod readers;
 mod schedule;
 pub(crate) mod source;
+pub(crate) mod window;
+pub(crate) mod windows;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -54,6 +57,7 @@ use crate::history::packed_cache::PackedCache;
 use crate::history::readers::Readers;
 use crate::history::schedule::{LEASE, Schedule};
 use crate::history::source::{HistoryError, HistoryRead, Source};
+use crate::history::windows::Windows;
 use crate::log::memory::Charge;
 use crate::log::packed::{Held, Packed};
 use crate::log::partition::Partition;
@@ -79,6 +83,7 @@ pub(crate) struct History {
     /// History's share of the budget: bytes that open segments may take.
     limit: usize,
     readers: Readers,
+    windows: Windows,
     state: Mutex<State, { Rank::History as u8 }>,
 }
 
@@ -120,6 +125,7 @@ impl History {
             tails,
             packed: PackedCache::default(),
             readers: Readers::default(),
+            windows: Windows::default(),
             state: Mutex::default(),
         })
     }

@@ -131,7 +131,7 @@ fn hash(tenant: &TenantId) -> u64 {
 
 impl TenantViews {
     fn of(view: &Arc<View>, hasher: &RandomState) -> TenantViews {
-        if view.key().filter().selectors().is_empty() {
+        if view.key().selectors().is_empty() {
             return TenantViews::One(view.clone());
         }
         let mut many = ManyViews::of(view.tenant());
@@ -183,7 +183,7 @@ impl ManyViews {
     }
 
     fn insert(&mut self, view: &Arc<View>, hasher: &RandomState) {
-        let selectors = view.key().filter().selectors();
+        let selectors = view.key().selectors();
         match selectors.into_iter().min_by_key(|selector| self.rank(selector, hasher)) {
             None => self.all.push(view.clone()),
             Some(selector) => {
@@ -196,7 +196,7 @@ impl ManyViews {
 
     /// Removes a view. Under which of its conditions it is, is not noted: it is looked for under all of them.
     fn remove(&mut self, view: &Arc<View>, hasher: &RandomState) {
-        let selectors = view.key().filter().selectors();
+        let selectors = view.key().selectors();
         if selectors.is_empty() {
             return self.all.retain(|other| !Arc::ptr_eq(other, view));
         }

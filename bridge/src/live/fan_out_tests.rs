@@ -28,7 +28,7 @@ fn view(keys: &[String], wheres: &[String]) -> Arc<View> {
 }
 
 fn view_of(filter: Filter) -> Arc<View> {
-    let key = ViewKey::new(tenant(), Vec::new(), filter, Envelope::None, false);
+    let key = ViewKey::new(tenant(), Vec::new(), filter, Envelope::None, false, false);
     let shared =
         Shared::new(RingMemory::default(), Duration::ZERO, Arc::new(TokioClock::new()), Arc::default());
     View::new(key, shared, Coverages::default().of(Vec::new()))

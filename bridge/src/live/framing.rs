@@ -12,6 +12,7 @@ use crate::base::sync::MutexGuard;
 use crate::base::sync::atomic::Ordering;
 use crate::live::ring::{MAX_RING, Mark, PAGE, Ring, Step};
 use crate::live::view::{Shared, View, ViewState};
+use crate::live::view_key::Told;
 use crate::log::partition::Partition;
 use crate::position::event_id::RunningId;
 use crate::position::gap::Gap;
@@ -52,7 +53,8 @@ impl View {
         partition: &Partition,
         records: impl Iterator<Item = RecordRef<'a>>,
     ) -> bool {
-        let mut matching = records.filter(|record| self.key.filter().matches(record)).peekable();
+        let told = |record: RecordRef<'a>| Some((self.key.told_of(&record)?, record));
+        let mut matching = records.filter_map(told).peekable();
         if matching.peek().is_none() {
             return false;
         }
@@ -65,7 +67,7 @@ impl View {
         let (mut id, mut page) = WRITER.take();
         let is_told = self.shared.deliveries.get().is_some();
         let mut last = None;
-        for (number, record) in (first..).zip(matching) {
+        for (nth, (told, record)) in (first..).zip(matching) {
             let position = Position { offset: record.offset + 1, epoch: record.epoch };
             debug_assert!(
                 last.unwrap_or(state.vector.parts[at].positions[index]).is_before(position) || any_broken(),
@@ -77,20 +79,17 @@ impl View {
                 state.move_to((at, index), position);
                 begin_id(&mut id, minutes, &state.vector, (at, index), seal);
             }
-            frame::record(
-                &mut page.bytes,
-                &record,
-                partition.topic_name(),
-                partition.index(),
-                &look,
-                id.as_str(),
-            );
+            let (topic, number) = (partition.topic_name(), partition.index());
+            match told {
+                Told::Record => frame::record(&mut page.bytes, &record, topic, number, &look, id.as_str()),
+                Told::Left => frame::left(&mut page.bytes, &record, topic, number, id.as_str()),
+            }
             let step =
                 Step::Record { topic: partition.fingerprint(), partition: partition.index(), position };
             page.mark(step, record.timestamp, &mut state.ring, now);
             if is_told {
                 let (oldest, now) = (state.ring.first(), self.shared.clock.unix_millis());
-                state.traced.note(number, oldest, partition, &record, now);
+                state.traced.note(nth, oldest, partition, &record, now);
             }
         }
         if let Some(position) = last {

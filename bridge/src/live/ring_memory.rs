@@ -139,6 +139,7 @@ mod tests {
             filter: Filter::default(),
             envelope: Envelope::None,
             unmasked: false,
+            conflate: false,
             from: StartFrom::Latest,
             last_event_id: None,
         };

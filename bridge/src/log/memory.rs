@@ -9,6 +9,9 @@ use crate::base::sync::atomic::{AtomicUsize, Ordering};
 const TAIL_EIGHTHS: usize = 6;
 const HISTORY_EIGHTHS: usize = 1;
 const RINGS_EIGHTHS: usize = 1;
+/// What indexes of keys, and windows of replays that keep only the newest record of each key, may take of the tail's share.
+const KEYS_EIGHTHS: usize = 2;
+const WINDOWS_EIGHTHS: usize = 1;
 
 /// Bytes of one segment of the tail: small enough to be evicted one by one, large enough that there are few.
 const MAX_SEGMENT: usize = 1024 * 1024;
@@ -92,11 +95,16 @@ pub(crate) struct Budget {
     pub(crate) tail: Account,
     /// Frames of all views.
     pub(crate) rings: Account,
+    /// Indexes of keys. They are taken from the tail's share.
+    pub(crate) keys: Account,
+    /// Windows of replays that keep only the newest record of each key. They are taken from the tail's share.
+    pub(crate) windows: Account,
 }
 
 impl Budget {
     pub(crate) fn new(total: usize) -> Budget {
-        Budget { total, tail: Account::default(), rings: Account::default() }
+        let [tail, rings, keys, windows]: [Account; 4] = Default::default();
+        Budget { total, tail, rings, keys, windows }
     }
 
     /// The share of history.
@@ -109,13 +117,23 @@ impl Budget {
         self.total / 8 * RINGS_EIGHTHS
     }
 
+    /// The most that indexes of keys may take.
+    pub(crate) fn keys_limit(&self) -> usize {
+        self.total / 8 * KEYS_EIGHTHS
+    }
+
+    /// The most that windows should take.
+    pub(crate) fn windows_limit(&self) -> usize {
+        self.total / 8 * WINDOWS_EIGHTHS
+    }
+
     /// Bytes of a segment if so many partitions share the tail.
     pub(crate) fn segment_size(&self, partitions: usize) -> usize {
-        (self.tail_limit() / (8 * partitions.max(1))).clamp(MIN_SEGMENT, MAX_SEGMENT)
+        (self.total / 8 * TAIL_EIGHTHS / (8 * partitions.max(1))).clamp(MIN_SEGMENT, MAX_SEGMENT)
     }
 
     fn tail_limit(&self) -> usize {
-        self.total / 8 * TAIL_EIGHTHS
+        (self.total / 8 * TAIL_EIGHTHS).saturating_sub(self.keys.used() + self.windows.used())
     }
 
     /// What the tail and the rings do not use of their shares.

@@ -2,7 +2,8 @@
 //!
 //! A [`topic`] has [`partition`]s; each has a [`partition_log`] of [`segment`]s, the older of them [`packed`]. The tails of all
 //! logs ([`tails`]) share one budget ([`memory`]); of all segments, the oldest is evicted first. A [`coverage`] is a list of
-//! partitions with their heads, shared by all views that read the same partitions. [`lineage`] has the known leader epochs.
+//! partitions with their heads, shared by all views that read the same partitions. [`lineage`] has the known leader epochs,
+//! [`key_index`] the newest record of each key.
 //!
 //! ```
 //! use tailrace_bridge::{Form, Headers, NewRecord, Position, SegmentBuilder, TenantId};
@@ -25,6 +26,7 @@
 //! ```
 
 pub(crate) mod coverage;
+pub(crate) mod key_index;
 pub(crate) mod lineage;
 pub(crate) mod memory;
 pub(crate) mod new_segments;

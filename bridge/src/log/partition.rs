@@ -7,6 +7,7 @@ use crate::base::lock_order::Rank;
 use crate::base::sabotage::{Sabotage, broken};
 use crate::base::sync::atomic::{AtomicU64, Ordering};
 use crate::base::sync::{Mutex, RwLock};
+use crate::log::key_index::KeyIndex;
 use crate::log::lineage::{Lineage, Moment};
 use crate::log::memory::Account;
 use crate::log::partition_log::{Found, PartitionLog};
@@ -44,6 +45,7 @@ pub struct Partition {
     pub(crate) log: RwLock<PartitionLog, { Rank::Log as u8 }>,
     log_start: AtomicU64,
     lineage: Lineage,
+    pub(crate) keys: KeyIndex,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -102,6 +104,7 @@ impl Partition {
             log: RwLock::new(PartitionLog::new(origin, account)),
             log_start: AtomicU64::new(start.log_start),
             lineage: Lineage::default(),
+            keys: KeyIndex::default(),
         }
     }
 
@@ -195,6 +198,11 @@ impl Partition {
         *self.head.lock() = head;
         // After the head is set: a thread that sees this count also sees the head.
         self.moves.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Whether the topic was deleted or created again.
+    pub(crate) fn is_retired(&self) -> bool {
+        self.ingest.lock().retired
     }
 
     /// What is known of its leader epochs.

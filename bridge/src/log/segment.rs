@@ -166,6 +166,11 @@ impl Segment {
         &list[skip..]
     }
 
+    /// All tenants, each with its records as indexes for [`Segment::record`].
+    pub(crate) fn tenants(&self) -> impl Iterator<Item = (&TenantId, &[u32])> {
+        self.tenants.iter().map(|(tenant, indexes)| (tenant, indexes.as_slice()))
+    }
+
     pub(crate) fn record(&self, index: u32) -> RecordRef<'_> {
         let entry = &self.entries[index as usize];
         let end = self.entries.get(index as usize + 1).map_or(self.bytes.len(), |next| next.start as usize);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64 as Counter;
 
 use crate::base::sync::RwLock;
-use crate::base::sync::atomic::{AtomicU64, Ordering};
+use crate::base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::log::memory::Account;
 use crate::log::partition::{Partition, Start};
 use crate::position::{Fingerprint, TopicId};
@@ -31,6 +31,8 @@ pub struct Topic {
     moves: Arc<AtomicU64>,
     /// The account that its partitions' logs are charged to.
     account: Account,
+    /// Whether indexes of its keys are kept.
+    is_indexed: AtomicBool,
 }
 
 impl Topic {
@@ -43,6 +45,7 @@ impl Topic {
             partitions: RwLock::new(Vec::new()),
             moves: Arc::default(),
             account,
+            is_indexed: AtomicBool::new(false),
         };
         topic.publish(topic.prepare(starts));
         Arc::new(topic)
@@ -74,6 +77,15 @@ impl Topic {
 
     pub(crate) fn key(&self) -> u64 {
         self.key
+    }
+
+    /// Whether indexes of its keys are kept, once a snapshot has asked for them.
+    pub(crate) fn is_indexed(&self) -> bool {
+        self.is_indexed.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_indexed(&self, is_indexed: bool) {
+        self.is_indexed.store(is_indexed, Ordering::Relaxed);
     }
 
     /// Makes partitions that follow the existing ones. They are not visible before [`Topic::publish`].

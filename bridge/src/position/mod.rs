@@ -12,6 +12,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub(crate) mod bound;
 pub(crate) mod event_id;
 pub(crate) mod gap;
 pub(crate) mod seal;

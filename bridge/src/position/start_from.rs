@@ -8,8 +8,7 @@ use crate::position::event_id::{EventId, is_sealed};
 
 /// The most records that `from=-N` can request: the search for them holds their offsets in memory.
 const MAX_LAST: u32 = 100_000;
-const ACCEPTED: &str =
-    "accepted: latest, earliest, -15m (also s, h, d), -100 (records), 2026-01-31T12:00:00Z, or an event id";
+const ACCEPTED: &str = "accepted: latest, earliest, snapshot, -15m (also s, h, d), -100 (records), 2026-01-31T12:00:00Z, or an event id";
 
 /// Where a stream starts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,6 +18,8 @@ pub enum StartFrom {
     Latest,
     /// With the first records that Kafka has.
     Earliest,
+    /// With the newest record of each key, up to now.
+    Snapshot,
     /// With the first records since so long ago.
     Ago(Duration),
     /// With the last so many matching records in all.
@@ -39,7 +40,7 @@ impl FromStr for StartFrom {
         match text {
             "latest" => return Ok(StartFrom::Latest),
             "earliest" => return Ok(StartFrom::Earliest),
-            "snapshot" => return Err(format!("snapshot is reserved for a later release; {ACCEPTED}")),
+            "snapshot" => return Ok(StartFrom::Snapshot),
             _ => {}
         }
         if let Some(back) = text.strip_prefix('-') {
@@ -98,6 +99,7 @@ mod tests {
     fn every_form_is_read() {
         assert_eq!(from("latest"), StartFrom::Latest);
         assert_eq!(from("earliest"), StartFrom::Earliest);
+        assert_eq!(from("snapshot"), StartFrom::Snapshot);
         assert_eq!(from("-15m"), StartFrom::Ago(Duration::from_secs(900)));
         assert_eq!(from("-90s"), StartFrom::Ago(Duration::from_secs(90)));
         assert_eq!(from("-2h"), StartFrom::Ago(Duration::from_secs(7200)));
@@ -127,7 +129,6 @@ mod tests {
         for bad in [
             "",
             "now",
-            "snapshot",
             "-",
             "-0",
             "-100001",

@@ -7,11 +7,15 @@ use crate::base::metrics;
 use crate::base::sabotage::{Sabotage, broken};
 use crate::base::sync::atomic::Ordering;
 use crate::live::delivery::Snapshot;
-use crate::position::Vector;
+use crate::live::view_key::Told;
 use crate::position::event_id::RunningId;
+use crate::position::{Fingerprint, Part, Vector};
 use crate::read::reconcile::{AtOrigin, deleted, reconcile, strangers};
 use crate::read::replay::{Chunk, Context, Replayed};
-use crate::read::subscription::{Budget, Next, Replaying, Round, Shape, State, Subscription, with_carried};
+use crate::read::run::Run;
+use crate::read::subscription::{
+    Budget, Next, Replaying, Round, Shape, State, Subscription, bounds_of, with_parts,
+};
 use crate::read::wait::Wait;
 use crate::sse::frame;
 
@@ -26,10 +30,14 @@ impl Subscription {
             return Round::Gives(Next::Wait);
         }
         let kept = self.own_replay().target.take().filter(|target| !self.hold.view.was_cut_since(target));
+        let is_new = kept.is_none();
         let target = kept.unwrap_or_else(|| self.hold.view.snapshot());
         if Shape::of(target.shape) != self.shape {
             self.reshape();
             return Round::Again;
+        }
+        if is_new {
+            self.set_out(&target.vector);
         }
         let mut out = Emitted::default();
         let chunk = self.replay_chunk(&target.vector, budget, &mut out);
@@ -42,7 +50,14 @@ impl Subscription {
             "records would be dropped: {chunk:?}"
         );
         match chunk {
-            Chunk::Gap(pending) => self.announce([pending]),
+            Chunk::Gap(pending) => {
+                if let Some((topic, partition)) = pending.truncated()
+                    && let Some(run) = &mut self.own_replay().replay.run
+                {
+                    run.forget(topic, partition);
+                }
+                self.announce([pending]);
+            }
             Chunk::Moved => self.own_replay().target = Some(target),
             Chunk::Waiting => {
                 // Keeps the target unless the view's shape has changed: a removed topic would never reach it.
@@ -53,7 +68,7 @@ impl Subscription {
                 self.wait = Wait::Replay;
                 return Round::Gives(Next::Wait);
             }
-            Chunk::Done => return self.meet(target),
+            Chunk::Done => return self.end_run().unwrap_or_else(|| self.meet(target)),
         }
         match out.records {
             0 if is_enough => {
@@ -66,6 +81,55 @@ impl Subscription {
                 Round::Gives(Next::Frames { bytes: vec![out.bytes.into()], records })
             }
         }
+    }
+
+    /// With a new target: a subscription that conflates begins a run to there, if it is not there yet; a run that goes on gets
+    /// bounds for the partitions that need one. A topic that was carried along may be seen now, and its bound may be ahead.
+    fn set_out(&mut self, target: &Vector) {
+        let begins = self.conflates && !self.vector.meets(target);
+        let (topics, now, conflates) = (self.topics.clone(), self.now(), self.conflates);
+        let carried = self.take_carried_bounds();
+        let run = &mut self.own_replay().replay.run;
+        if !carried.is_empty() {
+            run.get_or_insert_with(|| Run::resumed(conflates));
+        }
+        if begins {
+            run.get_or_insert_with(Run::conflating);
+        }
+        if let Some(run) = run {
+            run.set_out(&topics, target, &carried, now);
+        }
+    }
+
+    /// The bounds that were carried along, of topics and partitions that are seen now.
+    fn take_carried_bounds(&mut self) -> Vec<Part> {
+        let Some(mut rare) = self.rare.take_if(|rare| !rare.carried.is_empty()) else { return Vec::new() };
+        let mut bounds = Vec::new();
+        let of_carried: Vec<Fingerprint> = rare.carried.iter().map(|part| part.fingerprint).collect();
+        for (topic, partitions) in &*self.topics {
+            let bound = topic.fingerprint().inverted();
+            let is_seen = |part: &Part| {
+                part.fingerprint == bound
+                    && part.positions.len() <= partitions.len()
+                    && !of_carried.contains(&topic.fingerprint())
+            };
+            let seen = rare.carried.extract_if(.., |part| is_seen(part));
+            bounds.extend(seen.map(|part| Part { fingerprint: topic.fingerprint(), ..part }));
+        }
+        self.rare = rare.is_any().then_some(rare);
+        bounds
+    }
+
+    /// The bounds are reached. If they were those of a snapshot, the client is told.
+    fn end_run(&mut self) -> Option<Round> {
+        let run = self.own_replay().replay.run.take()?;
+        if !run.is_snapshot {
+            return None;
+        }
+        if self.resumed {
+            metrics::count_resume(self.own_replay().replay.used_history());
+        }
+        Some(Round::Gives(self.sync_snapshot()))
     }
 
     /// Whether the replays of the tenant have examined more than they may, and it is not this one's turn.
@@ -94,6 +158,7 @@ impl Subscription {
         let context = Context {
             tenant: &key.tenant,
             meter: self.hold.view.meter.get(),
+            key,
             filter: key.filter(),
             history: &self.hold.inner.history,
             topics: &self.topics,
@@ -111,13 +176,19 @@ impl Subscription {
             if out.records > 0 {
                 let position = next.vector.parts[next.part].positions[index as usize];
                 id.advance(next.part, index as usize, position, seal);
-            } else if carried.is_empty() {
-                id.begin(minutes, next.vector, seal);
             } else {
-                id.begin(minutes, &with_carried(next.vector, carried), seal);
+                match (carried, &bounds_of(next.run, next.vector)[..]) {
+                    ([], []) => id.begin(minutes, next.vector, seal),
+                    (carried, bounds) => {
+                        id.begin(minutes, &with_parts(next.vector, &[carried, bounds]), seal);
+                    }
+                }
             }
             let topic = partition.topic_name();
-            frame::record(&mut out.bytes, &next.record, topic, index, &look, id.as_str());
+            match next.told {
+                Told::Record => frame::record(&mut out.bytes, &next.record, topic, index, &look, id.as_str()),
+                Told::Left => frame::left(&mut out.bytes, &next.record, topic, index, id.as_str()),
+            }
             out.records += 1;
             out.records < budget.records && out.bytes.len() < budget.bytes
         };

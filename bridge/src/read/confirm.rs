@@ -96,16 +96,58 @@ impl Replay {
         if self.confirmed.get(&key).is_some_and(|then| then.holds_at(now)) {
             return Confirmation::Confirmed;
         }
-        if partition.confirms(position, now) {
+        let confirmation = self.confirm_below(context, partition, position, now);
+        if let Confirmation::Confirmed = confirmation {
             self.confirmed.insert(key, now);
+        }
+        confirmation
+    }
+
+    /// Whether the log holds the record below the position, of this moment: the partition knows it, or the leader is asked.
+    fn confirm_below(
+        &mut self,
+        context: &Context<'_>,
+        partition: &Arc<Partition>,
+        position: Position,
+        now: Moment,
+    ) -> Confirmation {
+        if partition.confirms(position, now) {
             return Confirmation::Confirmed;
         }
         let confirmation = self.ask_leader(context, partition, Question::Below(position), now);
         if let Confirmation::Confirmed = confirmation {
             partition.lineage().note_confirmed(position, now);
-            self.confirmed.insert(key, now);
         }
         confirmation
+    }
+
+    /// Whether the log holds the record below the bound of the run, if there is one. If it does not, records were left out
+    /// for later ones that are gone: a gap, although the lane's position may lie below.
+    pub(crate) fn confirm_bound(&mut self, context: &Context<'_>, lane: &Lane) -> Confirmation {
+        let Some((bound, at)) = self.run.as_ref().and_then(|run| run.doubtful(context, lane)) else {
+            return Confirmation::Confirmed;
+        };
+        let (partition, position) = (&lane.partition, lane.scanned);
+        if bound.epoch < 0 && position.epoch >= 0 {
+            // The replica that took it did not know the epoch there, so nothing would show a truncation.
+            return Confirmation::Gap(Pending::cut_ahead(partition, position));
+        }
+        let memory = match partition.doubt(bound) {
+            Some(memory) => self.confirm_memory(context, partition, bound, memory),
+            None => Confirmation::Confirmed,
+        };
+        let confirmation = match memory {
+            Confirmation::Confirmed => self.confirm_below(context, partition, bound, at),
+            other => other,
+        };
+        match confirmation {
+            Confirmation::Confirmed => {
+                self.run.iter_mut().for_each(|run| run.note_confirmed(partition, bound, at));
+                Confirmation::Confirmed
+            }
+            Confirmation::Gap(found) => Confirmation::Gap(found.of_bound(partition, position)),
+            Confirmation::Pending => Confirmation::Pending,
+        }
     }
 
     /// Where history continues with records of another leader than the lane's position: whether the leader's log holds both.

@@ -6,7 +6,8 @@
 //! A [`subscription`] has positions of its own (U) until they meet its view's (V). It makes steps, each of [`catch_up`] or of
 //! [`follow`], with a [`wait`] in between. Catching up is a [`replay`] of each partition (a [`lane`]) up to a snapshot of the
 //! view; [`confirm`] asks whether a partition's log was truncated meanwhile. A client whose frames have left its view's ring
-//! (an overrun) catches up again. How much a replay may examine at once, and in a second, is [`work`]. A gap that is still to be announced is a [`pending_gap`]. [`repeat`] gives the frames that
+//! (an overrun) catches up again. A [`run`] is a stretch of which only the newest record of each key is delivered.
+//! How much a replay may examine at once, and in a second, is [`work`]. A gap that is still to be announced is a [`pending_gap`]. [`repeat`] gives the frames that
 //! one subscription took to the next one at the same cursor. [`standing`] says to others how far a subscription is behind.
 //!
 //! ```
@@ -20,6 +21,7 @@
 //!             filter: Filter::default(),
 //!             envelope: Envelope::None,
 //!             unmasked: false,
+//!             conflate: false,
 //!             from: StartFrom::Latest,
 //!             last_event_id: Some(last_event_id),
 //!         })
@@ -46,6 +48,7 @@ pub(crate) mod repeat;
 pub(crate) mod replay;
 pub(crate) mod request;
 pub(crate) mod resume;
+pub(crate) mod run;
 pub(crate) mod standing;
 pub(crate) mod start_offsets;
 pub(crate) mod subscribe;

@@ -10,6 +10,8 @@ use crate::base::meter::Meter;
 use crate::history::History;
 use crate::history::job::{Asker, Waiter};
 use crate::history::readers::Reader;
+use crate::history::window::Making;
+use crate::live::view_key::{Told, ViewKey};
 use crate::log::lineage::Moment;
 use crate::log::packed::Held;
 use crate::log::partition::Partition;
@@ -19,6 +21,7 @@ use crate::position::{Position, Vector};
 use crate::read::confirm::{Answer, Asked, Confirmation, Question, gap_of, is_past_end};
 use crate::read::lane::{LANE_RECORDS, Lane};
 use crate::read::pending_gap::Pending;
+use crate::read::run::{Kept, Run};
 use crate::read::work;
 use crate::record::RecordRef;
 use crate::record::filter::Filter;
@@ -38,6 +41,8 @@ pub(crate) struct Context<'a> {
     pub(crate) tenant: &'a TenantId,
     /// The rate that the replays of the tenant share.
     pub(crate) meter: Option<&'a Arc<Meter>>,
+    /// What its view has of each record.
+    pub(crate) key: &'a ViewKey,
     pub(crate) filter: &'a Filter,
     pub(crate) history: &'a Arc<History>,
     pub(crate) topics: &'a Topics,
@@ -73,6 +78,25 @@ pub(crate) struct Replay {
     used_history: bool,
     /// Bytes of records that the last chunk examined.
     examined: usize,
+    /// While only the newest record of each key is delivered: up to where.
+    pub(crate) run: Option<Run>,
+}
+
+/// What a replay waits for.
+#[derive(Debug)]
+pub(crate) enum Awaited {
+    Read(Waiter),
+    Window(Arc<Making>),
+}
+
+impl Awaited {
+    /// Wakes `waker` once when it has ended; false if it has ended already.
+    pub(crate) fn wake_when_done(&self, waker: &Waker) -> bool {
+        match self {
+            Awaited::Read(read) => read.wake_when_done(waker),
+            Awaited::Window(made) => made.wake_when_done(waker),
+        }
+    }
 }
 
 /// A record that a replay emits.
@@ -83,6 +107,9 @@ pub(crate) struct Replayed<'a> {
     pub(crate) part: usize,
     pub(crate) partition: &'a Partition,
     pub(crate) record: RecordRef<'a>,
+    pub(crate) told: Told,
+    /// The run that it belongs to.
+    pub(crate) run: Option<&'a Run>,
 }
 
 /// Receives the records of a chunk; `false` ends the chunk after the record.
@@ -136,8 +163,11 @@ impl Replay {
                     Confirmation::Pending => pending = true,
                     Confirmation::Confirmed => {
                         let Some(&to) = target.parts[goal].positions.get(index) else { continue };
+                        let to = self.run.as_ref().and_then(|run| run.end_of(partition)).unwrap_or(to);
                         if to.is_known() && position.offset < to.offset {
-                            lanes.push(Lane::new(part, index, partition.clone(), cuts, position, to));
+                            let mut lane = Lane::new(part, index, partition.clone(), cuts, position, to);
+                            lane.is_indexed = topic.is_indexed();
+                            lanes.push(lane);
                         }
                     }
                 }
@@ -188,7 +218,7 @@ impl Replay {
         }
         self.fruitful = lanes.iter().filter(|lane| !lane.found.is_empty()).count();
         let overtake = self.stalled.is_some_and(|since| context.now.duration_since(since) >= OVERTAKE);
-        let mut moved = merge(vector, &mut lanes, overtake, emit);
+        let mut moved = merge(vector, &mut lanes, overtake, self.run.as_ref(), emit);
         for lane in &lanes {
             let position = &mut vector.parts[lane.part].positions[lane.index];
             if lane.found.is_empty() && lane.scanned.offset > position.offset {
@@ -218,16 +248,25 @@ impl Replay {
 
     /// Looks for matching records from the lane's position on: in memory, then in what was read of history.
     fn fill(&mut self, context: &Context<'_>, lane: &mut Lane, max_bytes: usize) -> Option<Pending> {
+        match self.keep(context, lane) {
+            Confirmation::Confirmed => {}
+            Confirmation::Pending => {
+                lane.must_wait = true;
+                return None;
+            }
+            Confirmation::Gap(gap) => return Some(gap),
+        }
         let mut bytes = 0;
         for _ in 0..LANE_SEGMENTS {
             let is_full = lane.found.len() >= LANE_RECORDS || bytes >= max_bytes || lane.effort == 0;
-            if lane.scanned.offset >= lane.to.offset || is_full {
+            if lane.scanned.offset >= lane.until().offset || is_full {
                 break;
             }
-            let (held, is_tail) = match lane.partition.find(lane.scanned.offset) {
+            let at = lane.at();
+            let (held, is_tail) = match lane.partition.find(at) {
                 Found::Held(held) => (held, true),
                 Found::AtEnd => break,
-                Found::Before => match context.history.find(&lane.partition, lane.scanned.offset) {
+                Found::Before => match context.history.find(&lane.partition, at) {
                     Some(held) => {
                         self.enter_history(context);
                         (held, false)
@@ -265,6 +304,23 @@ impl Replay {
         }
         self.asked.remove(&lane.partition.key());
         None
+    }
+
+    /// Within a run: sees to it that the lane knows which records are the newest of their keys.
+    fn keep(&mut self, context: &Context<'_>, lane: &mut Lane) -> Confirmation {
+        match self.confirm_bound(context, lane) {
+            Confirmation::Confirmed => {}
+            other => return other,
+        }
+        let Some(run) = &mut self.run else { return Confirmation::Confirmed };
+        match run.kept(context, lane) {
+            Kept::Pending => return Confirmation::Pending,
+            Kept::Window(window, from_nothing) => lane.keep(window, from_nothing),
+            Kept::All => {}
+        }
+        // The window may have moved the bound.
+        lane.to = run.end_of(&lane.partition).unwrap_or(lane.to);
+        Confirmation::Confirmed
     }
 
     fn enter_history(&mut self, context: &Context<'_>) {
@@ -308,7 +364,8 @@ impl Replay {
         self.enter_history(context);
         let now = context.now;
         let key = lane.partition.key();
-        let question = Question::From(lane.scanned.offset);
+        let at = lane.at();
+        let question = Question::From(at);
         match self.answer(&lane.partition, question, now) {
             Answer::Failed(error) => {
                 if lane.scanned.epoch >= 0 && is_past_end(lane.scanned, &error) {
@@ -326,7 +383,7 @@ impl Replay {
             }
             Answer::NotAsked | Answer::Good => {
                 let until = match lane.partition.oldest() {
-                    oldest if oldest > lane.scanned.offset => oldest,
+                    oldest if oldest > at => oldest,
                     _ => u64::MAX,
                 };
                 let size = context.history.read_size();
@@ -342,17 +399,20 @@ impl Replay {
         None
     }
 
-    /// Wakes `waker` when any of the awaited reads ends; false if one has ended already.
+    /// Wakes `waker` when any of the awaited reads and windows ends; false if one has ended already.
     pub(crate) fn wake_when_read(&self, waker: &Waker) -> bool {
         let mut reads = self.asked.values().filter(|asked| asked.retry_at.is_none());
-        // Once a read has ended, no waker is needed for the others: the next step registers them again.
-        reads.all(|asked| asked.read.wake_when_done(waker))
+        let mut windows = self.run.iter().flat_map(Run::awaited);
+        // Once one has ended, no waker is needed for the others: the next step registers them again.
+        reads.all(|asked| asked.read.wake_when_done(waker)) && windows.all(|made| made.wake_when_done(waker))
     }
 
-    /// The reads that have not ended.
-    pub(crate) fn running_reads(&self) -> Vec<Waiter> {
-        let running = self.asked.values().filter(|asked| !asked.read.is_done());
-        running.map(|asked| asked.read.clone()).collect()
+    /// What is waited for, and has not ended.
+    pub(crate) fn awaited(&self) -> Vec<Awaited> {
+        let reads = self.asked.values().filter(|asked| !asked.read.is_done());
+        let windows = self.run.iter().flat_map(Run::awaited).filter(|made| !made.is_done());
+        let reads = reads.map(|asked| Awaited::Read(asked.read.clone()));
+        reads.chain(windows.map(|made| Awaited::Window(made.clone()))).collect()
     }
 
     /// When to look again even if no read ends.
@@ -367,7 +427,13 @@ impl Replay {
 
 /// Emits the matches of all lanes by timestamp, while every lane that may have an earlier match has some ready (or is
 /// overtaken).
-fn merge(vector: &mut Vector, lanes: &mut [Lane], overtake: bool, emit: &mut Emit<'_>) -> bool {
+fn merge(
+    vector: &mut Vector,
+    lanes: &mut [Lane],
+    overtake: bool,
+    run: Option<&Run>,
+    emit: &mut Emit<'_>,
+) -> bool {
     let mut moved = false;
     while overtake || !lanes.iter().any(|lane| lane.found.is_empty() && lane.is_open() && !lane.must_wait) {
         let earliest = lanes
@@ -381,7 +447,8 @@ fn merge(vector: &mut Vector, lanes: &mut [Lane], overtake: bool, emit: &mut Emi
         let before = std::mem::replace(&mut vector.parts[lane.part].positions[lane.index], position);
         debug_assert!(before.is_before(position), "{before:?} would go back to {position:?}");
         moved = true;
-        let next = Replayed { vector, part: lane.part, partition: &lane.partition, record };
+        let (part, partition, told) = (lane.part, &*lane.partition, found.told);
+        let next = Replayed { vector, part, partition, record, told, run };
         if !emit(next) {
             break;
         }

@@ -24,6 +24,8 @@ pub struct SubscribeRequest {
     pub envelope: Envelope,
     /// Whether the client may see masked fields as they are.
     pub unmasked: bool,
+    /// Whether the client gets, of what it has missed, only the newest record of each key.
+    pub conflate: bool,
     /// Where to start, unless there is a last event id.
     pub from: StartFrom,
     /// The last event id that the client saw, as it was sent; it takes precedence over `from`.

@@ -13,6 +13,7 @@ use crate::position::event_id::EventId;
 use crate::position::{Part, Position, Vector};
 use crate::read::reconcile::{StartPositions, first_record, reconcile, strangers};
 use crate::read::request::SubscribeError;
+use crate::read::run::Run;
 use crate::read::start_offsets::{Offsets, offsets_since};
 use crate::read::subscription::{Subscription, SubscriptionStart};
 use crate::record::tenant::TenantId;
@@ -39,10 +40,12 @@ pub(crate) async fn see_parts_of(inner: &Inner, tenant: &TenantId, id: &EventId)
     }
 }
 
-/// Continues at an id's positions, which are compared with the topics as they are now.
+/// Continues at an id's positions, which are compared with the topics as they are now. `bounds`: those of the run that the id is
+/// in, which goes on.
 pub(crate) async fn resume(
     hold: Hold,
     id: EventId,
+    bounds: Vec<Part>,
     mut start: SubscriptionStart,
 ) -> Result<Subscription, SubscribeError> {
     let topics = start.topics.clone();
@@ -59,7 +62,27 @@ pub(crate) async fn resume(
         start.carried.extend(unseen.into_iter().filter(|part| !is_seen(&hold.inner, &key.tenant, part)));
     }
     start.vector = vector;
+    start.carried.extend(carried_bounds(&bounds, &start.carried));
+    if !bounds.is_empty() {
+        let mut run = Run::resumed(start.conflates);
+        let now = hold.inner.shared.clock.now();
+        run.set_out(&topics, &hold.view.snapshot().vector, &bounds, now);
+        start.run = Some(run);
+    }
     Ok(Subscription::replaying(hold, start))
+}
+
+/// The bounds of positions that this replica carries along.
+fn carried_bounds(bounds: &[Part], carried: &[Part]) -> Vec<Part> {
+    let of_part = |part: &Part| {
+        let bound = bounds.iter().find(|bound| bound.fingerprint == part.fingerprint)?;
+        let beside =
+            |(bound, at): (&Position, &Position)| if at.is_known() { *bound } else { Position::UNKNOWN };
+        let positions: Vec<Position> = bound.positions.iter().zip(&part.positions).map(beside).collect();
+        let is_any = positions.iter().any(Position::is_known);
+        is_any.then(|| Part { positions, ..*bound }.into_bound())
+    };
+    carried.iter().filter_map(of_part).collect()
 }
 
 /// Whether the part's topic is known here by name and can have records of the tenant, even if the subscription does not read it.

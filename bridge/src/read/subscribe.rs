@@ -8,14 +8,15 @@ use crate::core::{Hold, Inner};
 use crate::history::source::OffsetsAt;
 use crate::live::view_key::ViewKey;
 use crate::log::topic::Topics;
-use crate::position::Vector;
 use crate::position::event_id::EventIdError;
 use crate::position::seal::IdKeys;
 use crate::position::start_from::StartFrom;
+use crate::position::{Part, Vector};
 use crate::read::filter_check::check_filter;
 use crate::read::pending_gap::{Change, Pending};
 use crate::read::request::{LastEventId, SubscribeError, SubscribeRequest};
 use crate::read::resume::{resume, see_parts_of};
+use crate::read::run::Run;
 use crate::read::start_offsets::{LastRecords, at_offsets, lookup};
 use crate::read::subscription::{Subscription, SubscriptionStart};
 use crate::record::tenant::TenantId;
@@ -26,24 +27,28 @@ pub(crate) async fn subscribe(
     request: SubscribeRequest,
     meter: Option<Arc<Meter>>,
 ) -> Result<Subscription, SubscribeError> {
-    let SubscribeRequest { tenant, topics, filter, envelope, unmasked, from, last_event_id } = request;
+    let SubscribeRequest { tenant, topics, filter, envelope, unmasked, conflate, from, last_event_id } =
+        request;
+    let by_key = conflate || from == StartFrom::Snapshot;
     let last_event_id = LastEventId::of(last_event_id, &tenant, &inner.shared);
     check_topics(inner, &tenant, &topics, last_event_id.is_some())?;
-    let from = match &last_event_id {
+    let mut from = match &last_event_id {
         LastEventId::Known { id, .. } => StartFrom::Id(id.clone()),
         LastEventId::None | LastEventId::Unknown { .. } => opened(inner, &tenant, from)?,
     };
     let unmasked = unmasked || inner.shared.privacy.masks.is_empty();
     check_filter(inner, &tenant, &topics, &filter, unmasked)?;
-    if let StartFrom::Id(id) = &from {
+    let mut bounds = Vec::new();
+    if let StartFrom::Id(id) = &mut from {
+        bounds = id.vector.take_bounds();
         see_parts_of(inner, &tenant, id).await;
     }
-    let hold = inner.hold(ViewKey::new(tenant, sorted(topics), filter, envelope, unmasked));
+    let hold = inner.hold(ViewKey::new(tenant, sorted(topics), filter, envelope, unmasked, by_key));
     if let Some(meter) = meter {
         // The view may have it from another subscription.
         hold.view.meter.get_or_init(|| meter);
     }
-    start(hold, from, last_event_id).await
+    start(hold, from, bounds, conflate, last_event_id).await
 }
 
 /// A place to start at whose id is readable here.
@@ -83,6 +88,8 @@ fn check_topics(
 async fn start(
     hold: Hold,
     from: StartFrom,
+    bounds: Vec<Part>,
+    conflates: bool,
     last_event_id: LastEventId,
 ) -> Result<Subscription, SubscribeError> {
     let (shape, topics) = hold.view.topics();
@@ -95,12 +102,23 @@ async fn start(
         last_event_id,
         topics,
         shape,
+        conflates,
+        run: None,
     };
     let topics: &Topics = &start.topics.clone();
     let at = |at| lookup(&history, topics, at);
     start.vector = match from {
         StartFrom::Latest => return Ok(Subscription::latest(hold, start)),
         StartFrom::Earliest => at_offsets(topics, &at(OffsetsAt::Earliest).await?),
+        StartFrom::Snapshot => {
+            let first = at_offsets(topics, &at(OffsetsAt::Earliest).await?);
+            // A client whose id could not be read may have records.
+            let mut run = Run::snapshot(!start.last_event_id.is_some());
+            let now = hold.inner.shared.clock.now();
+            run.set_out(topics, &hold.view.snapshot().vector, &[], now);
+            start.run = Some(run);
+            first
+        }
         StartFrom::Time(millis) => at_offsets(topics, &at(OffsetsAt::Time(millis)).await?),
         StartFrom::Ago(ago) => {
             let millis = hold.inner.shared.clock.unix_millis() - ago.as_millis() as i64;
@@ -113,7 +131,7 @@ async fn start(
             let last = LastRecords { history: &history, tenant, meter, filter, count: count as usize };
             last.find(topics, &hold.view.snapshot().vector).await
         }
-        StartFrom::Id(id) => return resume(hold, id, start).await,
+        StartFrom::Id(id) => return resume(hold, id, bounds, start).await,
         StartFrom::SealedId(_) => return Err(EventIdError::Sealed.into()),
     };
     Ok(Subscription::replaying(hold, start))

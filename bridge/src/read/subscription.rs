@@ -26,6 +26,7 @@ use crate::read::pending_gap::Pending;
 use crate::read::repeat::LastFrames;
 use crate::read::replay::Replay;
 use crate::read::request::LastEventId;
+use crate::read::run::Run;
 use crate::read::wait::Wait;
 use crate::read::work::Work;
 use crate::record::tenant::TenantId;
@@ -68,6 +69,9 @@ pub enum Next {
 /// | replaying | everything up to the view's V is emitted, and the ring still has the frames after V | live |
 /// | live | the ring no longer has the frames after the cursor | replaying |
 ///
+/// A replay may begin with a run, in which only the newest record of each key is emitted: that of a
+/// snapshot, and each one of a subscription that conflates.
+///
 /// In either state, gaps that are due are emitted before anything else.
 ///
 /// # Calls
@@ -103,6 +107,8 @@ pub struct Subscription {
     pub(super) moved: bool,
     pub(super) synced: bool,
     pub(super) resumed: bool,
+    /// Whether replays emit only the newest record of each key.
+    pub(super) conflates: bool,
 }
 
 /// A view's shape. It is only compared for equality, and never changes four billion times between two steps.
@@ -163,6 +169,10 @@ pub(crate) struct SubscriptionStart {
     pub(crate) last_event_id: LastEventId,
     pub(crate) topics: Arc<Topics>,
     pub(crate) shape: u64,
+    /// Whether replays emit only the newest record of each key.
+    pub(crate) conflates: bool,
+    /// The run with which it begins.
+    pub(crate) run: Option<Run>,
 }
 
 impl Rare {
@@ -188,18 +198,21 @@ impl Subscription {
         let resumed = start.last_event_id.is_known();
         let (carried, came_with) = (start.carried, start.last_event_id.into_text());
         let rare = Rare { carried, came_with, pending: start.pending.into(), replayed: 0 };
+        let mut replaying = Box::<Replaying>::default();
+        replaying.replay.run = start.run;
         Subscription {
             seen: hold.view.version(),
             hold,
             vector: Arc::new(start.vector),
             topics: start.topics,
-            state: State::Replaying(Box::default()),
+            state: State::Replaying(replaying),
             rare: rare.is_any().then(|| Box::new(rare)),
             shape: Shape::of(start.shape),
             wait: Wait::View,
             moved: false,
             synced: false,
             resumed,
+            conflates: start.conflates,
         }
     }
 
@@ -282,6 +295,12 @@ impl Subscription {
             })
     }
 
+    /// Whether its id lies within a run of newest records: until the run has ended, the client lacks records that were superseded
+    /// meanwhile.
+    pub fn is_within_run(&self) -> bool {
+        !self.bounds().is_empty()
+    }
+
     /// Whether the replay has met the view.
     pub fn is_live(&self) -> bool {
         matches!(self.state, State::Live { .. })
@@ -297,9 +316,19 @@ impl Subscription {
 
     pub(super) fn encode_id(&self) -> String {
         let shared = &self.hold.inner.shared;
-        match self.carried() {
-            [] => shared.encode_id(self.tenant(), &self.vector),
-            carried => shared.encode_id(self.tenant(), &with_carried(&self.vector, carried)),
+        match (self.carried(), &self.bounds()[..]) {
+            ([], []) => shared.encode_id(self.tenant(), &self.vector),
+            (carried, bounds) => {
+                shared.encode_id(self.tenant(), &with_parts(&self.vector, &[carried, bounds]))
+            }
+        }
+    }
+
+    /// The bounds that its id has.
+    fn bounds(&self) -> Vec<Part> {
+        match &self.state {
+            State::Replaying(replaying) => bounds_of(replaying.replay.run.as_ref(), &self.vector),
+            State::Live { .. } => Vec::new(),
         }
     }
 
@@ -353,14 +382,25 @@ impl Subscription {
 
     /// Announces once that the replay has reached live.
     pub(super) fn sync(&mut self) -> Option<Next> {
-        if std::mem::replace(&mut self.synced, true) {
-            return None;
-        }
+        (!std::mem::replace(&mut self.synced, true)).then(|| self.give_synced(None))
+    }
+
+    /// Announces that the snapshot is whole, with an id that has no bound any more: from here on the client gets everything, even
+    /// if it is disconnected now.
+    pub(super) fn sync_snapshot(&mut self) -> Next {
+        self.synced = true;
+        self.left();
+        self.moved = false;
+        let id = self.encode_id();
+        self.give_synced(Some(id))
+    }
+
+    fn give_synced(&mut self, id: Option<String>) -> Next {
         let mut replayed = 0;
         self.note(|rare| replayed = std::mem::take(&mut rare.replayed));
         let data = json!({ "replayed": replayed });
-        let bytes = Control { event: "tailrace.synced", data, id: None, retry_ms: None }.encode();
-        Some(Next::Frames { bytes: vec![bytes], records: 0 })
+        let bytes = Control { event: "tailrace.synced", data, id, retry_ms: None }.encode();
+        Next::Frames { bytes: vec![bytes], records: 0 }
     }
 }
 
@@ -387,8 +427,14 @@ impl std::fmt::Debug for Subscription {
     }
 }
 
-pub(super) fn with_carried(vector: &Vector, carried: &[Part]) -> Vector {
+/// The vector with further parts behind its own.
+pub(super) fn with_parts(vector: &Vector, more: &[&[Part]]) -> Vector {
     let mut whole = vector.clone();
-    whole.parts.extend(carried.iter().cloned());
+    more.iter().for_each(|parts| whole.parts.extend(parts.iter().cloned()));
     whole
+}
+
+/// The bounds of the run that a position is in, for its id.
+pub(super) fn bounds_of(run: Option<&Run>, vector: &Vector) -> Vec<Part> {
+    run.map_or_else(Vec::new, |run| run.bounds(vector))
 }

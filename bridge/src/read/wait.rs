@@ -99,12 +99,12 @@ impl Subscription {
     }
 }
 
-/// Waits for the end of any read that the replay waits for, or for the time of its next step.
+/// Waits for the end of any read or window that the replay waits for, or for the time of its next step.
 async fn replay_changed(replaying: &Replaying, clock: &dyn Clock) {
     let now = clock.now();
-    let reads = replaying.replay.running_reads();
+    let awaited = replaying.replay.awaited();
     let again = clock.sleep_until(replaying.replay.look_again_at(now).max(now + SHORTEST));
-    let any_ended = poll_fn(|context| match reads.iter().all(|read| read.wake_when_done(context.waker())) {
+    let any_ended = poll_fn(|context| match awaited.iter().all(|one| one.wake_when_done(context.waker())) {
         true => Poll::Pending,
         false => Poll::Ready(()),
     });

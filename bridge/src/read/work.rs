@@ -18,6 +18,8 @@ pub(crate) const CALL: usize = 256 * 1024;
 const PARTITION: usize = 4 * 1024;
 /// What a record counts for besides its key and value.
 const RECORD: usize = 64;
+/// What a record counts for that is passed over by its offset alone.
+pub(crate) const SKIPPED: usize = 8;
 /// What it counts for to be compared with one of a condition's values: as measured, beside what a byte takes to be searched.
 const VALUE: usize = 4;
 

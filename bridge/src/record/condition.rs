@@ -99,6 +99,11 @@ impl Clause {
         &self.any_of
     }
 
+    /// Whether it looks at nothing but the key.
+    pub(crate) fn is_of_key(&self) -> bool {
+        self.any_of().iter().all(|condition| condition.field == Field::Key)
+    }
+
     pub(crate) fn holds(&self, record: &RecordRef<'_>) -> bool {
         self.any_of.iter().any(|condition| condition.holds(record))
     }

@@ -92,14 +92,20 @@ impl Filter {
     /// Whether the record matches. Never panics, whatever the record holds.
     pub fn matches(&self, record: &RecordRef<'_>) -> bool {
         let of_type = || type_of(record).is_some_and(|name| self.types.contains(name));
-        let of_key = || {
-            let key = record.key.filter(|_| !record.form.has_raw_key());
-            let key = key.and_then(|key| std::str::from_utf8(key).ok());
-            key.is_some_and(|key| self.keys.contains(key))
-        };
         (self.types.is_empty() || of_type())
-            && (self.keys.is_empty() || of_key())
+            && self.has_key_of(record)
             && self.wheres.iter().all(|clause| clause.holds(record))
+    }
+
+    /// Whether it looks at nothing but the key, so that all records of a key match, or none.
+    pub(crate) fn is_of_key(&self) -> bool {
+        self.types.is_empty() && self.wheres.iter().all(Clause::is_of_key)
+    }
+
+    /// Whether a record with this record's key may match: its conditions on the key alone hold.
+    pub(crate) fn admits_key(&self, record: &RecordRef<'_>) -> bool {
+        let mut of_key = self.wheres.iter().filter(|clause| clause.is_of_key());
+        self.has_key_of(record) && of_key.all(|clause| clause.holds(record))
     }
 
     /// How many conditions a record may be compared with that does not match: all but those of one `where=`, `type` or `key` by which
@@ -107,8 +113,23 @@ impl Filter {
     /// alternatives, since which of them it is depends on the tenant's other filters. `type` and `key` are one each, and so is each
     /// alternative.
     pub fn conditions(&self) -> usize {
+        self.conditions_besides(&self.selectors())
+    }
+
+    /// The same for a stream that keeps state by key. It is told of records that do not match, so it is found by a condition on the
+    /// key alone, if it has one.
+    pub fn conditions_by_key(&self) -> usize {
+        if self.is_of_key() {
+            return self.conditions();
+        }
+        let mut selectors = self.selectors();
+        selectors.retain(Selector::is_of_key);
+        self.conditions_besides(&selectors)
+    }
+
+    fn conditions_besides(&self, selectors: &[Selector<'_>]) -> usize {
         let types_and_keys = usize::from(!self.types.is_empty()) + usize::from(!self.keys.is_empty());
-        let found_by = self.selectors().iter().map(|selector| selector.any_of.len()).min();
+        let found_by = selectors.iter().map(|selector| selector.any_of.len()).min();
         self.all_conditions().count() + types_and_keys - found_by.unwrap_or(0)
     }
 
@@ -139,6 +160,13 @@ impl Filter {
             [Condition { field, test: Test::Order(wanted, bound), .. }] => Some((field, *wanted, bound)),
             _ => None,
         })
+    }
+
+    /// Whether the record's key is one of `key=`, if there are any.
+    fn has_key_of(&self, record: &RecordRef<'_>) -> bool {
+        let readable = || record.key.filter(|_| !record.form.has_raw_key());
+        let key = || readable().and_then(|key| std::str::from_utf8(key).ok());
+        self.keys.is_empty() || key().is_some_and(|key| self.keys.contains(key))
     }
 
     fn all_conditions(&self) -> impl Iterator<Item = &Condition> {
@@ -204,6 +232,15 @@ mod tests {
             (&["(value.a>1|key=x|header.b?)", "value.c=1", "value.d!=1"], 4),
         ] {
             assert_eq!(filter(&[], wheres).conditions(), conditions, "{wheres:?}");
+        }
+        for (wheres, conditions) in [
+            (&[][..], 0),
+            (&["key=x", "key!=y"], 1),
+            (&["value.a=1"], 1),
+            (&["value.a=1", "key^=b"], 1),
+            (&["(value.a=1|key=x)"], 2),
+        ] {
+            assert_eq!(filter(&[], wheres).conditions_by_key(), conditions, "{wheres:?}");
         }
     }
 

@@ -30,6 +30,7 @@ pub(crate) mod filter;
 mod flaw;
 pub(crate) mod form;
 pub(crate) mod json;
+pub(crate) mod key_hash;
 pub(crate) mod mask;
 pub(crate) mod mask_edit;
 pub(crate) mod mask_rule;

@@ -41,6 +41,11 @@ impl<'a> Selector<'a> {
         any_of.map(|any_of| Selector { any_of })
     }
 
+    /// Whether it is met, or not, by all records of a key.
+    pub(crate) fn is_of_key(&self) -> bool {
+        self.any_of.iter().all(|one| *one.field == Field::Key)
+    }
+
     /// How many records meet it, roughly: a few texts are rarer than what begins with one, and that is rarer than one side of a bound.
     pub(crate) fn breadth(&self) -> Breadth {
         self.any_of.iter().map(|one| one.sought.breadth()).max().unwrap_or(Breadth::Values)

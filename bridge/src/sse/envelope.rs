@@ -63,19 +63,7 @@ pub(crate) fn put_record(
     headers: &HeaderList,
     withheld: bool,
 ) {
-    out.extend_from_slice(b"{\"topic\":");
-    put_string(out, topic);
-    put_field(out, "partition", partition);
-    put_field(out, "offset", record.offset);
-    match record.timestamp {
-        ..0 => out.extend_from_slice(b",\"timestamp\":null"),
-        timestamp => put_field(out, "timestamp", timestamp),
-    }
-    out.extend_from_slice(b",\"key\":");
-    match record.key {
-        Some(key) if record.form.binary_key || record.form.has_raw_key() => put_base64(out, key),
-        key => put_bytes(out, key),
-    }
+    put_place_and_key(out, record, topic, partition);
     out.extend_from_slice(b",\"headers\":{");
     let carried = record.headers.iter().filter(|(name, _)| headers.has(name));
     for (index, (name, value)) in carried.enumerate() {
@@ -96,6 +84,28 @@ pub(crate) fn put_record(
         put(out, format_args!(",\"code\":\"{}\",\"field\":\"{}\"", code.as_str(), half.as_str()));
     }
     out.push(b'}');
+}
+
+/// Appends the record envelope without headers and value.
+pub(crate) fn put_key(out: &mut Vec<u8>, record: &RecordRef<'_>, topic: &str, partition: u32) {
+    put_place_and_key(out, record, topic, partition);
+    out.push(b'}');
+}
+
+fn put_place_and_key(out: &mut Vec<u8>, record: &RecordRef<'_>, topic: &str, partition: u32) {
+    out.extend_from_slice(b"{\"topic\":");
+    put_string(out, topic);
+    put_field(out, "partition", partition);
+    put_field(out, "offset", record.offset);
+    match record.timestamp {
+        ..0 => out.extend_from_slice(b",\"timestamp\":null"),
+        timestamp => put_field(out, "timestamp", timestamp),
+    }
+    out.extend_from_slice(b",\"key\":");
+    match record.key {
+        Some(key) if record.form.binary_key || record.form.has_raw_key() => put_base64(out, key),
+        key => put_bytes(out, key),
+    }
 }
 
 fn put_field(out: &mut Vec<u8>, name: &str, number: impl fmt::Display) {

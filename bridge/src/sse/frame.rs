@@ -12,7 +12,7 @@ use crate::record::RecordRef;
 use crate::record::form::ValueForm;
 use crate::record::mask_edit::Masked;
 use crate::sse::cloudevents::put_cloudevent;
-use crate::sse::envelope::{Envelope, put, put_record};
+use crate::sse::envelope::{Envelope, put, put_key, put_record};
 use crate::sse::privacy::Look;
 
 /// Appends a record's block, as `look` says: all bytes of records that any client gets are written here. `id` has no line
@@ -60,6 +60,17 @@ pub(crate) fn record(
             out.push(b'\n');
         }
     }
+    put_id(out, id);
+    out.push(b'\n');
+}
+
+/// Appends the block that says that a key does not meet the filter any more, since this record of it does not: a
+/// `tailrace.left` event. Keys are never masked.
+pub(crate) fn left(out: &mut Vec<u8>, record: &RecordRef<'_>, topic: &str, partition: u32, id: &str) {
+    put_event(out, Some("tailrace.left"));
+    out.extend_from_slice(b"data: ");
+    put_key(out, record, topic, partition);
+    out.push(b'\n');
     put_id(out, id);
     out.push(b'\n');
 }

@@ -206,6 +206,7 @@ pub fn request(last_event_id: Option<String>, from: StartFrom) -> SubscribeReque
         filter: Filter::default(),
         envelope: Envelope::None,
         unmasked: false,
+        conflate: false,
         from,
         last_event_id,
     }

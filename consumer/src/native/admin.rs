@@ -61,6 +61,8 @@ pub(crate) struct Member {
 
 /// A topic's configuration, as names and values.
 type TopicConfig = Vec<(String, String)>;
+/// Those of some topics, each with its topic's name.
+pub(crate) type TopicConfigs = Vec<(String, Result<TopicConfig, KafkaError>)>;
 
 const DESCRIBE_CONFIG: &str = "describe the configuration";
 
@@ -380,23 +382,39 @@ impl Client {
 
     /// The configuration of a topic, as names and values.
     pub(crate) fn topic_config(&self, topic: &str, timeout: Duration) -> Result<TopicConfig, KafkaError> {
-        let name = c_string(topic);
-        // SAFETY: the name is copied; the object is destroyed below.
-        let mut resources = [unsafe {
-            sys::rd_kafka_ConfigResource_new(
-                sys::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TOPIC,
-                name.as_ptr(),
-            )
-        }];
+        let configs = self.topic_configs(&[topic], timeout)?;
+        configs.into_iter().next().map_or(Err(KafkaError::Silent("the broker")), |(_, config)| config)
+    }
+
+    /// The configurations of some topics, each with its topic's name.
+    pub(crate) fn topic_configs(
+        &self,
+        topics: &[&str],
+        timeout: Duration,
+    ) -> Result<TopicConfigs, KafkaError> {
+        let resource = |topic: &&str| {
+            let name = c_string(topic);
+            // SAFETY: the name is copied; the object is destroyed below.
+            unsafe {
+                sys::rd_kafka_ConfigResource_new(
+                    sys::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TOPIC,
+                    name.as_ptr(),
+                )
+            }
+        };
+        let mut resources: Vec<_> = topics.iter().map(resource).collect();
         let op = Op::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS;
         let answer = self.ask(DESCRIBE_CONFIG, op, timeout, |options, queue| {
+            let count = resources.len();
             // SAFETY: all are valid.
-            unsafe { sys::rd_kafka_DescribeConfigs(self.rk(), resources.as_mut_ptr(), 1, options, queue) };
+            unsafe {
+                sys::rd_kafka_DescribeConfigs(self.rk(), resources.as_mut_ptr(), count, options, queue)
+            };
         });
         // SAFETY: made above.
-        unsafe { sys::rd_kafka_ConfigResource_destroy(resources[0]) };
+        resources.into_iter().for_each(|one| unsafe { sys::rd_kafka_ConfigResource_destroy(one) });
         // SAFETY: the result and all that it gives live as long as the event.
-        unsafe { config_entries(&answer?) }
+        unsafe { configs(&answer?) }
     }
 }
 
@@ -413,17 +431,27 @@ fn set_broker(options: *mut sys::rd_kafka_AdminOptions_t, broker: i32) {
 
 /// # Safety
 /// The answer is one to DescribeConfigs.
-unsafe fn config_entries(answer: &Answer) -> Result<TopicConfig, KafkaError> {
+unsafe fn configs(answer: &Answer) -> Result<TopicConfigs, KafkaError> {
     let mut count = 0;
     // SAFETY: by this function's own contract; everything lives as long as the event.
     unsafe {
         let result = sys::rd_kafka_event_DescribeConfigs_result(answer.0);
         let resources = sys::rd_kafka_DescribeConfigs_result_resources(result, &mut count);
-        if count == 0 {
-            return Err(KafkaError::Silent("the broker"));
-        }
-        check(DESCRIBE_CONFIG, sys::rd_kafka_ConfigResource_error(*resources))?;
-        let entries = sys::rd_kafka_ConfigResource_configs(*resources, &mut count);
+        let all = (0..count).map(|index| *resources.add(index));
+        Ok(all
+            .map(|one| (super::text(sys::rd_kafka_ConfigResource_name(one)), config_entries(one)))
+            .collect())
+    }
+}
+
+/// # Safety
+/// The resource is one of an answer to DescribeConfigs.
+unsafe fn config_entries(resource: *const sys::rd_kafka_ConfigResource_t) -> Result<TopicConfig, KafkaError> {
+    let mut count = 0;
+    // SAFETY: by this function's own contract; everything lives as long as the answer.
+    unsafe {
+        check(DESCRIBE_CONFIG, sys::rd_kafka_ConfigResource_error(resource))?;
+        let entries = sys::rd_kafka_ConfigResource_configs(resource, &mut count);
         Ok((0..count)
             .map(|index| *entries.add(index))
             .map(|entry| {

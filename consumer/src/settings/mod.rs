@@ -29,6 +29,7 @@ pub use variables::kafka_properties;
 
 use crate::bootstrap;
 use crate::selection::{self, TopicSelection};
+use crate::snapshots::SnapshotTopics;
 
 /// The consumer's buffers where the program says nothing else, in bytes.
 const DEFAULT_PREFETCH: usize = 16 << 20;
@@ -67,6 +68,10 @@ pub struct Args {
     /// How far back the tail is read into memory before the replica is ready
     #[arg(long, env = "TAILRACE_CACHE_WARMUP", default_value = "10m", value_name = "TIME")]
     pub cache_warmup: String,
+    /// Topics of which an index of keys is kept for `from=snapshot`, as in `TAILRACE_TOPICS`; `compacted`: those whose
+    /// `cleanup.policy` has `compact`; or `none`. Snapshots of other topics read through their partitions
+    #[arg(long, env = "TAILRACE_SNAPSHOT_TOPICS", default_value = "compacted", value_name = "TOPICS")]
+    pub snapshot_topics: String,
     /// Whether metrics tell lag by `topic` (all of its partitions, and the highest), or by `partition` as well
     #[arg(long, env = "TAILRACE_LAG_METRICS", default_value = "topic", value_name = "BY")]
     pub lag_metrics: String,
@@ -96,6 +101,8 @@ pub struct KafkaSettings {
     /// Bytes of memory that the bridge has for records. About as many are read at the start at the most, however far back
     /// `warmup` reaches; where they are few, fewer partitions of history are read at once.
     pub memory: usize,
+    /// Of which topics indexes for snapshots are kept.
+    pub snapshot_topics: SnapshotTopics,
     /// Whether metrics tell lag by partition, too.
     pub lag_by_partition: bool,
     /// What becomes of keys and values.
@@ -160,6 +167,7 @@ impl Args {
             warmup: parsed::<Span>("TAILRACE_CACHE_WARMUP", &self.cache_warmup)?.get(),
             prefetch: DEFAULT_PREFETCH,
             memory: DEFAULT_MEMORY,
+            snapshot_topics: parsed("TAILRACE_SNAPSHOT_TOPICS", &self.snapshot_topics)?,
             lag_by_partition: lag_by_partition(&self.lag_metrics)?,
             data,
             traces: false,

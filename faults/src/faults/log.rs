@@ -50,6 +50,7 @@ pub(super) fn faults() -> Vec<Fault> {
         Fault::new("compaction", "compaction leaves holes", |scene| Box::pin(compaction(scene))).on(Stage {
             topic_config: COMPACTED.to_vec(),
             keys: 40,
+            by_key: true,
             ..usual()
         }),
         Fault::new("transactions", "transactions committed, aborted, and open for long", |scene| {

@@ -3,12 +3,13 @@
 use crate::problem::Problem;
 
 /// All names, in the order of the documentation.
-pub(super) const NAMES: [&str; 12] = [
+pub(super) const NAMES: [&str; 13] = [
     "topic",
     "type",
     "key",
     "where",
     "from",
+    "conflate",
     "last_event_id",
     "envelope",
     "limit",
@@ -19,7 +20,7 @@ pub(super) const NAMES: [&str; 12] = [
 ];
 /// Those that only pages have, and those that only streams have.
 const OF_PAGES: [&str; 2] = ["limit", "wait"];
-const OF_STREAMS: [&str; 2] = ["heartbeat", "retry"];
+const OF_STREAMS: [&str; 3] = ["conflate", "heartbeat", "retry"];
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +63,7 @@ impl Route {
 }
 
 /// Wrong names that are no typing errors, each with the parameter that is likely meant.
-const OTHER_NAMES: [(&str, &str); 26] = [
+const OTHER_NAMES: [(&str, &str); 27] = [
     ("filter", "where"),
     ("query", "where"),
     ("q", "where"),
@@ -71,6 +72,7 @@ const OTHER_NAMES: [(&str, &str); 26] = [
     ("begin", "from"),
     ("offset", "from"),
     ("after", "from"),
+    ("snapshot", "from"),
     ("id", "last_event_id"),
     ("lasteventid", "last_event_id"),
     ("last-event-id", "last_event_id"),

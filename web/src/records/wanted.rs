@@ -32,6 +32,7 @@ pub(crate) struct Wanted {
 
 impl Wanted {
     pub(crate) fn read(raw: &Raw, query: &Query, headers: &HeaderMap) -> Result<Wanted, Problem> {
+        check_from(query)?;
         Ok(Wanted {
             limit: limit(raw)?,
             wait: wait(raw)?,
@@ -40,6 +41,14 @@ impl Wanted {
             is_fixed: is_fixed(raw, query, headers)?,
         })
     }
+}
+
+/// A page has no event that says where a snapshot ends, and may be cached, while a snapshot is of now.
+fn check_from(query: &Query) -> Result<(), Problem> {
+    if query.from != StartFrom::Snapshot {
+        return Ok(());
+    }
+    Err(at("from", 0, "snapshot is for streams, /t/{tenant}/events"))
 }
 
 fn limit(raw: &Raw) -> Result<usize, Problem> {

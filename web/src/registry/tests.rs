@@ -73,6 +73,7 @@ impl Lab {
             from,
             last_event_id: None,
             unmasked: false,
+            conflate: false,
         };
         self.bridge.subscribe(request).await.unwrap()
     }

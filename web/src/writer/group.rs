@@ -106,6 +106,7 @@ mod tests {
             filter: Filter::default(),
             envelope: Envelope::default(),
             unmasked: false,
+            conflate: false,
             from: StartFrom::Latest,
             last_event_id: None,
         };

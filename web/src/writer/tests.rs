@@ -120,6 +120,7 @@ impl Lab {
             filter: Filter::default(),
             envelope: Envelope::None,
             unmasked: false,
+            conflate: false,
             from: StartFrom::Earliest,
             last_event_id: None,
         };
