@@ -29,6 +29,10 @@ impl Subscription {
             self.wait = Wait::Pace;
             return Round::Gives(Next::Wait);
         }
+        if std::mem::take(&mut self.own_replay().yields) {
+            self.wait = Wait::Turn;
+            return Round::Gives(Next::Wait);
+        }
         let kept = self.own_replay().target.take().filter(|target| !self.hold.view.was_cut_since(target));
         let is_new = kept.is_none();
         let target = kept.unwrap_or_else(|| self.hold.view.snapshot());
@@ -44,7 +48,8 @@ impl Subscription {
         if out.records > 0 && !self.synced {
             self.note(|rare| rare.replayed += out.records as u64);
         }
-        let is_enough = self.note_examined();
+        let is_enough = self.note_examined() || self.own_replay().replay.has_opened();
+        self.own_replay().yields = is_enough && out.records > 0;
         debug_assert!(
             out.records == 0 || matches!(chunk, Chunk::Moved),
             "records would be dropped: {chunk:?}"

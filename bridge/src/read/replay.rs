@@ -78,6 +78,8 @@ pub(crate) struct Replay {
     used_history: bool,
     /// Bytes of records that the last chunk examined.
     examined: usize,
+    /// Whether the last chunk looked at segments that had been packed.
+    opened: bool,
     /// While only the newest record of each key is delivered: up to where.
     pub(crate) run: Option<Run>,
 }
@@ -140,7 +142,7 @@ impl Replay {
         emit: &mut Emit<'_>,
     ) -> Chunk {
         self.forget_others(context.topics);
-        self.examined = 0;
+        (self.examined, self.opened) = (0, false);
         let mut lanes = Vec::new();
         let mut pending = false;
         for (topic, partitions) in context.topics {
@@ -189,6 +191,11 @@ impl Replay {
         self.used_history
     }
 
+    /// Whether the last chunk looked at segments that had been packed: they are open for others, too, which should have their turn.
+    pub(crate) fn has_opened(&self) -> bool {
+        self.opened
+    }
+
     /// Forgets reads of partitions that were removed meanwhile.
     fn forget_others(&mut self, topics: &Topics) {
         if !self.asked.is_empty() {
@@ -213,6 +220,7 @@ impl Replay {
         }
         let gap = self.look(context, &mut lanes, bytes);
         self.examined = lanes.iter().map(|lane| lane.examined).sum();
+        self.opened = lanes.iter().any(|lane| lane.open > 0);
         if let Some(gap) = gap {
             return Chunk::Gap(gap);
         }

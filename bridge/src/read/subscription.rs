@@ -147,6 +147,8 @@ pub(super) struct Replaying {
     pub(super) replay: Replay,
     pub(super) target: Option<Snapshot>,
     pub(super) work: Work,
+    /// Whether others are to have their turn before the next chunk.
+    pub(super) yields: bool,
 }
 
 /// The result of one step.
