@@ -1,8 +1,8 @@
 //! Exact resume at length: whatever is cut or killed, each client gets its tenant's records once, in order.
 //!
-//! 12 partitions, 8 tenants, 64 clients of which most are cut at random bytes, a bridge that is killed twice and terminated
-//! once, and a writer that keeps on: 200,000 deliveries, judged as in the fault suite. That the judge notices defects is
-//! shown by `cargo xtask faults --prove`.
+//! 12 partitions of Avro, 8 tenants, 64 clients of which most are cut at random bytes, some read pages and half keep state by key,
+//! a bridge that is killed twice and terminated once, and a writer that keeps on: 200,000 deliveries, judged as in the fault
+//! suite. That the judge notices defects is shown by `cargo xtask faults --prove`.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_client_gets_its_records_once_whatever_is_cut_or_killed() {
     let seed = tailrace_faults::seed();
-    let stage = Stage { clients: CLIENTS, rate: 700, ..Stage::default() };
+    let stage =
+        Stage { clients: CLIENTS, rate: 700, keys: 400, by_key: true, is_avro: true, ..Stage::default() };
     let breath = Duration::from_secs(9);
     let mut scene = Scene::set(Kafka::start().await, "exact-resume", stage, seed, breath).await;
     scene.bridges[0].kill();

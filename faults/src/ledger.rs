@@ -72,13 +72,18 @@ pub fn value(number: Number, partition: u32, tenant: u32) -> String {
 
 /// As [`value`], with `scale` times the padding, and a field that states the scale.
 pub fn scaled_value(number: Number, partition: u32, tenant: u32, scale: u32) -> String {
+    let padding = padding(number, scale);
+    let said = if scale == 1 { String::new() } else { format!(r#""s":{scale},"#) };
+    format!(r#"{{"n":{number},"p":{partition},"t":"{}",{said}"x":"{padding}"}}"#, tenant_name(tenant))
+}
+
+/// The padding of a value.
+pub(crate) fn padding(number: Number, scale: u32) -> String {
     // Any mixing function will do: values of neighbours must differ, and the checker must be able to compute them.
     let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let length = (mixed >> 56) as usize * scale as usize;
     let letter = char::from(b'a' + (mixed >> 40) as u8 % 26);
-    let padding: String = std::iter::repeat_n(letter, length).collect();
-    let said = if scale == 1 { String::new() } else { format!(r#""s":{scale},"#) };
-    format!(r#"{{"n":{number},"p":{partition},"t":"{}",{said}"x":"{padding}"}}"#, tenant_name(tenant))
+    std::iter::repeat_n(letter, length).collect()
 }
 
 impl Ledger {

@@ -22,6 +22,7 @@ pub mod process;
 pub mod prove;
 pub mod proxy;
 pub mod scene;
+pub mod schemas;
 pub mod sse;
 pub mod state;
 pub mod suite;

@@ -21,6 +21,7 @@ use crate::judge::{Edge, Fact, Verdict};
 use crate::kafka::{CREDENTIALS, Kafka};
 use crate::ledger::{Fate, Found, Ledger, Truth, value};
 use crate::pki::Pki;
+use crate::schemas::Registry;
 use crate::state::ByKey;
 use crate::writer::{TENANTS, Target, Writer};
 
@@ -48,8 +49,10 @@ pub struct Stage {
     pub producer: Vec<(&'static str, &'static str)>,
     /// Keys of the topic's records; see [`Target`].
     pub keys: u64,
-    /// Whether half of the clients keep state by key.
+    /// Whether clients keep state by key: two sets of three.
     pub by_key: bool,
+    /// Whether the topic's values are Avro, with a registry.
+    pub is_avro: bool,
     /// Disorder of the topic's timestamps, in milliseconds; see [`Target`].
     pub disorder: i64,
     /// Whether the replicas serve all topics of the trial, including those that are created later.
@@ -81,6 +84,7 @@ impl Default for Stage {
             producer: Vec::new(),
             keys: 0,
             by_key: false,
+            is_avro: false,
             disorder: 0,
             pattern: false,
             is_proxied: false,
@@ -117,6 +121,8 @@ pub struct Scene {
     pub breath: Duration,
     pub ports: Arc<RwLock<Vec<u16>>>,
     pub access: Arc<Access>,
+    /// Where the topic's schemas are, if it has any.
+    pub registry: Option<Registry>,
     phase: watch::Sender<Phase>,
     clients: Vec<JoinHandle<Got>>,
     deliveries: Arc<AtomicU64>,
@@ -147,7 +153,7 @@ pub struct Outcome {
 
 impl Scene {
     /// Sets up topics, replicas that are ready, a writer that writes, and clients that read.
-    pub async fn set(kafka: Kafka, name: &str, stage: Stage, seed: u64, breath: Duration) -> Scene {
+    pub async fn set(kafka: Kafka, name: &str, mut stage: Stage, seed: u64, breath: Duration) -> Scene {
         // Each trial has its own topics, so that it does not depend on what the previous trial did to its topics.
         let trial = format!("{name}-{seed:x}");
         let (topic, calm) = (trial.clone(), calm_of(&trial));
@@ -161,6 +167,10 @@ impl Scene {
             for topic in [&topic, &calm] {
                 tokio::task::block_in_place(|| kafka.allow(&["Read"], &["--topic", topic]));
             }
+        }
+        let registry = if stage.is_avro { Some(Registry::start().await) } else { None };
+        if let Some(registry) = &registry {
+            stage.env.push(("TAILRACE_SCHEMA_REGISTRY_URL", registry.url()));
         }
         let problems = Arc::default();
         let access = Arc::new(access(&stage, &problems));
@@ -177,7 +187,12 @@ impl Scene {
             config.set(*name, *value);
         });
         let targets = vec![
-            Target { keys: stage.keys, disorder: stage.disorder, ..Target::new(&topic, stage.partitions) },
+            Target {
+                keys: stage.keys,
+                disorder: stage.disorder,
+                schemas: registry.as_ref().map(Registry::in_use),
+                ..Target::new(&topic, stage.partitions)
+            },
             Target::new(&calm, CALM_PARTITIONS),
         ];
         let writer = Writer::start(&config, ledger.clone(), targets, stage.rate, seed);
@@ -196,10 +211,8 @@ impl Scene {
             .map(|which| {
                 // A habit is assigned to whole sets of tenants, so that each tenant has clients of all habits.
                 let habit = stage.habits[(which / TENANTS) as usize % stage.habits.len()];
-                // So that each tenant has clients of all three kinds, and those by key have every habit's cuts.
                 let set = which / TENANTS;
-                let by_key = (stage.by_key && set.is_multiple_of(2))
-                    .then_some(ByKey { keys: stage.keys, conflate: set.is_multiple_of(4) });
+                let by_key = by_key(&stage, set).filter(|_| habit != Habit::Pages);
                 tokio::spawn(client(which, seed, habit, by_key, shared.clone()))
             })
             .collect();
@@ -216,6 +229,7 @@ impl Scene {
             breath,
             ports,
             access,
+            registry,
             phase,
             clients,
             deliveries,
@@ -502,6 +516,12 @@ fn access(stage: &Stage, problems: &Arc<Mutex<Vec<String>>>) -> Access {
     let pki = stage.is_tls.then(|| Pki::new().expect("certificates can be issued"));
     let issuer = stage.tokens.clone().map(|lives| Issuer::new(lives).expect("keys can be generated"));
     Access::new(pki, issuer, problems.clone())
+}
+
+/// How the clients of a set keep state by key, if they do: two of three sets, one of them conflating, with whatever habit.
+fn by_key(stage: &Stage, set: u32) -> Option<ByKey> {
+    let turn = (set + set / stage.habits.len() as u32) % 3;
+    (stage.by_key && turn < 2).then_some(ByKey { keys: stage.keys, conflate: turn == 1 })
 }
 
 fn bridge(kafka: &Kafka, topics: &str, instance: &str, stage: &Stage, access: &Access) -> Bridge {

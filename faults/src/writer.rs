@@ -16,6 +16,7 @@ use rdkafka::message::{Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
 
 use crate::ledger::{Fate, Ledger, scaled_value, tenant_name};
+use crate::schemas::InUse;
 
 /// Tenants of a trial.
 pub const TENANTS: u32 = 8;
@@ -42,13 +43,24 @@ pub struct Target {
     pub disorder: i64,
     /// Factor for the padding in a value.
     pub scale: u32,
+    /// The schemas of the values, if they are Avro; their padding is not scaled.
+    pub schemas: Option<InUse>,
 }
 
 impl Target {
     /// An active target, without keys, with current timestamps.
     pub fn new(topic: &str, partitions: u32) -> Target {
         let topic = topic.into();
-        Target { topic, partitions, generation: 0, is_active: true, keys: 0, disorder: 0, scale: 1 }
+        Target {
+            topic,
+            partitions,
+            generation: 0,
+            is_active: true,
+            keys: 0,
+            disorder: 0,
+            scale: 1,
+            schemas: None,
+        }
     }
 }
 
@@ -288,14 +300,17 @@ impl State {
 
     fn send(&self, ledger: &Ledger, target: &Target, partition: u32, tenant: u32, random: &mut StdRng) {
         let number = ledger.enter(&target.topic, target.generation, partition, tenant, Fate::Unsure);
-        let value = scaled_value(number, partition, tenant, target.scale);
+        let value = match &target.schemas {
+            Some(schemas) => schemas.value(number, partition, tenant),
+            None => scaled_value(number, partition, tenant, target.scale).into_bytes(),
+        };
         let name = tenant_name(tenant);
         let key = (target.keys > 0).then(|| format!("key-{}", number % target.keys));
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis() as i64);
         let timestamp = now - random.random_range(0..=target.disorder);
         loop {
             let headers = OwnedHeaders::new().insert(Header { key: "tenant", value: Some(&name) });
-            let mut record = BaseRecord::<str, str, usize>::with_opaque_to(&target.topic, number as usize);
+            let mut record = BaseRecord::<str, [u8], usize>::with_opaque_to(&target.topic, number as usize);
             record.key = key.as_deref();
             let record =
                 record.partition(partition as i32).headers(headers).payload(&value).timestamp(timestamp);

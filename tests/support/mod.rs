@@ -4,6 +4,7 @@
 
 pub mod pages;
 pub mod registry;
+pub mod relay;
 pub mod script;
 pub mod writer;
 

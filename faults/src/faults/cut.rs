@@ -43,6 +43,13 @@ pub(super) fn faults() -> Vec<Fault> {
         )
         .long()
         .on(unclean()),
+        Fault::new(
+            "cut-led-on",
+            "as before, and another leader was elected cleanly when clients return",
+            |scene| Box::pin(led_on_while_away(scene)),
+        )
+        .long()
+        .on(unclean()),
         Fault::new("cut-whole", "the other replica has lost its disk: nothing is left of the log", |scene| {
             Box::pin(cut_to_nothing(scene))
         })
@@ -166,6 +173,26 @@ async fn lead_and_overtake_while_away(scene: &mut Scene) -> Result<()> {
     scene.bridges[1].start().await;
     scene.back();
     heal(scene).await;
+    Ok(())
+}
+
+/// Whoever tells clients of the truncation is a later leader than the one that wrote the records behind it.
+async fn led_on_while_away(scene: &mut Scene) -> Result<()> {
+    cut(scene).await?;
+    scene.away().await;
+    scene.bridges[1].kill();
+    lead_uncleanly(scene).await?;
+    overtake(scene).await;
+    heal(scene).await;
+    let topic = scene.topic.clone();
+    tokio::task::block_in_place(|| scene.kafka.broker(1).stop());
+    scene.kafka.leaders(&topic, "the first broker leads", |at| at.leader() == 1).await;
+    scene.kafka.broker(1).spawn();
+    scene.kafka.leaders(&topic, "all replicas are in sync", |at| at.isr().len() == 2).await;
+    scene.bridges[1].start().await;
+    scene.back();
+    scene.breathe().await;
+    scene.breathe().await;
     Ok(())
 }
 

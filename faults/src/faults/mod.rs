@@ -8,6 +8,7 @@ mod group;
 mod kafka;
 mod log;
 mod resources;
+mod schemas;
 mod tls;
 
 use std::time::Duration;
@@ -27,6 +28,7 @@ pub fn all() -> Vec<Fault> {
         cut::faults(),
         group::faults(),
         log::faults(),
+        schemas::faults(),
         clients::faults(),
         tls::faults(),
         resources::faults(),
