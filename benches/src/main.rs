@@ -21,6 +21,7 @@ mod producer;
 mod relay;
 mod scenario;
 mod scenarios;
+mod schemas;
 mod server;
 mod slice;
 mod suite;

@@ -160,6 +160,23 @@ pub(crate) fn fill(bootstrap: &str, topic: &Topic, flow: Flow, events: u64, byte
     sender.producer.flush(KAFKA).context("wait until Kafka has all events")
 }
 
+/// Sends this many events as `put` appends them, as fast as Kafka accepts them, over all partitions.
+pub(crate) fn fill_with(
+    bootstrap: &str,
+    topic: &Topic,
+    events: u64,
+    put: impl Fn(u64, &mut Vec<u8>),
+) -> Result<()> {
+    let mut sender = Sender::new(bootstrap, topic, Flow::one_tenant(Pace { rate: 1, burst: 2 }))?;
+    for number in 0..events {
+        sender.event.clear();
+        put(number, &mut sender.event);
+        sender.send_event()?;
+        sender.partition = (sender.partition + 1) % sender.partitions;
+    }
+    sender.producer.flush(KAFKA).context("wait until Kafka has all events")
+}
+
 /// Sends `rounds` orders of this size of each of `keys` keys, as fast as Kafka accepts them: the keys belong to the tenants in
 /// turn, and those of a tenant are in all partitions.
 pub(crate) fn fill_keys(

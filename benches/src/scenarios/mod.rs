@@ -1,6 +1,7 @@
 //! All scenarios, in the order in which they run and are on the page.
 
 mod connect;
+mod decode;
 mod fanout;
 mod held;
 mod isolation;
@@ -41,5 +42,6 @@ pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
         Box::new(held::Held),
         Box::new(way_in::HEADER),
         Box::new(way_in::JSON),
+        Box::new(decode::Decode),
     ]
 }
