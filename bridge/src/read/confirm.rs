@@ -160,6 +160,9 @@ impl Replay {
         segment: &Segment,
         is_tail: bool,
     ) -> Confirmation {
+        if let Some(contradiction) = self.contradicts_bound(lane, segment) {
+            return contradiction;
+        }
         let (key, below) = (lane.partition.key(), lane.scanned);
         let Some(question) = turn(below, segment).filter(|_| !is_tail) else {
             return Confirmation::Confirmed;
@@ -185,6 +188,23 @@ impl Replay {
             }
             (other, _) => other,
         }
+    }
+
+    /// If the segment has records of a later leader below the bound than the record below the bound is of: the bound, and what is
+    /// known of the newest records below, are of a log that was truncated since.
+    fn contradicts_bound(&self, lane: &Lane, segment: &Segment) -> Option<Confirmation> {
+        let bound = self.run.as_ref()?.end_of(&lane.partition)?;
+        let seen = Position { epoch: segment.epoch_below(bound.offset), ..lane.scanned };
+        if bound.epoch < 0 || seen.epoch <= bound.epoch {
+            return None;
+        }
+        Some(match lane.partition.doubt(seen) {
+            // Ingest notices the truncation within moments, and another bound would be of the same log.
+            Some(_) => Confirmation::Pending,
+            // The matches that were found are emitted first.
+            None if !lane.found.is_empty() => Confirmation::Pending,
+            None => Confirmation::Gap(Pending::cut_ahead(&lane.partition, lane.scanned)),
+        })
     }
 
     /// Asks the leader, or processes its answer.

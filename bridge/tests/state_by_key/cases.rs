@@ -2,6 +2,7 @@
 
 use crate::ledger::Log;
 use crate::page::{Kind, Page};
+use crate::support::{blocks, joined};
 use crate::{Event, New, Scene, Setup, positions};
 use tailrace_bridge::*;
 
@@ -224,6 +225,63 @@ fn a_log_that_is_truncated_above_the_position_is_a_gap_within_a_snapshot() {
     }
 }
 
+/// A client that reads on after the gap is told of it once, and gets the snapshot of the log as it is now.
+#[test]
+fn after_a_gap_within_a_snapshot_another_bound_is_taken() {
+    let mut scene = before_a_truncation(0);
+    let mut subscription = scene.pages[SNAPSHOT].0.subscription.take().unwrap();
+    let (mut told, mut id_of_gap) = (Vec::new(), None);
+    for _ in 0..40 {
+        match subscription.next(Budget { records: 1, bytes: 4096 }) {
+            Next::Frames { bytes, .. } => {
+                for block in blocks(&joined(bytes)) {
+                    let data: serde_json::Value = serde_json::from_str(&block.data.unwrap()).unwrap();
+                    if block.event == "tailrace.gap" {
+                        id_of_gap = block.id;
+                        told.push(format!("{} {} {}", data["code"], data["from"], data["next"]));
+                    } else {
+                        told.push(format!("{}{}", block.event, data["offset"]));
+                    }
+                }
+            }
+            Next::Wait if subscription.is_live() => break,
+            Next::Wait => scene.clock.block_on(subscription.changed()),
+        }
+    }
+    // The log has key 3 at offset 2, and a record without a key in place of the one that was cut.
+    assert_eq!(told, [r#""truncated" 2 2"#, "2", "3", "tailrace.syncednull"]);
+    let mut vector = id_of_gap.unwrap().parse::<EventId>().unwrap().vector;
+    assert_eq!(vector.take_bounds(), []);
+}
+
+/// Where a client was told that it gets everything, nothing is left out: the bound of another partition is carried along.
+#[test]
+fn a_snapshot_that_goes_on_leaves_nothing_out_where_it_has_ended() {
+    let mut scene = scene(true);
+    scene
+        .play(&Event::Write { partition: 1, records: vec![of(1, 0), of(2, 0), of(3, 0), of(1, 1)] })
+        .unwrap();
+    (0..2).for_each(|replica| scene.ingest(replica, 1));
+    write(&mut scene, vec![of(7, 0)]);
+    while !scene.pages[SNAPSHOT].0.came.contains_key(&1) {
+        scene.read(SNAPSHOT, 1, 1).unwrap();
+    }
+    // A replica that does not see the second partition says that the first one is whole.
+    let half = scene.started(1, 0);
+    half.remove_topic("orders");
+    half.add_topic("orders", scene.topic, &[Start { offset: 1, epoch: 0, log_start: 0 }]);
+    scene.replicas[1] = half;
+    cut(&mut scene, SNAPSHOT, 1);
+    read(&mut scene, SNAPSHOT);
+    assert!(is_synced(&scene, SNAPSHOT));
+    cut(&mut scene, SNAPSHOT, 0);
+    write_only(&mut scene, vec![of(7, 0), of(7, 1)]);
+    scene.ingest(0, 0);
+    read(&mut scene, SNAPSHOT);
+    assert_eq!(came(&scene, SNAPSHOT), [0, 1, 2]);
+    assert_eq!(scene.pages[SNAPSHOT].0.came[&1], [1, 2, 3]);
+}
+
 /// A replica that begins in the middle of a log is told no epoch: nothing would show a truncation below a bound that it takes.
 #[test]
 fn a_log_that_is_truncated_below_a_bound_of_no_epoch_is_a_gap() {
@@ -243,7 +301,7 @@ fn a_log_that_is_truncated_below_a_bound_of_no_epoch_is_a_gap() {
 
 /// Page 0 has key 2. Key 1 was left out, since it comes again below the bound. The page goes to a replica that does not see the
 /// topic, which says that it is live, and must not forget the bound.
-fn at_a_replica_without_the_topic() -> (Scene, Bridge) {
+fn at_a_replica_without_the_topic() -> Scene {
     let mut scene = scene(true);
     write(&mut scene, vec![of(1, 0), of(2, 0), of(3, 0), of(1, 1)]);
     while came(&scene, SNAPSHOT).is_empty() {
@@ -252,20 +310,26 @@ fn at_a_replica_without_the_topic() -> (Scene, Bridge) {
     assert_eq!(came(&scene, SNAPSHOT), [1]);
     let blind = scene.started(1, 4);
     blind.remove_topic("orders");
-    let seeing = std::mem::replace(&mut scene.replicas[1], blind);
+    scene.replicas[1] = blind;
     cut(&mut scene, SNAPSHOT, 1);
-    (scene, seeing)
+    scene
 }
 
 #[test]
 fn the_bound_of_a_topic_that_a_replica_does_not_see_is_carried_along() {
-    let (mut scene, seeing) = at_a_replica_without_the_topic();
+    let mut scene = at_a_replica_without_the_topic();
     read(&mut scene, SNAPSHOT);
     assert_eq!(came(&scene, SNAPSHOT), [1]);
-    // Nothing else would have it: the key's first record was left out, and its next one is not written yet.
-    scene.replicas[1] = seeing;
+    // The next replica has the topic, and has not read as far as the bound.
+    scene.replicas[1] = scene.started(1, 4);
     cut(&mut scene, SNAPSHOT, 1);
     scene.pages[SNAPSHOT].0.synced_at = None;
+    read(&mut scene, SNAPSHOT);
+    assert!(
+        !is_synced(&scene, SNAPSHOT),
+        "the first record of key 1 was left out, and its next one is not read yet"
+    );
+    scene.ingest(1, 0);
     read(&mut scene, SNAPSHOT);
     assert_eq!(came(&scene, SNAPSHOT), [1, 2, 3]);
     assert!(is_synced(&scene, SNAPSHOT), "it is told when it has the topic's state");
@@ -274,7 +338,7 @@ fn the_bound_of_a_topic_that_a_replica_does_not_see_is_carried_along() {
 
 #[test]
 fn a_bound_that_was_carried_along_holds_when_the_topic_appears() {
-    let (mut scene, _) = at_a_replica_without_the_topic();
+    let mut scene = at_a_replica_without_the_topic();
     read(&mut scene, SNAPSHOT);
     // The replica begins to read the topic, and has read less of it than the bound says.
     let starts = [Start { offset: 0, epoch: -1, log_start: 0 }; 2];
