@@ -70,8 +70,8 @@ async fn carry(
         }
         let due = {
             let mut cuts = cuts.lock().expect("nobody has panicked");
-            let due = cuts.front().copied().filter(|at| *at <= carried + count);
-            due.inspect(|_| drop(cuts.pop_front()))
+            let is_due = cuts.front().is_some_and(|at| *at <= carried + count);
+            if is_due { cuts.pop_front() } else { None }
         };
         let count = due.map_or(count, |at| at.saturating_sub(carried).clamp(1, count));
         to.write_all(&piece[..count]).await?;
