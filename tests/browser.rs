@@ -125,7 +125,7 @@ fn put(producer: &Producer, table: &mut BTreeMap<String, u64>, key: u64, number:
     }
 }
 
-/// Seen to fail with a bridge that resumes one offset late, like the others.
+/// As docs/protocol.md has such a page.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_table_of_a_hundred_thousand_keys_is_shown_across_five_cuts() {
     let kafka = Kafka::start().await;
