@@ -150,24 +150,18 @@ impl Producer {
 
 /// Sends this many orders of this size, as fast as Kafka accepts them, over all partitions.
 pub(crate) fn fill(bootstrap: &str, topic: &Topic, flow: Flow, events: u64, bytes: usize) -> Result<()> {
-    let mut sender = Sender::new(bootstrap, topic, flow)?;
-    for number in 0..events {
-        sender.event.clear();
-        write_order(&mut sender.event, bytes, number, now_us());
-        sender.send_event()?;
-        sender.partition = (sender.partition + 1) % sender.partitions;
-    }
-    sender.producer.flush(KAFKA).context("wait until Kafka has all events")
+    fill_with(bootstrap, topic, flow, events, |number, out| write_order(out, bytes, number, now_us()))
 }
 
 /// Sends this many events as `put` appends them, as fast as Kafka accepts them, over all partitions.
 pub(crate) fn fill_with(
     bootstrap: &str,
     topic: &Topic,
+    flow: Flow,
     events: u64,
     put: impl Fn(u64, &mut Vec<u8>),
 ) -> Result<()> {
-    let mut sender = Sender::new(bootstrap, topic, Flow::one_tenant(Pace { rate: 1, burst: 2 }))?;
+    let mut sender = Sender::new(bootstrap, topic, flow)?;
     for number in 0..events {
         sender.event.clear();
         put(number, &mut sender.event);

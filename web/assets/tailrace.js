@@ -68,7 +68,7 @@ export class Tailrace {
    * @param {string[]} [options.where]      `where=`; all of them
    * @param {string}   [options.from]       `from=`: latest, earliest, snapshot, -15m, -100, a time, an id
    * @param {"key"}    [options.conflate]   `conflate=`: of what was missed, only the newest record of each key
-   * @param {string}   [options.envelope]   `envelope=`: none or record
+   * @param {string}   [options.envelope]   `envelope=`: none, record or cloudevents
    * @param {string}   [options.lastEventId] where to resume, e.g. from before a page reload; wins over `from`
    * @param {() => (string|Promise<string>)} [options.token]  called before each connection, and before a token
    *        expires; sent as `access_token=`

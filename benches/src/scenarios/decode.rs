@@ -7,8 +7,9 @@ use anyhow::{Context, Result};
 use tempfile::NamedTempFile;
 
 use crate::figures::{Point, Report};
+use crate::pace::Pace;
 use crate::process::cpu;
-use crate::producer::{Topic, fill_with};
+use crate::producer::{Flow, Topic, fill_with};
 use crate::scenario::{Scenario, Stage};
 use crate::schemas::{Kind, avro_schema, descriptor_set, put_order};
 
@@ -38,7 +39,8 @@ impl Scenario for Decode {
         for (kind, format) in &kinds {
             stage.say(format!("{records} records of {kind:?} into Kafka"));
             let topic = stage.topic(PARTITIONS)?;
-            fill_with(stage.bootstrap(), &topic, records, |number, out| put_order(*kind, number, out))?;
+            let flow = Flow::one_tenant(Pace { rate: 1, burst: 2 });
+            fill_with(stage.bootstrap(), &topic, flow, records, |number, out| put_order(*kind, number, out))?;
             topics.push((topic, format.as_str()));
         }
         let mut point = Point::new("");

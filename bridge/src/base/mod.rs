@@ -1,6 +1,6 @@
 //! What every folder may use: [`sync`] (locks and atomics, or the model checker's) and [`lock_order`], [`clock`] (time, timers
-//! and tasks), [`meter`] (a rate that many share), [`signal`] (something that happens once), [`metrics`], [`varint`], [`units`] of settings, secret [`key`]s, and [`sabotage`], the deliberate defects that
-//! tests must catch.
+//! and tasks), [`meter`] (a rate that many share), [`signal`] (something that happens once), [`metrics`], [`varint`], [`units`]
+//! of settings, secret [`key`]s, and [`sabotage`], the deliberate defects that tests must catch.
 //!
 //! ```
 //! use tailrace_bridge::{ByteSize, Span};
