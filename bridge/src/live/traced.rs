@@ -38,9 +38,13 @@ pub trait Deliveries: fmt::Debug + Send + Sync {
     fn delivered(&self, tenant: &TenantId, delivery: &Delivery, streams: usize);
 }
 
-/// The newest records of a view that are traced, each with the number of its frame.
+/// The newest records of a view that are traced, each with the number of its frame; a pointer, since most views have none.
 #[derive(Debug, Default)]
-pub(super) struct Traced(VecDeque<(u64, Delivery)>);
+#[expect(
+    clippy::box_collection,
+    reason = "an empty queue takes four times the room of a pointer, in each of very many views"
+)]
+pub(super) struct Traced(Option<Box<VecDeque<(u64, Delivery)>>>);
 
 impl Traced {
     /// Keeps the record, if its producer samples. `first`: the oldest frame that somebody may still take.
@@ -53,7 +57,7 @@ impl Traced {
         now: i64,
     ) {
         let Some(context) = TraceContext::of(record.headers).filter(TraceContext::is_sampled) else { return };
-        let kept = &mut self.0;
+        let kept = self.0.get_or_insert_default();
         while kept.len() >= MAX_TRACED || kept.front().is_some_and(|(number, _)| *number < first) {
             kept.pop_front();
         }
@@ -69,7 +73,7 @@ impl Traced {
     }
 
     fn of(&self, frames: Range<u64>) -> Vec<Delivery> {
-        let kept = self.0.iter();
+        let kept = self.0.iter().flat_map(|kept| kept.iter());
         kept.filter(|(number, _)| frames.contains(number)).map(|(_, delivery)| delivery.clone()).collect()
     }
 }

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -21,18 +21,25 @@ const READ_TIME: f64 = 0.05;
 const READ_EVENTS: (u64, u64) = (1, 256);
 const READ_BYTES: (u64, u64) = (1, 64 * 1024);
 
-/// One tenant that has streams, or had some a moment ago.
+/// One tenant that has streams, or had some a moment ago. There may be as many as streams, so what few of them need is behind a
+/// pointer.
 pub(crate) struct Tenant {
     pub(super) limits: Weak<Limits>,
     pub(super) number: u32,
-    rates: TenantRates,
+    replays: AtomicU32,
+    /// Zero: no limit.
+    max_replays: AtomicU32,
+    /// Zero: no limit.
+    max_conditions: AtomicU32,
+    /// Set once it has a rate.
+    rates: OnceLock<Box<TenantRates>>,
     /// Shared with the subscriptions of the tenant.
     replay_rate: Arc<Meter>,
-    replays: AtomicUsize,
-    /// Zero: no limit.
-    max_replays: AtomicUsize,
-    filters: Mutex<Filters>,
+    filters: Mutex<Option<Box<Filters>>>,
 }
+
+/// What a tenant has that never had a rate.
+static UNLIMITED: LazyLock<TenantRates> = LazyLock::new(|| TenantRates::unlimited(Instant::now()));
 
 /// The different filters of a tenant's open streams, those with conditions that count.
 #[derive(Default)]
@@ -41,8 +48,6 @@ struct Filters {
     streams: HashMap<u64, usize>,
     /// Conditions of all of them.
     conditions: usize,
-    /// Zero: no limit.
-    max_conditions: usize,
 }
 
 /// What the streams of a tenant may get a second, together.
@@ -81,41 +86,45 @@ pub(crate) struct ReplayPlace(Arc<Tenant>);
 
 impl Tenant {
     pub(super) fn new(limits: Weak<Limits>, number: u32, own: &TenantLimits, now: Instant) -> Tenant {
-        Tenant {
+        let tenant = Tenant {
             limits,
             number,
-            rates: TenantRates {
-                events: Meter::new(own.event_rate.per_second(), now),
-                bytes: Meter::new(own.byte_rate.per_second(), now),
-                usual_events: AtomicU32::new(1),
-                usual_bytes: AtomicU32::new(256),
-            },
+            replays: AtomicU32::new(0),
+            max_replays: AtomicU32::new(0),
+            max_conditions: AtomicU32::new(0),
+            rates: OnceLock::new(),
             replay_rate: Arc::new(Meter::new(own.replay_byte_rate.per_second(), now)),
-            replays: AtomicUsize::new(0),
-            max_replays: AtomicUsize::new(own.max_replays),
-            filters: Mutex::new(Filters { max_conditions: own.max_conditions, ..Filters::default() }),
-        }
+            filters: Mutex::default(),
+        };
+        tenant.set(own, now);
+        tenant
     }
 
     /// Takes other limits. What is open stays open.
     pub(super) fn set(&self, own: &TenantLimits, now: Instant) {
-        self.rates.events.set_rate(own.event_rate.per_second(), now);
-        self.rates.bytes.set_rate(own.byte_rate.per_second(), now);
+        if self.rates.get().is_some() || !own.event_rate.is_none() || !own.byte_rate.is_none() {
+            let rates = self.rates.get_or_init(|| Box::new(TenantRates::unlimited(now)));
+            rates.events.set_rate(own.event_rate.per_second(), now);
+            rates.bytes.set_rate(own.byte_rate.per_second(), now);
+        }
         self.replay_rate.set_rate(own.replay_byte_rate.per_second(), now);
-        self.max_replays.store(own.max_replays, Ordering::Relaxed);
-        self.filters.lock().max_conditions = own.max_conditions;
+        self.max_replays.store(at_most(own.max_replays), Ordering::Relaxed);
+        self.max_conditions.store(at_most(own.max_conditions), Ordering::Relaxed);
     }
 
     /// Whether something is still to be paid, or will be: a tenant that comes back must not find it forgotten.
     pub(super) fn owes(&self, now: Instant) -> bool {
         // A read of history that has begun is paid at its end, by whoever asked for it, also if they have left meanwhile.
         let is_read = Arc::strong_count(&self.replay_rate) > 1;
-        let meters = [&self.rates.events, &self.rates.bytes, &*self.replay_rate];
+        let meters = [&self.rates().events, &self.rates().bytes, &*self.replay_rate];
         meters.into_iter().any(|meter| meter.owes(now)) || (is_read && self.replay_rate.is_limited())
     }
 
     pub(crate) fn rates(&self) -> &TenantRates {
-        &self.rates
+        match self.rates.get() {
+            Some(rates) => rates,
+            None => &UNLIMITED,
+        }
     }
 
     /// The rate at which the tenant's replays may examine records.
@@ -126,16 +135,16 @@ impl Tenant {
     /// Takes a place for a stream that reads history, or returns why there is none.
     pub(crate) fn enter_replay(self: &Arc<Self>) -> Result<ReplayPlace, Passing> {
         let max = self.max_replays.load(Ordering::Relaxed);
-        let one_more = |replays: usize| (max == 0 || replays < max).then_some(replays + 1);
+        let one_more = |replays: u32| (max == 0 || replays < max).then_some(replays + 1);
         match self.replays.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more) {
             Ok(_) => Ok(ReplayPlace(Arc::clone(self))),
-            Err(_) => Err(full(Limit::MaxReplaysPerTenant, max, RETRY_FULL)),
+            Err(_) => Err(full(Limit::MaxReplaysPerTenant, max as usize, RETRY_FULL)),
         }
     }
 
     #[cfg(test)]
     pub(super) fn replays(&self) -> usize {
-        self.replays.load(Ordering::Relaxed)
+        self.replays.load(Ordering::Relaxed) as usize
     }
 }
 
@@ -157,8 +166,10 @@ impl Tenant {
         if conditions == 0 {
             return Ok(None);
         }
+        let max = self.max_conditions.load(Ordering::Relaxed) as usize;
         let mut filters = self.filters.lock();
-        let (max, sum) = (filters.max_conditions, filters.conditions + conditions);
+        let filters = filters.get_or_insert_default();
+        let sum = filters.conditions + conditions;
         match filters.streams.entry(filter) {
             Entry::Occupied(mut streams) => *streams.get_mut() += 1,
             Entry::Vacant(_) if max > 0 && sum > max => {
@@ -169,25 +180,28 @@ impl Tenant {
                 filters.conditions = sum;
             }
         }
-        drop(filters);
         Ok(Some(FilterPlace { tenant: Arc::clone(self), filter, conditions }))
     }
 
     #[cfg(test)]
     pub(super) fn conditions(&self) -> (usize, usize) {
         let filters = self.filters.lock();
-        (filters.streams.len(), filters.conditions)
+        filters.as_ref().map_or((0, 0), |filters| (filters.streams.len(), filters.conditions))
     }
 }
 
 impl Drop for FilterPlace {
     fn drop(&mut self) {
         let mut filters = self.tenant.filters.lock();
-        let Entry::Occupied(mut streams) = filters.streams.entry(self.filter) else { return };
+        let Some(own) = filters.as_mut() else { return };
+        let Entry::Occupied(mut streams) = own.streams.entry(self.filter) else { return };
         *streams.get_mut() -= 1;
         if *streams.get() == 0 {
             streams.remove();
-            filters.conditions = filters.conditions.saturating_sub(self.conditions);
+            own.conditions = own.conditions.saturating_sub(self.conditions);
+        }
+        if own.streams.is_empty() {
+            *filters = None;
         }
     }
 }
@@ -199,6 +213,15 @@ impl Drop for ReplayPlace {
 }
 
 impl TenantRates {
+    fn unlimited(now: Instant) -> TenantRates {
+        TenantRates {
+            events: Meter::new(0.0, now),
+            bytes: Meter::new(0.0, now),
+            usual_events: AtomicU32::new(1),
+            usual_bytes: AtomicU32::new(256),
+        }
+    }
+
     /// Whether there is any limit: the only question that a stream of an unlimited tenant asks.
     pub(crate) fn is_limited(&self) -> bool {
         self.events.is_limited() || self.bytes.is_limited()
@@ -250,6 +273,11 @@ impl TenantRates {
         average(&self.usual_events, amount.events.min(most.events).clamp(1, READ_EVENTS.1));
         average(&self.usual_bytes, amount.bytes.min(most.bytes).clamp(1, READ_BYTES.1));
     }
+}
+
+/// A limit; one that no count reaches is the largest.
+fn at_most(limit: usize) -> u32 {
+    u32::try_from(limit).unwrap_or(u32::MAX)
 }
 
 /// An eighth of the new value. If two threads do this at once, one of the values is lost, which does no harm.
