@@ -1,7 +1,7 @@
 //! What must hold for any input of the web side: run by the fuzz targets, and over the corpus by a plain test.
 
 use axum::http::{HeaderMap, HeaderValue};
-use tailrace_web::{MAX_HEADER, PeerRules, check_limits_file, read_header};
+use tailrace_web::{Answers, MAX_HEADER, PeerRules, answers, check_limits_file, read_header};
 
 /// No bytes make reading a header of the PROXY protocol panic, or take more than is there; bytes that come later change
 /// neither a header nor an error.
@@ -48,6 +48,26 @@ fn headers(name: &'static str, lines: &[Vec<u8>]) -> Option<HeaderMap> {
         headers.append(name, HeaderValue::from_bytes(line).ok()?);
     }
     Some(headers)
+}
+
+/// Whatever a client sends over a WebSocket, in whatever parts: the same is answered, by frames that RFC 6455 allows, and no more
+/// than one control frame is kept.
+pub(crate) fn web_socket(input: &[u8]) {
+    let Some((part, bytes)) = input.split_first() else { return };
+    let (whole, parts) = (answers(bytes, bytes.len()), answers(bytes, usize::from(*part)));
+    assert_eq!((&whole.pong, &whole.close), (&parts.pong, &parts.close));
+    let Answers { pong, close, kept } = parts;
+    assert!(kept < 131, "{kept}");
+    for (frame, opcode) in [(&pong, 0x8a), (&close, 0x88)] {
+        let Some(frame) = frame else { continue };
+        assert_eq!((frame[0], usize::from(frame[1])), (opcode, frame.len() - 2));
+        assert!(frame[1] <= 125);
+    }
+    if let Some(close) = close {
+        let code = u16::from_be_bytes([close[2], close[3]]);
+        assert!(matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999), "{code}");
+        assert!(std::str::from_utf8(&close[4..]).is_ok());
+    }
 }
 
 /// No text makes reading a limits file panic; one that is refused is refused in one line, at a place in it.

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use tailrace_bridge::{Bridge, Envelope, Filter, StartFrom, SubscribeRequest, TenantId};
+use tailrace_bridge::{Bridge, Envelope, Filter, Framing, StartFrom, SubscribeRequest, TenantId};
 use tailrace_consumer::demo::{self, TENANTS};
 
 use crate::config::{self, Environment};
@@ -118,6 +118,7 @@ async fn an_id(bridge: &Bridge) -> anyhow::Result<String> {
         tenant: TenantId::new(TENANT).map_err(anyhow::Error::msg)?,
         topics: vec!["orders".to_owned()],
         filter: Filter::default(),
+        framing: Framing::Sse,
         envelope: Envelope::None,
         unmasked: false,
         conflate: false,

@@ -9,10 +9,10 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use futures::executor::block_on;
 use futures::future::{BoxFuture, FutureExt as _, ready};
 use tailrace_bridge::{
-    Bridge, BridgeConfig, Budget, Envelope, EventId, Filter, Fingerprint, Headers, HistoryError, HistoryRead,
-    IdKeys, MaskKey, Masks, NewRecord, Next, OffsetsAt, Part, Partition, Position, Privacy, RawRecord,
-    RunningId, Segment, Source, Start, StartFrom, SubscribeRequest, Subscription, TenantId, TenantNames,
-    TenantRules, TopicId, Vector, put_header,
+    Bridge, BridgeConfig, Budget, Envelope, EventId, Filter, Fingerprint, Framing, Headers, HistoryError,
+    HistoryRead, IdKeys, MaskKey, Masks, NewRecord, Next, OffsetsAt, Part, Partition, Position, Privacy,
+    RawRecord, RunningId, Segment, Source, Start, StartFrom, SubscribeRequest, Subscription, TenantId,
+    TenantNames, TenantRules, TopicId, Vector, put_header,
 };
 
 const VALUE: &[u8] = br#"{"id":1000000017,"status":"shipped","user":"user-00017","amount":17.25,"tags":["a","b"],"tenant":"acme","pad":"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"}"#;
@@ -102,6 +102,7 @@ impl Core {
             tenant: tenant(),
             topics: vec![TOPIC.to_owned()],
             filter: Filter::parse(&[], &[], &wheres).expect("a filter"),
+            framing: Framing::Sse,
             envelope: Envelope::None,
             unmasked: false,
             conflate: false,

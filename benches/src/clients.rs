@@ -65,7 +65,7 @@ enum Phase {
     Connects,
     /// The request is sent.
     Asks,
-    /// The response has the status 200.
+    /// The response has the status 200, or the one of a WebSocket.
     Reads,
 }
 
@@ -75,7 +75,7 @@ pub(crate) struct Seen {
     pub(crate) deliveries: u64,
     pub(crate) bytes: u64,
     pub(crate) latencies: Histogram,
-    /// Clients with a response of status 200.
+    /// Clients with a stream.
     pub(crate) greeted: usize,
     /// Clients whose stream has become live.
     pub(crate) synced: usize,
@@ -259,7 +259,7 @@ impl Client {
             Err(error) => return Err(error).context("read a stream"),
         };
         if self.phase == Phase::Asks {
-            if !bytes.starts_with(b"HTTP/1.1 200") {
+            if !bytes.starts_with(b"HTTP/1.1 200") && !bytes.starts_with(b"HTTP/1.1 101") {
                 bail!("a client got no stream: {}", String::from_utf8_lossy(bytes));
             }
             self.phase = Phase::Reads;

@@ -26,6 +26,7 @@ mod server;
 mod slice;
 mod suite;
 mod tls;
+mod way;
 mod wire;
 
 use anyhow::Result;

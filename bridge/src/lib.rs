@@ -27,6 +27,7 @@
 //!     tenant: TenantId::new("acme").expect("a legal name"),
 //!     topics: vec!["orders".to_owned()],
 //!     filter: Filter::default(),
+//!     framing: Framing::Sse,
 //!     envelope: Envelope::None,
 //!     unmasked: false,
 //!     conflate: false,
@@ -98,4 +99,6 @@ pub use record::{Headers, NewRecord, RawRecord, RecordRef, put_header};
 pub use sse::envelope::Envelope;
 pub use sse::event_source::CloudEventsSource;
 pub use sse::frame::Control;
+pub use sse::framing::Framing;
 pub use sse::privacy::{HeaderList, Privacy};
+pub use sse::web_socket;

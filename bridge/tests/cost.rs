@@ -73,6 +73,7 @@ fn request(wheres: &[String], from: StartFrom) -> SubscribeRequest {
         tenant: tenant(),
         topics: Vec::new(),
         filter: Filter::parse(&[], &[], wheres).unwrap(),
+        framing: Framing::Sse,
         envelope: Envelope::None,
         from,
         last_event_id: None,

@@ -95,6 +95,7 @@ async fn subscribe(bridge: &Bridge) -> Subscription {
         tenant: TenantId::new("acme").unwrap(),
         topics: Vec::new(),
         filter: Filter::default(),
+        framing: Framing::Sse,
         envelope: Envelope::None,
         unmasked: false,
         conflate: false,

@@ -57,6 +57,7 @@ impl Lab {
             tenant: TenantId::new(tenant).unwrap(),
             topics: Vec::new(),
             filter: Filter::parse(&[], &[], &wheres).unwrap(),
+            framing: Framing::Sse,
             envelope: Envelope::None,
             from,
             last_event_id: None,

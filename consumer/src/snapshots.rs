@@ -43,6 +43,17 @@ impl FromStr for SnapshotTopics {
     }
 }
 
+impl SnapshotTopics {
+    /// The topics that are named, not those that a pattern selects.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        let names = match self {
+            SnapshotTopics::Compacted | SnapshotTopics::None => &[],
+            SnapshotTopics::Selected(selection) => selection.names(),
+        };
+        names.iter().map(String::as_str)
+    }
+}
+
 impl fmt::Display for SnapshotTopics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -120,7 +131,8 @@ fn compacted(client: &Client, names: &HashSet<String>) -> Option<HashSet<String>
                 Ok(config) if config.iter().any(is_compacted) => drop(compacted.insert(name)),
                 Ok(_) => {}
                 Err(error) => {
-                    tracing::debug!(topic = name, %error, "it is not known whether the topic is compacted");
+                    tracing::info!(topic = name, %error, "it is not known whether the topic is compacted (needed: \
+                        DescribeConfigs on it); snapshots of it are read through, unless TAILRACE_SNAPSHOT_TOPICS names it");
                 }
             }
         }

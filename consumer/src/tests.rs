@@ -8,8 +8,8 @@ use rdkafka::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use tailrace_bridge::{
-    Bridge, BridgeConfig, Budget, Envelope, Filter, HistoryError, HistoryRead, Next, Partition, StartFrom,
-    SubscribeRequest, Subscription, TenantId,
+    Bridge, BridgeConfig, Budget, Envelope, Filter, Framing, HistoryError, HistoryRead, Next, Partition,
+    StartFrom, SubscribeRequest, Subscription, TenantId,
 };
 use tailrace_formats::confluent::VALUE_HEADER;
 
@@ -120,6 +120,7 @@ impl Scene {
             tenant: TenantId::new("acme").expect("a name"),
             topics: vec!["orders".to_owned()],
             filter: Filter::default(),
+            framing: Framing::Sse,
             envelope,
             unmasked: false,
             conflate: false,

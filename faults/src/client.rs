@@ -1,4 +1,4 @@
-//! One client: an `EventSource` that is cut at random bytes, reconnects, and records everything that it gets.
+//! One client: it is cut at random bytes, reconnects, as an `EventSource` or in another way, and records everything that it gets.
 
 mod paging;
 
@@ -23,6 +23,7 @@ use crate::judge::{Facts, Verdict, judge};
 use crate::ledger::{Number, Truth, tenant_name};
 use crate::sse::{Connection, Event, IdBuffer, Source};
 use crate::state::{self, ByKey};
+use crate::way::Way;
 use crate::wire::Cut;
 use crate::writer::TENANTS;
 
@@ -223,9 +224,10 @@ impl Reader {
             let _ = self.phase.changed().await;
             return;
         }
-        if self.habit == Habit::Pages {
+        if self.habit == Habit::Pages || self.turns_pages() {
             return self.page().await;
         }
+        self.source.way = Way::ALL[self.random.random_range(0..Way::ALL.len())];
         let port = self.any_port();
         self.renew_token();
         let cut =
@@ -253,6 +255,12 @@ impl Reader {
     fn any_port(&mut self) -> Option<u16> {
         let ports = self.shared.ports.read();
         ports.get(self.random.random_range(0..ports.len().max(1))).copied()
+    }
+
+    /// Whether a client that is cut asks for a page now, with the id that it has from a stream. Within a snapshot it has none that a
+    /// page takes.
+    fn turns_pages(&mut self) -> bool {
+        self.is_cut() && self.got.by_key.is_none() && self.random.random_range(0..4) == 0
     }
 
     /// Whether the next connection is to be cut.

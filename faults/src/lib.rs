@@ -29,6 +29,7 @@ pub mod suite;
 pub mod table;
 pub mod transactions;
 pub mod trial;
+pub mod way;
 pub mod wire;
 pub mod writer;
 

@@ -1,4 +1,5 @@
-//! An `EventSource` over a socket, written from the WHATWG standard ("server-sent events", parsing an event stream).
+//! An `EventSource` over a socket, written from the WHATWG standard ("server-sent events", parsing an event stream), which may also
+//! read the same stream in [another way](Way).
 
 use std::time::Duration;
 
@@ -6,6 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use crate::way::{Objects, Way};
 use crate::wire::Wire;
 
 /// The content of a new connection's id buffer.
@@ -33,6 +35,8 @@ pub struct Source {
     pub retry: Option<u64>,
     /// The token of the next request, if it needs one.
     pub token: Option<String>,
+    /// How the next connection is asked for.
+    pub way: Way,
     kind: IdBuffer,
 }
 
@@ -45,17 +49,37 @@ pub struct Connection {
     length: Option<usize>,
     pub status: u16,
     pub head: String,
-    parser: Parser,
+    parser: Form,
     /// Bytes of the body that were received, whether it was cut or not.
     pub received: usize,
     /// Whether the body ended with its last chunk, not by a cut or a reset.
     pub ended_cleanly: bool,
 }
 
+/// How the body is read.
+enum Form {
+    Blocks(Box<Parser>),
+    Objects(Objects),
+}
+
+impl Form {
+    fn feed(&mut self, bytes: &[u8], source: &mut Source, events: &mut Vec<Event>) {
+        match self {
+            Form::Blocks(parser) => parser.feed(bytes, source, events),
+            Form::Objects(objects) => {
+                let said = objects.feed(bytes);
+                source.retry = said.retry.or(source.retry);
+                source.last_event_id = said.id.unwrap_or_else(|| std::mem::take(&mut source.last_event_id));
+                events.extend(said.events);
+            }
+        }
+    }
+}
+
 impl Source {
     pub fn new(port: u16, path: &str, kind: IdBuffer) -> Source {
         let (path, last_event_id) = (path.to_owned(), String::new());
-        Source { ports: vec![port], path, last_event_id, retry: None, token: None, kind }
+        Source { ports: vec![port], path, last_event_id, retry: None, token: None, way: Way::Sse, kind }
     }
 
     /// Connects to a port, with the last event id if there is one. `None`: no response.
@@ -68,8 +92,9 @@ impl Source {
         let mut socket = wire.into();
         // The headers of browsers: a proxy in between may use the accepted encodings.
         let mut request = format!(
-            "GET {} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\nAccept-Encoding: gzip, deflate, br\r\n",
-            self.path
+            "GET {} HTTP/1.1\r\nHost: localhost\r\n{}Accept-Encoding: gzip, deflate, br\r\n",
+            self.way.target(&self.path),
+            self.way.headers()
         );
         if !self.last_event_id.is_empty() {
             request.push_str(&format!("Last-Event-ID: {}\r\n", self.last_event_id));
@@ -91,6 +116,8 @@ impl Source {
         let head = String::from_utf8_lossy(&raw[..end]).into_owned();
         let rest = raw.split_off(end);
         let status = head.split(' ').nth(1)?.parse().ok()?;
+        // What a WebSocket has in its place.
+        let status = if status == 101 { 200 } else { status };
         let field = |name: &str| {
             head.lines().find_map(|line| {
                 let (own, value) = line.split_once(':')?;
@@ -110,7 +137,10 @@ impl Source {
             length,
             status,
             head,
-            parser: Parser { id_buffer: buffer, ..Parser::default() },
+            parser: match self.way {
+                Way::Sse => Form::Blocks(Box::new(Parser { id_buffer: buffer, ..Parser::default() })),
+                way => Form::Objects(Objects::new(way)),
+            },
             received: 0,
             ended_cleanly: false,
         })
@@ -196,6 +226,7 @@ impl Connection {
     fn has_ended(&self) -> bool {
         self.chunks.as_ref().is_some_and(|chunks| chunks.ended)
             || self.length.is_some_and(|length| self.received >= length)
+            || matches!(&self.parser, Form::Objects(objects) if objects.is_closed)
     }
 
     /// The socket of the connection, to be read or shut down directly.

@@ -35,6 +35,11 @@ impl Relay {
         self.cuts.lock().expect("nobody has panicked").push_back(1);
     }
 
+    /// Cuts connections after so many bytes of a response, in this order.
+    pub fn cut_after(&self, bytes: &[usize]) {
+        self.cuts.lock().expect("nobody has panicked").extend(bytes);
+    }
+
     /// How many cuts are still to come.
     pub fn left(&self) -> usize {
         self.cuts.lock().expect("nobody has panicked").len()

@@ -80,7 +80,8 @@ pub(crate) async fn allow(app: &App, request: &Head, route: Route, who: &mut Who
     let tenant = tenant(app, request.uri.path(), route, &caller)?;
     who.tenant = Some(tenant.clone());
     let allowed = app.settings.auth.allow(&caller, &tenant)?;
-    let mut query = raw.read(&Defaults::of(&app.settings, route))?;
+    let framing = raw.framing(route, &request.headers)?;
+    let mut query = raw.read(&Defaults::of(&app.settings, route, framing))?;
     query.topics = topics_within(app, query.topics, &allowed)?;
     let reader = Reader { allowed, unmasked: caller.may_unmask(&tenant) };
     Ok(Allowed { raw, query, last_event_id, caller, tenant, reader, seen, route })
@@ -103,8 +104,10 @@ pub(crate) async fn admit(
     let place = app.limits.enter(&tenant, subject(app, &caller), peer.ip()).map_err(passing)?;
     let span = access::stream_span(&tenant, &query.topics, peer, trace_id);
     span.in_scope(|| tracing::debug!(resumes = last_event_id.is_some(), "a subscription begins"));
-    // Only without tokens can the tenant's name be wrong, and a client that reconnects has got the notice before.
-    let is_unseen = app.settings.is_open() && last_event_id.is_none() && !app.bridge.has_seen(&tenant);
+    // Only without tokens, and where there are several, can the tenant's name be wrong, and a client that reconnects has got the
+    // notice before.
+    let may_be_wrong = app.settings.is_open() && !app.rules.is_none() && last_event_id.is_none();
+    let is_unseen = may_be_wrong && !app.bridge.has_seen(&tenant);
     let filter_place = filter_place(app, place.tenant(), &query, &reader).map_err(passing)?;
     // A search for the last records may read history before the subscription begins.
     let searches = last_event_id.is_none() && matches!(query.from, StartFrom::Last(_));
@@ -196,7 +199,7 @@ fn tenant(app: &App, path: &str, route: Route, caller: &Caller) -> Result<Tenant
     };
     if app.rules.is_none() && name != ONLY_TENANT {
         let what = match route {
-            Route::Events => "its stream is",
+            Route::Events | Route::WebSocket => "its stream is",
             Route::Records => "its records are",
         };
         let detail = format!("this server has one tenant: {what} at {}", route.path());
@@ -267,7 +270,7 @@ fn filter_place(
     topics.dedup();
     let unmasked = reader.unmasked || app.settings.privacy.masks.is_empty();
     let by_key = query.by_key();
-    let view = app.limits.hash_of((&topics, &query.filter, query.envelope, unmasked, by_key));
+    let view = app.limits.hash_of((&topics, &query.filter, query.framing, query.envelope, unmasked, by_key));
     let filter = &query.filter;
     tenant.enter_filter(view, if by_key { filter.conditions_by_key() } else { filter.conditions() })
 }

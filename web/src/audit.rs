@@ -92,9 +92,10 @@ pub(crate) fn revoked(who: &Who, reason: &'static str, streams: usize) {
     );
 }
 
-/// A file that was read again: `what` is its variable, such as `TAILRACE_LIMITS_FILE`; `why` it was (`changed`, `signal`). An error
-/// must name no secret.
-pub(crate) fn reloaded(what: &'static str, why: &'static str, outcome: Result<(), &str>) {
+/// A file that was read again: `what` is its variable, such as `TAILRACE_LIMITS_FILE`; `was_asked`: by a signal, not because it has
+/// changed. An error must name no secret.
+pub(crate) fn reloaded(what: &'static str, was_asked: bool, outcome: Result<(), &str>) {
+    let why = if was_asked { "signal" } else { "changed" };
     let Some(unlogged) = BUDGETS.take("reloaded", what) else { return };
     match outcome {
         Ok(()) => {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
-use tailrace_bridge::{LastFrames, Status};
+use tailrace_bridge::{Framing, LastFrames, Status};
 use tokio::sync::watch;
 use tokio::time::Sleep;
 
@@ -64,11 +64,25 @@ const SMALLEST_FRAME: usize = 256;
 /// The largest DATA frame, in bytes, unless the peer has set another maximum (RFC 9113, section 6.5.2).
 const LARGEST_FRAME: usize = 16_384;
 
+/// What is put before events that are too small for a frame.
+fn padding(size: usize, framing: Framing) -> Vec<u8> {
+    match framing {
+        // A comment, to be the first line of a block: after the last block, it would be a block of its own.
+        Framing::Sse => {
+            const LEAST: usize = b": \n".len();
+            let spaces = size.max(LEAST) - b":\n".len();
+            format!(":{}\n", " ".repeat(spaces)).into_bytes()
+        }
+        // Empty lines, which clients pass over.
+        Framing::Ndjson | Framing::WebSocket => vec![b'\n'; size],
+    }
+}
+
 /// The next bytes to send, sized so that none of their DATA frames is smaller than [`SMALLEST_FRAME`].
-fn next_frame(out: &mut VecDeque<Bytes>) -> Option<Bytes> {
+fn next_frame(out: &mut VecDeque<Bytes>, framing: Framing) -> Option<Bytes> {
     let mut next = out.pop_front()?;
     if next.len() < SMALLEST_FRAME {
-        next = gathered(next, out);
+        next = gathered(next, out, framing);
     }
     // The remainder of a large piece would be a small frame.
     let left = next.len() % LARGEST_FRAME;
@@ -78,8 +92,8 @@ fn next_frame(out: &mut VecDeque<Bytes>) -> Option<Bytes> {
     Some(next)
 }
 
-/// Joins a small piece with the pieces after it. If they are still too small, a comment is put before them as padding.
-fn gathered(first: Bytes, out: &mut VecDeque<Bytes>) -> Bytes {
+/// Joins a small piece with the pieces after it. If they are still too small, padding is put before them.
+fn gathered(first: Bytes, out: &mut VecDeque<Bytes>, framing: Framing) -> Bytes {
     let mut all = Vec::from(first);
     while all.len() < SMALLEST_FRAME
         && let Some(more) = out.pop_front()
@@ -87,16 +101,9 @@ fn gathered(first: Bytes, out: &mut VecDeque<Bytes>) -> Bytes {
         all.extend_from_slice(&more);
     }
     if all.len() < SMALLEST_FRAME {
-        all = [padding(SMALLEST_FRAME - all.len()), all].concat();
+        all = [padding(SMALLEST_FRAME - all.len(), framing), all].concat();
     }
     all.into()
-}
-
-/// A comment of at least `size` bytes, to be the first line of a block: after the last block, it would be a block of its own.
-fn padding(size: usize) -> Vec<u8> {
-    const LEAST: usize = b": \n".len();
-    let spaces = size.max(LEAST) - b":\n".len();
-    format!(":{}\n", " ".repeat(spaces)).into_bytes()
 }
 
 /// The body that carries the stream.
@@ -115,7 +122,7 @@ impl Reading {
         while !self.gather() {
             self.wait().await;
         }
-        let bytes = next_frame(&mut self.out)?;
+        let bytes = next_frame(&mut self.out, self.stream.subscription.framing())?;
         self.news.metrics.bytes.increment(bytes.len() as u64);
         self.offered = Some(Moment::now());
         Some(bytes)
@@ -173,7 +180,7 @@ mod tests {
     fn framed(pieces: &[usize]) -> (usize, Vec<usize>) {
         let mut out: VecDeque<Bytes> = pieces.iter().map(|size| Bytes::from(vec![b'x'; *size])).collect();
         let (mut bytes, mut frames) = (0, Vec::new());
-        while let Some(next) = next_frame(&mut out) {
+        while let Some(next) = next_frame(&mut out, Framing::Sse) {
             bytes += next.iter().filter(|byte| **byte == b'x').count();
             frames.extend(next.chunks(LARGEST_FRAME).map(<[u8]>::len));
         }
@@ -203,9 +210,9 @@ mod tests {
     #[test]
     fn what_fills_up_is_a_comment_in_the_first_block() {
         let mut out = VecDeque::from([Bytes::from("event: a\nid: b\n\n")]);
-        let text = String::from_utf8(next_frame(&mut out).unwrap().to_vec()).unwrap();
+        let text = String::from_utf8(next_frame(&mut out, Framing::Sse).unwrap().to_vec()).unwrap();
         assert_eq!(text.len(), SMALLEST_FRAME);
         assert_eq!(text.trim_start_matches([':', ' ']), "\nevent: a\nid: b\n\n");
-        assert_eq!(padding(1), b": \n");
+        assert_eq!(padding(1, Framing::Sse), b": \n");
     }
 }

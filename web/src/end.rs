@@ -54,6 +54,24 @@ impl End {
     }
 }
 
+/// The code with which a WebSocket is closed (RFC 6455, section 7.4.2), by the code of the last message. Codes from 4000 on are a
+/// program's own.
+pub(crate) fn close_code(code: &str) -> u16 {
+    const CODES: [&str; 9] = [
+        "draining",
+        "max_age",
+        "token_expired",
+        "revoked",
+        "rate_limited",
+        "too_many_streams",
+        "not_ready",
+        "overloaded",
+        "internal",
+    ];
+    let at = CODES.iter().position(|known| *known == code).unwrap_or(CODES.len() - 1);
+    4000 + at as u16
+}
+
 /// Why a page ends where it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PageEnd {

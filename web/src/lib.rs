@@ -41,6 +41,7 @@ mod settings;
 mod stream;
 mod tls;
 mod trace;
+mod upgrade;
 mod web;
 mod whole_file;
 mod writer;
@@ -63,3 +64,5 @@ pub use reload::Reload;
 pub use settings::check_limits_file;
 pub use settings::{Args, ConfigurationValue, SettingError, WebSettings};
 pub use web::Web;
+#[doc(hidden)]
+pub use writer::{Answers, answers};

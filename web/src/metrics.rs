@@ -97,7 +97,7 @@ pub fn describe_metrics() {
 const KEY_SOURCES: [&str; 4] = ["secret_file", "public_key_file", "jwks_file", "jwks_url"];
 
 /// Reasons for a refusal, other than the temporary ones ([`PassingCode`]).
-const REFUSALS: [&str; 11] = [
+const REFUSALS: [&str; 12] = [
     "bad_request",
     "bad_parameter",
     "bad_tenant",
@@ -108,6 +108,7 @@ const REFUSALS: [&str; 11] = [
     "missing_topic",
     "forbidden_topic",
     "too_many_partitions",
+    "upgrade_required",
     "internal",
 ];
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderValue, Response, StatusCode};
 use serde_json::{Map, Value, json};
@@ -36,6 +37,8 @@ pub(crate) enum Problem {
     TooManyPartitions { partitions: usize, size: usize, limit: usize },
     /// The route exists, but not for this method.
     Method { method: String },
+    /// The route is for WebSockets, and the request asks for none that this server speaks.
+    Upgrade { detail: String },
     /// The request line contains a character that must be escaped.
     RequestLine { detail: String },
     /// A temporary condition: the request may succeed later.
@@ -131,6 +134,7 @@ impl Problem {
             Problem::UnservedTopic { why: Unserved::Forbidden, .. } => "forbidden_topic",
             Problem::TooManyPartitions { .. } => "too_many_partitions",
             Problem::Method { .. } => "method_not_allowed",
+            Problem::Upgrade { .. } => "upgrade_required",
             Problem::RequestLine { .. } => "bad_request",
             Problem::Passing(passing) => passing.code.as_str(),
         }
@@ -149,6 +153,7 @@ impl Problem {
             Problem::NotFound { .. } | Problem::UnknownTopic { .. } | Problem::UnservedTopic { .. } => {
                 StatusCode::NOT_FOUND
             }
+            Problem::Upgrade { .. } => StatusCode::UPGRADE_REQUIRED,
             Problem::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Problem::Passing(passing) => passing.code.status(),
         }
@@ -166,6 +171,7 @@ impl Problem {
             Problem::UnservedTopic { .. } => "The topic is not served now",
             Problem::TooManyPartitions { .. } => "The ids of this stream would be too long",
             Problem::Method { .. } => "The method is not allowed here",
+            Problem::Upgrade { .. } => "This route is for WebSockets",
             Problem::RequestLine { .. } => "The request cannot be read",
             Problem::Passing(passing) => match passing.code {
                 PassingCode::RateLimited => "Too many new streams",
@@ -195,6 +201,9 @@ impl Problem {
             Problem::TooManyPartitions { partitions, size, limit } => format!(
                 "this stream has {partitions} partitions, and an id of all their positions takes {size} bytes; proxies \
                  pass ids up to {limit} bytes (TAILRACE_MAX_ID_SIZE): name fewer topics by topic="
+            ),
+            Problem::Upgrade { detail } => format!(
+                "{detail}: open it with new WebSocket(url), over HTTP/1.1, or read the same as an event stream at /t/{{tenant}}/events"
             ),
             Problem::Method { method } => {
                 format!(
@@ -266,6 +275,10 @@ impl Problem {
         match self {
             Problem::Passing(passing) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(passing.after)));
+            }
+            Problem::Upgrade { .. } => {
+                headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+                headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
             }
             Problem::Unauthenticated { .. } | Problem::Forbidden { .. } => {
                 if let Ok(challenge) = HeaderValue::from_str(&self.challenge()) {

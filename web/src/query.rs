@@ -7,10 +7,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::http::HeaderMap;
 use percent_encoding::percent_decode_str;
-use tailrace_bridge::{Envelope, Filter, Span, StartFrom, SubscribeRequest, TenantId};
+use tailrace_bridge::{Envelope, Filter, Framing, Span, StartFrom, SubscribeRequest, TenantId};
 
 pub(crate) use self::names::Route;
 use self::names::{NAMES, unknown};
+use crate::accept;
 use crate::problem::Problem;
 use crate::settings::{HEARTBEAT_BOUNDS, RETRY_BOUNDS, WebSettings};
 
@@ -36,6 +37,7 @@ pub(crate) struct Query {
     pub(crate) from: StartFrom,
     /// Whether the client gets, of what it has missed, only the newest record of each key.
     pub(crate) conflate: bool,
+    pub(crate) framing: Framing,
     pub(crate) envelope: Envelope,
     pub(crate) heartbeat: Duration,
     /// Whether a heartbeat is an event that scripts see.
@@ -45,20 +47,21 @@ pub(crate) struct Query {
 
 /// What a stream has where its request does not say.
 pub(crate) struct Defaults {
+    pub(crate) framing: Framing,
     pub(crate) envelope: Envelope,
     pub(crate) heartbeat: Duration,
     pub(crate) retry: Duration,
 }
 
 impl Defaults {
-    pub(crate) fn of(settings: &WebSettings, route: Route) -> Defaults {
+    pub(crate) fn of(settings: &WebSettings, route: Route, framing: Framing) -> Defaults {
         let WebSettings { envelope, heartbeat, retry, .. } = *settings;
         let envelope = match (route, envelope) {
             // Records of a page have no event around them that would say what they are.
             (Route::Records, Envelope::None) => Envelope::Record,
             (_, envelope) => envelope,
         };
-        Defaults { envelope, heartbeat, retry }
+        Defaults { framing, envelope, heartbeat, retry }
     }
 }
 
@@ -96,7 +99,8 @@ pub fn read_parameters(
         let last_event_id = raw.last_event_id(headers)?;
         let access_token = raw.one("access_token")?.map(str::to_owned);
         let (heartbeat, retry) = (Duration::from_secs(15), Duration::from_secs(2));
-        let query = raw.read(&Defaults { envelope: Envelope::None, heartbeat, retry })?;
+        let framing = raw.framing(Route::Events, headers)?;
+        let query = raw.read(&Defaults { framing, envelope: Envelope::None, heartbeat, retry })?;
         Ok(ReadParameters {
             request: query.request(tenant, false, last_event_id),
             heartbeat: query.heartbeat,
@@ -127,6 +131,7 @@ impl Query {
             tenant,
             topics: self.topics.clone(),
             filter: self.filter.clone(),
+            framing: self.framing,
             envelope: self.envelope,
             unmasked,
             conflate: self.conflate,
@@ -183,6 +188,44 @@ impl Raw {
         Ok(id.filter(|id| !id.is_empty()))
     }
 
+    /// How a stream is written: as the route and `format=` have it, else as the header `Accept` prefers.
+    pub(crate) fn framing(&self, route: Route, headers: &HeaderMap) -> Result<Framing, Problem> {
+        match (route, self.format()?) {
+            (Route::Events, None) if accept::wants_lines(headers) => Ok(Framing::Ndjson),
+            (Route::Events, None) => Ok(Framing::Sse),
+            (Route::Events, Some(Framing::WebSocket)) => {
+                let detail = "json is the format of WebSockets, /t/{tenant}/ws; accepted here: sse, ndjson";
+                Err(Problem::parameter("format", detail))
+            }
+            (Route::Events, Some(framing)) => Ok(framing),
+            (Route::WebSocket, None | Some(Framing::WebSocket)) => Ok(Framing::WebSocket),
+            (Route::WebSocket, Some(_)) => {
+                let detail = "a WebSocket has the format json; the others are at /t/{tenant}/events";
+                Err(Problem::parameter("format", detail))
+            }
+            // A page is made of what a stream says.
+            (Route::Records, _) => Ok(Framing::Ndjson),
+        }
+    }
+
+    /// Whether a page is JSON a line.
+    pub(crate) fn lines(&self, headers: &HeaderMap) -> Result<bool, Problem> {
+        match self.format()? {
+            None => Ok(accept::wants_lines(headers)),
+            Some(Framing::Ndjson) => Ok(true),
+            Some(Framing::WebSocket) => Ok(false),
+            Some(Framing::Sse) => {
+                let detail = "sse is the format of streams, /t/{tenant}/events; accepted here: json, ndjson";
+                Err(Problem::parameter("format", detail))
+            }
+        }
+    }
+
+    fn format(&self) -> Result<Option<Framing>, Problem> {
+        let format = self.one("format")?;
+        format.map(str::parse).transpose().map_err(|error: String| Problem::parameter("format", error))
+    }
+
     /// Parses the values; a missing parameter gets the server's default.
     pub(crate) fn read(&self, defaults: &Defaults) -> Result<Query, Problem> {
         let (heartbeat, heartbeat_event) = self.heartbeat(defaults.heartbeat)?;
@@ -191,6 +234,7 @@ impl Raw {
             filter: self.filter()?,
             from: self.from()?,
             conflate: self.conflate()?,
+            framing: defaults.framing,
             envelope: self.envelope(defaults.envelope)?,
             heartbeat,
             heartbeat_event,

@@ -1,39 +1,27 @@
 //! The response to a request for a stream that cannot be opened for now.
 //!
 //! A new client gets the error status. A browser that *re*connects would give up for good on any status but 200, so it gets a
-//! stream of one block: `tailrace.error`, with the time of the next attempt and the id that it sent.
+//! stream of one event: `tailrace.error`, with the time of the next attempt and the id that it sent.
 
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, Response};
+use axum::http::Response;
 use serde_json::{Map, Value, json};
-use tailrace_bridge::Control;
+use tailrace_bridge::{Control, Framing};
 
-use crate::problem::{Passing, Problem};
-use crate::stream::{not_before, stream_headers};
+use crate::problem::Passing;
+use crate::server::Attached;
+use crate::stream::{last_words, not_before};
 use crate::trace::TraceId;
 
-/// The response for a temporary condition: an error status without a `last_event_id`, a stream with one.
-pub(crate) fn response(
-    passing: Passing,
-    last_event_id: Option<&str>,
-    retry: Duration,
-    trace_id: TraceId,
-    request: &HeaderMap,
-) -> Response<Body> {
-    match last_event_id {
-        None => Problem::Passing(passing).response(trace_id),
-        Some(id) => in_stream(&passing, id, retry, trace_id, request),
-    }
-}
-
-fn in_stream(
+/// The response to a client that comes back, in `head`, which opens a stream in this framing.
+pub(crate) fn in_stream(
     passing: &Passing,
     id: &str,
     retry: Duration,
     trace_id: TraceId,
-    request: &HeaderMap,
+    (framing, head): (Framing, Response<Body>),
 ) -> Response<Body> {
     let retry_ms = not_before(retry.max(passing.after)).as_millis() as u64;
     let mut data = Map::new();
@@ -48,8 +36,12 @@ fn in_stream(
         id: is_legal(id).then(|| id.to_owned()),
         retry_ms: Some(retry_ms),
     };
-    let mut response = Response::new(Body::from(block.encode()));
-    stream_headers(request, response.headers_mut());
+    let last = last_words(&block, framing);
+    if framing != Framing::WebSocket {
+        return head.map(|_| Body::from(last));
+    }
+    let mut response = head;
+    response.extensions_mut().insert(Attached::last(last));
     response
 }
 

@@ -8,6 +8,7 @@ use axum::extract::{Request, State};
 use axum::http::request::Parts as Head;
 use axum::http::{HeaderMap, Method, Response, Uri};
 use axum::routing::get;
+use tailrace_bridge::Framing;
 use tracing::Instrument as _;
 
 use crate::access::Account;
@@ -16,18 +17,20 @@ use crate::app::App;
 use crate::audit::{self, Who};
 use crate::peer::PeerAddress;
 use crate::problem::{Passing, PassingCode, Problem};
-use crate::query::Route;
+use crate::query::{Raw, Route};
 use crate::records::{self, Orders, Process, Wanted};
-use crate::server::AttachedStream;
+use crate::server::Attached;
 use crate::stream::{self, Parts, Stream};
 use crate::trace::{RequestSpan, TraceId, trace_id};
-use crate::{console, cors, refusal};
+use crate::{console, cors, refusal, upgrade};
 
 pub(crate) fn router(app: Arc<App>) -> Router {
     let origins = app.settings.origins.clone();
     let mut router = Router::new()
         .route("/events", get(events))
         .route("/t/{tenant}/events", get(events))
+        .route("/ws", get(web_socket))
+        .route("/t/{tenant}/ws", get(web_socket))
         .route("/records", get(page))
         .route("/t/{tenant}/records", get(page))
         .route("/tailrace.js", get(console::module));
@@ -50,7 +53,10 @@ async fn unknown(request: Request) -> Response<Body> {
             "the console is served with TAILRACE_CONSOLE=on; streams are at /t/{tenant}/events and /events, pages at \
              /t/{tenant}/records and /records"
         }
-        _ => "streams are at /t/{tenant}/events and /events, pages at /t/{tenant}/records and /records",
+        _ => {
+            "streams are at /t/{tenant}/events and /events, the same over WebSockets at /t/{tenant}/ws and /ws, pages at \
+              /t/{tenant}/records and /records"
+        }
     };
     let problem = nowhere(request.uri(), others);
     refuse(&request.into_parts().0, &problem)
@@ -89,6 +95,10 @@ pub(crate) async fn wrong_method(method: Method, headers: HeaderMap) -> Response
 
 async fn events(State(app): State<Arc<App>>, request: Request) -> Response<Body> {
     answer(&app, request, Route::Events).await
+}
+
+async fn web_socket(State(app): State<Arc<App>>, request: Request) -> Response<Body> {
+    answer(&app, request, Route::WebSocket).await
 }
 
 async fn page(State(app): State<Arc<App>>, request: Request) -> Response<Body> {
@@ -131,16 +141,22 @@ fn refused(app: &App, request: &Head, route: Route, who: &Who, stop: Stop) -> Re
                 app.metrics.reached(reached.limit);
             }
             // Whoever asks for a page sees its status.
-            let last_event_id = last_event_id.as_deref().filter(|_| route == Route::Events);
-            refusal::response(passing, last_event_id, app.settings.retry, trace_id, &request.headers)
+            let last_event_id = last_event_id.as_deref().filter(|_| route != Route::Records);
+            let Some(id) = last_event_id else { return Problem::Passing(passing).response(trace_id) };
+            let framing = framing(request, route);
+            let head = headers_only(request, framing);
+            refusal::in_stream(&passing, id, app.settings.retry, trace_id, (framing, head))
         }
     }
 }
 
 async fn begin(app: &App, request: &Head, route: Route, who: &mut Who) -> Result<Response<Body>, Stop> {
+    if route == Route::WebSocket {
+        upgrade::check(request, &app.settings.origins)?;
+    }
     let allowed = admit::allow(app, request, route, who).await?;
     match route {
-        Route::Events => begin_stream(app, request, allowed, who.trace_id).await,
+        Route::Events | Route::WebSocket => begin_stream(app, request, allowed, who.trace_id).await,
         Route::Records => answer_page(app, request, allowed, who.trace_id).await,
     }
 }
@@ -151,13 +167,16 @@ async fn begin_stream(
     allowed: Allowed,
     trace_id: TraceId,
 ) -> Result<Response<Body>, Stop> {
+    let framing = allowed.query.framing;
     if request.method == Method::HEAD {
-        return Ok(headers_only(&request.headers));
+        return Ok(headers_only(request, framing));
     }
     let Admitted { parts, span } = admit::admit(app, request, allowed, trace_id).await?;
     app.metrics.accepted.increment(1);
     let account = Account::open(trace_id, PeerAddress::of(&request.extensions).ip(), span);
-    Ok(opened(&request.headers, Stream::new(Parts { account, ..parts })))
+    let mut response = headers_only(request, framing);
+    response.extensions_mut().insert(Attached::stream(Stream::new(Parts { account, ..parts })));
+    Ok(response)
 }
 
 async fn answer_page(
@@ -181,15 +200,21 @@ async fn answer_page(
     answered.instrument(span).await.map_err(|passing| Problem::Passing(passing).into())
 }
 
-/// The head of a stream's response. The server adds the body, according to the protocol of the connection.
-fn opened(request: &HeaderMap, stream: Stream) -> Response<Body> {
-    let mut response = headers_only(request);
-    response.extensions_mut().insert(AttachedStream::new(stream));
-    response
+/// How the stream that was asked for would be written.
+fn framing(request: &Head, route: Route) -> Framing {
+    let raw = Raw::split(request.uri.query().unwrap_or_default(), route);
+    raw.and_then(|raw| raw.framing(route, &request.headers)).unwrap_or_default()
 }
 
-fn headers_only(request: &HeaderMap) -> Response<Body> {
+/// The head of a stream's response. The server adds the body, according to the protocol of the connection.
+fn headers_only(request: &Head, framing: Framing) -> Response<Body> {
+    // The handshake of a WebSocket was checked before anything else.
+    if framing == Framing::WebSocket
+        && let Ok(response) = upgrade::answer(request)
+    {
+        return response;
+    }
     let mut response = Response::new(Body::empty());
-    stream::stream_headers(request, response.headers_mut());
+    stream::stream_headers(&request.headers, framing, response.headers_mut());
     response
 }

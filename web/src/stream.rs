@@ -11,11 +11,12 @@ use axum::http::{HeaderName, HeaderValue};
 use bytes::Bytes;
 use rand::Rng;
 use serde_json::json;
-use tailrace_bridge::{Budget, Control, LastFrames, Next, Status, Subscription};
+use tailrace_bridge::{Budget, Control, Framing, LastFrames, Next, Status, Subscription, web_socket};
 
+use crate::accept::LINES;
 use crate::access::Account;
 use crate::drain::Phase;
-use crate::end::End;
+use crate::end::{End, close_code};
 use crate::limit::Limit;
 use crate::limits::{Amount, FilterPlace, ReplayPlace};
 use crate::metrics::Metrics;
@@ -179,13 +180,17 @@ struct Ending {
 }
 
 /// The headers of a stream's response to a request with these headers. The server sets `Connection`, as it knows the protocol.
-pub(crate) fn stream_headers(request: &HeaderMap, headers: &mut HeaderMap) {
+pub(crate) fn stream_headers(request: &HeaderMap, framing: Framing, headers: &mut HeaderMap) {
     // nginx, Traefik and Caddy 2.6 compress any response without `Content-Encoding` and ignore `no-transform`; Caddy 2.6 then
     // delays the events.
     if request.contains_key(ACCEPT_ENCODING) {
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static("identity"));
     }
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    let media_type = match framing {
+        Framing::Sse => "text/event-stream",
+        Framing::Ndjson | Framing::WebSocket => LINES,
+    };
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
     headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
 }
@@ -318,6 +323,12 @@ impl Stream {
         }
     }
 
+    /// The client ends the stream in an orderly way.
+    pub(crate) fn leave(&mut self, world: &World<'_>) {
+        self.closed(End::Client, world);
+        self.state = State::Ended;
+    }
+
     fn count_end(&self, end: End, world: &World<'_>) {
         world.metrics.closed(end.reason());
         if let Some(account) = self.extras.as_ref().and_then(|extras| extras.account.as_ref()) {
@@ -329,7 +340,7 @@ impl Stream {
         self.spoke(now);
         self.state = State::Open;
         let retry_ms = jittered(self.retry()).as_millis() as u64;
-        Control::priming(retry_ms, &self.subscription.id())
+        Control::priming(self.framing(), retry_ms, &self.subscription.id())
     }
 
     fn is_paced(&mut self, world: &World<'_>) -> bool {
@@ -434,23 +445,17 @@ impl Stream {
     fn beat(&mut self, now: Moment) -> Bytes {
         self.set_beat(now);
         let id = self.subscription.progress();
-        match (self.heartbeat_event, id) {
-            (true, id) => Control {
-                event: "tailrace.heartbeat",
-                data: json!({ "time": unix_millis() }),
-                id,
-                retry_ms: None,
-            }
-            .encode(),
-            (false, Some(id)) => Control::progress(&id),
-            (false, None) => Control::comment(),
+        if !self.heartbeat_event {
+            return Control::heartbeat(self.framing(), id.as_deref());
         }
+        let data = json!({ "time": unix_millis() });
+        Control { event: "tailrace.heartbeat", data, id, retry_ms: None }.encode(self.framing())
     }
 
     fn say_status(&mut self, world: &World<'_>) -> Bytes {
         self.spoke(world.now);
         let data = json!({ "code": world.status.as_str() });
-        Control { event: "tailrace.status", data, id: None, retry_ms: None }.encode()
+        Control { event: "tailrace.status", data, id: None, retry_ms: None }.encode(self.framing())
     }
 
     fn is_notice_due(&self, now: Moment) -> bool {
@@ -467,7 +472,7 @@ impl Stream {
         let message =
             "the token will expire, and the stream will end then: get a new token, and come back with it";
         let data = json!({ "code": "token_expiring", "message": message, "remaining_ms": remaining_ms });
-        Control { event: "tailrace.status", data, id: None, retry_ms: None }.encode()
+        Control { event: "tailrace.status", data, id: None, retry_ms: None }.encode(self.framing())
     }
 
     /// The code is `ok`, as nothing is wrong with the stream.
@@ -478,7 +483,7 @@ impl Stream {
             self.subscription.tenant().as_str()
         );
         let data = json!({ "code": Status::Ok.as_str(), "message": message });
-        Control { event: "tailrace.status", data, id: None, retry_ms: None }.encode()
+        Control { event: "tailrace.status", data, id: None, retry_ms: None }.encode(self.framing())
     }
 
     /// Once the process ends its streams, draws this stream's time within the spread.
@@ -523,8 +528,22 @@ impl Stream {
         let id = Some(self.subscription.id());
         self.count_end(why, world);
         self.state = State::Ended;
-        Control { event, data, id, retry_ms: Some(retry_ms) }.encode()
+        last_words(&Control { event, data, id, retry_ms: Some(retry_ms) }, self.framing())
     }
+
+    fn framing(&self) -> Framing {
+        self.subscription.framing()
+    }
+}
+
+/// The last frame of a stream; over a WebSocket, with the close.
+pub(crate) fn last_words(control: &Control, framing: Framing) -> Bytes {
+    let last = control.encode(framing);
+    if framing != Framing::WebSocket {
+        return last;
+    }
+    let code = control.data["code"].as_str().unwrap_or_default();
+    [&last[..], &web_socket::close(close_code(code), code)].concat().into()
 }
 
 /// The bounds of settings are far below `u32::MAX` milliseconds.

@@ -90,11 +90,11 @@ impl Web {
         let router = route::router(Arc::clone(&app));
         let server =
             Server::bind(listen, router, Some(transports), Arc::clone(&peers), certificate, max_connections)
-                .map_err(naming(listen))?;
+                .map_err(naming("TAILRACE_LISTEN", listen))?;
         let peers = Arc::new(peers.without_proxy_protocol());
         let admin = admin::router(app.bridge.clone(), prometheus, Arc::clone(&app.registry), &app.settings);
         let admin = Server::bind(admin_listen, admin, None, peers, None, ADMIN_CONNECTIONS)
-            .map_err(naming(admin_listen))?;
+            .map_err(naming("TAILRACE_ADMIN_LISTEN", admin_listen))?;
         Ok(Web { app, server, admin, writers, watch, reload })
     }
 
@@ -183,8 +183,8 @@ async fn watch_limits_file(app: &App, reload: &Reload) {
     watched.watch(reload.looks(), Arc::clone(&app.limits), Arc::clone(&app.metrics)).await;
 }
 
-fn naming(address: SocketAddr) -> impl Fn(io::Error) -> io::Error {
-    move |error| io::Error::new(error.kind(), format!("bind {address}: {error}"))
+fn naming(variable: &'static str, address: SocketAddr) -> impl Fn(io::Error) -> io::Error {
+    move |error| io::Error::new(error.kind(), format!("{variable}={address} cannot be used: {error}"))
 }
 
 /// The limit of connections. Some descriptors are kept from clients, so that reconnecting to Kafka and answering health checks

@@ -34,6 +34,11 @@ fn the_corpus_of_limits_files_holds() {
 }
 
 #[test]
+fn the_corpus_of_web_sockets_holds() {
+    run_corpus("web_socket", checks_web::web_socket);
+}
+
+#[test]
 fn the_corpus_of_parameters_holds() {
     run_corpus("parameters", checks_request::parameters);
 }

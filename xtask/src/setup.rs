@@ -25,6 +25,10 @@ const REGISTRY_SHA256: &str = "3cda1b34aa020fb4ac4dd6a66018d757e81e437f97e20a1f9
 const SERIALIZERS: &str = ".tailrace/serializers";
 const PINNED_SERIALIZERS: &str = "xtask/serializers/requirements.txt";
 
+/// The folder of WebSocket clients in Python, relative to the root, and the list that pins their versions.
+const CLIENTS: &str = ".tailrace/clients";
+const PINNED_CLIENTS: &str = "xtask/clients/requirements.txt";
+
 /// Debian's packages, and the names of each program.
 const PROGRAMS: [(&str, &[&str]); 6] = [
     ("chromium", &["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]),
@@ -41,6 +45,7 @@ pub(crate) fn all() -> Result<()> {
     pinned_packages(PROXIES, PINNED_PROXIES)?;
     registry()?;
     pinned_packages(SERIALIZERS, PINNED_SERIALIZERS)?;
+    pinned_packages(CLIENTS, PINNED_CLIENTS)?;
     browser_driver()
 }
 
@@ -159,11 +164,12 @@ fn pinned_packages(target: &str, list: &str) -> Result<()> {
     fs::write(&installed, pinned).with_context(|| format!("note which packages are in {target}"))
 }
 
-/// Installs playwright-core, at the version that tests/browser/package-lock.json pins.
+/// Installs playwright-core and ws, at the versions that tests/browser/package-lock.json pins.
 fn browser_driver() -> Result<()> {
     require("npm", "Node.js with npm")?;
     let folder = root().join("tests/browser");
-    if folder.join("node_modules/playwright-core/package.json").is_file() {
+    let is_there = |package| folder.join("node_modules").join(package).join("package.json").is_file();
+    if is_there("playwright-core") && is_there("ws") {
         return Ok(());
     }
     eprintln!("xtask: npm ci in tests/browser");

@@ -1,6 +1,5 @@
 //! The memory of an idle client, in the server and in the kernel.
 
-use std::sync::Arc;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -13,8 +12,7 @@ use crate::process::{anonymous, kernel_memory, resident};
 use crate::producer::{Flow, Topic, fill, tenant};
 use crate::scenario::{Scenario, Stage};
 use crate::server::Server;
-use crate::tls::{self, Tls};
-use crate::wire::Transport;
+use crate::way::{Doors, Way};
 
 const PARTITIONS: i32 = 12;
 
@@ -34,8 +32,7 @@ pub(crate) struct Memory {
     title: &'static str,
     /// Each client has a tenant, and so a view, of its own.
     own_view: bool,
-    /// Whether clients connect over TLS.
-    tls: bool,
+    way: Way,
     /// KiB per client.
     target: f64,
 }
@@ -44,7 +41,7 @@ pub(crate) const ONE_VIEW: Memory = Memory {
     name: "memory",
     title: "Memory of 10,000 idle clients of one view",
     own_view: false,
-    tls: false,
+    way: Way::Sse,
     target: 0.4,
 };
 
@@ -52,7 +49,7 @@ pub(crate) const OWN_VIEWS: Memory = Memory {
     name: "memory-own-views",
     title: "Memory of 10,000 idle clients with a tenant each",
     own_view: true,
-    tls: false,
+    way: Way::Sse,
     target: 1.2,
 };
 
@@ -60,8 +57,16 @@ pub(crate) const TLS: Memory = Memory {
     name: "memory-tls",
     title: "Memory of 10,000 idle clients of one view over TLS",
     own_view: false,
-    tls: true,
+    way: Way::Tls,
     target: 7.0,
+};
+
+pub(crate) const WEB_SOCKET: Memory = Memory {
+    name: "memory-websocket",
+    title: "Memory of 10,000 idle clients of one view over WebSockets",
+    own_view: false,
+    way: Way::WebSocket,
+    target: 0.4,
 };
 
 /// The memory in use at one moment, in bytes.
@@ -110,17 +115,13 @@ impl Scenario for Memory {
 impl Memory {
     fn once(&self, stage: &Stage, count: usize, point: &mut Point) -> Result<()> {
         let topic = stage.topic(PARTITIONS)?;
-        let tls = Arc::new(Tls::new()?);
-        let (certificate, key) = (tls.certificate()?, tls.key()?);
-        let (settings, transport) = (tls::settings(&certificate, &key), Transport::Tls(tls));
-        let (settings, transport) =
-            if self.tls { (&settings[..], transport) } else { (&[][..], Transport::Plain) };
-        let server = stage.server(&topic, settings)?;
+        let doors = self.way.doors()?;
+        let server = stage.server(&topic, &doors.settings())?;
         // Memory that remains after the first clients and events does not count for the clients.
-        self.serve(stage, &topic, (&server, &transport), 10)?;
+        self.serve(stage, &topic, (&server, &doors), 10)?;
         sleep(CALM);
         let before = Used::look(&server)?;
-        let mut clients = self.serve(stage, &topic, (&server, &transport), count)?;
+        let mut clients = self.serve(stage, &topic, (&server, &doors), count)?;
         clients.run(CALM)?;
         let after = Used::look(&server)?;
         server.stop();
@@ -144,12 +145,12 @@ impl Memory {
         &self,
         stage: &Stage,
         topic: &Topic,
-        (server, transport): (&Server, &Transport),
+        (server, doors): (&Server, &Doors),
         count: usize,
     ) -> Result<Clients> {
         let own_view = self.own_view;
-        let path = move |index| format!("/t/{}/events", tenant(TENANT, if own_view { index } else { 0 }));
-        let mut clients = Clients::new(server.address, path)?.over(transport.clone()).greeted(count)?;
+        let own_tenant = move |index| tenant(TENANT, if own_view { index } else { 0 });
+        let mut clients = doors.clients(server, own_tenant)?.greeted(count)?;
         let (tenants, events) = if own_view { (count, count as u64) } else { (1, BURST) };
         let pace = Pace { rate: 1, burst: 2 };
         let flow = Flow { tenant: TENANT, tenants, users: 1, pace };

@@ -12,9 +12,9 @@ mod replay;
 mod snapshot;
 mod spread;
 mod storm;
-mod tls;
 mod tls_storm;
 mod way_in;
+mod way_out;
 
 use crate::scenario::Scenario;
 
@@ -25,6 +25,7 @@ pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
         Box::new(memory::ONE_VIEW),
         Box::new(memory::OWN_VIEWS),
         Box::new(memory::TLS),
+        Box::new(memory::WEB_SOCKET),
         Box::new(latency::Latency),
         Box::new(linger::Linger),
         Box::new(spread::TENANTS),
@@ -36,8 +37,10 @@ pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
         Box::new(storm::Storm),
         Box::new(isolation::Isolation),
         Box::new(connect::Connect),
-        Box::new(tls::ONE),
-        Box::new(tls::BURSTS),
+        Box::new(way_out::TLS),
+        Box::new(way_out::TLS_BURSTS),
+        Box::new(way_out::WEB_SOCKET),
+        Box::new(way_out::WEB_SOCKET_BURSTS),
         Box::new(tls_storm::TlsStorm),
         Box::new(held::Held),
         Box::new(way_in::HEADER),

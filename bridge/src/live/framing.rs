@@ -82,7 +82,7 @@ impl View {
             let (topic, number) = (partition.topic_name(), partition.index());
             match told {
                 Told::Record => frame::record(&mut page.bytes, &record, topic, number, &look, id.as_str()),
-                Told::Left => frame::left(&mut page.bytes, &record, topic, number, id.as_str()),
+                Told::Left => frame::left(&mut page.bytes, &record, topic, number, look.framing, id.as_str()),
             }
             let step =
                 Step::Record { topic: partition.fingerprint(), partition: partition.index(), position };
@@ -115,7 +115,7 @@ impl View {
         if broken(Sabotage::SilentGap) {
             return;
         }
-        let bytes = frame::gap(gap, Some(self.shared.encode_id(self.tenant(), vector)));
+        let bytes = frame::gap(gap, self.key.framing, Some(self.shared.encode_id(self.tenant(), vector)));
         let step = Step::Gap(Arc::new(vector.clone()));
         let mark = Mark { end: bytes.len() as u32, step, timestamp: -1 };
         state.ring.push(bytes, [mark].into(), self.shared.clock.now());

@@ -137,6 +137,7 @@ mod tests {
             tenant: acme(),
             topics: Vec::new(),
             filter: Filter::default(),
+            framing: Framing::Sse,
             envelope: Envelope::None,
             unmasked: false,
             conflate: false,

@@ -5,10 +5,12 @@ use crate::record::filter::{self, Filter};
 use crate::record::selector::Selector;
 use crate::record::tenant::TenantId;
 use crate::sse::envelope::Envelope;
+use crate::sse::framing::Framing;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ViewKey {
     pub(crate) tenant: TenantId,
+    pub(crate) framing: Framing,
     pub(crate) envelope: Envelope,
     /// Whether masked fields are shown as they are.
     pub(crate) unmasked: bool,
@@ -40,13 +42,14 @@ impl ViewKey {
         tenant: TenantId,
         topics: Vec<String>,
         filter: Filter,
-        envelope: Envelope,
+        (framing, envelope): (Framing, Envelope),
         unmasked: bool,
         by_key: bool,
     ) -> ViewKey {
         let is_all = topics.is_empty() && filter == filter::ANYTHING;
         ViewKey {
             tenant,
+            framing,
             envelope,
             unmasked,
             tells_left: by_key && !filter.is_of_key(),

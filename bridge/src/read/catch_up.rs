@@ -192,7 +192,9 @@ impl Subscription {
             let topic = partition.topic_name();
             match next.told {
                 Told::Record => frame::record(&mut out.bytes, &next.record, topic, index, &look, id.as_str()),
-                Told::Left => frame::left(&mut out.bytes, &next.record, topic, index, id.as_str()),
+                Told::Left => {
+                    frame::left(&mut out.bytes, &next.record, topic, index, look.framing, id.as_str())
+                }
             }
             out.records += 1;
             out.records < budget.records && out.bytes.len() < budget.bytes

@@ -19,6 +19,7 @@
 //!             tenant: TenantId::new("acme").expect("a legal name"),
 //!             topics: Vec::new(),
 //!             filter: Filter::default(),
+//!             framing: Framing::Sse,
 //!             envelope: Envelope::None,
 //!             unmasked: false,
 //!             conflate: false,
@@ -26,7 +27,7 @@
 //!             last_event_id: Some(last_event_id),
 //!         })
 //!         .await?;
-//!     let mut written = Control::priming(1000, &subscription.id()).to_vec();
+//!     let mut written = Control::priming(Framing::Sse, 1000, &subscription.id()).to_vec();
 //!     while !subscription.is_live() {
 //!         match subscription.next(Budget { records: 100, bytes: 64 * 1024 }) {
 //!             Next::Frames { bytes, .. } => bytes.iter().for_each(|bytes| written.extend(bytes)),

@@ -10,6 +10,7 @@ use crate::read::filter_check::MaskedCondition;
 use crate::record::filter::Filter;
 use crate::record::tenant::TenantId;
 use crate::sse::envelope::Envelope;
+use crate::sse::framing::Framing;
 
 /// A client's request for a subscription.
 #[derive(Clone, Debug)]
@@ -20,7 +21,9 @@ pub struct SubscribeRequest {
     pub topics: Vec<String>,
     /// Which of these records.
     pub filter: Filter,
-    /// How a record is written.
+    /// How events are written.
+    pub framing: Framing,
+    /// How a record is written in them.
     pub envelope: Envelope,
     /// Whether the client may see masked fields as they are.
     pub unmasked: bool,

@@ -27,8 +27,17 @@ pub(crate) async fn subscribe(
     request: SubscribeRequest,
     meter: Option<Arc<Meter>>,
 ) -> Result<Subscription, SubscribeError> {
-    let SubscribeRequest { tenant, topics, filter, envelope, unmasked, conflate, from, last_event_id } =
-        request;
+    let SubscribeRequest {
+        tenant,
+        topics,
+        filter,
+        framing,
+        envelope,
+        unmasked,
+        conflate,
+        from,
+        last_event_id,
+    } = request;
     let by_key = conflate || from == StartFrom::Snapshot;
     let last_event_id = LastEventId::of(last_event_id, &tenant, &inner.shared);
     check_topics(inner, &tenant, &topics, last_event_id.is_some())?;
@@ -43,7 +52,8 @@ pub(crate) async fn subscribe(
         bounds = id.vector.take_bounds();
         see_parts_of(inner, &tenant, id).await;
     }
-    let hold = inner.hold(ViewKey::new(tenant, sorted(topics), filter, envelope, unmasked, by_key));
+    let hold =
+        inner.hold(ViewKey::new(tenant, sorted(topics), filter, (framing, envelope), unmasked, by_key));
     if let Some(meter) = meter {
         // The view may have it from another subscription.
         hold.view.meter.get_or_init(|| meter);

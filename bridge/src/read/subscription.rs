@@ -31,6 +31,7 @@ use crate::read::wait::Wait;
 use crate::read::work::Work;
 use crate::record::tenant::TenantId;
 use crate::sse::frame::{self, Control};
+use crate::sse::framing::Framing;
 
 /// Steps without a frame in one call, before the caller gets a chance to do something else.
 const MAX_ROUNDS: usize = 16;
@@ -279,6 +280,11 @@ impl Subscription {
         self.hold.view.tenant()
     }
 
+    /// How what it returns is written.
+    pub fn framing(&self) -> Framing {
+        self.hold.view.key().framing
+    }
+
     /// Distinguishes the view that this subscription reads from all others that are open.
     pub fn view(&self) -> usize {
         Arc::as_ptr(&self.hold.view) as usize
@@ -379,7 +385,7 @@ impl Subscription {
         self.left();
         self.moved = false;
         let id = self.encode_id();
-        (!broken(Sabotage::SilentGap)).then(|| frame::gap(&pending.gap, Some(id)))
+        (!broken(Sabotage::SilentGap)).then(|| frame::gap(&pending.gap, self.framing(), Some(id)))
     }
 
     /// Announces once that the replay has reached live.
@@ -401,7 +407,7 @@ impl Subscription {
         let mut replayed = 0;
         self.note(|rare| replayed = std::mem::take(&mut rare.replayed));
         let data = json!({ "replayed": replayed });
-        let bytes = Control { event: "tailrace.synced", data, id, retry_ms: None }.encode();
+        let bytes = Control { event: "tailrace.synced", data, id, retry_ms: None }.encode(self.framing());
         Next::Frames { bytes: vec![bytes], records: 0 }
     }
 }

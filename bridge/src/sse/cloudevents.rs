@@ -243,6 +243,7 @@ mod tests {
     use crate::record::form::Form;
     use crate::record::{Headers, written_headers};
     use crate::sse::envelope::Envelope;
+    use crate::sse::framing::Framing;
 
     const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     const BINARY: [(&str, Option<&[u8]>); 4] = [
@@ -293,7 +294,13 @@ mod tests {
                 form: self.form,
             };
             let (headers, source) = (&self.listed.parse().unwrap(), &Default::default());
-            let look = Look { envelope: Envelope::CloudEvents, headers, source, masking: None };
+            let look = Look {
+                framing: Framing::Sse,
+                envelope: Envelope::CloudEvents,
+                headers,
+                source,
+                masking: None,
+            };
             let mut out = Vec::new();
             put_cloudevent(&mut out, &record, "orders", 3, &look, self.withheld);
             String::from_utf8(out).unwrap()

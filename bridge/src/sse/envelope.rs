@@ -125,11 +125,22 @@ fn put_value(out: &mut Vec<u8>, record: &RecordRef<'_>) -> Option<&'static str> 
             put_base64(out, value);
             return Some("binary");
         }
-        Some(_) if form == ValueForm::Json => put_on_one_line(out, value),
-        Some(_) if form == ValueForm::Unknown && is_json(value) => put_on_one_line(out, value),
-        Some(text) => put_string(out, text),
+        Some(text) => put_text(out, text, form),
     }
     None
+}
+
+/// A JSON document as it is, on one line; other text as a string.
+pub(crate) fn put_text(out: &mut Vec<u8>, text: &str, form: ValueForm) {
+    let is_document = match form {
+        ValueForm::Json => true,
+        ValueForm::Unknown => is_json(text.as_bytes()),
+        ValueForm::Text | ValueForm::Binary => false,
+    };
+    match is_document {
+        true => put_on_one_line(out, text.as_bytes()),
+        false => put_string(out, text),
+    }
 }
 
 /// Appends a JSON document. In JSON, line ends occur between tokens only, never within a string.

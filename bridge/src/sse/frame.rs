@@ -1,4 +1,5 @@
-//! A record, or a message of the server, as the bytes of one SSE block.
+//! A record, or a message of the server, as the bytes that a client gets: a block of an event stream, or a JSON object
+//! (`{"event","id","data"}`) that is a line or a message.
 //!
 //! The order within a block is `event`, `data`, `retry`, and `id` last. A client that takes an id as soon as its line is there,
 //! before the blank line, has the block's data by then, and skips nothing.
@@ -12,10 +13,12 @@ use crate::record::RecordRef;
 use crate::record::form::ValueForm;
 use crate::record::mask_edit::Masked;
 use crate::sse::cloudevents::put_cloudevent;
-use crate::sse::envelope::{Envelope, put, put_key, put_record};
+use crate::sse::envelope::{Envelope, put, put_key, put_record, put_string, put_text};
+use crate::sse::framing::Framing;
 use crate::sse::privacy::Look;
+use crate::sse::web_socket;
 
-/// Appends a record's block, as `look` says: all bytes of records that any client gets are written here. `id` has no line
+/// Appends a record's frame, as `look` says: all bytes of records that any client gets are written here. `id` has no line
 /// ends.
 ///
 /// With [`Envelope::None`] the form of the data is the same for every record: values that are not UTF-8, and tombstones, are
@@ -43,36 +46,130 @@ pub(crate) fn record(
         Envelope::None => plain(record),
         Envelope::Record | Envelope::CloudEvents => Err(record.event_type),
     };
+    let head = |event| Head { event, id: Some(id), retry_ms: None };
     match text {
-        Ok(text) => {
+        Ok(text) if look.framing == Framing::Sse => {
             put_event(out, record.event_type);
             put_data(out, text);
-        }
-        Err(event) => {
-            put_event(out, event);
-            out.extend_from_slice(b"data: ");
-            match look.envelope {
-                Envelope::CloudEvents if record.form.flaw.is_none() => {
-                    put_cloudevent(out, record, topic, partition, look, withheld)
-                }
-                _ => put_record(out, record, topic, partition, look.headers, withheld),
-            }
+            put_id(out, id);
             out.push(b'\n');
         }
+        Ok(text) => {
+            head(record.event_type).put(out, look.framing, |out| put_text(out, text, record.form.value))
+        }
+        Err(event) => head(event).put(out, look.framing, |out| match look.envelope {
+            Envelope::CloudEvents if record.form.flaw.is_none() => {
+                put_cloudevent(out, record, topic, partition, look, withheld)
+            }
+            _ => put_record(out, record, topic, partition, look.headers, withheld),
+        }),
     }
-    put_id(out, id);
-    out.push(b'\n');
 }
 
-/// Appends the block that says that a key does not meet the filter any more, since this record of it does not: a
+/// Appends the frame that says that a key does not meet the filter any more, since this record of it does not: a
 /// `tailrace.left` event. Keys are never masked.
-pub(crate) fn left(out: &mut Vec<u8>, record: &RecordRef<'_>, topic: &str, partition: u32, id: &str) {
-    put_event(out, Some("tailrace.left"));
-    out.extend_from_slice(b"data: ");
-    put_key(out, record, topic, partition);
-    out.push(b'\n');
-    put_id(out, id);
-    out.push(b'\n');
+pub(crate) fn left(
+    out: &mut Vec<u8>,
+    record: &RecordRef<'_>,
+    topic: &str,
+    partition: u32,
+    framing: Framing,
+    id: &str,
+) {
+    let head = Head { event: Some("tailrace.left"), id: Some(id), retry_ms: None };
+    head.put(out, framing, |out| put_key(out, record, topic, partition));
+}
+
+/// All of a frame but its data.
+struct Head<'a> {
+    event: Option<&'a str>,
+    id: Option<&'a str>,
+    retry_ms: Option<u64>,
+}
+
+impl Head<'_> {
+    /// Appends a frame; `data` appends its data, which is one line of JSON.
+    fn put(&self, out: &mut Vec<u8>, framing: Framing, data: impl FnOnce(&mut Vec<u8>)) {
+        match framing {
+            Framing::Sse => {
+                put_event(out, self.event);
+                out.extend_from_slice(b"data: ");
+                data(out);
+                out.push(b'\n');
+                self.put_rest_of_block(out);
+            }
+            Framing::Ndjson | Framing::WebSocket => self.put_object(out, framing, Some(data)),
+        }
+    }
+
+    /// Appends a frame without data, which moves the client's positions and is no event.
+    fn put_without_data(&self, out: &mut Vec<u8>, framing: Framing) {
+        match framing {
+            Framing::Sse => self.put_rest_of_block(out),
+            Framing::Ndjson | Framing::WebSocket => self.put_object(out, framing, None::<fn(&mut Vec<u8>)>),
+        }
+    }
+
+    fn put_rest_of_block(&self, out: &mut Vec<u8>) {
+        if let Some(retry_ms) = self.retry_ms {
+            put(out, format_args!("retry: {retry_ms}\n"));
+        }
+        if let Some(id) = self.id {
+            put_id(out, id);
+        }
+        out.push(b'\n');
+    }
+
+    fn put_object(&self, out: &mut Vec<u8>, framing: Framing, data: Option<impl FnOnce(&mut Vec<u8>)>) {
+        let object = |out: &mut Vec<u8>| {
+            let mut members = Members::open(out);
+            if let Some(event) = self.event {
+                members.name("event");
+                put_string(members.out, event);
+            }
+            if let Some(id) = self.id {
+                members.name("id");
+                put_string(members.out, id);
+            }
+            if let Some(retry_ms) = self.retry_ms {
+                members.name("retry");
+                put(members.out, format_args!("{retry_ms}"));
+            }
+            if let Some(data) = data {
+                members.name("data");
+                data(members.out);
+            }
+            members.close();
+        };
+        if framing == Framing::WebSocket {
+            return web_socket::put_text(out, object);
+        }
+        object(out);
+        out.push(b'\n');
+    }
+}
+
+/// Writes the members of an object one after the other.
+struct Members<'a> {
+    out: &'a mut Vec<u8>,
+    is_first: bool,
+}
+
+impl Members<'_> {
+    fn open(out: &mut Vec<u8>) -> Members<'_> {
+        out.push(b'{');
+        Members { out, is_first: true }
+    }
+
+    /// Begins a member; its value is to be appended to `out`.
+    fn name(&mut self, name: &str) {
+        let comma = if std::mem::take(&mut self.is_first) { "" } else { "," };
+        put(self.out, format_args!("{comma}\"{name}\":"));
+    }
+
+    fn close(self) {
+        self.out.push(b'}');
+    }
 }
 
 /// The value if it can be sent as it is, else the event that sends it in an envelope.
@@ -115,10 +212,10 @@ fn put_id(out: &mut Vec<u8>, id: &str) {
     out.push(b'\n');
 }
 
-/// The block of a `tailrace.gap` event; its data is the [`Gap`]. `id`: the positions after the gap.
-pub(crate) fn gap(gap: &Gap, id: Option<String>) -> Bytes {
+/// The frame of a `tailrace.gap` event; its data is the [`Gap`]. `id`: the positions after the gap.
+pub(crate) fn gap(gap: &Gap, framing: Framing, id: Option<String>) -> Bytes {
     let data = serde_json::to_value(gap).expect("a gap has only strings and numbers");
-    Control { event: "tailrace.gap", data, id, retry_ms: None }.encode()
+    Control { event: "tailrace.gap", data, id, retry_ms: None }.encode(framing)
 }
 
 /// A message of the server: a `tailrace.…` event.
@@ -135,43 +232,39 @@ pub struct Control {
 }
 
 impl Control {
-    /// The event's block.
-    pub fn encode(&self) -> Bytes {
+    /// The event's frame.
+    pub fn encode(&self, framing: Framing) -> Bytes {
         let mut out = Vec::with_capacity(128);
-        put(&mut out, format_args!("event: {}\ndata: {}\n", self.event, self.data));
-        if let Some(retry_ms) = self.retry_ms {
-            put(&mut out, format_args!("retry: {retry_ms}\n"));
-        }
-        if let Some(id) = &self.id {
-            put_id(&mut out, id);
-        }
-        out.push(b'\n');
+        let head = Head { event: Some(self.event), id: self.id.as_deref(), retry_ms: self.retry_ms };
+        head.put(&mut out, framing, |out| put(out, format_args!("{}", self.data)));
         out.into()
     }
 
-    /// The first block of a stream: it gives a browser an id before the first event, and dispatches nothing.
-    pub fn priming(retry_ms: u64, id: &str) -> Bytes {
+    /// The first frame of a stream: it gives a client an id before the first event, and is no event.
+    pub fn priming(framing: Framing, retry_ms: u64, id: &str) -> Bytes {
         let mut out = Vec::with_capacity(id.len() + 32);
         if broken(Sabotage::BlankLineFirst) {
             out.push(b'\n');
         }
-        put(&mut out, format_args!("retry: {retry_ms}\n"));
-        put_id(&mut out, id);
-        out.push(b'\n');
+        let head = Head { event: None, id: Some(id), retry_ms: Some(retry_ms) };
+        head.put_without_data(&mut out, framing);
         out.into()
     }
 
-    /// An id alone, which moves the client's positions and dispatches nothing.
-    pub fn progress(id: &str) -> Bytes {
-        let mut out = Vec::with_capacity(id.len() + 8);
-        put_id(&mut out, id);
-        out.push(b'\n');
+    /// What is sent when nothing else has been for a while, so that the connection stays open: a comment, an empty line, or a ping.
+    /// `id`, if the client's positions have moved without an event, moves them.
+    pub fn heartbeat(framing: Framing, id: Option<&str>) -> Bytes {
+        let mut out = Vec::new();
+        match (framing, id) {
+            (Framing::Sse, None) => return Bytes::from_static(b":\n\n"),
+            (Framing::Ndjson, None) => return Bytes::from_static(b"\n"),
+            (Framing::WebSocket, None) => return Bytes::from_static(&web_socket::HEARTBEAT),
+            (Framing::Sse | Framing::Ndjson, Some(_)) => {}
+            // An object is no sign of life for who counts pings.
+            (Framing::WebSocket, Some(_)) => out.extend_from_slice(&web_socket::HEARTBEAT),
+        }
+        Head { event: None, id, retry_ms: None }.put_without_data(&mut out, framing);
         out.into()
-    }
-
-    /// A comment: bytes that keep the connection open.
-    pub fn comment() -> Bytes {
-        Bytes::from_static(b":\n\n")
     }
 }
 
@@ -245,6 +338,7 @@ mod tests {
 
     fn framed(value: Option<&[u8]>, event_type: Option<&str>, envelope: Envelope) -> Vec<u8> {
         let look = Look {
+            framing: Framing::Sse,
             envelope,
             headers: &HeaderList::All,
             source: &CloudEventsSource::default(),
@@ -325,6 +419,7 @@ mod tests {
         for envelope in [Envelope::None, Envelope::Record] {
             // JSON text too is shown as the bytes that it is: nobody knows what they mean.
             let look = Look {
+                framing: Framing::Sse,
                 envelope,
                 headers: &HeaderList::All,
                 source: &CloudEventsSource::default(),
@@ -344,6 +439,7 @@ mod tests {
         let masks: Masks = "orders=/user:redact".parse().unwrap();
         let masking = Some(Masking { masks: &masks, key: None });
         let look = Look {
+            framing: Framing::Sse,
             envelope: Envelope::Record,
             headers: &HeaderList::All,
             source: &CloudEventsSource::default(),
@@ -363,7 +459,13 @@ mod tests {
     fn bytes_are_binary_even_if_they_look_like_text() {
         let form = Form { value: ValueForm::Binary, ..Form::default() };
         let source = CloudEventsSource::default();
-        let look = |envelope| Look { envelope, headers: &HeaderList::All, source: &source, masking: None };
+        let look = |envelope| Look {
+            framing: Framing::Sse,
+            envelope,
+            headers: &HeaderList::All,
+            source: &source,
+            masking: None,
+        };
         let (event, data) = event_of(&framed_as(Some(b"{}"), Some("created"), form, &look(Envelope::None)));
         assert_eq!((event.as_str(), &data["value"]), ("tailrace.binary", &json!({"base64": "e30="})));
         let (event, data) = event_of(&framed_as(Some(b"{}"), Some("created"), form, &look(Envelope::Record)));
@@ -380,25 +482,30 @@ mod tests {
             retry_ms: Some(2000),
         };
         assert_eq!(
-            all.encode(),
+            all.encode(Framing::Sse),
             "event: tailrace.error\ndata: {\"code\":\"draining\",\"message\":\"a\\nb\"}\nretry: 2000\nid: ID\n\n"
         );
         let bare =
             Control { event: "tailrace.synced", data: json!({"replayed": 0}), id: None, retry_ms: None };
-        assert_eq!(bare.encode(), "event: tailrace.synced\ndata: {\"replayed\":0}\n\n");
+        assert_eq!(bare.encode(Framing::Sse), "event: tailrace.synced\ndata: {\"replayed\":0}\n\n");
     }
 
     #[test]
-    fn priming_and_progress_set_the_id_and_dispatch_nothing() {
-        let stream = [Control::priming(2000, "A"), Control::comment(), Control::progress("B")].concat();
+    fn priming_and_heartbeats_set_the_id_and_dispatch_nothing() {
+        let stream = [
+            Control::priming(Framing::Sse, 2000, "A"),
+            Control::heartbeat(Framing::Sse, None),
+            Control::heartbeat(Framing::Sse, Some("B")),
+        ]
+        .concat();
         let source = EventSource::read(&stream);
         assert_eq!((source.last_event_id.as_str(), source.retry, source.events.len()), ("B", Some(2000), 0));
-        assert_eq!(EventSource::read(&Control::priming(1, "A")).last_event_id, "A");
+        assert_eq!(EventSource::read(&Control::priming(Framing::Sse, 1, "A")).last_event_id, "A");
     }
 
     #[test]
     fn a_damaged_id_cannot_break_the_block() {
-        assert_eq!(Control::progress("a\nevent: x\r\0b"), "id: aevent: xb\n\n");
+        assert_eq!(Control::heartbeat(Framing::Sse, Some("a\nevent: x\r\0b")), "id: aevent: xb\n\n");
     }
 
     proptest! {
@@ -409,7 +516,7 @@ mod tests {
             enveloped: bool,
         ) {
             let envelope = if enveloped { Envelope::Record } else { Envelope::None };
-            let mut stream = Control::priming(1, "0").to_vec();
+            let mut stream = Control::priming(Framing::Sse, 1, "0").to_vec();
             for value in &values {
                 let bytes = value.as_ref().map(|value| value.as_bytes());
                 stream.extend(framed(bytes, event_type.as_deref(), envelope));

@@ -53,6 +53,7 @@ impl Page {
             tenant: TenantId::new(TENANT).unwrap(),
             topics: Vec::new(),
             filter: Filter::parse(&[], &[], &group).unwrap(),
+            framing: Framing::Sse,
             envelope: Envelope::Record,
             unmasked: false,
             conflate: self.kind.conflate,

@@ -204,6 +204,7 @@ pub fn request(last_event_id: Option<String>, from: StartFrom) -> SubscribeReque
         tenant: TenantId::new("acme").unwrap(),
         topics: Vec::new(),
         filter: Filter::default(),
+        framing: Framing::Sse,
         envelope: Envelope::None,
         unmasked: false,
         conflate: false,

@@ -157,6 +157,13 @@ impl Args {
         let instance = self.instance.as_deref().filter(|text| !text.is_empty()).unwrap_or(instance);
         let topics: TopicSelection = parsed("TAILRACE_TOPICS", topics)?;
         let data = self.data.settings(&topics)?;
+        let snapshot_topics: SnapshotTopics = parsed(SNAPSHOT_TOPICS, &self.snapshot_topics)?;
+        if let Some(topic) = snapshot_topics.names().find(|topic| !topics.selects(topic)) {
+            let why = format!(
+                "the topic {topic} is not served; accepted: compacted, none, or topics of TAILRACE_TOPICS={topics}"
+            );
+            return Err(refusal(SNAPSHOT_TOPICS, &self.snapshot_topics, why));
+        }
         Ok(KafkaSettings {
             properties,
             topics,
@@ -167,7 +174,7 @@ impl Args {
             warmup: parsed::<Span>("TAILRACE_CACHE_WARMUP", &self.cache_warmup)?.get(),
             prefetch: DEFAULT_PREFETCH,
             memory: DEFAULT_MEMORY,
-            snapshot_topics: parsed("TAILRACE_SNAPSHOT_TOPICS", &self.snapshot_topics)?,
+            snapshot_topics,
             lag_by_partition: lag_by_partition(&self.lag_metrics)?,
             data,
             traces: false,
@@ -175,6 +182,7 @@ impl Args {
     }
 }
 
+const SNAPSHOT_TOPICS: &str = "TAILRACE_SNAPSHOT_TOPICS";
 const TENANT_RULES: &str = "none (a single tenant), header:NAME, key, key:SEP, json:/pointer, topic:{tenant}.orders, \
      fixed:NAME; comma-separated; TOPIC=RULE for one topic";
 

@@ -92,9 +92,9 @@ fn each_event_has_its_fields() {
         (&revoked["message"], &revoked["streams"], &revoked["tenant"]),
         (&"revoked".into(), &12.into(), &"acme".into())
     );
-    let reload = line(&|| reloaded("TAILRACE_LIMITS_FILE", "changed", Ok(())));
+    let reload = line(&|| reloaded("TAILRACE_LIMITS_FILE", false, Ok(())));
     assert_eq!((&reload["what"], &reload["outcome"]), (&"TAILRACE_LIMITS_FILE".into(), &"taken".into()));
-    let wrong = line(&|| reloaded("TAILRACE_LIMITS_FILE", "signal", Err("line 3: no such limit")));
+    let wrong = line(&|| reloaded("TAILRACE_LIMITS_FILE", true, Err("line 3: no such limit")));
     assert_eq!(
         (&wrong["level"], &wrong["detail"], &wrong["reason"]),
         (&"WARN".into(), &"line 3: no such limit".into(), &"signal".into())
@@ -116,7 +116,7 @@ fn a_line_stays_one_line_whatever_its_fields_have() {
     let all: [&dyn Fn(); 4] = [
         &|| refused(&who, "forbidden", evil, evil),
         &|| revoked(&who, "by_subject", 1),
-        &|| reloaded("TAILRACE_LIMITS_FILE", "changed", Err(evil)),
+        &|| reloaded("TAILRACE_LIMITS_FILE", false, Err(evil)),
         &|| called(&who, evil, evil, 200),
     ];
     for say in all {

@@ -145,16 +145,16 @@ impl KeyFile {
                 Err(error) => Sha256::digest(error.to_string()).into(),
             };
             if settling.is_new(content, was_asked) {
-                self.say(read.map_err(FileError::from).and_then(|bytes| self.take(&bytes)));
+                self.say(read.map_err(FileError::from).and_then(|bytes| self.take(&bytes)), was_asked);
             }
         }
     }
 
-    fn say(&self, taken: Result<(), FileError>) {
+    fn say(&self, taken: Result<(), FileError>, was_asked: bool) {
         count_reload(self.kind.source(), taken.is_ok());
         let taken =
             taken.map_err(|error| format!("the last good keys stay: {}: {error}", self.path.display()));
-        audit::reloaded(self.kind.variable(), "changed", taken.as_ref().map_err(String::as_str).copied());
+        audit::reloaded(self.kind.variable(), was_asked, taken.as_ref().map_err(String::as_str).copied());
     }
 }
 

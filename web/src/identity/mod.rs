@@ -176,6 +176,8 @@ impl Jwt {
         let accepted = self.keys.algorithms();
         match accepted.contains(&key::name_of(token.algorithm)) {
             true => invalid("the token's signature is wrong"),
+            // The issuer has not been reached since the start.
+            false if accepted.is_empty() => Problem::Passing(unknown_key(RETRY_UNKNOWN)),
             false => invalid(format!("the token must be signed with {}", accepted.join(", "))),
         }
     }
@@ -201,6 +203,9 @@ fn missing(detail: impl ToString) -> Problem {
 fn invalid(detail: impl ToString) -> Problem {
     Problem::Unauthenticated { detail: detail.to_string(), is_missing: false }
 }
+
+/// The time until a client retries while no key is known.
+const RETRY_UNKNOWN: Duration = Duration::from_secs(10);
 
 fn unknown_key(after: Duration) -> Passing {
     let detail =

@@ -1,10 +1,12 @@
-//! Where a request has its token: the header `Authorization`, the parameter `access_token`, or a cookie (RFC 6750, section 2).
+//! Where a request has its token: the header `Authorization`, a subprotocol of a WebSocket, the parameter `access_token`, or a
+//! cookie (RFC 6750, section 2).
 
 use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, COOKIE, ORIGIN};
 use axum::http::request::Parts;
 
 use crate::cors::{self, Origins};
+use crate::upgrade;
 
 /// Which ways a token may come by, as configured. The header is always one.
 #[derive(Clone, Debug)]
@@ -32,6 +34,8 @@ pub enum SourceError {
         "access_token= is not accepted here (TAILRACE_JWT_QUERY): send the token in the header `Authorization: Bearer …`"
     )]
     Query,
+    #[error("Sec-WebSocket-Protocol has `bearer`, and no token after it")]
+    NoProtocol,
     #[error("the cookie {0:?} was sent with different values")]
     Cookies(String),
     #[error("the cookie {0:?} is not text")]
@@ -44,14 +48,17 @@ pub enum SourceError {
 }
 
 impl TokenSources {
-    /// The token of a request; `parameter` is the value of `access_token=`. The header comes before the parameter, and both
-    /// before the cookie, which a browser sends by itself.
+    /// The token of a request; `parameter` is the value of `access_token=`. The header comes before the subprotocol, this
+    /// before the parameter, and all before the cookie, which a browser sends by itself.
     ///
     /// # Errors
     /// There is none, or which one is meant is not certain, or it came by a way that is not one. No message repeats a token.
     pub fn token<'a>(&self, request: &'a Parts, parameter: Option<&'a str>) -> Result<&'a str, SourceError> {
         if let Some(token) = bearer(&request.headers)? {
             return Ok(token);
+        }
+        if let Some(token) = upgrade::token(&request.headers) {
+            return token.ok_or(SourceError::NoProtocol);
         }
         match parameter {
             Some(_) if !self.query => return Err(SourceError::Query),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Limits;
+use crate::audit;
 use crate::metrics::Metrics;
 use crate::reload::{Looks, Settling};
 use crate::settings::{FileError, LimitsFile, TenantLimits};
@@ -28,6 +29,8 @@ enum Seen {
     /// It is wrong: what was applied last still holds.
     Wrong,
 }
+
+const VARIABLE: &str = "TAILRACE_LIMITS_FILE";
 
 impl Watched {
     pub(crate) fn new(applied: LimitsFile, usual: TenantLimits) -> Watched {
@@ -60,14 +63,17 @@ impl Watched {
             (Seen::Changed, _) => {
                 limits.apply(self.applied.tenants.clone());
                 metrics.limits_file("ok");
+                audit::reloaded(VARIABLE, was_asked, Ok(()));
                 tracing::info!(file, tenants = self.applied.tenants.len(), "the limits file was read again");
             }
             (Seen::Restored, _) => {
                 metrics.limits_file("ok");
+                audit::reloaded(VARIABLE, was_asked, Ok(()));
                 tracing::info!(file, "the limits file is again what it was, and its limits hold");
             }
             (Seen::Wrong, Some(error)) => {
                 metrics.limits_file(error.outcome());
+                audit::reloaded(VARIABLE, was_asked, Err(&error.to_string()));
                 tracing::error!(file, %error, "the limits file was refused; the limits that it had before still hold");
             }
             (_, None) if was_asked => tracing::info!(file, "the limits file has not changed"),

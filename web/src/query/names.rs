@@ -3,7 +3,7 @@
 use crate::problem::Problem;
 
 /// All names, in the order of the documentation.
-pub(super) const NAMES: [&str; 13] = [
+pub(super) const NAMES: [&str; 14] = [
     "topic",
     "type",
     "key",
@@ -11,6 +11,7 @@ pub(super) const NAMES: [&str; 13] = [
     "from",
     "conflate",
     "last_event_id",
+    "format",
     "envelope",
     "limit",
     "wait",
@@ -27,6 +28,8 @@ const OF_STREAMS: [&str; 3] = ["conflate", "heartbeat", "retry"];
 pub(crate) enum Route {
     /// A stream.
     Events,
+    /// The same over a WebSocket.
+    WebSocket,
     /// A page.
     Records,
 }
@@ -36,6 +39,7 @@ impl Route {
     pub(crate) fn path(self) -> &'static str {
         match self {
             Route::Events => "/events",
+            Route::WebSocket => "/ws",
             Route::Records => "/records",
         }
     }
@@ -45,6 +49,7 @@ impl Route {
         match self {
             _ if path == self.path() => self.path(),
             Route::Events => "/t/{tenant}/events",
+            Route::WebSocket => "/t/{tenant}/ws",
             Route::Records => "/t/{tenant}/records",
         }
     }
@@ -52,7 +57,7 @@ impl Route {
     /// Whether it has the parameter.
     pub(super) fn takes(self, name: &str) -> bool {
         match self {
-            Route::Events => !OF_PAGES.contains(&name),
+            Route::Events | Route::WebSocket => !OF_PAGES.contains(&name),
             Route::Records => !OF_STREAMS.contains(&name),
         }
     }
@@ -63,7 +68,7 @@ impl Route {
 }
 
 /// Wrong names that are no typing errors, each with the parameter that is likely meant.
-const OTHER_NAMES: [(&str, &str); 27] = [
+const OTHER_NAMES: [(&str, &str); 26] = [
     ("filter", "where"),
     ("query", "where"),
     ("q", "where"),
@@ -81,7 +86,6 @@ const OTHER_NAMES: [(&str, &str); 27] = [
     ("channel", "topic"),
     ("token", "access_token"),
     ("jwt", "access_token"),
-    ("format", "envelope"),
     ("count", "limit"),
     ("size", "limit"),
     ("per_page", "limit"),

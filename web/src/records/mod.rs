@@ -2,13 +2,13 @@
 //!
 //! A page has a subscription of its own for as long as it is made, and counts as a stream until it is sent. [`wanted`] is what
 //! the request says of it, [`reading`] reads the subscription and knows when the page ends, [`rate`] holds it back,
-//! [`blocks`] and [`text`] make JSON of the frames of a stream, [`whole`] and [`lines`] send that, as one document or as it is
+//! [`objects`] and [`text`] make JSON of the frames of a stream, [`whole`] and [`lines`] send that, as one document or as it is
 //! read. [`cache`] says who may keep it, [`memory`] how much of it waits for slow clients.
 
-mod blocks;
 mod cache;
 mod lines;
 mod memory;
+mod objects;
 mod rate;
 mod reading;
 mod text;

@@ -76,7 +76,7 @@ enum Hindrance {
 
 /// One step of a page.
 pub(super) enum Step {
-    /// Whole blocks of an event stream.
+    /// Whole lines of a stream.
     Frames(Bytes),
     End(PageEnd),
 }
@@ -289,7 +289,8 @@ impl Reading {
                 RETRY_HISTORY,
             ),
             Hindrance::History => {
-                Passing::new(PassingCode::Overloaded, "Kafka did not give the records in time", RETRY_HISTORY)
+                let why = "the records could not be had in time: Kafka, or the schema registry of a topic, does not answer";
+                Passing::new(PassingCode::Overloaded, why, RETRY_HISTORY)
             }
         })
     }

@@ -1,10 +1,9 @@
 //! A page as JSON: one document, or a line for each record and a last line for the rest.
 
 use bytes::Bytes;
-use serde::de::IgnoredAny;
 use tailrace_bridge::Envelope;
 
-use super::blocks::{Block, blocks};
+use super::objects::{Object, events};
 
 /// Control events of a stream that say nothing about records.
 const NOT_OF_RECORDS: [&str; 2] = ["tailrace.synced", "tailrace.status"];
@@ -67,39 +66,37 @@ impl PageText {
         std::mem::take(&mut self.out).into()
     }
 
-    /// Adds what these blocks of an event stream have for a page.
-    pub(super) fn add(&mut self, frames: &[u8]) {
-        // Streams are always UTF-8.
-        let text = String::from_utf8_lossy(frames);
-        for block in blocks(&text) {
-            match block.event {
+    /// Adds what these lines of a stream have for a page.
+    pub(super) fn add(&mut self, lines: &[u8]) {
+        for object in events(lines) {
+            match object.event.as_deref() {
                 Some(event) if NOT_OF_RECORDS.contains(&event) => {}
                 Some("tailrace.gap") => {
-                    let gap = with_first("at", &self.records.to_string(), &block.data);
+                    let gap = with_first("at", &self.records.to_string(), object.data());
                     self.size += gap.len();
                     self.gaps.push(gap);
                 }
-                _ => self.add_record(&block),
+                _ => self.add_record(&object),
             }
         }
     }
 
-    fn add_record(&mut self, block: &Block<'_>) {
+    fn add_record(&mut self, object: &Object<'_>) {
         if self.records > 0 && !self.as_lines {
             self.out.push(b',');
         }
         let before = self.out.len();
         match self.envelope {
-            Envelope::None => self.add_bare(block),
+            Envelope::None => self.add_bare(object),
             // An event has its type among its own attributes; what cannot be decoded is no event.
-            Envelope::CloudEvents if block.event != Some("tailrace.undecodable") => {
-                self.out.extend_from_slice(block.data.as_bytes())
+            Envelope::CloudEvents if object.event.as_deref() != Some("tailrace.undecodable") => {
+                self.out.extend_from_slice(object.data().as_bytes())
             }
-            Envelope::Record | Envelope::CloudEvents => match block.event {
+            Envelope::Record | Envelope::CloudEvents => match &object.event {
                 Some(event) => {
-                    self.out.extend_from_slice(with_first("type", &quoted(event), &block.data).as_bytes());
+                    self.out.extend_from_slice(with_first("type", &quoted(event), object.data()).as_bytes());
                 }
-                None => self.out.extend_from_slice(block.data.as_bytes()),
+                None => self.out.extend_from_slice(object.data().as_bytes()),
             },
         }
         self.size += self.out.len() - before;
@@ -109,20 +106,17 @@ impl PageText {
         self.records += 1;
     }
 
-    /// The value: JSON as it is, other text as a string. What has no bare value in a stream either has none here.
-    fn add_bare(&mut self, block: &Block<'_>) {
-        let data = &block.data;
-        if let Some(event) = block.event.filter(|event| event.starts_with("tailrace.")) {
+    /// The value, as a stream of lines has it. What has no bare value there has none here.
+    fn add_bare(&mut self, object: &Object<'_>) {
+        let data = object.data();
+        if let Some(event) = object.event.as_deref().filter(|event| event.starts_with("tailrace.")) {
             self.out.extend_from_slice(b"null");
             let at = self.records;
             let enveloped = format!("{{\"at\":{at},\"event\":{},\"data\":{data}}}", quoted(event));
             self.size += enveloped.len();
             self.enveloped.push(enveloped);
-        } else if serde_json::from_str::<IgnoredAny>(data).is_ok() {
-            // In JSON, line ends stand between tokens only.
-            self.out.extend(data.bytes().map(|byte| if byte == b'\n' { b' ' } else { byte }));
         } else {
-            self.out.extend_from_slice(quoted(data).as_bytes());
+            self.out.extend_from_slice(data.as_bytes());
         }
     }
 
@@ -160,11 +154,18 @@ mod tests {
 
     use super::*;
 
-    const FRAMES: &str = "event: tailrace.gap\ndata: {\"code\":\"retention\",\"from\":1,\"to\":3}\nid: A\n\n\
-         event: pa\"id\ndata: {\"offset\":3,\"value\":1}\nid: B\n\ndata: {\"offset\":4,\"value\":2}\nid: C\n\n\
-         event: tailrace.synced\ndata: {\"replayed\":2}\n\n";
-    const BARE: &str = "data: {\"a\":\ndata: 1}\nid: A\n\ndata: no \"JSON\"\ndata: at all\nid: B\n\n\
-         event: tailrace.tombstone\ndata: {\"offset\":5,\"value\":null}\nid: C\n\ndata: \nid: D\n\n";
+    const FRAMES: &str = r#"{"event":"tailrace.gap","id":"A","data":{"code":"retention","from":1,"to":3}}
+{"event":"pa\"id","id":"B","data":{"offset":3,"value":1}}
+{"id":"C","data":{"offset":4,"value":2}}
+{"event":"tailrace.synced","data":{"replayed":2}}
+"#;
+    const BARE: &str = r#"{"id":"A","data":{"a": 1}}
+{"id":"B","data":"no \"JSON\"\nat all"}
+{"event":"tailrace.tombstone","id":"C","data":{"offset":5,"value":null}}
+{"id":"D","data":""}
+{"id":"E","data":null}
+{"id":"F","data":"17"}
+"#;
 
     fn page(as_lines: bool, envelope: Envelope, frames: &str, more: bool) -> String {
         let mut page = PageText::new(as_lines, envelope);
@@ -176,7 +177,7 @@ mod tests {
     #[test]
     fn an_empty_page_has_its_records_and_its_end_and_nothing_else() {
         assert_eq!(page(false, Envelope::Record, "", false), "{\"records\":[],\"next\":\"NEXT\"}\n");
-        assert_eq!(page(true, Envelope::Record, ":\n\n", false), "{\"next\":\"NEXT\"}\n");
+        assert_eq!(page(true, Envelope::Record, "\n{\"id\":\"A\"}\n", false), "{\"next\":\"NEXT\"}\n");
     }
 
     #[test]
@@ -193,8 +194,9 @@ mod tests {
 
     #[test]
     fn a_page_of_cloudevents_is_a_list_of_events_with_nothing_added() {
-        let frames = "event: paid\ndata: {\"id\":\"orders/0/3\",\"type\":\"own\"}\nid: A\n\n\
-             data: {\"id\":\"orders/0/4\",\"type\":\"tailrace.record\"}\nid: B\n\n";
+        let frames = r#"{"event":"paid","id":"A","data":{"id":"orders/0/3","type":"own"}}
+{"id":"B","data":{"id":"orders/0/4","type":"tailrace.record"}}
+"#;
         let events =
             r#"{"id":"orders/0/3","type":"own"},{"id":"orders/0/4","type":"tailrace.record"}"#.to_owned();
         assert_eq!(
@@ -221,7 +223,7 @@ mod tests {
     fn bare_values_are_json_or_text_and_what_has_none_stands_beside_them() {
         let enveloped =
             json!([{"at": 2, "event": "tailrace.tombstone", "data": {"offset": 5, "value": null}}]);
-        let values = json!([{"a": 1}, "no \"JSON\"\nat all", null, ""]);
+        let values = json!([{"a": 1}, "no \"JSON\"\nat all", null, "", null, "17"]);
         let text = page(false, Envelope::None, BARE, false);
         assert_eq!(
             serde_json::from_str::<Value>(&text).unwrap(),
@@ -229,15 +231,15 @@ mod tests {
         );
         let text = page(true, Envelope::None, BARE, false);
         let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert_eq!(json!(lines[..4]), values);
-        assert_eq!(lines[4], json!({"enveloped": enveloped, "next": "NEXT"}));
+        assert_eq!(json!(lines[..6]), values);
+        assert_eq!(lines[6], json!({"enveloped": enveloped, "next": "NEXT"}));
     }
 
     #[test]
     fn what_stands_beside_the_records_is_part_of_the_content() {
         let content = |data: &str| {
             let mut page = PageText::new(false, Envelope::None);
-            page.add(format!("event: tailrace.masked\ndata: {data}\nid: A\n\n").as_bytes());
+            page.add(format!("{{\"event\":\"tailrace.masked\",\"id\":\"A\",\"data\":{data}}}\n").as_bytes());
             page.content().collect::<Vec<_>>().concat()
         };
         assert_ne!(content("{\"key\":1}"), content("{\"key\":2}"));
@@ -246,7 +248,7 @@ mod tests {
     #[test]
     fn a_page_that_has_only_a_gap_is_not_empty() {
         let mut page = PageText::new(false, Envelope::Record);
-        page.add(b"event: tailrace.gap\ndata: {\"code\":\"unknown_id\"}\nid: A\n\n");
+        page.add(b"{\"event\":\"tailrace.gap\",\"id\":\"A\",\"data\":{\"code\":\"unknown_id\"}}\n");
         assert!(page.size() > 0 && page.has_gaps() && page.records() == 0);
     }
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 use axum::http::HeaderMap;
 use tailrace_bridge::{Envelope, StartFrom};
 
-use crate::accept::wants_lines;
 use crate::problem::Problem;
 use crate::query::{Query, Raw, at, bounded};
 
@@ -36,7 +35,7 @@ impl Wanted {
         Ok(Wanted {
             limit: limit(raw)?,
             wait: wait(raw)?,
-            as_lines: wants_lines(headers),
+            as_lines: raw.lines(headers)?,
             envelope: query.envelope,
             is_fixed: is_fixed(raw, query, headers)?,
         })

@@ -4,8 +4,9 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tailrace_bridge::{
-    Bridge, BridgeConfig, Envelope, Filter, Headers, HistoryError, HistoryRead, LastFrames, NewRecord, Next,
-    OffsetsAt, Position, Segment, SegmentBuilder, Source, Start, StartFrom, SubscribeRequest, TopicId,
+    Bridge, BridgeConfig, Envelope, Filter, Framing, Headers, HistoryError, HistoryRead, LastFrames,
+    NewRecord, Next, OffsetsAt, Position, Segment, SegmentBuilder, Source, Start, StartFrom,
+    SubscribeRequest, TopicId,
 };
 
 use super::*;
@@ -69,6 +70,7 @@ impl Lab {
             tenant: tenant.clone(),
             topics: Vec::new(),
             filter: Filter::default(),
+            framing: Framing::Sse,
             envelope: Envelope::None,
             from,
             last_event_id: None,

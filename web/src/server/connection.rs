@@ -24,7 +24,7 @@ use super::service::{FirstTurn, answer};
 use super::shutdown::{FLUSH_TIMEOUT, ShutdownSignal};
 use super::socket::{Client, ClientSocket, Unsent};
 use super::socket_options::NOTSENT_LOWAT;
-use super::takeover::{StreamResponse, StreamTransports, TakeoverSender};
+use super::takeover::{self, StreamTransports, TakenResponse, TakeoverSender};
 use super::untaken::ResponseExecutor;
 use crate::audit::{self, Who};
 use crate::body::TAKE_TIMEOUT;
@@ -206,12 +206,20 @@ impl Connection {
         let taken_over = async { taken_over.await.ok() };
         let shutdown = |serving: Pin<&mut _>| Http1::graceful_shutdown(serving);
         let taken_over = self.drive(Pin::new(&mut serving), &responses, shutdown, taken_over).await;
-        let Some(StreamResponse { head, stream }) = taken_over else { return };
-        // The stream's response has not begun, and the responses before it are sent. What the client sent after its request is
-        // dropped with hyper's buffers: a stream is a connection's last response.
-        let connection = serving.into_parts().io.into_inner().into_inner().into_parts();
-        if let Some(transports) = self.transports {
-            transports.writers.take(connection, head, stream, self.permit.into());
+        let Some(TakenResponse { head, body }) = taken_over else { return };
+        // The response has not begun, and the responses before it are sent. What the client sent after its request is dropped with
+        // hyper's buffers: this is the connection's last response.
+        let client = serving.into_parts().io.into_inner().into_inner();
+        match (body, self.transports) {
+            (takeover::Body::Stream(stream), Some(transports)) => {
+                transports.writers.take(client.into_parts(), head, *stream, self.permit.into());
+            }
+            (takeover::Body::Last(bytes), _) => {
+                // A client that does not read the response in time does not get it.
+                let _ =
+                    tokio::time::timeout(FLUSH_TIMEOUT, request_line::say_last(client, &head, &bytes)).await;
+            }
+            (takeover::Body::Stream(_), None) => {}
         }
     }
 
@@ -221,8 +229,8 @@ impl Connection {
         mut serving: Pin<&mut S>,
         responses: &ResponseCounter,
         shutdown: impl Fn(Pin<&mut S>),
-        taken_over: impl Future<Output = Option<StreamResponse>>,
-    ) -> Option<StreamResponse> {
+        taken_over: impl Future<Output = Option<TakenResponse>>,
+    ) -> Option<TakenResponse> {
         let mut taken_over = pin!(taken_over);
         let mut finishing = false;
         let mut look = pin!(tokio::time::sleep(HEADER_TIMEOUT));

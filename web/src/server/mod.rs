@@ -27,4 +27,4 @@ mod tls_socket;
 mod untaken;
 
 pub(crate) use accept::Server;
-pub(crate) use takeover::{AttachedStream, StreamTransports};
+pub(crate) use takeover::{Attached, StreamTransports};

@@ -6,11 +6,13 @@ use std::io;
 use axum::body::Body;
 use axum::http::{HeaderMap, Response, Uri};
 use http_body_util::BodyExt as _;
+use hyper::http::response;
 use rustix::net::{RecvFlags, recv};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::peer::begins_with_header;
+use crate::writer;
 
 /// How much of the line is checked, in bytes; the rest of a longer line is left to hyper.
 const LOOKED_AT: usize = 4096;
@@ -64,7 +66,7 @@ fn unescaped(character: char, byte: u8) -> String {
 
 /// Writes the answer and closes.
 pub(super) async fn answer(
-    mut socket: impl AsyncRead + AsyncWrite + Unpin,
+    socket: impl AsyncRead + AsyncWrite + Unpin,
     response: Response<Body>,
 ) -> io::Result<()> {
     let (head, body) = response.into_parts();
@@ -75,7 +77,20 @@ pub(super) async fn answer(
     put_headers(&mut out, &head.headers);
     out.extend_from_slice(format!("content-length: {}\r\nconnection: close\r\n\r\n", body.len()).as_bytes());
     out.extend_from_slice(&body);
-    socket.write_all(&out).await?;
+    say_and_close(socket, &out).await
+}
+
+/// Writes the head of a response and the bytes after it, and closes.
+pub(super) async fn say_last(
+    socket: impl AsyncRead + AsyncWrite + Unpin,
+    head: &response::Parts,
+    bytes: &[u8],
+) -> io::Result<()> {
+    say_and_close(socket, &[&writer::head(head)[..], bytes].concat()).await
+}
+
+async fn say_and_close(mut socket: impl AsyncRead + AsyncWrite + Unpin, out: &[u8]) -> io::Result<()> {
+    socket.write_all(out).await?;
     socket.shutdown().await?;
     let mut unread = [0; 1024];
     let mut read = 0;

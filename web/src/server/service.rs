@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use tower::ServiceExt;
 
 use super::activity::{ActiveResponse, CountedBody};
-use super::takeover::{AttachedStream, StreamResponse, StreamTransports, TakeoverSender};
+use super::takeover::{self, Attached, StreamTransports, TakenResponse, TakeoverSender};
 use super::untaken::Offer;
 use crate::audit::{self, Who};
 use crate::peer::{Ignored, Nearest, PeerAddress};
@@ -67,19 +67,22 @@ pub(super) async fn answer(
     request.extensions_mut().insert(PeerAddress(peer));
     let version = request.version();
     let mut response = router.oneshot(request).await?;
-    let stream = AttachedStream::detach(&mut response);
-    if let (Some(stream), Some(transports)) = (stream, transports) {
+    let attached = Attached::detach(&mut response);
+    if let (Some(attached), Some(transports)) = (attached, transports) {
         if let Some(takeover) = takeover {
             let mut head = response.into_parts().0;
             head.version = version;
-            takeover.send(StreamResponse { head, stream }).await;
+            takeover.send(TakenResponse { head, body: attached }).await;
             // The socket no longer belongs to hyper, which must not write a response to it. The connection's task drops this
             // future.
             return pending().await;
         }
         // The router set this header for the empty body that the stream replaces.
         response.headers_mut().remove(CONTENT_LENGTH);
-        *response.body_mut() = body::body(stream, transports.news);
+        *response.body_mut() = match attached {
+            takeover::Body::Stream(stream) => body::body(*stream, transports.news),
+            takeover::Body::Last(bytes) => Body::from(bytes),
+        };
     }
     if is_last {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hyper::http::response;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -22,45 +23,61 @@ pub(crate) struct StreamTransports {
     pub(crate) news: News,
 }
 
-/// A stream among the extensions of the response that opens it.
-#[derive(Clone)]
-pub(crate) struct AttachedStream(Arc<Mutex<Option<Stream>>>);
+/// What follows the head of a response that hyper does not write.
+pub(crate) enum Body {
+    Stream(Box<Stream>),
+    /// These bytes, and then the end of the connection.
+    Last(Bytes),
+}
 
-impl AttachedStream {
-    pub(crate) fn new(stream: Stream) -> AttachedStream {
-        // Extensions must be `Clone`, which a stream is not.
-        AttachedStream(Arc::new(Mutex::new(Some(stream))))
+/// The body of a response among its extensions.
+#[derive(Clone)]
+pub(crate) struct Attached(Arc<Mutex<Option<Body>>>);
+
+impl Attached {
+    pub(crate) fn stream(stream: Stream) -> Attached {
+        Attached::of(Body::Stream(Box::new(stream)))
     }
 
-    /// Takes the stream out of the response.
-    pub(super) fn detach<B>(response: &mut hyper::Response<B>) -> Option<Stream> {
-        response.extensions_mut().remove::<AttachedStream>()?.0.lock().take()
+    /// For a WebSocket that is closed after these bytes.
+    pub(crate) fn last(bytes: Bytes) -> Attached {
+        Attached::of(Body::Last(bytes))
+    }
+
+    fn of(body: Body) -> Attached {
+        // Extensions must be `Clone`, which a stream is not.
+        Attached(Arc::new(Mutex::new(Some(body))))
+    }
+
+    /// Takes the body out of the response.
+    pub(super) fn detach<B>(response: &mut hyper::Response<B>) -> Option<Body> {
+        response.extensions_mut().remove::<Attached>()?.0.lock().take()
     }
 }
 
-/// A response that hyper does not write: its head, and the stream that follows.
-pub(super) struct StreamResponse {
+/// A response that hyper does not write: its head, and what follows.
+pub(super) struct TakenResponse {
     pub(super) head: response::Parts,
-    pub(super) stream: Stream,
+    pub(super) body: Body,
 }
 
 /// With this, the service of an HTTP/1 connection has the connection's task take the socket back from hyper.
 #[derive(Clone)]
 pub(super) struct TakeoverSender {
     /// A connection is taken over once.
-    sender: Arc<Mutex<Option<oneshot::Sender<StreamResponse>>>>,
+    sender: Arc<Mutex<Option<oneshot::Sender<TakenResponse>>>>,
     unsent: Unsent,
 }
 
 impl TakeoverSender {
     /// `unsent` records whether hyper still has something to write.
-    pub(super) fn new(unsent: Unsent) -> (TakeoverSender, oneshot::Receiver<StreamResponse>) {
+    pub(super) fn new(unsent: Unsent) -> (TakeoverSender, oneshot::Receiver<TakenResponse>) {
         let (sender, receiver) = oneshot::channel();
         (TakeoverSender { sender: Arc::new(Mutex::new(Some(sender))), unsent }, receiver)
     }
 
     /// Has the connection taken over. From then on, hyper's connection is not polled any more.
-    pub(super) async fn send(&self, response: StreamResponse) {
+    pub(super) async fn send(&self, response: TakenResponse) {
         // Responses to pipelined requests, which hyper still has in its buffer, are sent first.
         self.unsent.sent().await;
         if let Some(sender) = self.sender.lock().take() {

@@ -111,7 +111,7 @@ impl Watch {
             say_expiry(expires, has_expired);
             Ok(())
         });
-        say_reload(taken);
+        say_reload(taken, was_asked);
         true
     }
 
@@ -142,11 +142,11 @@ fn say_expiry(expires: Duration, has_expired: bool) {
     }
 }
 
-fn say_reload(taken: Result<(), FileError>) {
+fn say_reload(taken: Result<(), FileError>, was_asked: bool) {
     let result = if taken.is_ok() { "taken" } else { "refused" };
     counter!("tailrace_tls_reloads_total", "result" => result).increment(1);
     let taken = taken.map_err(|error| format!("the old certificate stays: {error}"));
-    audit::reloaded(CERT_FILE, "changed", taken.as_ref().map_err(String::as_str).copied());
+    audit::reloaded(CERT_FILE, was_asked, taken.as_ref().map_err(String::as_str).copied());
 }
 
 #[cfg(test)]

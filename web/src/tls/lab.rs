@@ -26,7 +26,7 @@ pub(crate) fn rustls_pair(version: &'static SupportedProtocolVersion) -> (Layer,
     server.read_tls(&mut &bytes[..bytes.len() / 2]).unwrap();
     let mut layer = server.into_layer().unwrap();
     assert!(matches!(layer, Layer::Rustls(_)));
-    assert_eq!(layer.receive(&bytes[bytes.len() / 2..], &mut Vec::new()), Received::Open);
+    assert_eq!(layer.receive(&bytes[bytes.len() / 2..], &mut Vec::new(), &mut Vec::new()), Received::Open);
     (layer, client)
 }
 

@@ -15,8 +15,8 @@ pub(crate) trait RecordLayer {
     /// If the keys may not be used any more (TLS 1.2): nothing can be sent on this connection.
     fn seal(&mut self, plain: &[u8], out: &mut Vec<u8>) -> io::Result<()>;
 
-    /// Takes bytes that have come, of which the application data is dropped; appends what TLS answers to `out`.
-    fn receive(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Received;
+    /// Takes bytes that have come; appends what TLS answers to `out`, and the application data to `plain`.
+    fn receive(&mut self, bytes: &[u8], out: &mut Vec<u8>, plain: &mut Vec<u8>) -> Received;
 
     /// Appends `close_notify`, which says that nothing is missing at the end.
     fn close(&mut self, out: &mut Vec<u8>);
@@ -53,7 +53,7 @@ impl Layer {
     }
 
     pub(super) fn of_rustls(mut connection: ServerConnection) -> Layer {
-        drop_plaintext(&mut connection);
+        take_plaintext(&mut connection, |_| {});
         Layer::Rustls(Box::new(connection))
     }
 }
@@ -66,10 +66,10 @@ impl RecordLayer for Layer {
         }
     }
 
-    fn receive(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Received {
+    fn receive(&mut self, bytes: &[u8], out: &mut Vec<u8>, plain: &mut Vec<u8>) -> Received {
         match self {
-            Layer::Own(own) => own.receive(bytes, out),
-            Layer::Rustls(rustls) => rustls.receive(bytes, out),
+            Layer::Own(own) => own.receive(bytes, out, plain),
+            Layer::Rustls(rustls) => rustls.receive(bytes, out, plain),
         }
     }
 
@@ -96,14 +96,14 @@ impl RecordLayer for ServerConnection {
         Ok(())
     }
 
-    fn receive(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) -> Received {
+    fn receive(&mut self, mut bytes: &[u8], out: &mut Vec<u8>, plain: &mut Vec<u8>) -> Received {
         let mut is_over = false;
         while !bytes.is_empty() && !is_over {
             is_over = match self.read_tls(&mut bytes) {
                 Ok(0) | Err(_) => true,
                 Ok(_) => self.process_new_packets().map_or(true, |state| state.peer_has_closed()),
             };
-            drop_plaintext(self);
+            take_plaintext(self, |part| plain.extend_from_slice(part));
         }
         // Alerts, and the answer to an attempt at renegotiation. A new key is announced before the next record.
         let drained = drain(self, out);
@@ -124,11 +124,12 @@ fn drain(connection: &mut ServerConnection, out: &mut Vec<u8>) -> io::Result<()>
     Ok(())
 }
 
-/// Drops what was received and decrypted.
-fn drop_plaintext(connection: &mut ServerConnection) {
+/// Takes what was received and decrypted.
+fn take_plaintext(connection: &mut ServerConnection, mut take: impl FnMut(&[u8])) {
     let mut reader = connection.reader();
     while let Ok(chunk @ [_, ..]) = reader.fill_buf() {
         let size = chunk.len();
+        take(chunk);
         reader.consume(size);
     }
 }
@@ -176,7 +177,7 @@ mod tests {
             for _ in 0..100 {
                 let bytes = say(&mut client, &[b'x'; 20_000]);
                 for part in bytes.chunks(777) {
-                    assert_eq!(server.receive(part, &mut out), Received::Open);
+                    assert_eq!(server.receive(part, &mut out, &mut Vec::new()), Received::Open);
                 }
             }
             assert!(out.is_empty(), "it is answered");
@@ -193,7 +194,11 @@ mod tests {
                 let asks = say(&mut client, b"");
                 assert!(!asks.is_empty());
                 for part in asks.chunks(3) {
-                    assert_eq!(server.receive(part, &mut out), Received::Open, "round {round}");
+                    assert_eq!(
+                        server.receive(part, &mut out, &mut Vec::new()),
+                        Received::Open,
+                        "round {round}"
+                    );
                 }
                 server.seal(b"goes on", &mut out).unwrap();
                 assert!(out.len() > 40, "the client has asked for new keys of this direction, too");
@@ -201,7 +206,7 @@ mod tests {
                 out.clear();
                 // Were the keys of this direction not the new ones, it could not be read.
                 let more = say(&mut client, b"more");
-                assert_eq!(server.receive(&more, &mut out), Received::Open);
+                assert_eq!(server.receive(&more, &mut out, &mut Vec::new()), Received::Open);
             }
         }
     }
@@ -212,7 +217,7 @@ mod tests {
             let mut out = Vec::new();
             let ended = (0..1000).any(|_| {
                 client.refresh_traffic_keys().unwrap();
-                server.receive(&say(&mut client, b""), &mut out) == Received::End
+                server.receive(&say(&mut client, b""), &mut out, &mut Vec::new()) == Received::End
             });
             assert!(ended && out.len() < 1000, "{} bytes of answers", out.len());
         }
@@ -224,12 +229,12 @@ mod tests {
             let mut bytes = say(&mut client, b"hello");
             *bytes.last_mut().unwrap() ^= 1;
             let mut out = Vec::new();
-            assert_eq!(server.receive(&bytes, &mut out), Received::End);
+            assert_eq!(server.receive(&bytes, &mut out, &mut Vec::new()), Received::End);
             client.read_tls(&mut &out[..]).unwrap();
             let alert = Error::AlertReceived(AlertDescription::BadRecordMac);
             assert_eq!(client.process_new_packets().unwrap_err(), alert);
             out.clear();
-            assert_eq!(server.receive(b"more", &mut out), Received::End);
+            assert_eq!(server.receive(b"more", &mut out, &mut Vec::new()), Received::End);
             assert!(server.seal(b"more", &mut out).is_err());
             assert!(out.is_empty());
         }
@@ -240,7 +245,7 @@ mod tests {
         for (mut server, mut client) in pairs() {
             client.send_close_notify();
             let bytes = say(&mut client, b"");
-            assert_eq!(server.receive(&bytes, &mut Vec::new()), Received::End);
+            assert_eq!(server.receive(&bytes, &mut Vec::new(), &mut Vec::new()), Received::End);
         }
     }
 }

@@ -262,7 +262,7 @@ impl Traffic {
     }
 
     /// Takes whole records off the beginning of the bytes; returns how many bytes they were.
-    fn take(&mut self, bytes: &mut [u8]) -> Result<usize, Break> {
+    fn take(&mut self, bytes: &mut [u8], plain: &mut Vec<u8>) -> Result<usize, Break> {
         let mut taken = 0;
         let mut key = self.opener_key()?;
         loop {
@@ -277,11 +277,11 @@ impl Traffic {
             }
             let Some(record) = rest.get_mut(HEADER..HEADER + length) else { return Ok(taken) };
             let nonce = nonce(&self.opener.iv, self.opener.number);
-            let plain = key.open_in_place(nonce, Aad::from(header), record);
-            let plain = plain.map_err(|_| Break::Alert(BAD_RECORD_MAC))?;
+            let inner = key.open_in_place(nonce, Aad::from(header), record);
+            let inner = inner.map_err(|_| Break::Alert(BAD_RECORD_MAC))?;
             self.opener.number += 1;
             taken += HEADER + length;
-            if self.hear(plain)? {
+            if self.hear(inner, plain)? {
                 key = self.opener_key()?;
             }
         }
@@ -293,13 +293,14 @@ impl Traffic {
 
     /// Takes the content of a record, which its type and any number of zeros follow (section 5.2). True: the next record has
     /// another key.
-    fn hear(&mut self, inner: &[u8]) -> Result<bool, Break> {
+    fn hear(&mut self, inner: &[u8], plain: &mut Vec<u8>) -> Result<bool, Break> {
         let end = inner.iter().rposition(|byte| *byte != 0).ok_or(Break::Alert(UNEXPECTED_MESSAGE))?;
         if end > MAX_PLAIN {
             return Err(Break::Alert(RECORD_OVERFLOW));
         }
         match (inner[end], &inner[..end]) {
-            (DATA, _) => {
+            (DATA, data) => {
+                plain.extend_from_slice(data);
                 self.updates = 0;
                 Ok(false)
             }
@@ -334,13 +335,13 @@ impl RecordLayer for Traffic {
         Ok(())
     }
 
-    fn receive(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Received {
+    fn receive(&mut self, bytes: &[u8], out: &mut Vec<u8>, plain: &mut Vec<u8>) -> Received {
         if self.is_broken {
             return Received::End;
         }
         let mut all = std::mem::take(&mut self.partial);
         all.extend_from_slice(bytes);
-        match self.take(&mut all) {
+        match self.take(&mut all, plain) {
             Ok(taken) => {
                 self.partial = all[taken..].to_vec();
                 Received::Open
@@ -398,7 +399,7 @@ mod tests {
         let (mut server, mut client) = traffic();
         let (mut record, mut out) = (Vec::new(), Vec::new());
         mirrored(&server).put(kind, plain, &mut record).unwrap();
-        let received = server.receive(&record, &mut out);
+        let received = server.receive(&record, &mut out, &mut Vec::new());
         let alert = (!out.is_empty()).then(|| {
             client.read_tls(&mut &out[..]).unwrap();
             match client.process_new_packets().unwrap_err() {
@@ -437,7 +438,7 @@ mod tests {
             ([b'G', b'E', b'T', b' ', b'/'], AlertDescription::UnexpectedMessage),
         ] {
             let ((mut server, mut client), mut out) = (traffic(), Vec::new());
-            assert_eq!(server.receive(&header, &mut out), Received::End);
+            assert_eq!(server.receive(&header, &mut out, &mut Vec::new()), Received::End);
             client.read_tls(&mut &out[..]).unwrap();
             assert_eq!(client.process_new_packets().unwrap_err(), Error::AlertReceived(alert));
         }

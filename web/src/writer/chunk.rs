@@ -18,6 +18,8 @@ pub(super) enum Coding {
     Chunked,
     /// By the end of the connection, as in HTTP/1.0.
     Plain,
+    /// By the last message of a WebSocket, which is a close.
+    Messages,
 }
 
 impl Coding {
@@ -25,7 +27,7 @@ impl Coding {
     pub(super) fn of(self, chunk: Bytes) -> Bytes {
         match self {
             Coding::Chunked => chunk,
-            Coding::Plain => match memchr::memchr(b'\n', &chunk) {
+            Coding::Plain | Coding::Messages => match memchr::memchr(b'\n', &chunk) {
                 Some(size) => chunk.slice(size + 1..chunk.len() - END.len()),
                 None => chunk,
             },

@@ -68,8 +68,8 @@ mod tests {
     use futures::FutureExt;
     use futures::future::BoxFuture;
     use tailrace_bridge::{
-        Bridge, BridgeConfig, Envelope, Filter, HistoryError, HistoryRead, Notify, OffsetsAt, Segment,
-        Source, Start, StartFrom, SubscribeRequest, TenantId, TopicId,
+        Bridge, BridgeConfig, Envelope, Filter, Framing, HistoryError, HistoryRead, Notify, OffsetsAt,
+        Segment, Source, Start, StartFrom, SubscribeRequest, TenantId, TopicId,
     };
 
     use super::*;
@@ -104,6 +104,7 @@ mod tests {
             tenant: TenantId::new("acme").unwrap(),
             topics: Vec::new(),
             filter: Filter::default(),
+            framing: Framing::Sse,
             envelope: Envelope::default(),
             unmasked: false,
             conflate: false,

@@ -12,7 +12,7 @@ use super::chunk::Coding;
 pub(super) fn encode(parts: &Parts, coding: Coding) -> Bytes {
     let mut out = Vec::with_capacity(512);
     out.extend_from_slice(match coding {
-        Coding::Chunked => b"HTTP/1.1 ",
+        Coding::Chunked | Coding::Messages => b"HTTP/1.1 ",
         Coding::Plain => b"HTTP/1.0 ",
     });
     out.extend_from_slice(parts.status.as_str().as_bytes());
@@ -27,10 +27,11 @@ pub(super) fn encode(parts: &Parts, coding: Coding) -> Bytes {
         out.extend_from_slice(value.as_bytes());
         out.extend_from_slice(b"\r\n");
     }
-    if coding == Coding::Chunked {
-        out.extend_from_slice(b"transfer-encoding: chunked\r\n");
-    }
-    out.extend_from_slice(b"connection: close\r\ndate: ");
+    out.extend_from_slice(match coding {
+        Coding::Chunked => b"transfer-encoding: chunked\r\nconnection: close\r\ndate: ",
+        Coding::Plain => b"connection: close\r\ndate: ",
+        Coding::Messages => b"connection: upgrade\r\ndate: ",
+    });
     out.extend_from_slice(httpdate::fmt_http_date(SystemTime::now()).as_bytes());
     out.extend_from_slice(b"\r\n\r\n");
     out.into()

@@ -3,12 +3,13 @@
 //! A stream is a slot in a slab, without a task and without a buffer. [`inbox`] receives messages from the rest of the program;
 //! [`thread`] is the loop of a thread; [`group`] holds the streams of a view, which are served in order with the same bytes;
 //! [`slot`] is one stream with its [`wire`], a socket to which its bytes go as they are, or encrypted; [`wheel`] holds the times when streams must be served again; [`turns`] shares the
-//! time fairly between tenants whose streams are new or have more to do.
+//! time fairly between tenants whose streams are new or have more to do. [`incoming`] is what a client sends over a WebSocket.
 
 mod chunk;
 mod group;
 mod head;
 mod inbox;
+mod incoming;
 mod slot;
 #[cfg(test)]
 mod tests;
@@ -22,8 +23,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
-use hyper::Version;
+use bytes::Bytes;
 use hyper::http::response;
+use hyper::{StatusCode, Version};
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
@@ -36,6 +38,7 @@ use crate::stream::Stream;
 use crate::tls::Layer;
 use chunk::Coding;
 use inbox::{Arrival, Inbox, Mail};
+pub use incoming::{Answers, answers};
 use thread::Thread;
 use wire::Wire;
 
@@ -89,7 +92,7 @@ impl Writers {
                 return stream.closed(End::Client, &world);
             }
         };
-        let coding = if head.version == Version::HTTP_10 { Coding::Plain } else { Coding::Chunked };
+        let coding = coding_of(&head);
         let wire = Wire::new(socket, layer);
         let arrival = Arrival { wire, coding, head: head::encode(&head, coding), stream, permit };
         let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.inboxes.len();
@@ -120,6 +123,20 @@ impl Writers {
             let _ = thread.join();
         }
     }
+}
+
+/// How the body after this head is marked.
+fn coding_of(head: &response::Parts) -> Coding {
+    match (head.status, head.version) {
+        (StatusCode::SWITCHING_PROTOCOLS, _) => Coding::Messages,
+        (_, Version::HTTP_10) => Coding::Plain,
+        _ => Coding::Chunked,
+    }
+}
+
+/// The head of a response that no thread writes.
+pub(crate) fn head(head: &response::Parts) -> Bytes {
+    head::encode(head, coding_of(head))
 }
 
 /// A thread that panics would leave its streams open without sending anything: the process ends, and clients reconnect to the

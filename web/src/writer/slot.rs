@@ -177,7 +177,9 @@ impl Slot {
             }
             Err(error) => return Outcome::Over(End::of(&error)),
         }
-        self.say(&mut Pieces::default(), hands)
+        let mut out = Pieces::default();
+        self.answer(&mut out, hands);
+        self.say(&mut out, hands)
     }
 
     /// Takes turns, and writes `out` with what they return.
@@ -287,20 +289,52 @@ impl Slot {
         Ok(done)
     }
 
-    /// Reads and drops what the client sends after its request, to detect that the client closes the connection.
+    /// Adds what a client of a WebSocket is to be answered. Until the socket takes more, it waits.
+    fn answer(&mut self, out: &mut Pieces, hands: &mut Hands<'_>) {
+        let Some(incoming) = self.wire.incoming() else { return };
+        if let Some(pong) = incoming.pong() {
+            out.push(hands.bench.chunks.copy(&pong));
+        }
+        let close = incoming.close();
+        self.wire.answered();
+        let (Some(close), Phase::Streams(stream)) = (close, &mut self.phase) else { return };
+        stream.leave(&hands.world);
+        self.end(hands.world.now.plus(LAST_WORD));
+        out.push(hands.bench.chunks.copy(&close));
+    }
+
+    /// Reads what the client sends after its request, to detect that the client closes the connection. Nothing of it has a
+    /// meaning, except over a WebSocket.
     pub(super) fn hear(&mut self, scratch: &mut [u8], hands: &mut Hands<'_>) -> Heard {
         let heard = self.read_all(scratch, hands);
         if self.wire.rest().is_none() && self.wire.has_unsent() {
             // The socket did not take an answer of TLS.
             self.wire.block(Bytes::new(), hands.world.now);
         }
-        heard
+        if heard == Heard::End || self.wire.rest().is_some() || self.wire.incoming().is_none() {
+            return heard;
+        }
+        let mut out = Pieces::default();
+        self.answer(&mut out, hands);
+        if out.pieces.is_empty() {
+            return heard;
+        }
+        match (self.send(&out, hands), &self.phase) {
+            (Err(_), _) => Heard::End,
+            (Ok(true), Phase::Ends(_)) => Heard::Answered(self.linger(hands)),
+            (Ok(_), Phase::Ends(_)) => Heard::Answered(Outcome::Waits),
+            (Ok(_), _) => heard,
+        }
     }
 
     fn read_all(&mut self, scratch: &mut [u8], hands: &mut Hands<'_>) -> Heard {
         for _ in 0..READS {
             match self.wire.read(scratch, &mut hands.bench) {
-                Ok(Some(())) => {}
+                Ok(Some(bytes)) => {
+                    if self.coding == Coding::Messages && matches!(self.phase, Phase::Streams(_)) {
+                        self.wire.hear(bytes);
+                    }
+                }
                 Ok(None) => return Heard::End,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Heard::Nothing,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -328,6 +362,8 @@ pub(super) enum Heard {
     Nothing,
     /// There is more to read.
     More,
+    /// The client was answered, and this comes next; there may be more to read.
+    Answered(Outcome),
     /// The client has closed its side of the connection, and counts as gone: a client that only half-closes cannot be
     /// distinguished from one that is gone.
     End,

@@ -10,8 +10,9 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use socket2::SockRef;
 use tailrace_bridge::{
-    Bridge, BridgeConfig, Envelope, Filter, Headers, HistoryError, HistoryRead, NewRecord, OffsetsAt,
-    Position, Segment, SegmentBuilder, Source, Start, StartFrom, SubscribeRequest, TenantId, TopicId,
+    Bridge, BridgeConfig, Envelope, Filter, Framing, Headers, HistoryError, HistoryRead, NewRecord,
+    OffsetsAt, Position, Segment, SegmentBuilder, Source, Start, StartFrom, SubscribeRequest, TenantId,
+    TopicId,
 };
 use tokio::sync::Semaphore;
 
@@ -118,6 +119,7 @@ impl Lab {
             tenant: acme(),
             topics: Vec::new(),
             filter: Filter::default(),
+            framing: Framing::Sse,
             envelope: Envelope::None,
             unmasked: false,
             conflate: false,

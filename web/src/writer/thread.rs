@@ -78,8 +78,9 @@ pub(super) struct Thread {
     written: u64,
     records: u64,
     scratch: Box<[u8]>,
-    /// Where streams over TLS are encrypted.
+    /// Where streams over TLS are encrypted, and what their clients send is decrypted.
     sealed: Vec<u8>,
+    opened: Vec<u8>,
 }
 
 impl Thread {
@@ -116,6 +117,7 @@ impl Thread {
             records: 0,
             scratch: vec![0; 4096].into(),
             sealed: Vec::new(),
+            opened: Vec::new(),
         };
         Ok((thread, inbox))
     }
@@ -393,7 +395,7 @@ impl Thread {
                 metrics: &self.news.metrics,
             },
             last: &mut self.last,
-            bench: Bench { sealed: &mut self.sealed, chunks: &self.chunks },
+            bench: Bench { sealed: &mut self.sealed, opened: &mut self.opened, chunks: &self.chunks },
             written: &mut self.written,
             records: &mut self.records,
         };
@@ -453,13 +455,19 @@ impl Thread {
         self.scratch = scratch;
         match heard {
             Heard::Nothing => {}
-            Heard::More => {
-                let slot = &mut self.slots[key];
-                if !std::mem::replace(&mut slot.is_unheard, true) {
-                    self.unheard.push_back((key as u32, slot.serial));
-                }
+            Heard::More => self.hear_later(key),
+            Heard::Answered(outcome) => {
+                self.settle(key, outcome);
+                self.hear_later(key);
             }
             Heard::End => self.close(key, End::Client),
+        }
+    }
+
+    fn hear_later(&mut self, key: usize) {
+        let slot = &mut self.slots[key];
+        if !slot.closed && !std::mem::replace(&mut slot.is_unheard, true) {
+            self.unheard.push_back((key as u32, slot.serial));
         }
     }
 

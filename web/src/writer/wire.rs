@@ -11,6 +11,7 @@ use mio::net::TcpStream;
 use smallvec::SmallVec;
 
 use super::chunk::Chunks;
+use super::incoming::Incoming;
 use crate::moment::Moment;
 use crate::tls::{Layer, Received, RecordLayer};
 
@@ -29,6 +30,14 @@ pub(super) struct Wire {
 struct More {
     rest: Option<Rest>,
     tls: Option<Box<Tls<Layer>>>,
+    /// What a client has sent over a WebSocket and has not been answered.
+    incoming: Option<Box<Incoming>>,
+}
+
+impl More {
+    fn is_empty(&self) -> bool {
+        self.rest.is_none() && self.tls.is_none() && self.incoming.is_none()
+    }
 }
 
 /// What the socket did not take; empty where only the wire itself has unsent bytes.
@@ -42,6 +51,8 @@ pub(super) struct Rest {
 pub(super) struct Bench<'a> {
     /// For encrypted bytes. Emptied before each use: one connection's bytes must never get into another.
     pub(super) sealed: &'a mut Vec<u8>,
+    /// For bytes that were decrypted.
+    pub(super) opened: &'a mut Vec<u8>,
     pub(super) chunks: &'a Chunks,
 }
 
@@ -56,7 +67,8 @@ struct Tls<L> {
 
 impl Wire {
     pub(super) fn new(socket: TcpStream, tls: Option<Layer>) -> Wire {
-        let more = tls.map(|layer| Box::new(More { rest: None, tls: Some(Box::new(Tls::new(layer))) }));
+        let tls = tls.map(|layer| Box::new(Tls::new(layer)));
+        let more = tls.is_some().then(|| Box::new(More { rest: None, tls, incoming: None }));
         Wire { socket, more }
     }
 
@@ -70,16 +82,43 @@ impl Wire {
 
     /// Keeps the bytes until the socket takes more.
     pub(super) fn block(&mut self, bytes: Bytes, since: Moment) {
-        let more = self.more.get_or_insert_with(|| Box::new(More { rest: None, tls: None }));
-        more.rest = Some(Rest { bytes, since });
+        self.more_mut().rest = Some(Rest { bytes, since });
+    }
+
+    fn more_mut(&mut self) -> &mut More {
+        self.more.get_or_insert_with(|| Box::new(More { rest: None, tls: None, incoming: None }))
     }
 
     /// Everything was sent.
     fn unblock(&mut self) {
-        match &mut self.more {
-            Some(more) if more.tls.is_some() => more.rest = None,
-            more => *more = None,
+        if let Some(more) = &mut self.more {
+            more.rest = None;
         }
+        self.shrink();
+    }
+
+    /// Drops what is empty.
+    fn shrink(&mut self) {
+        self.more.take_if(|more| more.is_empty());
+    }
+
+    /// Takes what a client has sent over a WebSocket.
+    pub(super) fn hear(&mut self, bytes: &[u8]) {
+        self.more_mut().incoming.get_or_insert_default().take(bytes);
+        self.answered();
+    }
+
+    /// What has to be answered over a WebSocket.
+    pub(super) fn incoming(&mut self) -> Option<&mut Incoming> {
+        self.more.as_mut()?.incoming.as_deref_mut()
+    }
+
+    /// To be called once something was answered.
+    pub(super) fn answered(&mut self) {
+        if let Some(more) = &mut self.more {
+            more.incoming.take_if(|incoming| incoming.is_empty());
+        }
+        self.shrink();
     }
 
     fn tls(&mut self) -> Option<(&mut Tls<Layer>, &mut TcpStream)> {
@@ -149,15 +188,19 @@ impl Wire {
         Ok(true)
     }
 
-    /// Reads once what the client sends after its request, and drops it. `None`: the connection is over.
-    pub(super) fn read(&mut self, scratch: &mut [u8], bench: &mut Bench<'_>) -> io::Result<Option<()>> {
+    /// Reads once what the client sends after its request. `None`: the connection is over.
+    pub(super) fn read<'a>(
+        &mut self,
+        scratch: &'a mut [u8],
+        bench: &'a mut Bench<'_>,
+    ) -> io::Result<Option<&'a [u8]>> {
         let bytes = match self.socket.read(scratch)? {
             0 => return Ok(None),
             count => &scratch[..count],
         };
-        let Some((tls, socket)) = self.tls() else { return Ok(Some(())) };
+        let Some((tls, socket)) = self.tls() else { return Ok(Some(bytes)) };
         let received = tls.receive(bytes, socket, bench)?;
-        Ok((received == Received::Open).then_some(()))
+        Ok((received == Received::Open).then_some(&bench.opened[..]))
     }
 
     /// Drops what was not sent: the stream is closed.
@@ -209,11 +252,12 @@ impl<L: RecordLayer> Tls<L> {
         socket: &mut impl Write,
         bench: &mut Bench<'_>,
     ) -> io::Result<Received> {
+        bench.opened.clear();
         if self.is_closed {
             return Ok(Received::Open);
         }
         bench.sealed.clear();
-        let received = self.layer.receive(bytes, bench.sealed);
+        let received = self.layer.receive(bytes, bench.sealed, bench.opened);
         if self.unsent.is_empty() {
             self.put(socket, bench)?;
         } else if !bench.sealed.is_empty() {
@@ -335,7 +379,8 @@ mod tests {
             let mut tls = Tls::new(layer);
             let (mut socket, mut sealed, chunks) = (Narrow::default(), Vec::new(), Chunks::default());
             let (mut given, mut got, mut rest, mut updates) = (0, Vec::new(), Vec::new(), 0);
-            let mut bench = Bench { sealed: &mut sealed, chunks: &chunks };
+            let mut opened = Vec::new();
+            let mut bench = Bench { sealed: &mut sealed, opened: &mut opened, chunks: &chunks };
             for step in steps {
                 match step {
                     Step::Write(sizes) if tls.unsent.is_empty() && rest.is_empty() => {
@@ -399,7 +444,7 @@ mod tests {
             Ok(())
         }
 
-        fn receive(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Received {
+        fn receive(&mut self, bytes: &[u8], out: &mut Vec<u8>, _: &mut Vec<u8>) -> Received {
             out.extend_from_slice(&[b"!", bytes].concat());
             Received::Open
         }
@@ -412,7 +457,8 @@ mod tests {
     #[test]
     fn an_answer_goes_after_what_is_unsent_and_none_is_given_after_the_end() {
         let (mut sealed, chunks) = (Vec::new(), Chunks::default());
-        let mut bench = Bench { sealed: &mut sealed, chunks: &chunks };
+        let mut opened = Vec::new();
+        let mut bench = Bench { sealed: &mut sealed, opened: &mut opened, chunks: &chunks };
         let (mut socket, mut tls) = (Narrow { room: 4, ..Narrow::default() }, Tls::new(Marks));
         let pieces = [Bytes::from_static(b"one"), Bytes::from_static(b"two")];
         assert_eq!(tls.write(&mut socket, &pieces, &mut bench).unwrap(), 6);
@@ -433,10 +479,11 @@ mod tests {
     fn bytes_of_a_connection_that_failed_never_get_into_another() {
         let ((broken, _), (healthy, mut client)) = (pair(&TLS13), pair(&TLS13));
         let (mut sealed, chunks) = (b"left by another connection".to_vec(), Chunks::default());
-        let mut bench = Bench { sealed: &mut sealed, chunks: &chunks };
+        let mut opened = Vec::new();
+        let mut bench = Bench { sealed: &mut sealed, opened: &mut opened, chunks: &chunks };
         let mut socket = Narrow { room: usize::MAX, ..Narrow::default() };
         let mut tls = Tls::new(broken);
-        let _ = tls.layer.receive(b"garbage that is no record", bench.sealed);
+        let _ = tls.layer.receive(b"garbage that is no record", bench.sealed, bench.opened);
         assert!(tls.write(&mut Narrow::default(), &[pattern(0, 50_000)], &mut bench).is_err());
         let mut tls = Tls::new(healthy);
         tls.write(&mut socket, &[pattern(0, 100)], &mut bench).unwrap();

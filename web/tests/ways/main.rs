@@ -16,6 +16,7 @@ mod pipelined;
 mod slow;
 mod small_frames;
 mod way;
+mod web_socket;
 mod writer;
 
 use std::time::{Duration, Instant};
@@ -73,6 +74,21 @@ macro_rules! on_every_way {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn over_http_2_and_tls() {
                 $proof(Way::Http2Tls).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn as_lines() {
+                $proof(Way::Lines).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn over_a_web_socket() {
+                $proof(Way::WebSocket).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn over_a_web_socket_and_tls() {
+                $proof(Way::WebSocketTls).await;
             }
         }
     };

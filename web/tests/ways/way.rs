@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rustls::version::TLS13;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use socket2::SockRef;
 use tailrace_bridge::Source;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
@@ -41,6 +43,11 @@ pub(crate) enum Way {
     /// HTTP/1.1 over TLS, by a writer thread.
     Tls,
     Http2Tls,
+    /// JSON a line, over HTTP/1.1.
+    Lines,
+    /// A WebSocket, and one over TLS.
+    WebSocket,
+    WebSocketTls,
 }
 
 impl Way {
@@ -49,7 +56,11 @@ impl Way {
     }
 
     fn is_tls(self) -> bool {
-        matches!(self, Way::Tls | Way::Http2Tls)
+        matches!(self, Way::Tls | Way::Http2Tls | Way::WebSocketTls)
+    }
+
+    fn is_web_socket(self) -> bool {
+        matches!(self, Way::WebSocket | Way::WebSocketTls)
     }
 
     /// The way of HTTP/1.1 to the same server.
@@ -86,7 +97,7 @@ impl Wired {
     /// A connection on which nothing has been sent yet.
     pub(crate) async fn open(way: Way, ask: &Ask, address: SocketAddr) -> Wired {
         match way {
-            Way::Tls => Wired::tls(ask, address, b"http/1.1").await,
+            Way::Tls | Way::WebSocketTls => Wired::tls(ask, address, b"http/1.1").await,
             Way::Http2Tls => Wired::tls(ask, address, b"h2").await,
             _ => Wired::plain(ask, address).await,
         }
@@ -193,6 +204,23 @@ impl Ask {
         self
     }
 
+    /// The opening handshake of a WebSocket, with the key of the example of RFC 6455.
+    fn handshake(&self) -> Vec<u8> {
+        let id = self.last_event_id.as_ref().map_or(String::new(), |id| format!("Last-Event-ID: {id}\r\n"));
+        let target = self.target.replacen("/events", "/ws", 1);
+        let head = format!(
+            "GET {target} HTTP/1.1\r\nHost: tailrace\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{id}\r\n"
+        );
+        [head.as_bytes(), &self.after].concat()
+    }
+
+    fn head_for_lines(&self) -> Vec<u8> {
+        let head = self.head("1.1");
+        let line_end = head.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+        [&head[..line_end], b"Accept: application/x-ndjson\r\n", &head[line_end..]].concat()
+    }
+
     fn head(&self, version: &str) -> Vec<u8> {
         let id = self.last_event_id.as_ref().map_or(String::new(), |id| format!("Last-Event-ID: {id}\r\n"));
         let head = format!("GET {} HTTP/{version}\r\nHost: tailrace\r\n{id}\r\n", self.target);
@@ -215,6 +243,25 @@ impl Ask {
     }
 }
 
+/// An object of a line or a message; an empty line is a comment.
+fn object(text: &str) -> Block {
+    #[derive(Default, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Object {
+        event: Option<String>,
+        id: Option<String>,
+        retry: Option<u64>,
+        data: Option<Box<RawValue>>,
+    }
+    if text.is_empty() {
+        return Block { comments: 1, ..Block::default() };
+    }
+    let Object { event, id, retry, data } =
+        serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    let data = data.map(|data| serde_json::from_str(data.get()).unwrap_or_else(|_| data.get().to_owned()));
+    Block { event, id, retry, data, comments: 0 }
+}
+
 /// How a body ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum End {
@@ -227,9 +274,12 @@ pub(crate) enum End {
 /// One stream, as its client sees it.
 pub(crate) struct Reader {
     wire: Wire,
+    way: Way,
     text: Vec<u8>,
     /// In `text` there is no end of a block before this.
     searched: usize,
+    /// The code with which a WebSocket was closed.
+    pub(crate) closed: Option<u16>,
     /// How many bytes are read at a time.
     pub(crate) part: usize,
     pub(crate) end: Option<End>,
@@ -278,6 +328,23 @@ impl Reader {
                 assert!(head.contains("connection: close\r\n"), "{head}");
                 Wire::Http1(http1)
             }
+            Way::Lines => {
+                let socket = Wired::open(way, ask, address).await;
+                let (http1, head) = Http1::open(socket, &ask.head_for_lines()).await?;
+                assert!(head.contains("content-type: application/x-ndjson\r\n"), "{head}");
+                Wire::Http1(http1)
+            }
+            Way::WebSocket | Way::WebSocketTls => {
+                let socket = Wired::open(way, ask, address).await;
+                let (http1, head) = Http1::open(socket, &ask.handshake()).await?;
+                assert!(head.contains("sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"), "{head}");
+                assert!(
+                    head.contains("connection: upgrade\r\n") && head.contains("upgrade: websocket\r\n"),
+                    "{head}"
+                );
+                assert!(!head.contains("transfer-encoding") && !head.contains("content-length"), "{head}");
+                Wire::Http1(http1)
+            }
             Way::Http10 => {
                 Wire::Http1(Http1::open(Wired::plain(ask, address).await, &ask.head("1.0")).await?.0)
             }
@@ -289,23 +356,83 @@ impl Reader {
             // What came with the head.
             wire.take(&mut text);
         }
-        Ok(Reader { wire, text, searched: 0, part: 64 * 1024, end: None })
+        Ok(Reader { wire, way, text, searched: 0, closed: None, part: 64 * 1024, end: None })
     }
 
     /// The next block; `None` at the end.
     pub(crate) async fn next(&mut self) -> Option<Block> {
         loop {
-            let from = self.searched.saturating_sub(1);
-            if let Some(at) = self.text[from..].windows(2).position(|two| two == b"\n\n") {
-                let block: Vec<u8> = self.text.drain(..from + at + 2).collect();
-                self.searched = 0;
-                return Some(parse(std::str::from_utf8(&block).unwrap()));
+            let found = match self.way {
+                Way::Lines => self.line(),
+                way if way.is_web_socket() => self.message(),
+                _ => self.block(),
+            };
+            if found.is_some() {
+                return found;
             }
-            self.searched = self.text.len();
             if !self.more(self.part).await {
                 assert!(self.text.is_empty() || self.end != Some(End::Clean), "half a block before the end");
+                if self.way.is_web_socket() && self.closed.is_none() && self.end == Some(End::Clean) {
+                    self.end = Some(End::Cut("no close before the end".to_owned()));
+                }
                 return None;
             }
+        }
+    }
+
+    fn block(&mut self) -> Option<Block> {
+        let from = self.searched.saturating_sub(1);
+        let Some(at) = self.text[from..].windows(2).position(|two| two == b"\n\n") else {
+            self.searched = self.text.len();
+            return None;
+        };
+        let block: Vec<u8> = self.text.drain(..from + at + 2).collect();
+        self.searched = 0;
+        Some(parse(std::str::from_utf8(&block).unwrap()))
+    }
+
+    fn line(&mut self) -> Option<Block> {
+        let Some(at) = self.text[self.searched..].iter().position(|byte| *byte == b'\n') else {
+            self.searched = self.text.len();
+            return None;
+        };
+        let line: Vec<u8> = self.text.drain(..self.searched + at + 1).collect();
+        self.searched = 0;
+        Some(object(std::str::from_utf8(&line).unwrap().trim_end_matches('\n')))
+    }
+
+    /// The next message, or a ping as a comment. A close is no block.
+    fn message(&mut self) -> Option<Block> {
+        let [first, second, rest @ ..] = &self.text[..] else { return None };
+        assert!(self.closed.is_none(), "a frame after the close");
+        assert!(first & 0x70 == 0 && first & 0x80 != 0 && second & 0x80 == 0, "{first:x} {second:x}");
+        let (header, size) = match second {
+            126 => (4, u64::from(u16::from_be_bytes(*rest.first_chunk()?))),
+            127 => (10, u64::from_be_bytes(*rest.first_chunk()?)),
+            size => (2, u64::from(*size)),
+        };
+        assert!(
+            size >= [(4, 126), (10, 1 << 16)]
+                .into_iter()
+                .find(|(of, _)| *of == header)
+                .map_or(0, |(_, least)| least)
+        );
+        let data = self.text.get(header..header + size as usize)?.to_vec();
+        let opcode = first & 0x0f;
+        self.text.drain(..header + size as usize);
+        match opcode {
+            1 => Some(object(std::str::from_utf8(&data).unwrap())),
+            9 => Some(Block { comments: 1, ..Block::default() }),
+            8 => {
+                self.closed = Some(u16::from_be_bytes([data[0], data[1]]));
+                None
+            }
+            10 => Some(Block {
+                event: Some("pong".to_owned()),
+                data: Some(String::from_utf8(data).unwrap()),
+                ..Block::default()
+            }),
+            other => panic!("opcode {other}"),
         }
     }
 
@@ -402,6 +529,8 @@ impl Reader {
                 Ok(Err(_)) | Err(_) => break,
             }
         }
+        // TLS may have taken more than the socket.
+        let _ = tokio::time::timeout(quiet, wire.socket.flush()).await;
         sent
     }
 }
@@ -413,6 +542,7 @@ impl Http1 {
         http1.socket.flush().await.unwrap();
         let head = http1.head().await;
         match status(&head) {
+            101 => Ok((http1, head)),
             200 => {
                 http1.take_head(&head);
                 Ok((http1, head))
@@ -431,7 +561,8 @@ impl Http1 {
     }
 
     fn take_head(&mut self, head: &str) {
-        assert!(head.contains("content-type: text/event-stream\r\n"), "{head}");
+        let is_lines = head.contains("content-type: application/x-ndjson\r\n");
+        assert!(is_lines || head.contains("content-type: text/event-stream\r\n"), "{head}");
         if head.contains("transfer-encoding: chunked\r\n") {
             self.chunk = Some(Chunk::Size);
         } else {

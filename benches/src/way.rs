@@ -1,0 +1,79 @@
+//! The ways in which clients may read the same stream.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+
+use crate::clients::Clients;
+use crate::server::{Server, Setting};
+use crate::tls::{self, Tls};
+use crate::wire::Transport;
+
+/// How clients connect and ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// An event stream over HTTP/1.1.
+    Sse,
+    /// The same over TLS.
+    Tls,
+    WebSocket,
+}
+
+/// What a way needs on both sides.
+pub(crate) struct Doors {
+    way: Way,
+    tls: Arc<Tls>,
+    certificate: String,
+    key: String,
+}
+
+impl Way {
+    /// As a part of a sentence.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Way::Sse => "over HTTP/1.1",
+            Way::Tls => "over TLS",
+            Way::WebSocket => "over WebSockets",
+        }
+    }
+
+    pub(crate) fn doors(self) -> Result<Doors> {
+        let tls = Arc::new(Tls::new()?);
+        let (certificate, key) = (tls.certificate()?, tls.key()?);
+        Ok(Doors { way: self, tls, certificate, key })
+    }
+}
+
+impl Doors {
+    /// The settings of a server that clients reach this way.
+    pub(crate) fn settings(&self) -> Vec<Setting<'_>> {
+        match self.way {
+            Way::Tls => tls::settings(&self.certificate, &self.key).to_vec(),
+            Way::Sse | Way::WebSocket => Vec::new(),
+        }
+    }
+
+    /// Clients of which each asks for the stream of a tenant.
+    pub(crate) fn clients(
+        &self,
+        server: &Server,
+        tenant: impl Fn(usize) -> String + Send + 'static,
+    ) -> Result<Clients> {
+        let way = self.way;
+        let request = move |index| {
+            let tenant = tenant(index);
+            match way {
+                Way::Sse | Way::Tls => format!("/t/{tenant}/events"),
+                Way::WebSocket => format!(
+                    "/t/{tenant}/ws\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+                ),
+            }
+        };
+        let transport = match way {
+            Way::Tls => Transport::Tls(Arc::clone(&self.tls)),
+            Way::Sse | Way::WebSocket => Transport::Plain,
+        };
+        Ok(Clients::new(server.address, request)?.over(transport))
+    }
+}

@@ -1,0 +1,136 @@
+//! WebSocket clients that others wrote, on the real binary and the real Kafka: each is cut again and again, and gets each record
+//! once, in the order of its partition.
+
+mod support;
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use support::bridge::Bridge;
+use support::kafka::Kafka;
+use support::relay::Relay;
+use support::script::{Browser, Script};
+use support::writer::{PARTITIONS, Writer};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
+
+/// After how many bytes of a connection it is cut, one after the other: within the handshake's answer, the first message, later.
+const CUTS: [usize; 9] = [40, 400, 2_000, 700, 9_000, 450, 30_000, 3_000, 1_200];
+/// Between two records.
+const PAUSE: Duration = Duration::from_millis(2);
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Lines of a client.
+trait Lines {
+    async fn line(&mut self) -> String;
+}
+
+impl Lines for Script {
+    async fn line(&mut self) -> String {
+        Script::line(self).await
+    }
+}
+
+struct Program {
+    _process: tokio::process::Child,
+    lines: tokio::io::Lines<BufReader<tokio::process::ChildStdout>>,
+}
+
+impl Program {
+    fn start(command: &mut Command) -> Program {
+        let mut process =
+            command.stdout(Stdio::piped()).kill_on_drop(true).spawn().expect("the client can be started");
+        let lines = BufReader::new(process.stdout.take().expect("the output is piped")).lines();
+        Program { _process: process, lines }
+    }
+}
+
+impl Lines for Program {
+    async fn line(&mut self) -> String {
+        let next = tokio::time::timeout(PATIENCE, self.lines.next_line()).await;
+        next.expect("records come").expect("the output is text").expect("the client goes on")
+    }
+}
+
+fn file(path: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path).display().to_string()
+}
+
+/// Writes while the client is cut, and compares what it got.
+async fn gets_each_record_once<C: Lines>(start: impl AsyncFnOnce(u16) -> C) {
+    let kafka = Kafka::start().await;
+    kafka.create_topic("orders", PARTITIONS as i32, &[]).await;
+    let mut bridge = Bridge::new(&kafka.bootstrap(), "orders", "web-socket", &[]);
+    bridge.start().await;
+    let relay = Relay::start(bridge.port, &[]).await;
+    let mut client = start(relay.port).await;
+    let writer = Writer::start(&kafka, "orders", PAUSE);
+    let mut got: Vec<Vec<u64>> = vec![Vec::new(); PARTITIONS];
+    let mut take = |line: &str| {
+        if let Some((partition, number)) = line.split_once(':') {
+            let partition: usize = partition.parse().expect("a partition");
+            got[partition].push(number.parse().expect("a number"));
+        }
+    };
+    let begin = Instant::now();
+    take(&client.line().await);
+    relay.cut_after(&CUTS);
+    while relay.left() > 0 {
+        assert!(begin.elapsed() < PATIENCE, "{} cuts are still to come", relay.left());
+        take(&client.line().await);
+    }
+    let sent = writer.stop();
+    let last = sent[0].last().copied().expect("something was written");
+    loop {
+        let line = client.line().await;
+        take(&line);
+        if line == format!("0:{last}") {
+            break;
+        }
+    }
+    // Quiet partitions may come after it.
+    let until = Instant::now() + Duration::from_secs(2);
+    while let Ok(line) = tokio::time::timeout_at(until.into(), client.line()).await {
+        take(&line);
+    }
+    let count: usize = got.iter().map(Vec::len).sum();
+    println!("{count} records over {} cuts", CUTS.len());
+    assert!(count > 300, "too few for a verdict: {count}");
+    assert_eq!(got, sent);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_package_websockets_of_python() {
+    gets_each_record_once(async |port| {
+        let packages = file(".tailrace/clients");
+        assert!(Path::new(&packages).is_dir(), "{packages} is not there: run `cargo xtask setup` first");
+        let url = format!("ws://127.0.0.1:{port}/t/acme/ws?topic=orders&from=earliest");
+        Program::start(
+            Command::new("python3")
+                .arg(file("tests/web_socket/client.py"))
+                .arg(url)
+                .env("PYTHONPATH", packages),
+        )
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_package_ws_of_node() {
+    gets_each_record_once(async |port| {
+        let url = format!("ws://127.0.0.1:{port}/t/acme/ws?topic=orders&from=earliest");
+        Program::start(Command::new("node").arg(file("tests/browser/ws.mjs")).arg(url))
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn chromium() {
+    gets_each_record_once(async |port| {
+        let mut script = Script::start_with(Browser::Chromium, "socket.mjs", port);
+        assert_eq!(script.line().await, "open");
+        script
+    })
+    .await;
+}
