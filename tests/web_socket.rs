@@ -1,5 +1,8 @@
 //! WebSocket clients that others wrote, on the real binary and the real Kafka: each is cut again and again, and gets each record
 //! once, in the order of its partition.
+//!
+//! All three were seen to fail as they should, with a bridge that resumes one offset late:
+//! `TAILRACE_SABOTAGE=off_by_one cargo test --workspace --features sabotage --test web_socket`.
 
 mod support;
 
