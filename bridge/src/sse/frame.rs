@@ -367,6 +367,39 @@ mod tests {
     }
 
     #[test]
+    fn an_object_has_json_as_it_is_on_one_line_and_other_text_as_a_string() {
+        let written = |framing, value: Option<&[u8]>, form| {
+            let look = Look {
+                framing,
+                envelope: Envelope::None,
+                headers: &HeaderList::All,
+                source: &CloudEventsSource::default(),
+                masking: None,
+            };
+            framed_as(value, Some("created"), Form { value: form, ..Form::default() }, &look)
+        };
+        for (value, form, data) in [
+            (&b"{\"b\" : 1.0,\r\n\"a\":1e2}"[..], ValueForm::Unknown, "{\"b\" : 1.0,  \"a\":1e2}"),
+            (b"null", ValueForm::Unknown, "null"),
+            (b"17", ValueForm::Unknown, "17"),
+            (b"17", ValueForm::Text, "\"17\""),
+            (b"a\r\n\"b\"", ValueForm::Unknown, "\"a\\r\\n\\\"b\\\"\""),
+            (b"", ValueForm::Unknown, "\"\""),
+        ] {
+            let object = format!("{{\"event\":\"created\",\"id\":\"ID\",\"data\":{data}}}");
+            assert_eq!(written(Framing::Ndjson, Some(value), form), format!("{object}\n").as_bytes());
+            let header = [0x81, object.len() as u8];
+            assert_eq!(written(Framing::WebSocket, Some(value), form), [&header, object.as_bytes()].concat());
+        }
+        let tombstone = written(Framing::Ndjson, None, ValueForm::Unknown);
+        let tombstone: Value = serde_json::from_slice(&tombstone).unwrap();
+        assert_eq!(
+            (&tombstone["event"], &tombstone["data"]["value_kind"]),
+            (&json!("tailrace.tombstone"), &json!("tombstone"))
+        );
+    }
+
+    #[test]
     fn the_id_is_the_last_line_of_a_block() {
         let out = framed(Some(b"{}"), Some("created"), Envelope::None);
         assert_eq!(out, b"event: created\ndata: {}\nid: ID\n\n");
