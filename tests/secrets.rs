@@ -24,12 +24,15 @@ fn request(port: u16, target: &str, headers: &[(&str, &str)]) -> String {
     let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("the server accepts");
     socket.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout");
     let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n");
+    let connection = if headers.contains("Upgrade") { "" } else { "Connection: close\r\n" };
+    let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n{connection}{headers}\r\n");
     socket.write_all(request.as_bytes()).expect("the request is sent");
     let (mut answer, mut part) = (Vec::new(), [0; 64 * 1024]);
     while let Ok(read @ 1..) = socket.read(&mut part) {
         answer.extend_from_slice(&part[..read]);
-        if answer.starts_with(b"HTTP/1.1 200") && target.contains("/events") {
+        let is_stream = answer.starts_with(b"HTTP/1.1 200") && target.contains("/events");
+        let is_refusal = connection.is_empty() && answer.ends_with(b"}\n");
+        if is_stream || is_refusal || answer.starts_with(b"HTTP/1.1 101") {
             break;
         }
     }
@@ -57,6 +60,14 @@ fn sign(secret: &str, claims: &Value) -> String {
     let key = EncodingKey::from_secret(secret.as_bytes());
     jsonwebtoken::encode(&Header::default(), claims, &key).expect("it can be signed")
 }
+
+/// The opening handshake of a WebSocket.
+const HANDSHAKE: [(&str, &str); 4] = [
+    ("Connection", "Upgrade"),
+    ("Upgrade", "websocket"),
+    ("Sec-WebSocket-Version", "13"),
+    ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_secret_is_in_logs_metrics_answers_or_the_process_list() {
@@ -86,6 +97,12 @@ async fn no_secret_is_in_logs_metrics_answers_or_the_process_list() {
             assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{status}: {answer}");
             answers.push(answer);
         }
+        let protocol = format!("bearer, {token}");
+        let handshake = [&HANDSHAKE[..], &[("Sec-WebSocket-Protocol", &*protocol)]].concat();
+        let answer = request(bridge.port, "/t/acme/ws", &handshake);
+        let status = if *status == "200" { "101" } else { status };
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{status}: {answer}");
+        answers.push(answer);
         // Another scheme, and a reconnect, whose refusals are within a stream.
         answers.push(request(bridge.port, path, &[("Authorization", &format!("Token {token}"))]));
         answers.push(request(bridge.port, path, &[("Last-Event-ID", "an-id"), ("Authorization", &bearer)]));

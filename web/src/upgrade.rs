@@ -1,7 +1,7 @@
 //! The opening handshake of a WebSocket (RFC 6455, section 4): which requests are one, whose pages may make it, and its answer.
 
 use axum::body::Body;
-use axum::http::header::{ORIGIN, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
+use axum::http::header::{CONNECTION, ORIGIN, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
 use axum::http::request::Parts as Head;
 use axum::http::{HeaderMap, HeaderValue, Request, Response};
 use tungstenite::handshake::server::create_response;
@@ -52,6 +52,11 @@ pub(crate) fn answer(request: &Head) -> Result<Response<Body>, Problem> {
     let mut asked = Request::new(());
     (*asked.method_mut(), *asked.version_mut()) = (request.method.clone(), request.version);
     asked.headers_mut().clone_from(&request.headers);
+    // A list may come in several lines (RFC 9110, section 5.3), of which the library reads the first.
+    let lines: Vec<&[u8]> = request.headers.get_all(CONNECTION).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(all) = HeaderValue::from_bytes(&lines.join(&b", "[..])) {
+        asked.headers_mut().insert(CONNECTION, all);
+    }
     let answer = create_response(&asked).map_err(|error| Problem::Upgrade { detail: reason(&error) })?;
     let mut answer = answer.map(|()| Body::empty());
     if protocols(&request.headers).any(|name| name == BEARER) {
@@ -102,6 +107,15 @@ mod tests {
         assert_eq!(answer.status(), 101);
         assert_eq!(answer.headers()["sec-websocket-accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
         assert!(!answer.headers().contains_key("sec-websocket-protocol"));
+    }
+
+    #[test]
+    fn a_list_may_come_in_several_lines() {
+        let mut request = request(&[]);
+        request.headers.insert("connection", HeaderValue::from_static("keep-alive"));
+        assert!(answer(&request).is_err());
+        request.headers.append("connection", HeaderValue::from_static("Upgrade"));
+        assert!(answer(&request).is_ok());
     }
 
     #[test]
