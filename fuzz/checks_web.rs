@@ -1,7 +1,7 @@
 //! What must hold for any input of the web side: run by the fuzz targets, and over the corpus by a plain test.
 
 use axum::http::{HeaderMap, HeaderValue};
-use tailrace_web::{Answers, MAX_HEADER, PeerRules, answers, check_limits_file, read_header};
+use tailrace_web::{Answers, MAX_HEADER, PeerRules, Served, answers, check_limits_file, read_header, serve};
 
 /// No bytes make reading a header of the PROXY protocol panic, or take more than is there; bytes that come later change
 /// neither a header nor an error.
@@ -68,6 +68,25 @@ pub(crate) fn web_socket(input: &[u8]) {
         assert!(matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999), "{code}");
         assert!(std::str::from_utf8(&close[4..]).is_ok());
     }
+}
+
+/// No bytes of a client of HTTP/2 make its connection panic; however they come, the same is answered; what is kept and what is open
+/// at once is bounded, and what is sent are whole frames. The first byte says in which parts they come; the rest comes after the
+/// preface and SETTINGS.
+pub(crate) fn http2(input: &[u8]) {
+    const BEGIN: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let Some((part, bytes)) = input.split_first() else { return };
+    let bytes = [BEGIN, bytes].concat();
+    let ((whole, _), (parts, kept)) = (serve(&bytes, bytes.len()), serve(&bytes, usize::from(*part)));
+    // Streams that open and end within one part are not seen together.
+    let of = |served: &Served| (served.sent.clone(), served.goes_on);
+    assert_eq!(of(&whole), of(&parts));
+    assert!(kept < 100_000 && parts.streams <= 256, "{kept} bytes, {} streams", parts.streams);
+    let mut left = &parts.sent[..];
+    while let [a, b, c, _, _, _, _, _, _, rest @ ..] = left {
+        left = &rest[u32::from_be_bytes([0, *a, *b, *c]) as usize..];
+    }
+    assert!(left.is_empty());
 }
 
 /// No text makes reading a limits file panic; one that is refused is refused in one line, at a place in it.

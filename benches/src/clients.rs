@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
 
 use crate::histogram::Histogram;
+use crate::http2;
 use crate::payload::{Scan, now_us};
 use crate::wire::{Transport, Wire};
 
@@ -40,6 +41,8 @@ pub(crate) struct Clients {
     epoll: OwnedFd,
     address: SocketAddr,
     transport: Transport,
+    /// How many clients share a connection, over HTTP/2; 1: none, over HTTP/1.1.
+    shared_by: usize,
     request: Box<dyn Fn(usize) -> String + Send>,
     clients: Vec<Client>,
     buffer: Vec<u8>,
@@ -49,13 +52,17 @@ pub(crate) struct Clients {
     pub(crate) seen: Seen,
 }
 
+/// One client, or several that share a connection.
 struct Client {
     socket: TcpStream,
     wire: Wire,
     phase: Phase,
     scan: Scan,
-    /// How many bytes of [`SYNCED`] have matched; all once it was found.
-    synced: u8,
+    /// How many bytes of [`SYNCED`] have matched, and how often all of it was found.
+    matched: u8,
+    synced: u16,
+    /// How many share the connection.
+    streams: u16,
     /// When the events were sent that it has received, in their order, if that is wanted.
     received: Option<Vec<u64>>,
 }
@@ -93,6 +100,7 @@ impl Clients {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC).context("create an epoll")?,
             address,
             transport: Transport::Plain,
+            shared_by: 1,
             request: Box::new(request),
             clients: Vec::new(),
             buffer: vec![0; BUFFER],
@@ -123,6 +131,11 @@ impl Clients {
         Clients { transport, ..self }
     }
 
+    /// So many clients share a connection over HTTP/2.
+    pub(crate) fn sharing(self, shared_by: usize) -> Clients {
+        Clients { shared_by, ..self }
+    }
+
     /// Connects `count` clients and waits until each of them has its stream.
     pub(crate) fn greeted(mut self, count: usize) -> Result<Clients> {
         self.add(count)?;
@@ -132,8 +145,9 @@ impl Clients {
         Ok(self)
     }
 
-    /// Connects `count` more clients, [`CONNECTS`] per second, and reads meanwhile.
+    /// Connects `count` more clients, [`CONNECTS`] connections per second, and reads meanwhile.
     pub(crate) fn add(&mut self, count: usize) -> Result<()> {
+        let count = count / self.shared_by;
         let (begin, old) = (Instant::now(), self.clients.len());
         let mut events = Vec::with_capacity(EVENTS);
         while self.clients.len() < old + count {
@@ -149,7 +163,7 @@ impl Clients {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.clients.len()
+        self.clients.len() * self.shared_by
     }
 
     fn open(&mut self) -> Result<()> {
@@ -164,7 +178,17 @@ impl Clients {
         let wire = self.transport.wire()?;
         let (phase, scan) = (Phase::Connects, Scan::default());
         let received = self.is_tracked.then(Vec::new);
-        self.clients.push(Client { socket: socket.into(), wire, phase, scan, synced: 0, received });
+        let (matched, synced, streams) = (0, 0, self.shared_by as u16);
+        self.clients.push(Client {
+            socket: socket.into(),
+            wire,
+            phase,
+            scan,
+            matched,
+            synced,
+            streams,
+            received,
+        });
         Ok(())
     }
 
@@ -222,7 +246,12 @@ impl Clients {
             let index = event.data.u64() as usize;
             let client = &mut self.clients[index];
             if client.phase == Phase::Connects {
-                client.ask(&(self.request)(index), self.address)?;
+                if self.shared_by > 1 {
+                    let paths = (index * self.shared_by..).take(self.shared_by).map(&self.request);
+                    client.send(&http2::ask(&self.address.to_string(), paths))?;
+                } else {
+                    client.ask(&(self.request)(index), self.address)?;
+                }
                 epoll::modify(&self.epoll, &client.socket, event.data, epoll::EventFlags::IN)?;
                 continue;
             }
@@ -237,13 +266,17 @@ impl Clients {
 
 impl Client {
     fn ask(&mut self, request: &str, address: SocketAddr) -> Result<()> {
-        if let Some(error) = self.socket.take_error().context("look at a connection")? {
-            return Err(error).context("connect");
-        }
         let (path, headers) = request.split_once('\n').unwrap_or((request, ""));
         let text =
             format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nAccept: text/event-stream\r\n{headers}\r\n");
-        self.wire.ask(&mut self.socket, text.as_bytes()).context("ask for a stream")?;
+        self.send(text.as_bytes())
+    }
+
+    fn send(&mut self, request: &[u8]) -> Result<()> {
+        if let Some(error) = self.socket.take_error().context("look at a connection")? {
+            return Err(error).context("connect");
+        }
+        self.wire.ask(&mut self.socket, request).context("ask for a stream")?;
         self.phase = Phase::Asks;
         Ok(())
     }
@@ -258,7 +291,8 @@ impl Client {
             }
             Err(error) => return Err(error).context("read a stream"),
         };
-        if self.phase == Phase::Asks {
+        let is_shared = self.streams > 1;
+        if self.phase == Phase::Asks && !is_shared {
             if !bytes.starts_with(b"HTTP/1.1 200") && !bytes.starts_with(b"HTTP/1.1 101") {
                 bail!("a client got no stream: {}", String::from_utf8_lossy(bytes));
             }
@@ -276,20 +310,25 @@ impl Client {
                 received.push(sent);
             }
         });
-        if usize::from(self.synced) < SYNCED.len() && self.becomes_synced(bytes) {
-            seen.synced += 1;
+        if self.synced < self.streams {
+            let new = self.newly_synced(bytes);
+            seen.synced += new;
+            // What comes before is not read: that all are live says that all have a stream.
+            seen.greeted += if is_shared { new } else { 0 };
         }
         Ok(bytes)
     }
 
-    fn becomes_synced(&mut self, bytes: &[u8]) -> bool {
+    /// How many of the streams have become live.
+    fn newly_synced(&mut self, bytes: &[u8]) -> usize {
+        let before = self.synced;
         for byte in bytes {
-            let next = if *byte == SYNCED[usize::from(self.synced)] { self.synced + 1 } else { 0 };
-            self.synced = if next == 0 { u8::from(*byte == SYNCED[0]) } else { next };
-            if usize::from(self.synced) == SYNCED.len() {
-                return true;
+            let next = if *byte == SYNCED[usize::from(self.matched)] { self.matched + 1 } else { 0 };
+            self.matched = if next == 0 { u8::from(*byte == SYNCED[0]) } else { next };
+            if usize::from(self.matched) == SYNCED.len() {
+                (self.matched, self.synced) = (0, self.synced + 1);
             }
         }
-        false
+        usize::from(self.synced - before)
     }
 }

@@ -9,6 +9,7 @@ mod floor_process;
 mod frame;
 mod histogram;
 mod hostile;
+mod http2;
 mod ingest;
 mod kafka;
 mod machine;

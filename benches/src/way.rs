@@ -17,7 +17,12 @@ pub(crate) enum Way {
     /// The same over TLS.
     Tls,
     WebSocket,
+    /// Event streams over HTTP/2, [`SHARED_BY`] of a connection.
+    Http2,
 }
+
+/// How many streams of HTTP/2 share a connection.
+pub(crate) const SHARED_BY: usize = 10;
 
 /// What a way needs on both sides.
 pub(crate) struct Doors {
@@ -34,6 +39,7 @@ impl Way {
             Way::Sse => "over HTTP/1.1",
             Way::Tls => "over TLS",
             Way::WebSocket => "over WebSockets",
+            Way::Http2 => "over HTTP/2, 10 streams a connection",
         }
     }
 
@@ -49,7 +55,7 @@ impl Doors {
     pub(crate) fn settings(&self) -> Vec<Setting<'_>> {
         match self.way {
             Way::Tls => tls::settings(&self.certificate, &self.key).to_vec(),
-            Way::Sse | Way::WebSocket => Vec::new(),
+            Way::Sse | Way::WebSocket | Way::Http2 => Vec::new(),
         }
     }
 
@@ -63,7 +69,7 @@ impl Doors {
         let request = move |index| {
             let tenant = tenant(index);
             match way {
-                Way::Sse | Way::Tls => format!("/t/{tenant}/events"),
+                Way::Sse | Way::Tls | Way::Http2 => format!("/t/{tenant}/events"),
                 Way::WebSocket => format!(
                     "/t/{tenant}/ws\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                      Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
@@ -72,8 +78,9 @@ impl Doors {
         };
         let transport = match way {
             Way::Tls => Transport::Tls(Arc::clone(&self.tls)),
-            Way::Sse | Way::WebSocket => Transport::Plain,
+            Way::Sse | Way::WebSocket | Way::Http2 => Transport::Plain,
         };
-        Ok(Clients::new(server.address, request)?.over(transport))
+        let shared_by = if way == Way::Http2 { SHARED_BY } else { 1 };
+        Ok(Clients::new(server.address, request)?.over(transport).sharing(shared_by))
     }
 }

@@ -16,6 +16,7 @@ use tokio_rustls::TlsConnector;
 use crate::issuer::{Issuer, Token};
 use crate::pki::{HOST, Pki};
 use crate::sse::{IdBuffer, Source};
+use crate::way::Way;
 use crate::wire::{Cut, Severed, Wire};
 
 /// The most problems that clients report.
@@ -76,10 +77,18 @@ impl Access {
         Some(config.into())
     }
 
-    /// Completes the handshake, if there is one. `None`: it failed.
-    pub async fn enter(&self, socket: TcpStream, door: Option<&TlsConnector>, cut: Cut) -> Option<Wire> {
+    /// Completes the handshake, if there is one, and agrees on the protocol of this way. `None`: it failed.
+    pub async fn enter(
+        &self,
+        socket: TcpStream,
+        door: Option<&TlsConnector>,
+        way: Way,
+        cut: Cut,
+    ) -> Option<Wire> {
         let Some(door) = door else { return Some(Wire::Plain(socket)) };
         let host = ServerName::try_from(HOST).expect("a name of DNS");
+        let protocol = if way == Way::Http2 { "h2" } else { "http/1.1" };
+        let door = door.with_alpn(vec![protocol.into()]);
         match door.connect(host, Severed::new(socket, cut)).into_fallible().await {
             Ok(stream) => {
                 Counted::add(&self.counted.handshakes);
@@ -111,7 +120,8 @@ impl Access {
     /// One request with this token and last event id: the answer, and the certificate that the replica serves with.
     pub async fn ask(&self, port: u16, path: &str, token: Option<&Token>, id: &str) -> Result<Answer> {
         let socket = TcpStream::connect(("127.0.0.1", port)).await.context("connect")?;
-        let wire = self.enter(socket, self.door(0).as_ref(), Cut::NEVER).await.context("shake hands")?;
+        let wire =
+            self.enter(socket, self.door(0).as_ref(), Way::Sse, Cut::NEVER).await.context("shake hands")?;
         let certificate = match &wire {
             Wire::Plain(_) => None,
             Wire::Tls(stream) => stream

@@ -234,7 +234,8 @@ impl Reader {
             if self.is_cut() && self.door.is_some() { access::cut(&mut self.random) } else { Cut::NEVER };
         let access = self.shared.access.clone();
         let connected = async {
-            let wire = access.enter(self.socket(port?).await?, self.door.as_ref(), cut).await?;
+            let way = self.source.way;
+            let wire = access.enter(self.socket(port?).await?, self.door.as_ref(), way, cut).await?;
             self.source.connect_over(wire).await
         };
         match tokio::time::timeout(PATIENCE, connected).await {

@@ -11,6 +11,7 @@ pub mod bridge;
 pub mod client;
 pub mod clock;
 pub mod faults;
+mod http2;
 pub mod id;
 pub mod issuer;
 pub mod judge;

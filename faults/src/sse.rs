@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use crate::http2::{self, Frames};
 use crate::way::{Objects, Way};
 use crate::wire::Wire;
 
@@ -44,7 +45,9 @@ pub struct Source {
 pub struct Connection {
     socket: Wire,
     raw: Vec<u8>,
-    chunks: Option<Chunks>,
+    /// What came of the body together with its head, over HTTP/2.
+    body: Vec<u8>,
+    coding: Coding,
     /// The length of the body, if the head states it: a response of one block, after which the connection stays open.
     length: Option<usize>,
     pub status: u16,
@@ -54,6 +57,32 @@ pub struct Connection {
     pub received: usize,
     /// Whether the body ended with its last chunk, not by a cut or a reset.
     pub ended_cleanly: bool,
+}
+
+/// How the body is framed.
+enum Coding {
+    /// By the end of the connection, by its length, or by what is in it.
+    Plain,
+    Chunked(Chunks),
+    Http2(Frames),
+}
+
+impl Coding {
+    fn decode(&mut self, raw: Vec<u8>) -> Vec<u8> {
+        match self {
+            Coding::Plain => raw,
+            Coding::Chunked(chunks) => chunks.decode(&raw),
+            Coding::Http2(frames) => frames.decode(&raw),
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        match self {
+            Coding::Plain => false,
+            Coding::Chunked(chunks) => chunks.ended,
+            Coding::Http2(frames) => frames.ended,
+        }
+    }
 }
 
 /// How the body is read.
@@ -91,31 +120,25 @@ impl Source {
     pub async fn connect_over(&self, wire: impl Into<Wire>) -> Option<Connection> {
         let mut socket = wire.into();
         // The headers of browsers: a proxy in between may use the accepted encodings.
-        let mut request = format!(
-            "GET {} HTTP/1.1\r\nHost: localhost\r\n{}Accept-Encoding: gzip, deflate, br\r\n",
-            self.way.target(&self.path),
-            self.way.headers()
-        );
+        let mut lines =
+            format!("Host: localhost\r\n{}Accept-Encoding: gzip, deflate, br\r\n", self.way.headers());
         if !self.last_event_id.is_empty() {
-            request.push_str(&format!("Last-Event-ID: {}\r\n", self.last_event_id));
+            lines.push_str(&format!("Last-Event-ID: {}\r\n", self.last_event_id));
         }
         if let Some(token) = &self.token {
-            request.push_str(&format!("Authorization: Bearer {token}\r\n"));
+            lines.push_str(&format!("Authorization: Bearer {token}\r\n"));
         }
-        request.push_str("\r\n");
-        socket.write_all(request.as_bytes()).await.ok()?;
-        let mut raw = Vec::new();
-        let end = loop {
-            if let Some(end) = raw.windows(4).position(|four| four == b"\r\n\r\n") {
-                break end + 4;
-            }
-            let mut buffer = [0; 4096];
-            let count = socket.read(&mut buffer).await.ok().filter(|count| *count > 0)?;
-            raw.extend_from_slice(&buffer[..count]);
+        let target = self.way.target(&self.path);
+        let (head, raw, body, frames) = if self.way == Way::Http2 {
+            let mut frames = Frames::default();
+            let body = over_http2(&mut socket, &http2::ask(&target, &lines), &mut frames).await?;
+            (frames.head.clone()?, Vec::new(), body, Some(frames))
+        } else {
+            let request = format!("GET {target} HTTP/1.1\r\n{lines}\r\n");
+            let (head, raw) = over_http1(&mut socket, request.as_bytes()).await?;
+            (head, raw, Vec::new(), None)
         };
-        let head = String::from_utf8_lossy(&raw[..end]).into_owned();
-        let rest = raw.split_off(end);
-        let status = head.split(' ').nth(1)?.parse().ok()?;
+        let status = head.split([' ', '\r']).nth(1)?.parse().ok()?;
         // What a WebSocket has in its place.
         let status = if status == 101 { 200 } else { status };
         let field = |name: &str| {
@@ -125,20 +148,28 @@ impl Source {
             })
         };
         let length = field("content-length").and_then(|length| length.parse().ok());
-        let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
+        let is_chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
+        let coding = match frames {
+            Some(frames) => Coding::Http2(frames),
+            None if is_chunked => Coding::Chunked(Chunks::default()),
+            None => Coding::Plain,
+        };
         let buffer = match self.kind {
             IdBuffer::Empty => String::new(),
             IdBuffer::LastId => self.last_event_id.clone(),
         };
         Some(Connection {
             socket,
-            raw: rest,
-            chunks: chunked.then(Chunks::default),
+            raw,
+            body,
+            coding,
             length,
             status,
             head,
             parser: match self.way {
-                Way::Sse => Form::Blocks(Box::new(Parser { id_buffer: buffer, ..Parser::default() })),
+                Way::Sse | Way::Http2 => {
+                    Form::Blocks(Box::new(Parser { id_buffer: buffer, ..Parser::default() }))
+                }
                 way => Form::Objects(Objects::new(way)),
             },
             received: 0,
@@ -178,10 +209,8 @@ impl Source {
         let mut buffer = vec![0; 16 * 1024];
         loop {
             let raw = std::mem::take(&mut connection.raw);
-            let mut body = match &mut connection.chunks {
-                Some(chunks) => chunks.decode(&raw),
-                None => raw,
-            };
+            let mut body = connection.decode(raw);
+            connection.pay().await;
             body.truncate(limit.saturating_sub(connection.received));
             connection.received += body.len();
             connection.parser.feed(&body, self, &mut events);
@@ -190,6 +219,9 @@ impl Source {
             }
             if connection.has_ended() {
                 connection.ended_cleanly = true;
+                return (events, false);
+            }
+            if connection.is_broken() {
                 return (events, false);
             }
             match tokio::time::timeout_at(until(), connection.socket.read(&mut buffer)).await {
@@ -208,7 +240,7 @@ impl Source {
         quiet: Duration,
     ) -> (Vec<Event>, bool) {
         let mut raw = connection.take_raw();
-        if raw.is_empty() {
+        if raw.is_empty() && connection.body.is_empty() {
             raw.resize(most, 0);
             match tokio::time::timeout(quiet, connection.socket.read(&mut raw)).await {
                 Err(_) => return (Vec::new(), true),
@@ -217,16 +249,37 @@ impl Source {
             }
         }
         let events = connection.feed(&raw, self);
-        (events, !connection.has_ended())
+        connection.pay().await;
+        (events, !connection.has_ended() && !connection.is_broken())
     }
 }
 
 impl Connection {
     /// Whether the whole body was received.
     fn has_ended(&self) -> bool {
-        self.chunks.as_ref().is_some_and(|chunks| chunks.ended)
+        self.coding.has_ended()
             || self.length.is_some_and(|length| self.received >= length)
             || matches!(&self.parser, Form::Objects(objects) if objects.is_closed)
+    }
+
+    /// The next part of the body.
+    fn decode(&mut self, raw: Vec<u8>) -> Vec<u8> {
+        [std::mem::take(&mut self.body), self.coding.decode(raw)].concat()
+    }
+
+    /// Whether the stream was ended otherwise than by its end.
+    fn is_broken(&self) -> bool {
+        matches!(&self.coding, Coding::Http2(frames) if frames.is_broken)
+    }
+
+    /// Sends what the server must be answered.
+    async fn pay(&mut self) {
+        if let Coding::Http2(frames) = &mut self.coding
+            && !frames.owed.is_empty()
+        {
+            // Reading shows whether the connection is over.
+            let _ = self.socket.write_all(&std::mem::take(&mut frames.owed)).await;
+        }
     }
 
     /// The socket of the connection, to be read or shut down directly.
@@ -236,10 +289,7 @@ impl Connection {
 
     /// Parses bytes that were read directly from the socket.
     pub fn feed(&mut self, raw: &[u8], source: &mut Source) -> Vec<Event> {
-        let body = match &mut self.chunks {
-            Some(chunks) => chunks.decode(raw),
-            None => raw.to_vec(),
-        };
+        let body = self.decode(raw.to_vec());
         self.received += body.len();
         let mut events = Vec::new();
         self.parser.feed(&body, source, &mut events);
@@ -249,6 +299,34 @@ impl Connection {
     pub fn take_raw(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.raw)
     }
+}
+
+/// Sends the request; returns the head of the answer, and what came after it.
+async fn over_http1(socket: &mut Wire, request: &[u8]) -> Option<(String, Vec<u8>)> {
+    socket.write_all(request).await.ok()?;
+    let mut raw = Vec::new();
+    let end = loop {
+        if let Some(end) = raw.windows(4).position(|four| four == b"\r\n\r\n") {
+            break end + 4;
+        }
+        let mut buffer = [0; 4096];
+        let count = socket.read(&mut buffer).await.ok().filter(|count| *count > 0)?;
+        raw.extend_from_slice(&buffer[..count]);
+    };
+    let rest = raw.split_off(end);
+    Some((String::from_utf8_lossy(&raw).into_owned(), rest))
+}
+
+/// Sends the request, and reads until the head of the answer has come; returns what came of the body.
+async fn over_http2(socket: &mut Wire, request: &[u8], frames: &mut Frames) -> Option<Vec<u8>> {
+    socket.write_all(request).await.ok()?;
+    let mut body = Vec::new();
+    while frames.head.is_none() && !frames.is_broken {
+        let mut buffer = [0; 4096];
+        let count = socket.read(&mut buffer).await.ok().filter(|count| *count > 0)?;
+        body.extend(frames.decode(&buffer[..count]));
+    }
+    Some(body)
 }
 
 /// HTTP/1.1's chunked coding (RFC 9112, section 7.1).

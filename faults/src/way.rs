@@ -1,4 +1,5 @@
-//! The ways in which a client may read one stream, and change at each connection: an event stream, JSON lines, or a WebSocket.
+//! The ways in which a client may read one stream, and change at each connection: an event stream over HTTP/1.1 or HTTP/2, JSON
+//! lines, or a WebSocket.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -12,15 +13,17 @@ pub enum Way {
     Sse,
     Lines,
     WebSocket,
+    /// An event stream over HTTP/2.
+    Http2,
 }
 
 impl Way {
-    pub const ALL: [Way; 3] = [Way::Sse, Way::Lines, Way::WebSocket];
+    pub const ALL: [Way; 4] = [Way::Sse, Way::Lines, Way::WebSocket, Way::Http2];
 
     /// The request's target, of the one of an event stream.
     pub(crate) fn target(self, path: &str) -> String {
         match self {
-            Way::Sse | Way::Lines => path.to_owned(),
+            Way::Sse | Way::Lines | Way::Http2 => path.to_owned(),
             Way::WebSocket => path.replacen("/events", "/ws", 1),
         }
     }
@@ -28,7 +31,7 @@ impl Way {
     /// The headers that ask for it.
     pub(crate) fn headers(self) -> &'static str {
         match self {
-            Way::Sse => "Accept: text/event-stream\r\n",
+            Way::Sse | Way::Http2 => "Accept: text/event-stream\r\n",
             Way::Lines => "Accept: application/x-ndjson\r\n",
             Way::WebSocket => {
                 "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
@@ -89,7 +92,7 @@ impl Objects {
     fn next<'a>(&self, bytes: &'a [u8]) -> Option<(usize, Next<'a>)> {
         match self.way {
             Way::WebSocket => message(bytes),
-            Way::Lines | Way::Sse => line(bytes),
+            Way::Lines | Way::Sse | Way::Http2 => line(bytes),
         }
     }
 }

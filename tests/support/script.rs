@@ -88,9 +88,14 @@ impl Script {
         input.write_all(format!("{line}\n").as_bytes()).await.expect("the script reads its input");
     }
 
+    /// Closes its standard input, so that it ends.
+    pub fn tell_end(&mut self) {
+        drop(self.process.stdin.take());
+    }
+
     /// Closes its standard input, and waits until it has ended well.
     pub async fn end(&mut self) {
-        drop(self.process.stdin.take());
+        self.tell_end();
         let status = tokio::time::timeout_at(self.ends.into(), self.process.wait()).await;
         let status = status.expect("the script ends in time").expect("a child can be waited for");
         assert!(status.success(), "the script ended with {status}");

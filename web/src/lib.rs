@@ -2,8 +2,8 @@
 //!
 //! The files follow a request: `server` accepts its connection, `route` finds its handler, `identity` and `query` read the tenant
 //! and the parameters, `limits` checks whether one more stream is allowed, `admit` subscribes. `stream` decides which bytes are sent
-//! and when; `writer` writes them to HTTP/1 sockets, `body` is what hyper polls for HTTP/2. `records` makes pages of the same
-//! frames. The modules have no circular uses (`tests/rooms.rs` of the workspace). A request that cannot be served gets a `problem` document, or a `refusal` within a stream where a
+//! and when; `writer` writes them to the sockets, where `http2` is the protocol of a connection with many of them. `records` makes
+//! pages of the same frames. The modules have no circular uses (`tests/rooms.rs` of the workspace). A request that cannot be served gets a `problem` document, or a `refusal` within a stream where a
 //! browser would otherwise never reconnect. Nothing in this package depends on Kafka.
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used, reason = "no panic on input"))]
@@ -14,17 +14,19 @@ mod admin;
 mod admin_tokens;
 mod admit;
 mod app;
+mod attachment;
 mod audit;
-mod body;
 mod console;
 mod cors;
 mod drain;
 mod end;
+mod http2;
 mod identity;
 mod limit;
 mod limits;
 mod metrics;
 mod moment;
+mod news;
 mod pace;
 mod peer;
 mod permit;
@@ -50,6 +52,8 @@ pub use metrics::describe_metrics;
 // For the fuzz targets, and no part of the interface.
 #[doc(hidden)]
 pub use cors::Origins;
+#[doc(hidden)]
+pub use http2::{Served, serve};
 #[doc(hidden)]
 pub use identity::{KeyRing, SourceError, TokenError, TokenSources, Tries};
 #[doc(hidden)]

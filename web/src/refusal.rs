@@ -10,8 +10,8 @@ use axum::http::Response;
 use serde_json::{Map, Value, json};
 use tailrace_bridge::{Control, Framing};
 
+use crate::attachment::Attached;
 use crate::problem::Passing;
-use crate::server::Attached;
 use crate::stream::{last_words, not_before};
 use crate::trace::TraceId;
 

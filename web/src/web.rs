@@ -13,11 +13,11 @@ use tailrace_bridge::{Bridge, TenantRules};
 
 use crate::admin;
 use crate::app::App;
-use crate::body::News;
 use crate::drain::Drain;
 use crate::limits::Limits;
 use crate::limits::file::Watched;
 use crate::metrics::Metrics;
+use crate::news::News;
 use crate::records::PageMemory;
 use crate::registry::Registry;
 use crate::reload::{Looks, Reload};
@@ -88,12 +88,18 @@ impl Web {
         let reload = Reload::new();
         let (certificate, watch) = certificate(app.settings.tls.clone(), reload.looks())?;
         let router = route::router(Arc::clone(&app));
-        let server =
-            Server::bind(listen, router, Some(transports), Arc::clone(&peers), certificate, max_connections)
-                .map_err(naming("TAILRACE_LISTEN", listen))?;
+        let server = Server::bind(
+            listen,
+            router,
+            transports.clone(),
+            Arc::clone(&peers),
+            certificate,
+            max_connections,
+        )
+        .map_err(naming("TAILRACE_LISTEN", listen))?;
         let peers = Arc::new(peers.without_proxy_protocol());
         let admin = admin::router(app.bridge.clone(), prometheus, Arc::clone(&app.registry), &app.settings);
-        let admin = Server::bind(admin_listen, admin, None, peers, None, ADMIN_CONNECTIONS)
+        let admin = Server::bind(admin_listen, admin, transports, peers, None, ADMIN_CONNECTIONS)
             .map_err(naming("TAILRACE_ADMIN_LISTEN", admin_listen))?;
         Ok(Web { app, server, admin, writers, watch, reload })
     }
@@ -137,6 +143,7 @@ impl Web {
             () = watch => {}
         }
         // Connections whose last block is written get a moment until their clients have read it.
+        writers.finish();
         streams.finish().await;
         writers.stop();
         streams.stop().await;

@@ -39,6 +39,11 @@ fn the_corpus_of_web_sockets_holds() {
 }
 
 #[test]
+fn the_corpus_of_http_2_holds() {
+    run_corpus("http2", checks_web::http2);
+}
+
+#[test]
 fn the_corpus_of_parameters_holds() {
     run_corpus("parameters", checks_request::parameters);
 }

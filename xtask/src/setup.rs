@@ -25,9 +25,13 @@ const REGISTRY_SHA256: &str = "3cda1b34aa020fb4ac4dd6a66018d757e81e437f97e20a1f9
 const SERIALIZERS: &str = ".tailrace/serializers";
 const PINNED_SERIALIZERS: &str = "xtask/serializers/requirements.txt";
 
-/// The folder of WebSocket clients in Python, relative to the root, and the list that pins their versions.
+/// The folder of clients in Python, relative to the root, and the list that pins their versions.
 const CLIENTS: &str = ".tailrace/clients";
 const PINNED_CLIENTS: &str = "xtask/clients/requirements.txt";
+
+/// The conformance suite of HTTP/2, relative to the root, and the module of Go that pins it and what it needs.
+const H2SPEC: &str = ".tailrace/h2spec/h2spec";
+const H2SPEC_MODULE: &str = "xtask/h2spec";
 
 /// Debian's packages, and the names of each program.
 const PROGRAMS: [(&str, &[&str]); 6] = [
@@ -46,6 +50,7 @@ pub(crate) fn all() -> Result<()> {
     registry()?;
     pinned_packages(SERIALIZERS, PINNED_SERIALIZERS)?;
     pinned_packages(CLIENTS, PINNED_CLIENTS)?;
+    h2spec()?;
     browser_driver()
 }
 
@@ -162,6 +167,16 @@ fn pinned_packages(target: &str, list: &str) -> Result<()> {
     let options = ["--root-user-action", "ignore", "--target", target, "-r", list];
     run("python3", &[&pip[..], &options].concat())?;
     fs::write(&installed, pinned).with_context(|| format!("note which packages are in {target}"))
+}
+
+/// Builds the conformance suite of HTTP/2. Go verifies the pinned checksums.
+fn h2spec() -> Result<()> {
+    if root().join(H2SPEC).is_file() {
+        return Ok(());
+    }
+    require("go", "Go")?;
+    let output = root().join(H2SPEC).display().to_string();
+    run("go", &["build", "-C", H2SPEC_MODULE, "-o", &output, "github.com/summerwind/h2spec/cmd/h2spec"])
 }
 
 /// Installs playwright-core and ws, at the versions that tests/browser/package-lock.json pins.

@@ -20,8 +20,9 @@ pub(crate) fn all(filter: Option<&str>) -> Result<()> {
     let filter: Vec<&str> = filter.into_iter().collect();
     let workspace = [&["test", "--workspace", "--no-fail-fast"][..], &filter].concat();
     let mut ok = cargo(&workspace, &mut tally)?;
-    // The model checker replaces the locks of the whole bridge, so it needs a build of its own.
-    let models = ["test", "-p", "tailrace-bridge", "--features", "shuttle", "--test", "seam"];
+    // The model checker replaces the locks of the whole bridge, so it needs a build of its own; of the whole workspace, so that
+    // nothing outside of it is built with other features.
+    let models = ["test", "--workspace", "--features", "tailrace-bridge/shuttle", "--test", "seam"];
     ok &= cargo(&[&models[..], &filter].concat(), &mut tally)?;
     println!("\n{} passed, {} failed", tally.passed, tally.failed);
     if !ok || tally.failed > 0 {

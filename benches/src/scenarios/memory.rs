@@ -69,6 +69,14 @@ pub(crate) const WEB_SOCKET: Memory = Memory {
     target: 0.4,
 };
 
+pub(crate) const HTTP2: Memory = Memory {
+    name: "memory-http2",
+    title: "Memory of 10,000 idle clients of one view over HTTP/2, 10 a connection",
+    own_view: false,
+    way: Way::Http2,
+    target: 1.0,
+};
+
 /// The memory in use at one moment, in bytes.
 struct Used {
     resident: u64,

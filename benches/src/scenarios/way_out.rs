@@ -64,6 +64,22 @@ pub(crate) const WEB_SOCKET_BURSTS: WayOut = WayOut {
     target: 1.02,
 };
 
+pub(crate) const HTTP2: WayOut = WayOut {
+    name: "http2",
+    title: "1,000 clients over HTTP/2, 10 a connection, one event at a time",
+    way: Way::Http2,
+    pace: SINGLE,
+    target: 1.0,
+};
+
+pub(crate) const HTTP2_BURSTS: WayOut = WayOut {
+    name: "http2-bursts",
+    title: "1,000 clients over HTTP/2, 10 a connection, bursts of 20",
+    way: Way::Http2,
+    pace: BURSTS,
+    target: 1.0,
+};
+
 /// A server with its clients and a topic of its own, so that it rests while the other one is measured.
 struct Side {
     topic: Topic,

@@ -12,6 +12,7 @@ use super::{CALM, GLANCE, Phase, Reader, Seen, cut_after};
 use crate::access::{self, Counted};
 use crate::ledger::tenant_name;
 use crate::sse::Event;
+use crate::way::Way;
 use crate::wire::{Cut, Wire};
 
 /// A page is answered within five seconds and its wait; a stopped replica never answers.
@@ -80,7 +81,7 @@ impl Reader {
         let request = self.page_request();
         let socket = self.socket(port).await?;
         let access = self.shared.access.clone();
-        let wire = access.enter(socket, self.door.as_ref(), cut).await?;
+        let wire = access.enter(socket, self.door.as_ref(), Way::Sse, cut).await?;
         answer(wire, &request, limit).await
     }
 

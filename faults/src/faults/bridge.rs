@@ -44,10 +44,12 @@ pub(super) fn faults() -> Vec<Fault> {
             "the bridge: SIGKILL, SIGTERM, and started again with one topic more each time",
             |scene| Box::pin(other_topics(scene)),
         )
+        .long()
         .recovers_within(Duration::from_secs(3)),
         Fault::new("bridge-terminated", "the bridge: SIGTERM, and started again", |scene| {
             Box::pin(terminated(scene))
-        }),
+        })
+        .long(),
         Fault::new("bridge-paused", "one of two replicas: SIGSTOP for 8 s", |scene| {
             Box::pin(stopped(scene, 8))
         })

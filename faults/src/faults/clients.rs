@@ -28,6 +28,7 @@ pub(super) fn faults() -> Vec<Fault> {
     let habits = |habits: &[Habit]| Stage { habits: habits.to_vec(), ..Stage::default() };
     vec![
         Fault::new("clients-200", "200 clients that reconnect at random bytes", |scene| Box::pin(run(scene)))
+            .long()
             .on(many(200)),
         Fault::new("clients-1000", "1,000 clients that reconnect at random bytes", |scene| {
             Box::pin(run(scene))
@@ -44,6 +45,7 @@ pub(super) fn faults() -> Vec<Fault> {
             "300 clients that never read while megabytes pass, beside others",
             |scene| Box::pin(mute_readers(scene)),
         )
+        .long()
         .recovers_within(Duration::from_secs(2)),
         Fault::new("clients-half-closed", "clients that close their half of the connection", |scene| {
             Box::pin(run(scene))
@@ -51,7 +53,8 @@ pub(super) fn faults() -> Vec<Fault> {
         .on(habits(&[Habit::HalfClosed, Habit::Cut])),
         Fault::new("requests-garbage", "requests of garbage, too large, or with more behind them", |scene| {
             Box::pin(garbage::thrown(scene))
-        }),
+        })
+        .long(),
         Fault::new("requests-unfinished", "100 requests that never end", |scene| {
             Box::pin(garbage::unfinished(scene))
         })
@@ -69,7 +72,8 @@ pub(super) fn faults() -> Vec<Fault> {
             "ids-elsewhere",
             "ids of other topics, of offsets that are not there, of the far future",
             |scene| Box::pin(ids::elsewhere(scene)),
-        ),
+        )
+        .long(),
     ]
 }
 

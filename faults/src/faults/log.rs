@@ -73,7 +73,8 @@ pub(super) fn faults() -> Vec<Fault> {
         }),
         Fault::new("partitions-live", "12 partitions become 24 while clients are connected", |scene| {
             Box::pin(partitions_while_connected(scene))
-        }),
+        })
+        .long(),
         Fault::new(
             "topic-appears",
             "a topic appears; one of two replicas learns of it ten seconds later",
@@ -88,6 +89,7 @@ pub(super) fn faults() -> Vec<Fault> {
         Fault::new("timestamps", "timestamps in no order, and the bridge is killed", |scene| {
             Box::pin(disordered(scene))
         })
+        .long()
         .on(Stage { disorder: 3_600_000, ..usual() }),
     ]
 }

@@ -51,6 +51,7 @@ pub(super) fn faults() -> Vec<Fault> {
         Fault::new("processor-shared", "the bridge shares one processor with two busy loops", |scene| {
             Box::pin(shared_processor(scene))
         })
+        .long()
         .keeps_streams()
         .recovers_within(Duration::from_secs(2)),
     ]

@@ -40,7 +40,7 @@ pub(super) fn faults() -> Vec<Fault> {
             "tls-certificate-rotated",
             "TLS: the certificate replaced five times, once with the key late; wrong pairs between",
             |scene| Box::pin(rotated_certificate(scene)),
-        )
+        ).long()
         .on(two())
         .keeps_streams(),
         Fault::new(

@@ -38,8 +38,7 @@ pub(crate) struct Server {
     listener: TcpListener,
     address: SocketAddr,
     router: Router,
-    /// How streams are written, if there are any.
-    transports: Option<StreamTransports>,
+    transports: StreamTransports,
     peers: Arc<PeerRules>,
     /// Where the listener speaks TLS.
     handshakes: Option<Handshakes>,
@@ -62,7 +61,7 @@ impl Server {
     pub(crate) fn bind(
         address: SocketAddr,
         router: Router,
-        transports: Option<StreamTransports>,
+        transports: StreamTransports,
         peers: Arc<PeerRules>,
         certificate: Option<Arc<Certificate>>,
         max_connections: u32,

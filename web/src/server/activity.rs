@@ -9,8 +9,6 @@ use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use super::untaken::Offer;
-
 /// Counts the responses of one connection.
 #[derive(Clone, Default)]
 pub(super) struct ResponseCounter(Arc<Counts>);
@@ -52,8 +50,6 @@ impl Drop for ActiveResponse {
 pub(super) struct CountedBody {
     pub(super) body: Body,
     pub(super) _active: ActiveResponse,
-    /// Over HTTP/2: whether the client takes what the body gives.
-    pub(super) offer: Option<Offer>,
 }
 
 impl http_body::Body for CountedBody {
@@ -64,14 +60,7 @@ impl http_body::Body for CountedBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        if let Some(offer) = &self.offer {
-            offer.end();
-        }
-        let poll = Pin::new(&mut self.body).poll_frame(context);
-        if let (Some(offer), Poll::Ready(Some(_))) = (&self.offer, &poll) {
-            offer.begin();
-        }
-        poll
+        Pin::new(&mut self.body).poll_frame(context)
     }
 
     fn is_end_stream(&self) -> bool {

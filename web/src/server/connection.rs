@@ -1,13 +1,12 @@
-//! One connection: hyper serves it with HTTP/1.1 or HTTP/2, depending on the client's first bytes or on what TLS has agreed upon,
-//! until it ends or a stream takes its socket. Everything that a peer can leave unfinished has a timeout here.
+//! One connection: depending on the client's first bytes or on what TLS has agreed upon, a writer thread serves it with HTTP/2, or
+//! hyper with HTTP/1.1, until it ends or a stream takes its socket. Everything that a peer can leave unfinished has a timeout here.
 
-use std::future::pending;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
@@ -20,44 +19,24 @@ use super::handshake::Handshakes;
 use super::opening::{self, HEADER_TIMEOUT, Opened};
 use super::proxy_header::{self, Refused};
 use super::request_line;
-use super::service::{FirstTurn, answer};
+use super::service::{self, FIRST_REQUEST_TIME, FirstTurn, answer};
 use super::shutdown::{FLUSH_TIMEOUT, ShutdownSignal};
 use super::socket::{Client, ClientSocket, Unsent};
-use super::socket_options::NOTSENT_LOWAT;
-use super::takeover::{self, StreamTransports, TakenResponse, TakeoverSender};
-use super::untaken::ResponseExecutor;
+use super::takeover::{StreamTransports, TakenResponse, TakeoverSender};
+use crate::attachment::Attachment;
 use crate::audit::{self, Who};
-use crate::body::TAKE_TIMEOUT;
 use crate::peer::Nearest;
 use crate::problem::Problem;
 use crate::{metrics, trace};
 
 /// How often a connection with streams is checked for being idle.
 const LOOK_BUSY: Duration = Duration::from_secs(60);
-/// The most streams of one HTTP/2 connection.
-const MAX_H2_STREAMS: u32 = 256;
-/// A peer that does not answer a ping within this time counts as gone.
-const H2_PING_TIMEOUT: Duration = Duration::from_secs(20);
-const H2_PING_EVERY: Duration = Duration::from_secs(30);
-/// The largest frame that is accepted over HTTP/2, and the least that the protocol allows, in bytes.
-const MAX_H2_FRAME: u32 = 16 * 1024;
-/// What a peer may send of bodies before they are read, in bytes, for a stream and for the connection: bodies are ignored.
-const H2_WINDOW: u32 = 64 * 1024 - 1;
-/// What a peer may have remembered of its headers, in bytes: the initial size of HPACK.
-const H2_HEADER_TABLE: u32 = 4096;
-/// Requests that are reset before they are served, beyond which a connection is closed (CVE-2023-44487).
-const MAX_H2_RESETS: usize = 20;
-/// Requests with errors of the protocol, which the server resets, beyond which a connection is closed (CVE-2025-8671).
-const MAX_H2_ERRORS: usize = 256;
 /// The code of a request that cannot be read.
 const UNREADABLE: &str = "bad_request";
-/// A connection whose first request takes longer than this to be answered gives its permit for a first request
-/// to the next connection.
-const FIRST_REQUEST_TIME: Duration = Duration::from_millis(50);
 
 pub(super) struct Connection {
     pub(super) router: Router,
-    pub(super) transports: Option<StreamTransports>,
+    pub(super) transports: StreamTransports,
     /// Where the listener speaks TLS.
     pub(super) handshakes: Option<Handshakes>,
     pub(super) first_requests: Arc<Semaphore>,
@@ -127,16 +106,14 @@ impl Connection {
         }
         // The client may still wait before it asks for anything.
         turn.end();
-        self.serve_http2(client, turn).await;
+        self.serve_http2(client);
     }
 
     /// Answers a request that hyper would not parse.
     async fn refuse(self, client: Client, detail: String) {
         let trace_id = trace::fresh();
         let problem = Problem::RequestLine { detail };
-        if let Some(transports) = &self.transports {
-            transports.news.metrics.refused(problem.code());
-        }
+        self.transports.news.metrics.refused(problem.code());
         audit::refused(&Who::new(self.nearest.ip(), trace_id), problem.code(), &problem.detail(), "");
         let answered = request_line::answer(client, problem.response(trace_id));
         // A client that does not read the response in time does not get it.
@@ -145,8 +122,10 @@ impl Connection {
 
     /// Counts a request that hyper could not read, and has answered itself.
     fn note_unread(&self, error: &hyper::Error) {
-        let Some(transports) = self.transports.as_ref().filter(|_| error.is_parse()) else { return };
-        transports.news.metrics.refused(UNREADABLE);
+        if !error.is_parse() {
+            return;
+        }
+        self.transports.news.metrics.refused(UNREADABLE);
         audit::refused(&Who::new(self.nearest.ip(), trace::fresh()), UNREADABLE, &error.to_string(), "");
     }
 
@@ -158,27 +137,14 @@ impl Connection {
         audit::refused(&who, "proxy_header", &refused.to_string(), "");
     }
 
-    async fn serve_http2(mut self, client: Client, turn: FirstTurn) {
-        let (router, transports, nearest) =
-            (self.router.clone(), self.transports.clone(), self.nearest.clone());
-        let responses = ResponseCounter::default();
-        let service = {
-            let responses = responses.clone();
-            service_fn(move |request| {
-                let turn = turn.clone();
-                answer(
-                    router.clone(),
-                    nearest.clone(),
-                    responses.begin(),
-                    transports.clone(),
-                    None,
-                    turn,
-                    request,
-                )
-            })
+    /// Gives the connection to a writer thread, which serves it to its end.
+    fn serve_http2(self, mut client: Client) {
+        let begin = match client.take_read() {
+            Ok(begin) => begin,
+            Err(error) => return tracing::debug!(%error, "an HTTP/2 connection cannot be read"),
         };
-        let mut serving = pin!(http2_builder().serve_connection(TokioIo::new(client), service));
-        self.drive(serving.as_mut(), &responses, |serving| serving.graceful_shutdown(), pending()).await;
+        let service = service::of_http2(self.router, self.nearest, self.first_requests);
+        self.transports.writers.serve(client.into_parts(), begin, service, self.permit.into());
     }
 
     async fn serve_http1(mut self, client: Client, turn: FirstTurn) {
@@ -189,7 +155,7 @@ impl Connection {
         let service = {
             let responses = responses.clone();
             service_fn(move |request| {
-                let (transports, takeover) = (transports.clone(), Some(takeover.clone()));
+                let (transports, takeover) = (transports.clone(), takeover.clone());
                 answer(
                     router.clone(),
                     nearest.clone(),
@@ -210,16 +176,15 @@ impl Connection {
         // The response has not begun, and the responses before it are sent. What the client sent after its request is dropped with
         // hyper's buffers: this is the connection's last response.
         let client = serving.into_parts().io.into_inner().into_inner();
-        match (body, self.transports) {
-            (takeover::Body::Stream(stream), Some(transports)) => {
-                transports.writers.take(client.into_parts(), head, *stream, self.permit.into());
+        match body {
+            Attachment::Stream(stream) => {
+                self.transports.writers.take(client.into_parts(), head, *stream, self.permit.into());
             }
-            (takeover::Body::Last(bytes), _) => {
+            Attachment::Last(bytes) => {
                 // A client that does not read the response in time does not get it.
                 let _ =
                     tokio::time::timeout(FLUSH_TIMEOUT, request_line::say_last(client, &head, &bytes)).await;
             }
-            (takeover::Body::Stream(_), None) => {}
         }
     }
 
@@ -244,7 +209,7 @@ impl Connection {
                     return None;
                 }
                 response = taken_over.as_mut() => return response,
-                // Also covers what hyper has no timeout for: an unfinished preface, and HTTP/2 without streams.
+                // Also covers what hyper has no timeout for.
                 () = look.as_mut() => {
                     let (idle, begun) = (responses.is_idle(), responses.begun());
                     if idle && begun == answered {
@@ -277,23 +242,5 @@ fn http1_builder() -> http1::Builder {
         .max_buf_size(MAX_HEAD)
         // The buffer bounds only a head that comes in parts: one that comes at once could be almost twice as large.
         .max_header_size(MAX_HEAD);
-    builder
-}
-
-fn http2_builder() -> http2::Builder<ResponseExecutor> {
-    let mut builder = http2::Builder::new(ResponseExecutor { timeout: TAKE_TIMEOUT });
-    builder
-        .timer(TokioTimer::new())
-        .max_header_list_size(MAX_HEAD as u32)
-        .max_concurrent_streams(MAX_H2_STREAMS)
-        .max_pending_accept_reset_streams(MAX_H2_RESETS)
-        .max_local_error_reset_streams(MAX_H2_ERRORS)
-        .initial_stream_window_size(H2_WINDOW)
-        .initial_connection_window_size(H2_WINDOW)
-        .max_frame_size(MAX_H2_FRAME)
-        .header_table_size(H2_HEADER_TABLE)
-        .max_send_buf_size(NOTSENT_LOWAT as usize)
-        .keep_alive_interval(H2_PING_EVERY)
-        .keep_alive_timeout(H2_PING_TIMEOUT);
     builder
 }

@@ -3,10 +3,10 @@
 //! [`accept`] takes sockets from the listener, with the options of [`socket_options`]. [`proxy_header`] takes the header of the
 //! PROXY protocol from those that begin with one. [`opening`] waits for a connection's first
 //! request: for its [`first_bytes`], and over TLS for the [`handshake`], which takes [`fair_turns`] in computing, and of which
-//! there may be a [`crowd`]. [`connection`] has hyper serve each client over its [`socket`] or [`tls_socket`], with HTTP/1.1 or
-//! HTTP/2; [`request_line`] answers requests that hyper would refuse without an explanation. [`service`] answers one request.
+//! there may be a [`crowd`]. [`connection`] has hyper serve each client of HTTP/1 over its [`socket`] or [`tls_socket`], and gives
+//! each of HTTP/2 to a writer thread; [`request_line`] answers requests that hyper would refuse without an explanation. [`service`] answers one request.
 //! [`takeover`] moves the socket of an HTTP/1 stream from hyper to a writer thread. [`activity`] counts the responses under way,
-//! to recognize idle connections; [`untaken`] resets those of HTTP/2 of which a client takes nothing. [`shutdown`] ends connections when the process stops.
+//! to recognize idle connections. [`shutdown`] ends connections when the process stops.
 
 mod accept;
 mod activity;
@@ -24,7 +24,6 @@ mod socket;
 mod socket_options;
 mod takeover;
 mod tls_socket;
-mod untaken;
 
 pub(crate) use accept::Server;
-pub(crate) use takeover::{Attached, StreamTransports};
+pub(crate) use takeover::StreamTransports;

@@ -3,30 +3,35 @@
 use std::convert::Infallible;
 use std::future::pending;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use axum::http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
 use axum::http::{HeaderMap, HeaderValue, Version};
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 use parking_lot::Mutex;
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::Instant;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout};
 use tower::ServiceExt;
 
 use super::activity::{ActiveResponse, CountedBody};
-use super::takeover::{self, Attached, StreamTransports, TakenResponse, TakeoverSender};
-use super::untaken::Offer;
+use super::takeover::{StreamTransports, TakenResponse, TakeoverSender};
+use crate::attachment::Attached;
 use crate::audit::{self, Who};
 use crate::peer::{Ignored, Nearest, PeerAddress};
 use crate::problem::Problem;
-use crate::{body, metrics, trace};
+use crate::writer::Service;
+use crate::{metrics, trace};
 
 /// Headers that disagree are logged at most this often.
 const SAY_EVERY: Duration = Duration::from_secs(60);
+
+/// A first request that takes longer than this to be answered gives its turn to the next one.
+pub(super) const FIRST_REQUEST_TIME: Duration = Duration::from_millis(50);
 
 /// The turn of a connection's first request, while there is one.
 #[derive(Clone)]
@@ -43,52 +48,67 @@ impl FirstTurn {
     }
 }
 
-/// `takeover`: how a stream takes the socket from hyper; `None` for HTTP/2, where the stream is a response's body.
+/// What answers the requests of an HTTP/2 connection. Each takes a turn among first requests, since a connection may bring
+/// hundreds at once; it is given back as soon as the request is answered, or takes too long.
+pub(super) fn of_http2(router: Router, nearest: Nearest, turns: Arc<Semaphore>) -> Service {
+    Arc::new(move |request| {
+        let (router, peer, turns) = (router.clone(), peer(&nearest, request.headers()), Arc::clone(&turns));
+        Box::pin(async move {
+            let turn = turns.acquire().await;
+            let mut response = pin!(respond(router, peer, request));
+            if let Ok(response) = timeout(FIRST_REQUEST_TIME, response.as_mut()).await {
+                return response;
+            }
+            drop(turn);
+            response.await
+        })
+    })
+}
+
+/// What the router answers a client with this address.
+async fn respond(router: Router, peer: SocketAddr, mut request: Request<Body>) -> Response<Body> {
+    request.extensions_mut().insert(PeerAddress(peer));
+    match router.oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}
+
+/// Answers a request of an HTTP/1 connection. `takeover`: how a stream takes the socket from hyper.
 pub(super) async fn answer(
     router: Router,
     nearest: Nearest,
     active: ActiveResponse,
-    transports: Option<StreamTransports>,
-    takeover: Option<TakeoverSender>,
+    transports: StreamTransports,
+    takeover: TakeoverSender,
     turn: FirstTurn,
     request: Request<Incoming>,
 ) -> Result<Response<CountedBody>, Infallible> {
-    let mut request = request.map(Body::new);
+    let request = request.map(Body::new);
     let peer = peer(&nearest, request.headers());
-    let offer = Offer::current();
-    if let (Some(_), Some(transports), Some(detail)) = (&takeover, &transports, host_flaw(&request)) {
+    if let Some(detail) = host_flaw(&request) {
         turn.end();
-        let response = refuse(peer, detail, transports);
-        return Ok(response.map(|body| CountedBody { body, _active: active, offer }));
+        let response = refuse(peer, detail, &transports);
+        return Ok(response.map(|body| CountedBody { body, _active: active }));
     }
     // Bodies are ignored here, so where one ends matters only for what comes after it. Proxies disagree about that where there are
     // odd codings (RFC 9112, section 6.1): nothing comes after it.
-    let is_last = takeover.is_some() && request.headers().contains_key(TRANSFER_ENCODING);
-    request.extensions_mut().insert(PeerAddress(peer));
+    let is_last = request.headers().contains_key(TRANSFER_ENCODING);
     let version = request.version();
-    let mut response = router.oneshot(request).await?;
-    let attached = Attached::detach(&mut response);
-    if let (Some(attached), Some(transports)) = (attached, transports) {
-        if let Some(takeover) = takeover {
-            let mut head = response.into_parts().0;
-            head.version = version;
-            takeover.send(TakenResponse { head, body: attached }).await;
-            // The socket no longer belongs to hyper, which must not write a response to it. The connection's task drops this
-            // future.
-            return pending().await;
-        }
-        // The router set this header for the empty body that the stream replaces.
-        response.headers_mut().remove(CONTENT_LENGTH);
-        *response.body_mut() = match attached {
-            takeover::Body::Stream(stream) => body::body(*stream, transports.news),
-            takeover::Body::Last(bytes) => Body::from(bytes),
-        };
+    let mut response = respond(router, peer, request).await;
+    if let Some(attached) = Attached::detach(&mut response) {
+        let mut head = response.into_parts().0;
+        head.version = version;
+        takeover.send(TakenResponse { head, body: attached }).await;
+        // The socket no longer belongs to hyper, which must not write a response to it. The connection's task drops this
+        // future.
+        return pending().await;
     }
     if is_last {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     turn.end();
-    Ok(response.map(|body| CountedBody { body, _active: active, offer }))
+    Ok(response.map(|body| CountedBody { body, _active: active }))
 }
 
 /// What is wrong with the request's `Host` (RFC 9112, section 3.2): a proxy may go by another one of two than the server.

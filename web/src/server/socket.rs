@@ -43,6 +43,14 @@ pub(super) enum Client {
 }
 
 impl Client {
+    /// What has been read of the client, and by nobody yet.
+    pub(super) fn take_read(&mut self) -> io::Result<Vec<u8>> {
+        match self {
+            Client::Plain(_) => Ok(Vec::new()),
+            Client::Tls(tls) => tls.take_read(),
+        }
+    }
+
     /// The socket, and over TLS the state of its connection, in which encrypted bytes may wait that must be sent first.
     ///
     /// # Errors

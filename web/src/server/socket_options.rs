@@ -8,7 +8,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::TcpListener;
 
 #[cfg(target_os = "linux")]
-use crate::body::TAKE_TIMEOUT;
+use crate::news::TAKE_TIMEOUT;
 
 /// The most unsent bytes in a socket: what is not in the kernel yet is read later from shared pages, not copied for each
 /// client.

@@ -1,64 +1,31 @@
 //! How a stream gets from the handler of its request to its writer.
 //!
-//! The handler attaches the stream to its response. Over HTTP/2 the stream becomes the body of that response. Over HTTP/1 hyper
+//! The handler attaches the stream to its response. Over HTTP/2 a writer thread has the connection already. Over HTTP/1 hyper
 //! writes nothing of the response: the connection's task takes the socket back from hyper, and hands socket and stream to a
 //! writer thread.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use hyper::http::response;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::socket::Unsent;
-use crate::body::News;
-use crate::stream::Stream;
+use crate::attachment::Attachment;
+use crate::news::News;
 use crate::writer::Writers;
 
-/// What writes streams: the threads for HTTP/1, and the state that a response's body needs for HTTP/2.
+/// What writes streams, and the state on which they depend.
 #[derive(Clone)]
 pub(crate) struct StreamTransports {
     pub(crate) writers: Arc<Writers>,
     pub(crate) news: News,
 }
 
-/// What follows the head of a response that hyper does not write.
-pub(crate) enum Body {
-    Stream(Box<Stream>),
-    /// These bytes, and then the end of the connection.
-    Last(Bytes),
-}
-
-/// The body of a response among its extensions.
-#[derive(Clone)]
-pub(crate) struct Attached(Arc<Mutex<Option<Body>>>);
-
-impl Attached {
-    pub(crate) fn stream(stream: Stream) -> Attached {
-        Attached::of(Body::Stream(Box::new(stream)))
-    }
-
-    /// For a WebSocket that is closed after these bytes.
-    pub(crate) fn last(bytes: Bytes) -> Attached {
-        Attached::of(Body::Last(bytes))
-    }
-
-    fn of(body: Body) -> Attached {
-        // Extensions must be `Clone`, which a stream is not.
-        Attached(Arc::new(Mutex::new(Some(body))))
-    }
-
-    /// Takes the body out of the response.
-    pub(super) fn detach<B>(response: &mut hyper::Response<B>) -> Option<Body> {
-        response.extensions_mut().remove::<Attached>()?.0.lock().take()
-    }
-}
-
 /// A response that hyper does not write: its head, and what follows.
 pub(super) struct TakenResponse {
     pub(super) head: response::Parts,
-    pub(super) body: Body,
+    pub(super) body: Attachment,
 }
 
 /// With this, the service of an HTTP/1 connection has the connection's task take the socket back from hyper.

@@ -48,6 +48,18 @@ impl TlsSocket {
         self.connection.alpn_protocol() == Some(b"h2")
     }
 
+    /// What has been decrypted, and read by nobody yet.
+    pub(super) fn take_read(&mut self) -> io::Result<Vec<u8>> {
+        let mut bytes = std::mem::take(&mut self.ahead).split_off(self.passed);
+        self.passed = 0;
+        match self.connection.reader().read_to_end(&mut bytes) {
+            Err(error) if !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::UnexpectedEof) => {
+                Err(error)
+            }
+            _ => Ok(bytes),
+        }
+    }
+
     /// The connection without what hyper has not read of it.
     ///
     /// # Errors

@@ -8,18 +8,33 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tailrace_bridge::Notify;
 
+use super::answer::{Answer, Letter, Service};
 use super::chunk::Coding;
+use super::way::Way;
 use super::wire::Wire;
+use crate::end::End;
 use crate::permit::ConnectionPermit;
-use crate::stream::Stream;
+use crate::stream::{Stream, World};
 
 /// A new stream for the thread to serve.
 pub(super) struct Arrival {
-    pub(super) wire: Wire,
+    pub(super) way: Way,
+    /// The serial of its connection, over HTTP/2.
+    pub(super) connection: u32,
     pub(super) coding: Coding,
     /// The head of its response.
     pub(super) head: Bytes,
     pub(super) stream: Stream,
+    /// That of its own connection.
+    pub(super) permit: Option<ConnectionPermit>,
+}
+
+/// A new HTTP/2 connection.
+pub(super) struct NewConnection {
+    pub(super) wire: Wire,
+    /// What was read of it already.
+    pub(super) begin: Vec<u8>,
+    pub(super) service: Service,
     pub(super) permit: ConnectionPermit,
 }
 
@@ -27,6 +42,9 @@ pub(super) struct Arrival {
 #[derive(Default)]
 pub(super) struct Mail {
     pub(super) arrivals: Vec<Arrival>,
+    pub(super) connections: Vec<NewConnection>,
+    /// Parts of responses.
+    pub(super) letters: Vec<Letter>,
     /// Groups whose view has news.
     pub(super) news: Vec<u32>,
     /// A read of history has ended.
@@ -35,9 +53,23 @@ pub(super) struct Mail {
     pub(super) world: bool,
     /// An operator has ended streams.
     pub(super) revoked: bool,
+    /// Connections serve no new stream any more.
+    pub(super) finish: bool,
     pub(super) stop: bool,
     /// Whether the thread has ended. The thread takes no mail once this is set.
     closed: bool,
+}
+
+impl Mail {
+    /// Ends the streams that came too late.
+    pub(super) fn drop_streams(&mut self, world: &World<'_>) {
+        self.arrivals.drain(..).for_each(|arrival| arrival.stream.closed(End::Client, world));
+        for letter in self.letters.drain(..) {
+            if let Answer::Stream(_, stream) = letter.answer {
+                stream.closed(End::Client, world);
+            }
+        }
+    }
 }
 
 pub(super) struct Inbox {
@@ -52,11 +84,10 @@ impl Inbox {
         Arc::new(Inbox { mail: Mutex::default(), woken: AtomicBool::new(false), waker })
     }
 
-    /// Closes the inbox for arrivals; returns those that were not taken.
-    pub(super) fn close(&self) -> Vec<Arrival> {
+    /// Closes the inbox; returns what came last.
+    pub(super) fn close(&self) -> Mail {
         let mut mail = self.mail.lock();
-        mail.closed = true;
-        std::mem::take(&mut mail.arrivals)
+        std::mem::replace(&mut *mail, Mail { closed: true, ..Mail::default() })
     }
 
     /// Posts a stream; returns it if the inbox is closed.
@@ -65,6 +96,25 @@ impl Inbox {
         self.post(|mail| match mail.closed {
             true => back = Some(arrival),
             false => mail.arrivals.push(arrival),
+        });
+        back
+    }
+
+    /// Posts a connection. If the inbox is closed, it is dropped.
+    pub(super) fn connect(&self, connection: NewConnection) {
+        self.post(|mail| {
+            if !mail.closed {
+                mail.connections.push(connection);
+            }
+        });
+    }
+
+    /// Posts a part of a response; returns it if the inbox is closed.
+    pub(super) fn answer(&self, letter: Letter) -> Option<Letter> {
+        let mut back = None;
+        self.post(|mail| match mail.closed {
+            true => back = Some(letter),
+            false => mail.letters.push(letter),
         });
         back
     }

@@ -1,11 +1,15 @@
-//! Writes the streams of HTTP/1: a few threads, each of which polls all of its sockets.
+//! Writes the streams: a few threads, each of which polls all of its sockets.
 //!
 //! A stream is a slot in a slab, without a task and without a buffer. [`inbox`] receives messages from the rest of the program;
 //! [`thread`] is the loop of a thread; [`group`] holds the streams of a view, which are served in order with the same bytes;
-//! [`slot`] is one stream with its [`wire`], a socket to which its bytes go as they are, or encrypted; [`wheel`] holds the times when streams must be served again; [`turns`] shares the
+//! [`slot`] is one stream with its [`way`]: a [`wire`] of its own, a socket to which its bytes go as they are, or encrypted; or an
+//! HTTP/2 [`connection`], which writes what all of its streams have to say at once. There [`answer`] has the other requests
+//! answered; [`wheel`] holds the times when streams must be served again; [`turns`] shares the
 //! time fairly between tenants whose streams are new or have more to do. [`incoming`] is what a client sends over a WebSocket.
 
+mod answer;
 mod chunk;
+mod connection;
 mod group;
 mod head;
 mod inbox;
@@ -15,6 +19,7 @@ mod slot;
 mod tests;
 mod thread;
 mod turns;
+mod way;
 mod wheel;
 mod wire;
 
@@ -30,16 +35,18 @@ use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 
-use crate::body::News;
 use crate::end::End;
 use crate::moment::Moment;
+use crate::news::News;
 use crate::permit::ConnectionPermit;
 use crate::stream::Stream;
 use crate::tls::Layer;
+pub(crate) use answer::Service;
 use chunk::Coding;
-use inbox::{Arrival, Inbox, Mail};
+use inbox::{Arrival, Inbox, Mail, NewConnection};
 pub use incoming::{Answers, answers};
 use thread::Thread;
+use way::Way;
 use wire::Wire;
 
 /// More threads would contend for the locks of the views with the threads that read Kafka.
@@ -83,22 +90,43 @@ impl Writers {
         stream: Stream,
         permit: ConnectionPermit,
     ) {
-        let world = self.news.world_at(Moment::now());
-        let connection = connection.and_then(|(socket, layer)| Ok((socket.into_std()?, layer)));
-        let (socket, layer) = match connection {
-            Ok((socket, layer)) => (mio::net::TcpStream::from_std(socket), layer),
+        let wire = match wire_of(connection) {
+            Ok(wire) => wire,
             Err(error) => {
                 tracing::warn!(%error, "a stream's connection could not be taken over");
-                return stream.closed(End::Client, &world);
+                return stream.closed(End::Client, &self.news.world_at(Moment::now()));
             }
         };
         let coding = coding_of(&head);
-        let wire = Wire::new(socket, layer);
-        let arrival = Arrival { wire, coding, head: head::encode(&head, coding), stream, permit };
-        let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.inboxes.len();
-        if let Some(late) = self.inboxes[turn].arrive(arrival) {
-            late.stream.closed(End::Client, &world);
+        let (way, head, permit) = (Way::Socket(wire), head::encode(&head, coding), Some(permit));
+        let arrival = Arrival { way, connection: 0, coding, head, stream, permit };
+        if let Some(late) = self.next_inbox().arrive(arrival) {
+            late.stream.closed(End::Client, &self.news.world_at(Moment::now()));
         }
+    }
+
+    /// Takes an HTTP/2 connection, of which `begin` has been read, and serves it to its end.
+    pub(crate) fn serve(
+        &self,
+        connection: io::Result<(TcpStream, Option<Layer>)>,
+        begin: Vec<u8>,
+        service: Service,
+        permit: ConnectionPermit,
+    ) {
+        match wire_of(connection) {
+            Ok(wire) => self.next_inbox().connect(NewConnection { wire, begin, service, permit }),
+            Err(error) => tracing::warn!(%error, "an HTTP/2 connection could not be taken over"),
+        }
+    }
+
+    fn next_inbox(&self) -> &Inbox {
+        let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.inboxes.len();
+        &self.inboxes[turn]
+    }
+
+    /// HTTP/2 connections serve no new stream any more, and end with their last one.
+    pub(crate) fn finish(&self) {
+        self.inboxes.iter().for_each(|inbox| inbox.post(|mail| mail.finish = true));
     }
 
     /// Notifies the threads of changes that concern all streams. Never ends.
@@ -123,6 +151,11 @@ impl Writers {
             let _ = thread.join();
         }
     }
+}
+
+fn wire_of(connection: io::Result<(TcpStream, Option<Layer>)>) -> io::Result<Wire> {
+    let (socket, layer) = connection?;
+    Ok(Wire::new(mio::net::TcpStream::from_std(socket.into_std()?), layer))
 }
 
 /// How the body after this head is marked.

@@ -4,14 +4,18 @@ use std::io::{self, ErrorKind};
 
 use bytes::Bytes;
 use smallvec::SmallVec;
-use tailrace_bridge::{LastFrames, Wanted};
+use tailrace_bridge::{Framing, LastFrames, Wanted};
 use tokio::time::{Duration, Instant};
 
 use super::chunk::Coding;
+use super::connection::Connections;
+use super::way::Way;
 use super::wheel::Tick;
-use super::wire::{Bench, Wire};
+use super::wire::Bench;
 use crate::end::End;
+use crate::http2::SMALLEST_DATA;
 use crate::moment::Moment;
+use crate::news::TAKE_TIMEOUT;
 use crate::pace::SMALL_READ;
 use crate::permit::ConnectionPermit;
 use crate::stream::{Said, Stream, World};
@@ -26,7 +30,7 @@ const LAST_WORD: Duration = Duration::from_secs(30);
 const LINGER: Duration = Duration::from_secs(2);
 
 pub(super) struct Slot {
-    pub(super) wire: Wire,
+    pub(super) way: Way,
     /// Its group, and its place there.
     pub(super) group: u32,
     pub(super) at: u32,
@@ -34,7 +38,7 @@ pub(super) struct Slot {
     pub(super) serial: u32,
     coding: Coding,
     phase: Phase,
-    _permit: ConnectionPermit,
+    _permit: Option<ConnectionPermit>,
     /// The tick for which the stream is in the wheel.
     pub(super) armed: Option<Tick>,
     /// Whether the stream waits for history, or for its turn to read it, so that news is ignored.
@@ -82,6 +86,7 @@ pub(super) struct Hands<'a> {
     pub(super) world: World<'a>,
     pub(super) last: &'a mut LastFrames<Bytes>,
     pub(super) bench: Bench<'a>,
+    pub(super) connections: &'a mut Connections,
     /// Bytes that sockets took (over TLS: before they were encrypted), and records that streams read.
     pub(super) written: &'a mut u64,
     pub(super) records: &'a mut u64,
@@ -89,15 +94,15 @@ pub(super) struct Hands<'a> {
 
 impl Slot {
     pub(super) fn new(
-        wire: Wire,
+        way: Way,
         coding: Coding,
         stream: Stream,
-        permit: ConnectionPermit,
+        permit: Option<ConnectionPermit>,
         group: u32,
         serial: u32,
     ) -> Slot {
         Slot {
-            wire,
+            way,
             group,
             at: 0,
             serial,
@@ -125,17 +130,25 @@ impl Slot {
     pub(super) fn due(&self) -> Option<Moment> {
         match &self.phase {
             // Until the socket takes the rest, only the last block can be added.
-            Phase::Streams(stream) if self.wire.rest().is_some() => stream.ends_at(),
+            Phase::Streams(stream) if self.way.rest().is_some() => {
+                stream.ends_at().into_iter().chain(self.untaken_at()).min()
+            }
             Phase::Streams(stream) => Some(stream.due()),
             Phase::Ends(ends) => Some(ends.until),
             Phase::Lingers(until) => Some(*until),
         }
     }
 
+    /// When it is closed unless its client takes something. For a socket, that is the timeout of TCP.
+    fn untaken_at(&self) -> Option<Moment> {
+        let Way::Shared(_) = &self.way else { return None };
+        self.way.rest().map(|rest| rest.since.plus(TAKE_TIMEOUT))
+    }
+
     /// What the stream does when its view has news.
     pub(super) fn hears(&self) -> Hears {
         // It is served once the socket is writable, or the read of history has ended.
-        if self.wire.rest().is_some() || self.reads {
+        if self.way.rest().is_some() || self.reads {
             return Hears::Nothing;
         }
         match &self.phase {
@@ -147,17 +160,17 @@ impl Slot {
 
     /// Since when the socket has taken nothing, if something is left to write.
     pub(super) fn blocked(&self) -> Option<Moment> {
-        self.wire.rest().map(|rest| rest.since)
-    }
-
-    /// Drops what the socket did not take: the stream is closed.
-    pub(super) fn forget_rest(&mut self) {
-        self.wire.forget_rest();
+        self.way.rest().map(|rest| rest.since)
     }
 
     /// Writes the head of the response, with what the first turns return.
     pub(super) fn open(&mut self, head: Bytes, hands: &mut Hands<'_>) -> Outcome {
-        self.say(&mut Pieces::of(head), hands)
+        let mut out = Pieces::default();
+        match &self.way {
+            Way::Socket(_) => out.push(head),
+            Way::Shared(shared) => hands.connections.begin(shared, &head),
+        }
+        self.say(&mut out, hands)
     }
 
     /// Writes what the stream has, until there is nothing more, the socket is full, or other streams must be served.
@@ -169,8 +182,11 @@ impl Slot {
             Phase::Lingers(until) if now < *until => return Outcome::Waits,
             Phase::Ends(_) | Phase::Lingers(_) => return Outcome::Over(End::Client),
         }
-        match self.wire.flush(now, hands.written, &mut hands.bench) {
+        match self.way.flush(now, hands.written, &mut hands.bench, hands.connections) {
             Ok(true) => {}
+            Ok(false) if self.untaken_at().is_some_and(|at| at <= now) => {
+                return Outcome::Over(End::Timeout);
+            }
             Ok(false) => {
                 self.end_blocked(hands);
                 return Outcome::Waits;
@@ -230,7 +246,7 @@ impl Slot {
     /// is closed as soon as others.
     fn end_blocked(&mut self, hands: &mut Hands<'_>) {
         let now = hands.world.now;
-        let (Phase::Streams(stream), Some(rest)) = (&mut self.phase, self.wire.rest_mut()) else { return };
+        let (Phase::Streams(stream), Some(rest)) = (&mut self.phase, self.way.rest_mut()) else { return };
         if stream.ends_at().is_none_or(|at| at > now) {
             return;
         }
@@ -264,10 +280,11 @@ impl Slot {
     /// client, it would be reset, and the last block would be lost.
     fn linger(&mut self, hands: &mut Hands<'_>) -> Outcome {
         let now = hands.world.now;
-        match self.wire.finish(&mut hands.bench) {
+        match self.way.finish(&mut hands.bench, hands.connections) {
+            Ok(true) if self.way.socket().is_none() => return Outcome::Over(End::Client),
             Ok(true) => {}
             Ok(false) => {
-                self.wire.block(Bytes::new(), now);
+                self.way.block(Bytes::new(), now);
                 return Outcome::Waits;
             }
             Err(_) => return Outcome::Over(End::Client),
@@ -278,25 +295,30 @@ impl Slot {
     }
 
     /// Writes `out` and keeps what the socket did not take as the rest. True: the socket took everything.
-    fn send(&mut self, out: &Pieces, hands: &mut Hands<'_>) -> io::Result<bool> {
-        let taken = self.wire.write(&out.pieces, &mut hands.bench)?;
+    fn send(&mut self, out: &mut Pieces, hands: &mut Hands<'_>) -> io::Result<bool> {
+        if let (Way::Shared(_), Some(stream)) = (&self.way, self.stream()) {
+            out.pad(stream.subscription.framing());
+        }
+        let taken = self.way.write(&out.pieces, hands.world.now, &mut hands.bench, hands.connections)?;
         *hands.written += taken as u64;
-        let done = taken == out.bytes && !self.wire.has_unsent();
+        let done = taken == out.bytes && !self.way.has_unsent();
         if !done {
             let bytes = hands.bench.chunks.rest(&out.pieces, taken);
-            self.wire.block(bytes, hands.world.now);
+            self.way.block(bytes, hands.world.now);
         }
         Ok(done)
     }
 
     /// Adds what a client of a WebSocket is to be answered. Until the socket takes more, it waits.
     fn answer(&mut self, out: &mut Pieces, hands: &mut Hands<'_>) {
-        let Some(incoming) = self.wire.incoming() else { return };
+        let Some(incoming) = self.way.incoming() else { return };
         if let Some(pong) = incoming.pong() {
             out.push(hands.bench.chunks.copy(&pong));
         }
         let close = incoming.close();
-        self.wire.answered();
+        if let Some(wire) = self.way.socket() {
+            wire.answered();
+        }
         let (Some(close), Phase::Streams(stream)) = (close, &mut self.phase) else { return };
         stream.leave(&hands.world);
         self.end(hands.world.now.plus(LAST_WORD));
@@ -307,11 +329,11 @@ impl Slot {
     /// meaning, except over a WebSocket.
     pub(super) fn hear(&mut self, scratch: &mut [u8], hands: &mut Hands<'_>) -> Heard {
         let heard = self.read_all(scratch, hands);
-        if self.wire.rest().is_none() && self.wire.has_unsent() {
+        if self.way.rest().is_none() && self.way.has_unsent() {
             // The socket did not take an answer of TLS.
-            self.wire.block(Bytes::new(), hands.world.now);
+            self.way.block(Bytes::new(), hands.world.now);
         }
-        if heard == Heard::End || self.wire.rest().is_some() || self.wire.incoming().is_none() {
+        if heard == Heard::End || self.way.rest().is_some() || self.way.incoming().is_none() {
             return heard;
         }
         let mut out = Pieces::default();
@@ -319,7 +341,7 @@ impl Slot {
         if out.pieces.is_empty() {
             return heard;
         }
-        match (self.send(&out, hands), &self.phase) {
+        match (self.send(&mut out, hands), &self.phase) {
             (Err(_), _) => Heard::End,
             (Ok(true), Phase::Ends(_)) => Heard::Answered(self.linger(hands)),
             (Ok(_), Phase::Ends(_)) => Heard::Answered(Outcome::Waits),
@@ -328,11 +350,12 @@ impl Slot {
     }
 
     fn read_all(&mut self, scratch: &mut [u8], hands: &mut Hands<'_>) -> Heard {
+        let Way::Socket(wire) = &mut self.way else { return Heard::Nothing };
         for _ in 0..READS {
-            match self.wire.read(scratch, &mut hands.bench) {
+            match wire.read(scratch, &mut hands.bench) {
                 Ok(Some(bytes)) => {
                     if self.coding == Coding::Messages && matches!(self.phase, Phase::Streams(_)) {
-                        self.wire.hear(bytes);
+                        wire.hear(bytes);
                     }
                 }
                 Ok(None) => return Heard::End,
@@ -377,16 +400,67 @@ struct Pieces {
 }
 
 impl Pieces {
-    fn of(piece: Bytes) -> Pieces {
-        let mut pieces = Pieces::default();
-        pieces.push(piece);
-        pieces
-    }
-
     fn push(&mut self, piece: Bytes) {
         if !piece.is_empty() {
             self.bytes += piece.len();
             self.pieces.push(piece);
+        }
+    }
+
+    /// Puts so much before events that they are no smaller than a frame of DATA should be.
+    fn pad(&mut self, framing: Framing) {
+        let missing = SMALLEST_DATA.saturating_sub(self.bytes);
+        if self.bytes == 0 || missing == 0 {
+            return;
+        }
+        let padding = padding(missing, framing);
+        self.bytes += padding.iter().map(Bytes::len).sum::<usize>();
+        self.pieces.insert_many(0, padding);
+    }
+}
+
+/// What clients pass over, of this size or a little more.
+fn padding(size: usize, framing: Framing) -> SmallVec<[Bytes; 3]> {
+    match framing {
+        // A comment, to be the first line of a block: after the last block, it would be a block of its own.
+        Framing::Sse => {
+            const SPACES: &[u8] = &[b' '; SMALLEST_DATA];
+            let spaces = size.saturating_sub(b":\n".len());
+            [Bytes::from_static(b":"), Bytes::from_static(&SPACES[..spaces]), Bytes::from_static(b"\n")]
+                .into()
+        }
+        // Empty lines.
+        Framing::Ndjson | Framing::WebSocket => {
+            const LINES: &[u8] = &[b'\n'; SMALLEST_DATA];
+            SmallVec::from_iter([Bytes::from_static(&LINES[..size])])
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_that_are_too_small_for_a_frame_come_after_what_clients_pass_over() {
+        for (size, framing) in (1..300).flat_map(|size| [(size, Framing::Sse), (size, Framing::Ndjson)]) {
+            let mut pieces = Pieces::default();
+            pieces.push(vec![b'x'; size].into());
+            pieces.pad(framing);
+            let bytes = pieces.pieces.concat();
+            assert_eq!(bytes.len(), pieces.bytes);
+            assert!(bytes.len() >= SMALLEST_DATA && bytes.len() <= SMALLEST_DATA.max(size) + 1, "{size}");
+            let before = &bytes[..bytes.len() - size];
+            let is_passed_over = match framing {
+                Framing::Sse => {
+                    before.is_empty()
+                        || (before[0] == b':'
+                            && before.iter().filter(|byte| **byte == b'\n').count() == 1
+                            && before.ends_with(b"\n"))
+                }
+                _ => before.iter().all(|byte| *byte == b'\n'),
+            };
+            assert!(is_passed_over, "{size}");
         }
     }
 }

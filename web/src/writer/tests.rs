@@ -20,11 +20,12 @@ use super::chunk::Coding;
 use super::inbox::{Arrival, Inbox};
 use super::slot::Slot;
 use super::thread::Thread;
+use super::way::Way;
 use super::wire::Wire;
-use crate::body::News;
 use crate::drain::Drain;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
+use crate::news::News;
 use crate::registry::{Arrival as Entering, Registry};
 use crate::stream::{Parts, Stream};
 use crate::trace::trace_id;
@@ -155,11 +156,18 @@ impl Lab {
             is_unseen: false,
             account: None,
         });
-        let permit = Arc::clone(&self.permits).try_acquire_owned().unwrap().into();
-        let wire = Wire::new(mio::net::TcpStream::from_std(socket), None);
+        let permit = Some(Arc::clone(&self.permits).try_acquire_owned().unwrap().into());
+        let way = Way::Socket(Wire::new(mio::net::TcpStream::from_std(socket), None));
         assert!(
             self.inbox
-                .arrive(Arrival { wire, coding: Coding::Chunked, head: Bytes::new(), stream, permit })
+                .arrive(Arrival {
+                    way,
+                    connection: 0,
+                    coding: Coding::Chunked,
+                    head: Bytes::new(),
+                    stream,
+                    permit
+                })
                 .is_none()
         );
         client

@@ -13,23 +13,30 @@ use slab::Slab;
 use tailrace_bridge::{LastFrames, Status};
 use tokio::time::{Duration, Instant};
 
-use super::chunk::Chunks;
+use super::answer::{Answer, Letter, Mailbox, answer};
+use super::chunk::{Chunks, Coding};
+use super::connection::{Connection, Connections, Due, Owner, Reply};
 use super::group::Group;
-use super::inbox::{Arrival, HistoryWaker, Inbox, Mail};
+use super::inbox::{Arrival, HistoryWaker, Inbox, Mail, NewConnection};
 use super::slot::{Hands, Heard, Hears, Outcome, Slot};
 use super::turns::Turns;
+use super::way::{Shared, Way};
 use super::wheel::{Entry, Tick, Wheel};
 use super::wire::Bench;
-use crate::body::News;
 use crate::drain::Phase;
 use crate::end::End;
+use crate::http2::{Code, Event};
 use crate::moment::Moment;
+use crate::news::News;
 use crate::stream::{Stream, World};
 
-/// The token of the inbox's waker; the token of a stream is its key.
+/// The token of the inbox's waker; the token of a stream is its key, that of an HTTP/2 connection its key with this bit.
 const INBOX: Token = Token(usize::MAX);
+const CONNECTION: u32 = 1 << 31;
 /// The most events of one poll.
 const EVENTS: usize = 1024;
+/// The most reads of what a client of HTTP/2 sends, before others are served.
+const READS: usize = 16;
 /// The most streams of one group that are served before the next group.
 const GROUP_TURN: usize = 256;
 /// How long arrivals are served before the thread checks for news; streams that have more to do get the same time. News is
@@ -45,6 +52,7 @@ pub(super) struct Thread {
     news: News,
     history: Waker,
     slots: Slab<Slot>,
+    connections: Connections,
     groups: Slab<Group>,
     /// Keys of groups, by the hash of their view.
     by_view: HashTable<u32>,
@@ -61,8 +69,14 @@ pub(super) struct Thread {
     wheel: Wheel,
     due: Vec<(Tick, Entry)>,
     serial: u32,
-    /// Closed streams; their keys are freed at the end of the round, when no event of the round can refer to them any more.
+    /// Closed streams and connections; their keys are freed at the end of the round, when no event of the round can refer to them
+    /// any more.
     closed: Vec<usize>,
+    closed_connections: Vec<u32>,
+    /// What the client of an HTTP/2 connection has done, while that is looked at.
+    events: Vec<Event<Owner>>,
+    /// Whether connections serve no new stream any more.
+    is_finishing: bool,
     /// The state at the beginning of this round.
     now: Moment,
     status: Status,
@@ -94,6 +108,7 @@ impl Thread {
             news,
             history: Arc::new(HistoryWaker(inbox.clone())).into(),
             slots: Slab::new(),
+            connections: Connections::default(),
             groups: Slab::new(),
             by_view: HashTable::new(),
             hasher: RandomState::new(),
@@ -106,6 +121,9 @@ impl Thread {
             due: Vec::new(),
             serial: 0,
             closed: Vec::new(),
+            closed_connections: Vec::new(),
+            events: Vec::new(),
+            is_finishing: false,
             now,
             status: Status::Ok,
             phase: Phase::Open,
@@ -144,10 +162,12 @@ impl Thread {
             }
             self.read_mail(&mut mail);
             self.look_at_wheel();
+            self.flush_connections();
             // Live streams are served before new ones, and before those that catch up.
             self.serve_groups(Instant::now() + 2 * SLICE);
             self.welcome(Instant::now() + SLICE);
             self.take_turns(Instant::now() + SLICE);
+            self.flush_connections();
             self.rest();
         }
     }
@@ -163,11 +183,15 @@ impl Thread {
 
     fn socket_event(&mut self, event: &mio::event::Event) {
         let key = event.token().0;
-        if event.token() == INBOX || !self.slots.contains(key) {
+        if event.token() == INBOX {
             return;
         }
+        if let Some(key) = (key as u32).checked_sub(CONNECTION) {
+            return self.connection_event(key, event);
+        }
+        let Some(slot) = self.slots.get_mut(key) else { return };
         if event.is_error() {
-            let error = self.slots[key].wire.socket.take_error().ok().flatten();
+            let error = slot.way.socket().and_then(|wire| wire.socket.take_error().ok().flatten());
             return self.close(key, error.as_ref().map_or(End::Client, End::of));
         }
         if event.is_readable() || event.is_read_closed() {
@@ -185,6 +209,13 @@ impl Thread {
             self.arrivals.push(arrival.stream.tenant(), arrival);
         }
         mail.arrivals.shrink_to(SPARE);
+        mail.connections.drain(..).for_each(|connection| self.connect(connection));
+        mail.connections.shrink_to(SPARE);
+        mail.letters.drain(..).for_each(|letter| self.read_letter(letter));
+        mail.letters.shrink_to(SPARE);
+        if std::mem::take(&mut mail.finish) {
+            self.finish();
+        }
         for group in mail.news.drain(..) {
             self.queue_group(group as usize);
         }
@@ -247,13 +278,27 @@ impl Thread {
 
     /// Begins to serve a stream. The stream is added to its group first, so that no news is missed.
     fn arrive(&mut self, arrival: Arrival) {
-        let Arrival { mut wire, coding, head, stream, permit } = arrival;
-        let group = self.group_of(&stream);
+        let Arrival { mut way, connection, coding, head, stream, permit } = arrival;
         let key = self.slots.vacant_key();
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        let registered = self.poll.registry().register(&mut wire.socket, Token(key), interest);
+        let registered = match &mut way {
+            Way::Socket(wire) => {
+                let interest = Interest::READABLE | Interest::WRITABLE;
+                self.poll.registry().register(&mut wire.socket, Token(key), interest)
+            }
+            Way::Shared(shared) => {
+                let own = |connection: &mut Connection| {
+                    connection.http2.own(shared.number, Owner::Slot(key as u32)).is_ok()
+                };
+                if !self.connections.get(shared.connection, connection).is_some_and(own) {
+                    // The client has reset it meanwhile, or the connection is closed.
+                    return stream.closed(End::Client, &self.news.world_at(self.now));
+                }
+                Ok(())
+            }
+        };
+        let group = self.group_of(&stream);
         self.serial = self.serial.wrapping_add(1);
-        let mut slot = Slot::new(wire, coding, stream, permit, group as u32, self.serial);
+        let mut slot = Slot::new(way, coding, stream, permit, group as u32, self.serial);
         slot.at = self.groups[group].add(key);
         self.slots.insert(slot);
         if let Err(error) = registered {
@@ -307,6 +352,7 @@ impl Thread {
     fn serve_groups(&mut self, until: Instant) {
         while let Some(key) = self.queue.pop_front() {
             self.serve_group(key);
+            self.flush_connections();
             if Instant::now() >= until {
                 return;
             }
@@ -341,7 +387,9 @@ impl Thread {
         self.wheel.take_due(self.now, &mut self.due);
         let mut due = std::mem::take(&mut self.due);
         for (tick, (key, serial)) in due.drain(..) {
-            if self.is_there(key, serial) && self.slots[key as usize].armed == Some(tick) {
+            if let Some(key) = key.checked_sub(CONNECTION) {
+                self.connection_due(key, serial, tick);
+            } else if self.is_there(key, serial) && self.slots[key as usize].armed == Some(tick) {
                 self.slots[key as usize].armed = None;
                 self.turn_later(key as usize);
             }
@@ -363,7 +411,12 @@ impl Thread {
         }
         for _ in 0..self.unheard.len() {
             let Some((key, serial)) = self.unheard.pop_front() else { break };
-            if self.is_there(key, serial) {
+            if let Some(key) = key.checked_sub(CONNECTION) {
+                if let Some(connection) = self.connections.get(key, serial) {
+                    connection.is_unheard = false;
+                    self.hear_connection(key);
+                }
+            } else if self.is_there(key, serial) {
                 self.slots[key as usize].is_unheard = false;
                 self.hear(key as usize);
             }
@@ -396,6 +449,7 @@ impl Thread {
             },
             last: &mut self.last,
             bench: Bench { sealed: &mut self.sealed, opened: &mut self.opened, chunks: &self.chunks },
+            connections: &mut self.connections,
             written: &mut self.written,
             records: &mut self.records,
         };
@@ -476,8 +530,13 @@ impl Thread {
         if std::mem::replace(&mut slot.closed, true) {
             return;
         }
-        // Fails if the socket was never registered.
-        let _ = self.poll.registry().deregister(&mut slot.wire.socket);
+        match &mut slot.way {
+            Way::Socket(wire) => {
+                // Fails if the socket was never registered.
+                let _ = self.poll.registry().deregister(&mut wire.socket);
+            }
+            Way::Shared(shared) => self.connections.close_stream(shared),
+        }
         if let Some(stream) = slot.stream() {
             stream.closed(end, &self.news.world_at(self.now));
         }
@@ -501,18 +560,27 @@ impl Thread {
         if held <= self.max_held.max(self.tolerated) {
             return;
         }
-        let blocked = |(key, slot): (usize, &Slot)| slot.blocked().map(|since| (since, key));
-        let mut blocked: Vec<(Moment, usize)> = self.slots.iter().filter_map(blocked).collect();
+        let blocked = |(key, slot): (usize, &Slot)| slot.blocked().map(|since| (since, key, false));
+        let connections = self.connections.all.iter();
+        let connections =
+            connections.filter_map(|(key, connection)| Some((connection.blocked()?, key, true)));
+        let blocked = self.slots.iter().filter_map(blocked).chain(connections);
+        let mut blocked: Vec<(Moment, usize, bool)> = blocked.collect();
         blocked.sort_unstable();
         let mut count = 0;
         // The stream that was blocked last is kept: it may be the only one, with a record larger than `max_held`.
         blocked.pop();
-        for (_, key) in blocked {
+        for (_, key, is_connection) in blocked {
             if self.chunks.held() <= self.max_held / 4 * 3 {
                 break;
             }
-            self.close(key, End::Slow);
-            self.slots[key].forget_rest();
+            if is_connection {
+                self.close_connection(key as u32, End::Slow);
+                self.connections.all[key].wire.forget_rest();
+            } else {
+                self.close(key, End::Slow);
+                self.slots[key].way.forget_rest();
+            }
             count += 1;
         }
         self.tolerated = self.chunks.held();
@@ -527,8 +595,12 @@ impl Thread {
         self.cut_slow();
         self.news.metrics.bytes.increment(std::mem::take(&mut self.written));
         self.news.metrics.frames.increment(std::mem::take(&mut self.records));
+        self.flush_connections();
         for key in self.closed.drain(..) {
             self.slots.remove(key);
+        }
+        for key in self.closed_connections.drain(..) {
+            self.connections.all.remove(key as usize);
         }
         if self.queue.is_empty() {
             self.queue.shrink_to(SPARE);
@@ -541,11 +613,300 @@ impl Thread {
 
     fn stop(mut self, mut mail: Mail) {
         let world = self.news.world_at(self.now);
-        // From now on, arrivals are refused.
-        let waiting = std::iter::from_fn(|| self.arrivals.pop());
-        let waiting = waiting.chain(mail.arrivals.drain(..)).chain(self.inbox.close());
-        waiting.for_each(|arrival| arrival.stream.closed(End::Client, &world));
+        std::iter::from_fn(|| self.arrivals.pop())
+            .for_each(|arrival| arrival.stream.closed(End::Client, &world));
+        mail.drop_streams(&world);
+        // From now on, nothing arrives.
+        self.inbox.close().drop_streams(&world);
+        let connections: Vec<u32> = self.connections.all.iter().map(|(key, _)| key as u32).collect();
+        connections.into_iter().for_each(|key| self.close_connection(key, End::Client));
         let all: Vec<usize> = self.slots.iter().map(|(key, _)| key).collect();
         all.into_iter().for_each(|key| self.close(key, End::Client));
+    }
+
+    /// Begins to serve an HTTP/2 connection.
+    fn connect(&mut self, new: NewConnection) {
+        let NewConnection { mut wire, begin, service, permit } = new;
+        let key = self.connections.all.vacant_key() as u32;
+        let (token, interest) = (Token((CONNECTION | key) as usize), Interest::READABLE | Interest::WRITABLE);
+        if let Err(error) = self.poll.registry().register(&mut wire.socket, token, interest) {
+            return tracing::warn!(%error, "a connection's socket cannot be polled");
+        }
+        self.serial = self.serial.wrapping_add(1);
+        let mut connection = Connection::new(wire, service, permit, self.serial, self.now);
+        if self.is_finishing {
+            connection.leave();
+        }
+        self.connections.all.insert(connection);
+        self.connections.mark(key);
+        self.receive(key, &begin);
+        self.settle_connection(key);
+    }
+
+    fn connection_event(&mut self, key: u32, event: &mio::event::Event) {
+        let Some(connection) = self.connections.all.get_mut(key as usize).filter(|other| !other.is_closed)
+        else {
+            return;
+        };
+        if event.is_error() {
+            let error = connection.wire.socket.take_error().ok().flatten();
+            return self.close_connection(key, error.as_ref().map_or(End::Client, End::of));
+        }
+        if event.is_writable() && connection.is_blocked() {
+            self.connections.mark(key);
+        }
+        if event.is_readable() || event.is_read_closed() {
+            self.hear_connection(key);
+        }
+    }
+
+    /// Reads what the client of a connection has sent. While it takes nothing, nothing is read: what it asks for would have to be
+    /// kept.
+    fn hear_connection(&mut self, key: u32) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        for turn in 0.. {
+            let connection = &mut self.connections.all[key as usize];
+            if connection.is_closed || connection.is_blocked() {
+                break;
+            }
+            if turn == READS {
+                self.hear_connection_later(key);
+                break;
+            }
+            let mut bench =
+                Bench { sealed: &mut self.sealed, opened: &mut self.opened, chunks: &self.chunks };
+            let read = connection.wire.read(&mut scratch, &mut bench).map(|bytes| bytes.map(<[u8]>::len));
+            if connection.wire.rest().is_none() && connection.wire.has_unsent() {
+                // The socket did not take an answer of TLS.
+                connection.wire.block(Bytes::new(), self.now);
+            }
+            match read {
+                Ok(Some(count)) => {
+                    // Over TLS it was decrypted, into a buffer of its own.
+                    let is_tls = connection.wire.is_tls();
+                    let mut opened = std::mem::take(&mut self.opened);
+                    self.receive(key, if is_tls { &opened } else { &scratch[..count] });
+                    opened.clear();
+                    self.opened = opened;
+                }
+                Ok(None) => {
+                    self.close_connection(key, End::Client);
+                    break;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.close_connection(key, End::of(&error));
+                    break;
+                }
+            }
+        }
+        self.scratch = scratch;
+        self.settle_connection(key);
+    }
+
+    fn hear_connection_later(&mut self, key: u32) {
+        let connection = &mut self.connections.all[key as usize];
+        if !connection.is_closed && !std::mem::replace(&mut connection.is_unheard, true) {
+            self.unheard.push_back((CONNECTION | key, connection.serial));
+        }
+    }
+
+    /// Takes what the client of a connection has sent.
+    fn receive(&mut self, key: u32, bytes: &[u8]) {
+        let connection = &mut self.connections.all[key as usize];
+        if !connection.is_heard() {
+            if !connection.pass_over(bytes.len()) {
+                self.close_connection(key, End::Client);
+            }
+            return;
+        }
+        if bytes.is_empty() {
+            return;
+        }
+        connection.hear(self.now);
+        let mut events = std::mem::take(&mut self.events);
+        if !connection.http2.receive(bytes, self.now, &mut events) {
+            connection.end();
+        }
+        if connection.http2.unsent() > 0 {
+            self.connections.mark(key);
+        }
+        let mut has_room = false;
+        for event in events.drain(..) {
+            match event {
+                Event::Request(number, request) => self.ask(key, number, *request),
+                Event::Gone(owner) => self.orphan(owner),
+                Event::Room(number) => self.resume(key, number),
+                Event::RoomForAll => has_room = true,
+            }
+        }
+        events.shrink_to(SPARE);
+        self.events = events;
+        if has_room {
+            self.resume_all(key);
+        }
+    }
+
+    /// Has a request answered by the connection's service.
+    fn ask(&mut self, key: u32, number: u32, request: axum::http::Request<()>) {
+        let connection = &mut self.connections.all[key as usize];
+        if !connection.http2.has(number) {
+            // The client has reset it at once.
+            return;
+        }
+        let mailbox = Mailbox {
+            inbox: self.inbox.clone(),
+            connection: key,
+            serial: connection.serial,
+            number,
+            news: self.news.clone(),
+            is_done: false,
+        };
+        let task = tokio::spawn(answer(Arc::clone(&connection.service), request, mailbox));
+        let _ = connection.http2.own(number, Owner::Asked(task.abort_handle()));
+    }
+
+    /// What belonged to a stream that has gone.
+    fn orphan(&mut self, owner: Owner) {
+        match owner {
+            Owner::Asked(task) => task.abort(),
+            Owner::Reply(_) => {}
+            Owner::Slot(slot) => self.close(slot as usize, End::Client),
+        }
+    }
+
+    fn read_letter(&mut self, letter: Letter) {
+        let Letter { connection: key, serial, number, answer } = letter;
+        let now = self.now;
+        let connection = self.connections.get(key, serial).filter(|connection| connection.http2.has(number));
+        let Some(connection) = connection else {
+            if let Answer::Stream(_, stream) = answer {
+                stream.closed(End::Client, &self.news.world_at(now));
+            }
+            return;
+        };
+        match answer {
+            Answer::Stream(head, stream) => {
+                let way = Way::Shared(Shared::new(key, number));
+                let (connection, coding, stream, permit) = (serial, Coding::Plain, *stream, None);
+                let arrival = Arrival { way, connection, coding, head, stream, permit };
+                return self.arrivals.push(arrival.stream.tenant(), arrival);
+            }
+            Answer::Head(head, ends) => {
+                connection.http2.begin(number, &head, ends);
+                let _ = connection.http2.own(number, Owner::Reply(Box::new(Reply::new(now))));
+            }
+            Answer::Piece(bytes, taken) => {
+                if let Some(Owner::Reply(reply)) = connection.http2.owner_mut(number) {
+                    reply.put(Some((bytes, taken)), now);
+                }
+            }
+            Answer::End => {
+                if let Some(Owner::Reply(reply)) = connection.http2.owner_mut(number) {
+                    reply.put(None, now);
+                }
+            }
+            Answer::Broken => drop(connection.http2.reset(number, Code::Internal)),
+        }
+        self.connections.serve_reply(key, number, now);
+        self.settle_connection(key);
+    }
+
+    /// There may be room for more of a stream.
+    fn resume(&mut self, key: u32, number: u32) {
+        match self.connections.all[key as usize].http2.owner_mut(number) {
+            Some(Owner::Slot(slot)) => {
+                let slot = *slot as usize;
+                if self.slots[slot].blocked().is_some() {
+                    self.turn_later(slot);
+                }
+            }
+            Some(Owner::Reply(_)) => self.connections.serve_reply(key, number, self.now),
+            Some(Owner::Asked(_)) | None => {}
+        }
+    }
+
+    fn resume_all(&mut self, key: u32) {
+        for number in self.connections.all[key as usize].pass() {
+            self.resume(key, number);
+        }
+    }
+
+    /// Writes what was gathered for each connection.
+    fn flush_connections(&mut self) {
+        while let Some(key) = self.connections.take_dirty() {
+            let connection = &mut self.connections.all[key as usize];
+            if connection.is_closed {
+                continue;
+            }
+            let was_blocked = connection.is_blocked();
+            let mut bench =
+                Bench { sealed: &mut self.sealed, opened: &mut self.opened, chunks: &self.chunks };
+            match connection.flush(self.now, &mut bench) {
+                Ok(true) if was_blocked => {
+                    self.resume_all(key);
+                    self.hear_connection_later(key);
+                }
+                Ok(_) => {}
+                Err(error) => self.close_connection(key, End::of(&error)),
+            }
+            self.settle_connection(key);
+        }
+    }
+
+    /// Does what is due, and arranges when to look at the connection again.
+    fn settle_connection(&mut self, key: u32) {
+        let connection = &mut self.connections.all[key as usize];
+        if connection.is_closed {
+            return;
+        }
+        match connection.look(self.now) {
+            Due::Nothing => {}
+            Due::End => connection.end(),
+            Due::Close => return self.close_connection(key, End::Client),
+        }
+        if let Some(due) = connection.due() {
+            let tick = self.wheel.tick_of(due);
+            if connection.armed.is_none_or(|armed| self.wheel.is_before(tick, armed)) {
+                connection.armed = Some(tick);
+                self.wheel.put(tick, (CONNECTION | key, connection.serial));
+            }
+        }
+        if connection.has_work() {
+            self.connections.mark(key);
+        }
+    }
+
+    fn connection_due(&mut self, key: u32, serial: u32, tick: Tick) {
+        let Some(connection) = self.connections.get(key, serial) else { return };
+        if connection.armed == Some(tick) {
+            connection.armed = None;
+            self.settle_connection(key);
+        }
+    }
+
+    fn finish(&mut self) {
+        self.is_finishing = true;
+        let all: Vec<u32> = self.connections.all.iter().map(|(key, _)| key as u32).collect();
+        for key in all {
+            self.connections.all[key as usize].leave();
+            self.settle_connection(key);
+        }
+    }
+
+    fn close_connection(&mut self, key: u32, end: End) {
+        let connection = &mut self.connections.all[key as usize];
+        if std::mem::replace(&mut connection.is_closed, true) {
+            return;
+        }
+        let _ = self.poll.registry().deregister(&mut connection.wire.socket);
+        for owner in connection.http2.close() {
+            match owner {
+                Owner::Slot(slot) => self.close(slot as usize, end),
+                other => self.orphan(other),
+            }
+        }
+        self.closed_connections.push(key);
     }
 }

@@ -72,6 +72,10 @@ impl Wire {
         Wire { socket, more }
     }
 
+    pub(super) fn is_tls(&self) -> bool {
+        self.more.as_ref().is_some_and(|more| more.tls.is_some())
+    }
+
     pub(super) fn rest(&self) -> Option<&Rest> {
         self.more.as_ref()?.rest.as_ref()
     }

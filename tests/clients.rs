@@ -1,11 +1,12 @@
-//! WebSocket clients that others wrote, on the real binary and the real Kafka: each is cut again and again, and gets each record
-//! once, in the order of its partition.
+//! Clients of WebSockets and of HTTP/2 that others wrote, on the real binary and the real Kafka: each is cut again and again, and
+//! gets each record once, in the order of its partition.
 //!
-//! All three were seen to fail as they should, with a bridge that resumes one offset late:
-//! `TAILRACE_SABOTAGE=off_by_one cargo test --workspace --features sabotage --test web_socket`.
+//! All four were seen to fail as they should, with a bridge that resumes one offset late:
+//! `TAILRACE_SABOTAGE=off_by_one cargo test --workspace --features sabotage --test clients`.
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -15,6 +16,7 @@ use support::kafka::Kafka;
 use support::relay::Relay;
 use support::script::{Browser, Script};
 use support::writer::{PARTITIONS, Writer};
+use tailrace_faults::pki::Pki;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
@@ -64,7 +66,7 @@ fn file(path: &str) -> String {
 async fn gets_each_record_once<C: Lines>(start: impl AsyncFnOnce(u16) -> C) {
     let kafka = Kafka::start().await;
     kafka.create_topic("orders", PARTITIONS as i32, &[]).await;
-    let mut bridge = Bridge::new(&kafka.bootstrap(), "orders", "web-socket", &[]);
+    let mut bridge = Bridge::new(&kafka.bootstrap(), "orders", "clients", &[]);
     bridge.start().await;
     let relay = Relay::start(bridge.port, &[]).await;
     let mut client = start(relay.port).await;
@@ -103,18 +105,29 @@ async fn gets_each_record_once<C: Lines>(start: impl AsyncFnOnce(u16) -> C) {
     assert_eq!(got, sent);
 }
 
+/// A program in Python, with the packages of the tests.
+fn python(script: &str) -> Command {
+    let packages = file(".tailrace/clients");
+    assert!(Path::new(&packages).is_dir(), "{packages} is not there: run `cargo xtask setup` first");
+    let mut command = Command::new("python3");
+    command.arg(file(script)).env("PYTHONPATH", packages);
+    command
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_package_websockets_of_python() {
     gets_each_record_once(async |port| {
-        let packages = file(".tailrace/clients");
-        assert!(Path::new(&packages).is_dir(), "{packages} is not there: run `cargo xtask setup` first");
         let url = format!("ws://127.0.0.1:{port}/t/acme/ws?topic=orders&from=earliest");
-        Program::start(
-            Command::new("python3")
-                .arg(file("tests/web_socket/client.py"))
-                .arg(url)
-                .env("PYTHONPATH", packages),
-        )
+        Program::start(python("tests/clients/web_socket.py").arg(url))
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_package_h2_of_python() {
+    gets_each_record_once(async |port| {
+        let path = "/t/acme/events?topic=orders&from=earliest";
+        Program::start(python("tests/clients/http2.py").arg(port.to_string()).arg(path))
     })
     .await;
 }
@@ -136,4 +149,62 @@ async fn chromium() {
         script
     })
     .await;
+}
+
+/// A browser opens six connections to a server at most, so with HTTP/1.1 fourteen of these streams would wait for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn twenty_streams_of_one_page_over_http_2() {
+    const RECORDS: usize = 200;
+    let kafka = Kafka::start().await;
+    kafka.create_topic("orders", PARTITIONS as i32, &[]).await;
+    let pki = Pki::new().expect("a certificate can be made");
+    let settings = pki.settings();
+    let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, &**value)).collect();
+    let mut bridge = Bridge::new(&kafka.bootstrap(), "orders", "clients", &settings);
+    bridge.start().await;
+    for browser in Browser::ALL {
+        let mut page = Script::start_with(browser, "twenty.mjs", bridge.port);
+        for _ in 0..20 {
+            assert_eq!(page.line().await, "open");
+        }
+        let producer = kafka.producer();
+        for number in 0..RECORDS {
+            producer.send("orders", (number % PARTITIONS) as i32, "acme", number.to_string().as_bytes());
+        }
+        producer.flush();
+        let (mut got, all) = (BTreeMap::<String, Vec<usize>>::new(), 20 * RECORDS);
+        for _ in 0..all {
+            let line = page.line().await;
+            let (stream, number) = line.split_once(' ').expect("a stream and a record");
+            got.entry(stream.to_owned()).or_default().push(number.parse().expect("a number"));
+        }
+        assert_eq!(got.len(), 20);
+        for (stream, mut numbers) in got {
+            numbers.sort_unstable();
+            assert_eq!(numbers, (0..RECORDS).collect::<Vec<_>>(), "stream {stream} of {browser:?}");
+        }
+        page.tell_end();
+        assert_eq!(page.line().await, "protocol h2", "{browser:?}");
+        page.end().await;
+    }
+}
+
+/// The conformance suite of HTTP/2, over TLS: as it is, a port that also speaks HTTP/1.1 may take a wrong preface for a request of that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn h2spec_finds_nothing() {
+    let program = file(".tailrace/h2spec/h2spec");
+    assert!(Path::new(&program).is_file(), "{program} is not there: run `cargo xtask setup` first");
+    let kafka = Kafka::start().await;
+    kafka.create_topic("orders", PARTITIONS as i32, &[]).await;
+    let pki = Pki::new().expect("a certificate can be made");
+    let settings = pki.settings();
+    let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, &**value)).collect();
+    let mut bridge = Bridge::new(&kafka.bootstrap(), "orders", "clients", &settings);
+    bridge.start().await;
+    let port = bridge.port.to_string();
+    let run =
+        Command::new(program).args(["-t", "-k", "-h", "localhost", "-P", "/nothing", "-p", &port]).output();
+    let output = run.await.expect("h2spec can be started");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("0 skipped, 0 failed"), "{said}");
 }

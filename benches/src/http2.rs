@@ -1,0 +1,40 @@
+//! Just enough of HTTP/2 (RFC 9113) to ask for streams: what comes is searched for events, whatever lies between them.
+
+/// What a client sends before its first frame.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// No measurement sends as much as this, so no window is ever opened again.
+const WINDOW: u32 = 0x7fff_ffff;
+/// What a connection's window is at the beginning.
+const INITIAL_WINDOW: u32 = 65_535;
+
+const HEADERS: u8 = 1;
+const SETTINGS: u8 = 4;
+const WINDOW_UPDATE: u8 = 8;
+const END_STREAM_AND_HEADERS: u8 = 5;
+
+/// A new connection that asks for these paths.
+pub(crate) fn ask(authority: &str, paths: impl Iterator<Item = String>) -> Vec<u8> {
+    let mut out = PREFACE.to_vec();
+    // SETTINGS_INITIAL_WINDOW_SIZE.
+    put(&mut out, SETTINGS, 0, 0, &[&[0, 4][..], &WINDOW.to_be_bytes()].concat());
+    put(&mut out, WINDOW_UPDATE, 0, 0, &(WINDOW - INITIAL_WINDOW).to_be_bytes());
+    for (at, path) in paths.enumerate() {
+        // By the static table of HPACK: GET, http, and the names of the authority and the path, with values as they are.
+        let block = [&b"\x82\x86"[..], &text(1, authority), &text(4, &path)].concat();
+        put(&mut out, HEADERS, END_STREAM_AND_HEADERS, 2 * at as u32 + 1, &block);
+    }
+    out
+}
+
+fn put(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+    out.extend_from_slice(&(payload.len() as u32).to_be_bytes()[1..]);
+    out.extend_from_slice(&[kind, flags]);
+    out.extend_from_slice(&stream.to_be_bytes());
+    out.extend_from_slice(payload);
+}
+
+/// A header whose name has this number, with a value of fewer than 127 bytes.
+fn text(name: u8, value: &str) -> Vec<u8> {
+    assert!(value.len() < 127, "{value}");
+    [&[name, value.len() as u8][..], value.as_bytes()].concat()
+}
