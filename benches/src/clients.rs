@@ -31,6 +31,9 @@ pub(crate) const CONNECTS: u32 = 10_000;
 /// server closes connections on which no request comes.
 const CONNECTS_AT_ONCE: usize = 64;
 
+/// How often those that share connections give a sign of life: a server closes a connection that is silent for long.
+const ALIVE_EVERY: Duration = Duration::from_secs(10);
+
 /// The timeout until all clients have a stream.
 const GREETED: Duration = Duration::from_secs(60);
 
@@ -43,6 +46,8 @@ pub(crate) struct Clients {
     transport: Transport,
     /// How many clients share a connection, over HTTP/2; 1: none, over HTTP/1.1.
     shared_by: usize,
+    /// When those that share connections last gave a sign of life.
+    alive: Instant,
     request: Box<dyn Fn(usize) -> String + Send>,
     clients: Vec<Client>,
     buffer: Vec<u8>,
@@ -101,6 +106,7 @@ impl Clients {
             address,
             transport: Transport::Plain,
             shared_by: 1,
+            alive: Instant::now(),
             request: Box::new(request),
             clients: Vec::new(),
             buffer: vec![0; BUFFER],
@@ -236,6 +242,13 @@ impl Clients {
     /// Reads once from each socket that is ready. The events are a parameter, since the kernel fills them through pointers: the
     /// clients could not move to another thread with them.
     fn round(&mut self, events: &mut Vec<epoll::Event>, wait: Duration) -> Result<()> {
+        if self.shared_by > 1 && self.alive.elapsed() >= ALIVE_EVERY {
+            self.alive = Instant::now();
+            let connected = self.clients.iter_mut().filter(|client| client.phase != Phase::Connects);
+            for client in connected {
+                client.wire.ask(&mut client.socket, http2::ALIVE).context("give a sign of life")?;
+            }
+        }
         let timeout = Timespec { tv_sec: 0, tv_nsec: wait.subsec_nanos().into() };
         events.clear();
         match epoll::wait(&self.epoll, spare_capacity(events), Some(&timeout)) {

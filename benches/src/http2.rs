@@ -7,6 +7,9 @@ const WINDOW: u32 = 0x7fff_ffff;
 /// What a connection's window is at the beginning.
 const INITIAL_WINDOW: u32 = 65_535;
 
+/// What a client sends now and then, as a sign of life: the server asks for one by pings, which are not read.
+pub(crate) const ALIVE: &[u8] = b"\0\0\x08\x06\x01\0\0\0\0tailrace";
+
 const HEADERS: u8 = 1;
 const SETTINGS: u8 = 4;
 const WINDOW_UPDATE: u8 = 8;
