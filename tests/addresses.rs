@@ -15,7 +15,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use balancer::Balancer;
-use kind::Kind;
+use kind::{Kind, Upstream};
 use proxy::Proxy;
 use serde_json::Value;
 use support::bridge::Bridge;
@@ -88,9 +88,11 @@ async fn behind_each_proxy_the_limit_and_the_log_have_the_clients_address_and_no
     kafka.create_topic("orders", 1, &[]).await;
     let bridge = bridge(&kafka, "forwarded", &[]).await;
     let kinds = [Kind::Nginx, Kind::Haproxy, Kind::Caddy, Kind::Envoy, Kind::Traefik];
-    for (kind, net) in kinds.into_iter().zip(1..) {
-        let proxy = Proxy::start(kind, bridge.port).await;
-        each_client_is_seen(&bridge, proxy.port, net, kind.name()).await;
+    let over_http1 = kinds.map(|kind| (kind, Upstream::Http1));
+    let over_http2 = kinds[1..].iter().map(|kind| (*kind, Upstream::Http2));
+    for ((kind, speaks), net) in over_http1.into_iter().chain(over_http2).zip(11..) {
+        let proxy = Proxy::start(kind, bridge.port, speaks).await;
+        each_client_is_seen(&bridge, proxy.port, net, &format!("{} over {speaks:?}", kind.name())).await;
     }
     assert_eq!(bridge.metric("tailrace_forwarded_ignored_total").await, 0.0);
     // Without a proxy between, nothing that a client writes counts.

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use kind::Kind;
+use kind::{Kind, Upstream};
 use proxy::Proxy;
 use support::bridge::{Bridge, get};
 use support::kafka::{Kafka, Producer};
@@ -138,13 +138,13 @@ async fn assert_routes(port: u16) {
     }
 }
 
-async fn everything_comes_once(kind: Kind) {
+async fn everything_comes_once(kind: Kind, speaks: Upstream) {
     let kafka = Kafka::start().await;
     kafka.create_topic("orders", PARTITIONS as i32, &[]).await;
     let env = [("TAILRACE_DRAIN_DELAY", "0s"), ("TAILRACE_DRAIN_RETRY", "500ms")];
     let mut bridge = Bridge::new(&kafka.bootstrap(), "orders", kind.name(), &env);
     bridge.start().await;
-    let mut proxy = Proxy::start(kind, bridge.port).await;
+    let mut proxy = Proxy::start(kind, bridge.port, speaks).await;
     assert_routes(proxy.port).await;
     let direct = Client::start(bridge.port);
     let clients: Vec<Client> = (0..CLIENTS).map(|_| Client::start(proxy.port)).collect();
@@ -192,25 +192,45 @@ async fn everything_comes_once(kind: Kind) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn behind_nginx_each_event_comes_once_and_in_time() {
-    everything_comes_once(Kind::Nginx).await;
+    everything_comes_once(Kind::Nginx, Upstream::Http1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn behind_haproxy_each_event_comes_once_and_in_time() {
-    everything_comes_once(Kind::Haproxy).await;
+    everything_comes_once(Kind::Haproxy, Upstream::Http1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn behind_caddy_each_event_comes_once_and_in_time() {
-    everything_comes_once(Kind::Caddy).await;
+    everything_comes_once(Kind::Caddy, Upstream::Http1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn behind_envoy_each_event_comes_once_and_in_time() {
-    everything_comes_once(Kind::Envoy).await;
+    everything_comes_once(Kind::Envoy, Upstream::Http1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn behind_traefik_each_event_comes_once_and_in_time() {
-    everything_comes_once(Kind::Traefik).await;
+    everything_comes_once(Kind::Traefik, Upstream::Http1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_http_2_behind_haproxy_each_event_comes_once_and_in_time() {
+    everything_comes_once(Kind::Haproxy, Upstream::Http2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_http_2_behind_caddy_each_event_comes_once_and_in_time() {
+    everything_comes_once(Kind::Caddy, Upstream::Http2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_http_2_behind_envoy_each_event_comes_once_and_in_time() {
+    everything_comes_once(Kind::Envoy, Upstream::Http2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_http_2_behind_traefik_each_event_comes_once_and_in_time() {
+    everything_comes_once(Kind::Traefik, Upstream::Http2).await;
 }

@@ -151,13 +151,13 @@ impl Clients {
         Ok(self)
     }
 
-    /// Connects `count` more clients, [`CONNECTS`] connections per second, and reads meanwhile.
+    /// Connects `count` more clients, [`CONNECTS`] per second, and reads meanwhile.
     pub(crate) fn add(&mut self, count: usize) -> Result<()> {
         let count = count / self.shared_by;
         let (begin, old) = (Instant::now(), self.clients.len());
         let mut events = Vec::with_capacity(EVENTS);
         while self.clients.len() < old + count {
-            let due = (begin.elapsed().as_secs_f64() * f64::from(CONNECTS)) as usize + 1;
+            let due = (begin.elapsed().as_secs_f64() * f64::from(CONNECTS)) as usize / self.shared_by + 1;
             let next = self.clients.len() + CONNECTS_AT_ONCE;
             for _ in self.clients.len()..next.min(old + due.min(count)) {
                 let index = self.clients.len();
@@ -260,8 +260,8 @@ impl Clients {
             let client = &mut self.clients[index];
             if client.phase == Phase::Connects {
                 if self.shared_by > 1 {
-                    let paths = (index * self.shared_by..).take(self.shared_by).map(&self.request);
-                    client.send(&http2::ask(&self.address.to_string(), paths))?;
+                    let requests = (index * self.shared_by..).take(self.shared_by).map(&self.request);
+                    client.send(&http2::ask(&self.address.to_string(), requests))?;
                 } else {
                     client.ask(&(self.request)(index), self.address)?;
                 }

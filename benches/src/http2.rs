@@ -15,15 +15,19 @@ const SETTINGS: u8 = 4;
 const WINDOW_UPDATE: u8 = 8;
 const END_STREAM_AND_HEADERS: u8 = 5;
 
-/// A new connection that asks for these paths.
-pub(crate) fn ask(authority: &str, paths: impl Iterator<Item = String>) -> Vec<u8> {
+/// A new connection that asks for these paths, each with additional header lines, if any.
+pub(crate) fn ask(authority: &str, requests: impl Iterator<Item = String>) -> Vec<u8> {
     let mut out = PREFACE.to_vec();
     // SETTINGS_INITIAL_WINDOW_SIZE.
     put(&mut out, SETTINGS, 0, 0, &[&[0, 4][..], &WINDOW.to_be_bytes()].concat());
     put(&mut out, WINDOW_UPDATE, 0, 0, &(WINDOW - INITIAL_WINDOW).to_be_bytes());
-    for (at, path) in paths.enumerate() {
+    for (at, request) in requests.enumerate() {
+        let (path, headers) = request.split_once('\n').unwrap_or((&request, ""));
         // By the static table of HPACK: GET, http, and the names of the authority and the path, with values as they are.
-        let block = [&b"\x82\x86"[..], &text(1, authority), &text(4, &path)].concat();
+        let mut block = [&b"\x82\x86"[..], &[1], &text(authority), &[4], &text(path)].concat();
+        for (name, value) in headers.lines().filter_map(|line| line.split_once(": ")) {
+            block.extend([&[0][..], &text(&name.to_ascii_lowercase()), &text(value)].concat());
+        }
         put(&mut out, HEADERS, END_STREAM_AND_HEADERS, 2 * at as u32 + 1, &block);
     }
     out
@@ -36,8 +40,14 @@ fn put(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
     out.extend_from_slice(payload);
 }
 
-/// A header whose name has this number, with a value of fewer than 127 bytes.
-fn text(name: u8, value: &str) -> Vec<u8> {
-    assert!(value.len() < 127, "{value}");
-    [&[name, value.len() as u8][..], value.as_bytes()].concat()
+/// A text of fewer than 255 bytes, as it is (RFC 7541, section 5.2).
+fn text(text: &str) -> Vec<u8> {
+    const FITS: usize = 127;
+    let length = match text.len().checked_sub(FITS) {
+        None => vec![text.len() as u8],
+        Some(rest) => {
+            vec![FITS as u8, u8::try_from(rest).ok().filter(|rest| *rest < 0x80).expect("a short text")]
+        }
+    };
+    [&length, text.as_bytes()].concat()
 }

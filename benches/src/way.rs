@@ -76,11 +76,20 @@ impl Doors {
                 ),
             }
         };
-        let transport = match way {
+        self.connect(server, request)
+    }
+
+    /// No clients yet. `request` returns the path of each, and additional header lines, if any.
+    pub(crate) fn connect(
+        &self,
+        server: &Server,
+        request: impl Fn(usize) -> String + Send + 'static,
+    ) -> Result<Clients> {
+        let transport = match self.way {
             Way::Tls => Transport::Tls(Arc::clone(&self.tls)),
             Way::Sse | Way::WebSocket | Way::Http2 => Transport::Plain,
         };
-        let shared_by = if way == Way::Http2 { SHARED_BY } else { 1 };
+        let shared_by = if self.way == Way::Http2 { SHARED_BY } else { 1 };
         Ok(Clients::new(server.address, request)?.over(transport).sharing(shared_by))
     }
 }

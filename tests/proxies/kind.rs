@@ -16,6 +16,13 @@ pub(crate) enum Kind {
     Traefik,
 }
 
+/// What a proxy speaks to the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Upstream {
+    Http1,
+    Http2,
+}
+
 /// Where a proxy listens and what it stands before.
 pub(crate) struct Place<'a> {
     pub(crate) folder: &'a Path,
@@ -23,10 +30,13 @@ pub(crate) struct Place<'a> {
     /// For the proxy's own use, on loopback.
     pub(crate) inner: u16,
     upstream: u16,
+    speaks: Upstream,
 }
 
 /// The first file is the one that is named at the start.
 pub(crate) const FILES: [&str; 2] = ["config.yaml", "more.yaml"];
+
+const HTTP2_HEADING: &str = "HTTP/2 to Tailrace";
 
 /// Before the router, which is the last of Envoy's filters.
 const ENVOY_COMPRESSOR: &str = r#"http_filters:
@@ -42,8 +52,8 @@ const ENVOY_COMPRESSOR: &str = r#"http_filters:
 "#;
 
 impl<'a> Place<'a> {
-    pub(crate) fn new(folder: &'a Path, upstream: u16) -> Place<'a> {
-        Place { folder, port: free_port(), inner: free_port(), upstream }
+    pub(crate) fn new(folder: &'a Path, upstream: u16, speaks: Upstream) -> Place<'a> {
+        Place { folder, port: free_port(), inner: free_port(), upstream, speaks }
     }
 }
 
@@ -77,7 +87,12 @@ impl Kind {
     /// Writes the proxy's files: the page's blocks, changed.
     pub(crate) fn write(self, place: &Place<'_>) {
         // A byte that no configuration has keeps the files apart.
-        let mut text = self.blocks().join("\0");
+        let mut text = blocks(self.heading()).join("\0");
+        if place.speaks == Upstream::Http2 {
+            let (from, to) = self.http2();
+            assert!(text.contains(from), "the blocks for {} have no {from:?}", self.heading());
+            text = text.replace(from, &to);
+        }
         for (from, to) in self.changes(place) {
             assert!(text.contains(from), "the blocks for {} have no {from:?}", self.heading());
             text = text.replace(from, &to);
@@ -87,19 +102,21 @@ impl Kind {
         }
     }
 
-    /// What the page has below the proxy's heading, a text for each fence.
-    fn blocks(self) -> Vec<String> {
-        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/proxies.md");
-        let page = fs::read_to_string(page).expect("docs/proxies.md is there");
-        let heading = format!("\n## {}\n", self.heading());
-        let (_, rest) = page.split_once(&heading).unwrap_or_else(|| panic!("no section {heading}"));
-        let section = rest.split("\n## ").next().unwrap_or_default();
-        // Every other part lies within a fence, behind the name of its language.
-        let fenced = section.split("```").skip(1).step_by(2);
-        let blocks: Vec<String> =
-            fenced.filter_map(|block| Some(block.split_once('\n')?.1.to_owned())).collect();
-        assert!(!blocks.is_empty(), "no block below {heading}");
-        blocks
+    /// What the page has for HTTP/2 to the server: what is changed, and what it becomes.
+    fn http2(self) -> (&'static str, String) {
+        let (from, to) = match self {
+            Kind::Haproxy => ("server tailrace 127.0.0.1:8080", "server tailrace 127.0.0.1:8080 proto h2"),
+            Kind::Caddy => ("reverse_proxy 127.0.0.1:8080 {", "reverse_proxy h2c://127.0.0.1:8080 {"),
+            Kind::Traefik => ("url: \"http://127.0.0.1:8080\"", "url: \"h2c://127.0.0.1:8080\""),
+            Kind::Envoy => {
+                let entry = blocks(HTTP2_HEADING).concat();
+                return ("      connect_timeout: 2s\n", format!("      connect_timeout: 2s\n{entry}"));
+            }
+            Kind::Nginx => panic!("nginx speaks HTTP/1 to its upstreams"),
+        };
+        let row = format!("| `{from}` | `{to}` |");
+        assert!(section(HTTP2_HEADING).contains(&row), "the page has no {row}");
+        (from, to.to_owned())
     }
 
     fn changes(self, place: &Place<'_>) -> Vec<(&'static str, String)> {
@@ -150,6 +167,25 @@ impl Kind {
             Kind::Haproxy | Kind::Envoy | Kind::Traefik => block,
         }
     }
+}
+
+/// What the page has below a heading.
+fn section(heading: &str) -> String {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/proxies.md");
+    let page = fs::read_to_string(page).expect("docs/proxies.md is there");
+    let heading = format!("\n## {heading}\n");
+    let (_, rest) = page.split_once(&heading).unwrap_or_else(|| panic!("no section {heading}"));
+    rest.split("\n## ").next().unwrap_or_default().to_owned()
+}
+
+/// Its blocks, a text for each fence.
+fn blocks(heading: &str) -> Vec<String> {
+    let section = section(heading);
+    // Every other part lies within a fence, behind the name of its language.
+    let fenced = section.split("```").skip(1).step_by(2);
+    let blocks: Vec<String> = fenced.filter_map(|block| Some(block.split_once('\n')?.1.to_owned())).collect();
+    assert!(!blocks.is_empty(), "no block below {heading}");
+    blocks
 }
 
 /// Where `cargo xtask setup` has put it, on the path, or where systems keep what only root runs.

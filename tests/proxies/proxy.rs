@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::kind::{FILES, Kind, Place, program};
+use crate::kind::{FILES, Kind, Place, Upstream, program};
 use crate::support::bridge::get;
 use crate::support::{eventually, signal};
 
@@ -23,9 +23,9 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    pub(crate) async fn start(kind: Kind, upstream: u16) -> Proxy {
+    pub(crate) async fn start(kind: Kind, upstream: u16, speaks: Upstream) -> Proxy {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let place = Place::new(folder.path(), upstream);
+        let place = Place::new(folder.path(), upstream, speaks);
         kind.write(&place);
         let Place { port, inner, .. } = place;
         let process = spawn(kind, &folder);

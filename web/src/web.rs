@@ -84,7 +84,7 @@ impl Web {
             metrics: Arc::clone(&app.metrics),
         };
         let writers = Writers::start(news.clone(), app.settings.unread)?;
-        let transports = StreamTransports { writers: Arc::clone(&writers), news };
+        let transports = StreamTransports { writers: Arc::clone(&writers), news, is_public: true };
         let reload = Reload::new();
         let (certificate, watch) = certificate(app.settings.tls.clone(), reload.looks())?;
         let router = route::router(Arc::clone(&app));
@@ -97,6 +97,7 @@ impl Web {
             max_connections,
         )
         .map_err(naming("TAILRACE_LISTEN", listen))?;
+        let transports = StreamTransports { is_public: false, ..transports };
         let peers = Arc::new(peers.without_proxy_protocol());
         let admin = admin::router(app.bridge.clone(), prometheus, Arc::clone(&app.registry), &app.settings);
         let admin = Server::bind(admin_listen, admin, transports, peers, None, ADMIN_CONNECTIONS)

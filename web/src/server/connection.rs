@@ -113,7 +113,9 @@ impl Connection {
     async fn refuse(self, client: Client, detail: String) {
         let trace_id = trace::fresh();
         let problem = Problem::RequestLine { detail };
-        self.transports.news.metrics.refused(problem.code());
+        if self.transports.is_public {
+            self.transports.news.metrics.refused(problem.code());
+        }
         audit::refused(&Who::new(self.nearest.ip(), trace_id), problem.code(), &problem.detail(), "");
         let answered = request_line::answer(client, problem.response(trace_id));
         // A client that does not read the response in time does not get it.
@@ -122,7 +124,7 @@ impl Connection {
 
     /// Counts a request that hyper could not read, and has answered itself.
     fn note_unread(&self, error: &hyper::Error) {
-        if !error.is_parse() {
+        if !error.is_parse() || !self.transports.is_public {
             return;
         }
         self.transports.news.metrics.refused(UNREADABLE);

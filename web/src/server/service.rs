@@ -86,7 +86,7 @@ pub(super) async fn answer(
 ) -> Result<Response<CountedBody>, Infallible> {
     let request = request.map(Body::new);
     let peer = peer(&nearest, request.headers());
-    if let Some(detail) = host_flaw(&request) {
+    if let Some(detail) = host_flaw(&request).filter(|_| transports.is_public) {
         turn.end();
         let response = refuse(peer, detail, &transports);
         return Ok(response.map(|body| CountedBody { body, _active: active }));

@@ -20,6 +20,9 @@ use crate::writer::Writers;
 pub(crate) struct StreamTransports {
     pub(crate) writers: Arc<Writers>,
     pub(crate) news: News,
+    /// Whether anybody may reach the listener: then a request has one `Host`, and what is refused is counted. Probes of the
+    /// operators' listener may be older than that.
+    pub(crate) is_public: bool,
 }
 
 /// A response that hyper does not write: its head, and what follows.

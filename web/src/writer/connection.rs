@@ -49,6 +49,8 @@ pub(super) struct Connection {
     read_at_end: usize,
     /// With which of its streams the next pass over all begins.
     turn: usize,
+    /// Whether a write has failed.
+    is_broken: bool,
     /// Whether it is in the lists of those that have something to write, and that have more to read.
     is_dirty: bool,
     pub(super) is_unheard: bool,
@@ -139,6 +141,7 @@ impl Connection {
             rest: None,
             read_at_end: 0,
             turn: 0,
+            is_broken: false,
             is_dirty: false,
             is_unheard: false,
             is_closed: false,
@@ -187,8 +190,15 @@ impl Connection {
         }
     }
 
-    /// Writes what was gathered. True: everything was written.
+    /// Writes what was gathered. True: everything was written. Once it has failed, it always fails.
     pub(super) fn flush(&mut self, now: Moment, bench: &mut Bench<'_>) -> io::Result<bool> {
+        if self.is_broken {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        self.write(now, bench).inspect_err(|_| self.is_broken = true)
+    }
+
+    fn write(&mut self, now: Moment, bench: &mut Bench<'_>) -> io::Result<bool> {
         if !self.wire.flush(now, &mut 0, bench)? {
             return Ok(false);
         }

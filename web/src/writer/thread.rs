@@ -36,7 +36,7 @@ const CONNECTION: u32 = 1 << 31;
 /// The most events of one poll.
 const EVENTS: usize = 1024;
 /// The most reads of what a client of HTTP/2 sends, before others are served.
-const READS: usize = 16;
+const READS: usize = 4;
 /// The most streams of one group that are served before the next group.
 const GROUP_TURN: usize = 256;
 /// How long arrivals are served before the thread checks for news; streams that have more to do get the same time. News is
@@ -226,6 +226,11 @@ impl Thread {
         if std::mem::take(&mut mail.world) {
             let all: Vec<usize> = self.slots.iter().map(|(key, _)| key).collect();
             all.into_iter().for_each(|key| self.turn_later(key));
+            if matches!(self.phase, Phase::Closing { .. }) {
+                // Clients would come back over the same connection, to a process that stops. New ones are served as before: what
+                // they ask for is refused with a reason.
+                self.leave_connections();
+            }
         }
         if std::mem::take(&mut mail.revoked) {
             self.look_at_revoked();
@@ -726,9 +731,7 @@ impl Thread {
         }
         connection.hear(self.now);
         let mut events = std::mem::take(&mut self.events);
-        if !connection.http2.receive(bytes, self.now, &mut events) {
-            connection.end();
-        }
+        let goes_on = connection.http2.receive(bytes, self.now, &mut events);
         if connection.http2.unsent() > 0 {
             self.connections.mark(key);
         }
@@ -743,7 +746,11 @@ impl Thread {
         }
         events.shrink_to(SPARE);
         self.events = events;
-        if has_room {
+        if !goes_on {
+            let connection = &mut self.connections.all[key as usize];
+            connection.end();
+            connection.http2.close().into_iter().for_each(|owner| self.orphan(owner));
+        } else if has_room {
             self.resume_all(key);
         }
     }
@@ -888,6 +895,11 @@ impl Thread {
 
     fn finish(&mut self) {
         self.is_finishing = true;
+        self.leave_connections();
+    }
+
+    /// Connections serve no new stream any more.
+    fn leave_connections(&mut self) {
         let all: Vec<u32> = self.connections.all.iter().map(|(key, _)| key as u32).collect();
         for key in all {
             self.connections.all[key as usize].leave();

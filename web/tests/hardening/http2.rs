@@ -622,7 +622,39 @@ async fn pings_are_no_requests(way: Way) {
     }
 }
 
+/// When the process stops, a client is told at once to ask elsewhere for what is new, and its streams end with their last word. Who comes
+/// then is answered that it stops.
+async fn the_end_of_the_process(way: Way) {
+    let _beside = beside_others().await;
+    let mut server = way.server(&["--drain-timeout", "10s"]).await;
+    let mut connection = Connection::open(way, &server, &[]).await;
+    for number in [1, 3] {
+        connection.send(&acme(number)).await;
+        assert_eq!(connection.status(number).await, Some(200));
+    }
+    server.stop();
+    let goodbye = connection.next_of(GOAWAY, 0).await.payload;
+    assert_eq!(goodbye, [&3_u32.to_be_bytes()[..], &[0; 4]].concat(), "the last stream, and no error");
+    let mut newcomer = Connection::open(way, &server, &[]).await;
+    newcomer.send(&acme(1)).await;
+    assert_eq!(newcomer.status(1).await, Some(499), "503");
+    // What comes over the old connection is not served: its client knows, and asks elsewhere.
+    connection.send(&acme(5)).await;
+    let (mut ended, mut last) = (Vec::new(), String::new());
+    while !connection.raw.ended {
+        let Some(next) = connection.next(Duration::from_secs(5)).await else { continue };
+        assert!(next.stream != 5, "{next:?}");
+        if next.kind == DATA {
+            last.push_str(&String::from_utf8_lossy(&next.payload));
+            ended.extend((next.flags & END_STREAM != 0).then_some(next.stream));
+        }
+    }
+    ended.sort_unstable();
+    assert_eq!((ended, last.matches("tailrace.drain").count()), (vec![1, 3], 2));
+}
+
 on_both_doors_of_http_2! {
+    the_end_of_the_process_is_announced, super::the_end_of_the_process;
     rapid_resets_end_the_connection, super::rapid_reset;
     requests_that_are_reset_leave_no_place_behind, super::resets_of_served_requests;
     resets_that_the_server_is_made_to_send_end_the_connection, super::made_resets;
