@@ -37,25 +37,29 @@ pub(crate) struct Storm {
     name: &'static str,
     title: &'static str,
     way: Way,
-    /// The longest time until all have resumed, in seconds.
-    target: f64,
+    /// The longest time until all have resumed, in seconds. `None`: most of it are handshakes, which the scenario `tls-storm` measures.
+    target: Option<f64>,
 }
 
-pub(crate) const PLAIN: Storm =
-    Storm { name: "storm", title: "10,000 clients reconnect within a second", way: Way::Sse, target: 3.0 };
+pub(crate) const PLAIN: Storm = Storm {
+    name: "storm",
+    title: "10,000 clients reconnect within a second",
+    way: Way::Sse,
+    target: Some(3.0),
+};
 
 pub(crate) const TLS: Storm = Storm {
     name: "storm-tls",
     title: "10,000 clients reconnect within a second over TLS, beside others",
     way: Way::Tls,
-    target: 6.0,
+    target: None,
 };
 
 pub(crate) const HTTP2: Storm = Storm {
     name: "storm-http2",
     title: "10,000 clients reconnect within a second over HTTP/2, 10 a connection",
     way: Way::Http2,
-    target: 3.0,
+    target: Some(3.0),
 };
 
 /// The results of one storm.
@@ -95,7 +99,11 @@ impl Scenario for Storm {
             let (kafka, ours, frame) = on_server(stage, self.way, crowd)?;
             stage.say(format!("run {run} of {runs}: the floor"));
             let floor = on_floor(crowd, &frame, ours.bytes_each)?;
-            point.add_target("all resumed and synced after, s", 2, self.target, ours.seconds);
+            const RESUMED: &str = "all resumed and synced after, s";
+            match self.target {
+                Some(target) => point.add_target(RESUMED, 2, target, ours.seconds),
+                None => point.add(RESUMED, 2, ours.seconds),
+            }
             point.add("the floor has taken all after, s", 2, floor.seconds);
             point.add("live p50 meanwhile, ms", 2, ours.live_p50_ms);
             point.add("live p99 meanwhile, ms", 2, ours.live_p99_ms);
