@@ -74,6 +74,7 @@ pub(super) fn faults() -> Vec<Fault> {
         Fault::new("bridge-killed-warm", "the bridge: SIGKILL with a tail of 64 MiB to warm up", |scene| {
             Box::pin(killed_with_a_warm_tail(scene))
         })
+        .long()
         .on(Stage { cache_mib: 192, ..Stage::default() })
         .recovers_within(Duration::from_secs(3)),
         Fault::new(

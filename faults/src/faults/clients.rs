@@ -50,6 +50,7 @@ pub(super) fn faults() -> Vec<Fault> {
         Fault::new("clients-half-closed", "clients that close their half of the connection", |scene| {
             Box::pin(run(scene))
         })
+        .long()
         .on(habits(&[Habit::HalfClosed, Habit::Cut])),
         Fault::new("requests-garbage", "requests of garbage, too large, or with more behind them", |scene| {
             Box::pin(garbage::thrown(scene))
@@ -61,7 +62,8 @@ pub(super) fn faults() -> Vec<Fault> {
         .long(),
         Fault::new("ids-damaged", "2,000 ids with a damaged byte, cut, doubled, made up", |scene| {
             Box::pin(ids::damaged(scene, 2_000))
-        }),
+        })
+        .long(),
         Fault::new(
             "ids-damaged-million",
             "a million ids with a damaged byte, cut, doubled, made up",

@@ -36,6 +36,7 @@ pub(super) fn faults() -> Vec<Fault> {
         Fault::new("descriptors-used-up", "no descriptor is left for a while", |scene| {
             Box::pin(descriptors_used_up(scene))
         })
+        .long()
         .keeps_streams()
         .recovers_within(Duration::from_secs(2)),
         Fault::new(
