@@ -58,6 +58,10 @@ impl Incoming {
             }
         }
         self.partial.drain(..taken);
+        if self.close.is_some() {
+            // Nothing after it is looked at.
+            self.partial = Vec::new();
+        }
     }
 
     fn answer(&mut self, (opcode, data): &Frame) {
