@@ -19,6 +19,9 @@ use crate::permit::ConnectionPermit;
 
 /// What is gathered is written once there is as much as this, even within a round.
 const WRITE_AT: usize = 64 * 1024;
+/// Of responses that are no streams, no more than this is gathered, in bytes: what a socket does not take of it is kept a second time,
+/// and counts against the budget for unread output.
+const REPLIES_AT: usize = 16 * 1024;
 /// How long a connection may be without a stream.
 const IDLE: Duration = Duration::from_secs(10);
 /// A client that has sent nothing for so long is asked for a sign of life, and counts as gone without one.
@@ -47,6 +50,8 @@ pub(super) struct Connection {
     rest: Option<Moment>,
     /// What was read of the client after the end, in bytes.
     read_at_end: usize,
+    /// Whether a response has more that could be sent once what was gathered is written.
+    has_more: bool,
     /// With which of its streams the next pass over all begins.
     turn: usize,
     /// Whether a write has failed.
@@ -140,6 +145,7 @@ impl Connection {
             is_pinged: false,
             rest: None,
             read_at_end: 0,
+            has_more: false,
             turn: 0,
             is_broken: false,
             is_dirty: false,
@@ -276,6 +282,11 @@ impl Connection {
         replies.chain(idle).chain(self.rest).chain([ping]).min()
     }
 
+    /// Whether its responses are to be looked at again, as what was gathered is written.
+    pub(super) fn takes_more(&mut self) -> bool {
+        std::mem::take(&mut self.has_more)
+    }
+
     /// The streams in the order of this pass: the next one begins with another, so that none has the window to itself.
     pub(super) fn pass(&mut self) -> Vec<u32> {
         let mut numbers: Vec<u32> = self.http2.owners().map(|(number, _)| number).collect();
@@ -291,10 +302,17 @@ impl Connection {
         if self.is_blocked() {
             return;
         }
+        if self.http2.unsent() >= REPLIES_AT {
+            self.has_more = true;
+            return;
+        }
         let Some(Owner::Reply(reply)) = self.http2.owner_mut(number) else { return };
         let mut rest = std::mem::take(&mut reply.rest);
-        let taken = self.http2.send(number, std::slice::from_ref(&rest));
+        let part = rest.slice(..rest.len().min(REPLIES_AT));
+        let taken = self.http2.send(number, std::slice::from_ref(&part));
         rest.advance(taken);
+        // Where a window ends it, the client tells when there is more of it.
+        self.has_more |= !rest.is_empty() && taken == part.len();
         let Some(Owner::Reply(reply)) = self.http2.owner_mut(number) else { return };
         reply.since = if taken > 0 { now } else { reply.since };
         if !rest.is_empty() {

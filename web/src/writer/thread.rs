@@ -851,11 +851,15 @@ impl Thread {
             let mut bench =
                 Bench { sealed: &mut self.sealed, opened: &mut self.opened, chunks: &self.chunks };
             match connection.flush(self.now, &mut bench) {
-                Ok(true) if was_blocked => {
-                    self.resume_all(key);
-                    self.hear_connection_later(key);
+                Ok(true) => {
+                    if connection.takes_more() || was_blocked {
+                        self.resume_all(key);
+                    }
+                    if was_blocked {
+                        self.hear_connection_later(key);
+                    }
                 }
-                Ok(_) => {}
+                Ok(false) => {}
                 Err(error) => self.close_connection(key, End::of(&error)),
             }
             self.settle_connection(key);
