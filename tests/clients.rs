@@ -151,10 +151,8 @@ async fn chromium() {
     .await;
 }
 
-/// A browser opens six connections to a server at most, so with HTTP/1.1 fourteen of these streams would wait for ever.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn twenty_streams_of_one_page_over_http_2() {
-    const RECORDS: usize = 200;
+/// A bridge that serves over TLS, with its Kafka and its certificate.
+async fn over_tls() -> (Kafka, Pki, Bridge) {
     let kafka = Kafka::start().await;
     kafka.create_topic("orders", PARTITIONS as i32, &[]).await;
     let pki = Pki::new().expect("a certificate can be made");
@@ -162,6 +160,14 @@ async fn twenty_streams_of_one_page_over_http_2() {
     let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, &**value)).collect();
     let mut bridge = Bridge::new(&kafka.bootstrap(), "orders", "clients", &settings);
     bridge.start().await;
+    (kafka, pki, bridge)
+}
+
+/// A browser opens six connections to a server at most, so with HTTP/1.1 fourteen of these streams would wait for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn twenty_streams_of_one_page_over_http_2() {
+    const RECORDS: usize = 200;
+    let (kafka, _pki, bridge) = over_tls().await;
     for browser in Browser::ALL {
         let mut page = Script::start_with(browser, "twenty.mjs", bridge.port);
         for _ in 0..20 {
@@ -194,13 +200,7 @@ async fn twenty_streams_of_one_page_over_http_2() {
 async fn h2spec_finds_nothing() {
     let program = file(".tailrace/h2spec/h2spec");
     assert!(Path::new(&program).is_file(), "{program} is not there: run `cargo xtask setup` first");
-    let kafka = Kafka::start().await;
-    kafka.create_topic("orders", PARTITIONS as i32, &[]).await;
-    let pki = Pki::new().expect("a certificate can be made");
-    let settings = pki.settings();
-    let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, &**value)).collect();
-    let mut bridge = Bridge::new(&kafka.bootstrap(), "orders", "clients", &settings);
-    bridge.start().await;
+    let (_kafka, _pki, bridge) = over_tls().await;
     let port = bridge.port.to_string();
     let run =
         Command::new(program).args(["-t", "-k", "-h", "localhost", "-P", "/nothing", "-p", &port]).output();

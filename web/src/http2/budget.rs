@@ -2,7 +2,8 @@
 
 use crate::moment::Moment;
 
-/// A number of things that are allowed at once, and more of them with time.
+/// A number of things that are allowed at once, and more of them with time. Unlike the limits of tenants, which `governor` counts, some
+/// of it is given back by what the client does.
 #[derive(Debug)]
 pub(super) struct Budget {
     left: u32,

@@ -9,15 +9,16 @@
 mod budget;
 mod connection;
 mod frame;
+mod fuzzing;
 mod headers;
 mod hpack;
 mod input;
-mod lab;
+
 mod out;
 mod request;
 mod response;
 
 pub(crate) use connection::{Connection, Event};
 pub(crate) use frame::{Code, SMALLEST_DATA};
-pub use lab::{Served, serve};
+pub use fuzzing::{Served, serve};
 pub(crate) use response::encode as encode_head;
