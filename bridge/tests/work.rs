@@ -288,3 +288,27 @@ fn a_budget_of_one_byte_gets_a_record_at_a_time() {
     }
     assert_eq!(given, 30);
 }
+
+/// A page would stand still for half a second each time, and many reads of a filtered history take as long as the replay's own look
+/// at its other partitions.
+#[test]
+fn a_read_that_ends_just_before_it_is_waited_for_is_noticed() {
+    let Lab { clock, kafka, .. } = lab(1);
+    (0..10).for_each(|n| drop(kafka.write(0, "acme", "x", n, 0)));
+    let rules = Arc::new("header:tenant".parse().unwrap());
+    let config = BridgeConfig { memory: 256 << 20, rules, linger: Duration::ZERO, privacy: Arc::default() };
+    let bridge = Bridge::with_clock(config, Arc::new(kafka), Arc::new(clock.clone()));
+    bridge.add_topic("orders", TopicId([7; 16]), &[Start { offset: 10, epoch: 0, log_start: 0 }]);
+    let request = lab(1).request("acme", StartFrom::Earliest, &[]);
+    let mut subscription = clock.block_on(bridge.subscribe(request)).unwrap();
+    assert!(matches!(subscription.next(Budget { records: 100, bytes: 1 << 20 }), Next::Wait));
+    // The read runs and ends.
+    clock.advance(Duration::ZERO);
+    let before = clock.passed();
+    clock.block_on(subscription.changed());
+    assert!(clock.passed() - before <= Duration::from_millis(1), "{:?}", clock.passed() - before);
+    assert!(matches!(
+        subscription.next(Budget { records: 100, bytes: 1 << 20 }),
+        Next::Frames { records: 10, .. }
+    ));
+}

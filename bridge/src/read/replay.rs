@@ -92,6 +92,13 @@ pub(crate) enum Awaited {
 }
 
 impl Awaited {
+    pub(crate) fn is_done(&self) -> bool {
+        match self {
+            Awaited::Read(read) => read.is_done(),
+            Awaited::Window(made) => made.is_done(),
+        }
+    }
+
     /// Wakes `waker` once when it has ended; false if it has ended already.
     pub(crate) fn wake_when_done(&self, waker: &Waker) -> bool {
         match self {
@@ -415,10 +422,10 @@ impl Replay {
         reads.all(|asked| asked.read.wake_when_done(waker)) && windows.all(|made| made.wake_when_done(waker))
     }
 
-    /// What is waited for, and has not ended.
+    /// What is waited for; some of it may have ended since the last step.
     pub(crate) fn awaited(&self) -> Vec<Awaited> {
-        let reads = self.asked.values().filter(|asked| !asked.read.is_done());
-        let windows = self.run.iter().flat_map(Run::awaited).filter(|made| !made.is_done());
+        let reads = self.asked.values().filter(|asked| asked.retry_at.is_none());
+        let windows = self.run.iter().flat_map(Run::awaited);
         let reads = reads.map(|asked| Awaited::Read(asked.read.clone()));
         reads.chain(windows.map(|made| Awaited::Window(made.clone()))).collect()
     }

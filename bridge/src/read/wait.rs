@@ -10,6 +10,7 @@ use futures::future::select;
 
 use crate::base::clock::Clock;
 use crate::live::listeners::{Listener, Notify};
+use crate::read::replay::Awaited;
 use crate::read::subscription::{Replaying, State, Subscription};
 
 /// How often a subscription that is ahead of its view tries to join it.
@@ -103,6 +104,10 @@ impl Subscription {
 async fn replay_changed(replaying: &Replaying, clock: &dyn Clock) {
     let now = clock.now();
     let awaited = replaying.replay.awaited();
+    if awaited.iter().any(Awaited::is_done) {
+        // It has ended since the last step, or is of no use before another one has: without a sleep, that would be a busy loop.
+        return clock.sleep_until(now + SHORTEST).await;
+    }
     let again = clock.sleep_until(replaying.replay.look_again_at(now).max(now + SHORTEST));
     let any_ended = poll_fn(|context| match awaited.iter().all(|one| one.wake_when_done(context.waker())) {
         true => Poll::Pending,

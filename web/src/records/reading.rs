@@ -278,7 +278,8 @@ impl Reading {
 
     /// For an empty page whose time is over: why it has not got on at all, if it has not.
     pub(super) fn stuck(&mut self) -> Option<Passing> {
-        let hindrance = self.hindrance.filter(|_| self.subscription.id() == self.begun_at)?;
+        // The subscription gives back the id that the client sent until it is asked how far it has got.
+        let hindrance = self.hindrance.filter(|_| self.id() == self.begun_at)?;
         Some(match hindrance {
             Hindrance::Rate(limit, after) => {
                 Passing::limited(PassingCode::RateLimited, Reached::rate(limit), after)
