@@ -1,4 +1,4 @@
-//! Clients of WebSockets and of HTTP/2 that others wrote, on the real binary and the real Kafka: each is cut again and again, and
+//! Clients of WebSockets, of HTTP/2 and of compressed streams that others wrote, on the real binary and the real Kafka: each is cut again and again, and
 //! gets each record once, in the order of its partition.
 //!
 //! All four were seen to fail as they should, with a bridge that resumes one offset late:
@@ -142,6 +142,15 @@ async fn the_package_ws_of_node() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_fetch_of_node_with_gzip() {
+    gets_each_record_once(async |port| {
+        let url = format!("http://127.0.0.1:{port}/t/acme/events?topic=orders&from=earliest");
+        Program::start(Command::new("node").arg(file("tests/browser/fetch.mjs")).arg(url))
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn chromium() {
     gets_each_record_once(async |port| {
         let mut script = Script::start_with(Browser::Chromium, "socket.mjs", port);
@@ -193,6 +202,70 @@ async fn twenty_streams_of_one_page_over_http_2() {
         assert_eq!(page.line().await, "protocol h2", "{browser:?}");
         page.end().await;
     }
+}
+
+/// When each record came to a stream of a page, in milliseconds.
+type Arrivals = BTreeMap<String, BTreeMap<usize, f64>>;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_browser_shows_what_is_compressed_as_soon_as_what_is_not() {
+    const RECORDS: usize = 100;
+    const LATER: f64 = 50.0;
+    for coding in ["zstd", "gzip"] {
+        let (kafka, pki, mut bridge) = over_tls().await;
+        bridge.terminate().await;
+        bridge.set("TAILRACE_COMPRESSION", coding);
+        bridge.set("TAILRACE_CORS_ORIGINS", "*");
+        bridge.start().await;
+        let mut plain = bridge.twin();
+        plain.set("TAILRACE_INSTANCE", "plain");
+        plain.set("TAILRACE_COMPRESSION", "off");
+        plain.start().await;
+        for browser in Browser::ALL {
+            let before = compressed(&bridge, coding).await;
+            let mut page = Script::start_with(browser, "compressed.mjs", bridge.port);
+            page.tell(&format!("https://127.0.0.1:{}/", plain.port)).await;
+            for _ in 0..3 {
+                assert_eq!(page.line().await, "open");
+            }
+            let producer = kafka.producer();
+            for number in 0..RECORDS {
+                let value = format!("{number}/the-same-words-again-and-again-which-become-small");
+                producer.send("orders", (number % PARTITIONS) as i32, "acme", value.as_bytes());
+                producer.flush();
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            let mut arrivals = Arrivals::new();
+            for _ in 0..3 * RECORDS {
+                let line = page.line().await;
+                let mut words = line.split(' ');
+                let [stream, data, at] = [(); 3].map(|()| words.next().expect("three words"));
+                let number = data.split('/').next().expect("a number").parse().expect("a number");
+                let at = at.parse().expect("a time");
+                let again = arrivals.entry(stream.to_owned()).or_default().insert(number, at);
+                assert_eq!(again, None, "{line}");
+            }
+            page.end().await;
+            let delays = |stream: &str| {
+                let plain = &arrivals["plain"];
+                arrivals[stream].iter().map(|(number, at)| at - plain[number]).fold(f64::MIN, f64::max)
+            };
+            let [first, second] = ["first", "second"].map(delays);
+            let after = compressed(&bridge, coding).await;
+            let (size, of) = (after.1 - before.1, after.0 - before.0);
+            println!("{browser:?}, {coding}: at most {first} and {second} ms later; {size} of {of} bytes");
+            assert!(first < LATER && second < LATER, "{browser:?}, {coding}: {first} and {second} ms later");
+            assert!(size < of * 2.0 / 3.0, "it was compressed: {size} of {of}");
+        }
+        drop(pki);
+    }
+}
+
+/// Bytes before and after compression.
+async fn compressed(bridge: &Bridge, coding: &str) -> (f64, f64) {
+    let label = format!("coding=\"{coding}\"");
+    let before = bridge.metric_of("tailrace_compression_in_bytes_total", &label).await;
+    (before, bridge.metric_of("tailrace_compression_out_bytes_total", &label).await)
 }
 
 /// The conformance suite of HTTP/2, over TLS: as it is, a port that also speaks HTTP/1.1 may take a wrong preface for a request of that.

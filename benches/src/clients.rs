@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
 
 use crate::histogram::Histogram;
+use crate::coded::Coded;
 use crate::http2;
 use crate::payload::{Scan, now_us};
 use crate::wire::{Transport, Wire};
@@ -54,6 +55,7 @@ pub(crate) struct Clients {
     /// The reads of the first client, while they are wanted.
     capture: Option<Vec<Vec<u8>>>,
     is_tracked: bool,
+    is_decoding: bool,
     pub(crate) seen: Seen,
 }
 
@@ -70,6 +72,8 @@ struct Client {
     streams: u16,
     /// When the events were sent that it has received, in their order, if that is wanted.
     received: Option<Vec<u64>>,
+    /// For a compressed body.
+    coded: Option<Box<Coded>>,
 }
 
 #[derive(PartialEq)]
@@ -112,6 +116,7 @@ impl Clients {
             buffer: vec![0; BUFFER],
             capture: None,
             is_tracked: false,
+            is_decoding: false,
             seen: Seen {
                 deliveries: 0,
                 bytes: 0,
@@ -135,6 +140,11 @@ impl Clients {
     /// New connections are of that kind.
     pub(crate) fn over(self, transport: Transport) -> Clients {
         Clients { transport, ..self }
+    }
+
+    /// The bodies of new connections are compressed.
+    pub(crate) fn decoding(self) -> Clients {
+        Clients { is_decoding: true, ..self }
     }
 
     /// So many clients share a connection over HTTP/2.
@@ -194,6 +204,7 @@ impl Clients {
             synced,
             streams,
             received,
+            coded: self.is_decoding.then(Box::default),
         });
         Ok(())
     }
@@ -316,7 +327,8 @@ impl Client {
         seen.bytes += bytes.len() as u64;
         // One time for the whole read: its events have arrived together.
         let now = now_us();
-        self.scan.feed(bytes, |sent| {
+        let content = self.coded.as_mut().map_or(bytes, |coded| coded.take(bytes));
+        self.scan.feed(content, |sent| {
             seen.deliveries += 1;
             seen.latencies.add(now.saturating_sub(sent));
             if let Some(received) = &mut self.received {
@@ -324,7 +336,7 @@ impl Client {
             }
         });
         if self.synced < self.streams {
-            let new = self.newly_synced(bytes);
+            let new = newly_synced(&mut self.matched, &mut self.synced, content);
             seen.synced += new;
             // What comes before is not read: that all are live says that all have a stream.
             seen.greeted += if is_shared { new } else { 0 };
@@ -332,16 +344,17 @@ impl Client {
         Ok(bytes)
     }
 
-    /// How many of the streams have become live.
-    fn newly_synced(&mut self, bytes: &[u8]) -> usize {
-        let before = self.synced;
-        for byte in bytes {
-            let next = if *byte == SYNCED[usize::from(self.matched)] { self.matched + 1 } else { 0 };
-            self.matched = if next == 0 { u8::from(*byte == SYNCED[0]) } else { next };
-            if usize::from(self.matched) == SYNCED.len() {
-                (self.matched, self.synced) = (0, self.synced + 1);
-            }
+}
+
+/// How many of the streams have become live with these bytes.
+fn newly_synced(matched: &mut u8, synced: &mut u16, bytes: &[u8]) -> usize {
+    let before = *synced;
+    for byte in bytes {
+        let next = if *byte == SYNCED[usize::from(*matched)] { *matched + 1 } else { 0 };
+        *matched = if next == 0 { u8::from(*byte == SYNCED[0]) } else { next };
+        if usize::from(*matched) == SYNCED.len() {
+            (*matched, *synced) = (0, *synced + 1);
         }
-        usize::from(self.synced - before)
     }
+    usize::from(*synced - before)
 }

@@ -2,6 +2,9 @@
 
 mod bare;
 mod clients;
+mod coded;
+#[path = "../../web/tests/support/decoder.rs"]
+mod decoder;
 mod docs;
 mod figures;
 mod floor;

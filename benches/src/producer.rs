@@ -87,12 +87,14 @@ pub(crate) struct Flow {
     pub(crate) tenants: usize,
     /// The users (a field of the value), likewise in turn.
     pub(crate) users: usize,
+    /// Whether events are orders with random ids in place of padding, which compresses to nothing.
+    pub(crate) orders: bool,
 }
 
 impl Flow {
     /// All events for one tenant.
     pub(crate) const fn one_tenant(pace: Pace) -> Flow {
-        Flow { pace, tenant: TENANT, tenants: 1, users: 1 }
+        Flow { pace, tenant: TENANT, tenants: 1, users: 1, orders: false }
     }
 }
 
@@ -247,7 +249,11 @@ impl Sender {
     fn send(&mut self) -> Result<()> {
         let (turn, now) = (self.sent as usize, now_us());
         self.event.clear();
-        write_event(&mut self.event, EVENT_BYTES, turn % self.flow.users, now);
+        if self.flow.orders {
+            write_order(&mut self.event, EVENT_BYTES, self.sent, now);
+        } else {
+            write_event(&mut self.event, EVENT_BYTES, turn % self.flow.users, now);
+        }
         if self.is_noting {
             self.noted.lock().unwrap_or_else(PoisonError::into_inner).push(now);
         }

@@ -19,6 +19,9 @@ pub(crate) enum Way {
     WebSocket,
     /// Event streams over HTTP/2, [`SHARED_BY`] of a connection.
     Http2,
+    /// Event streams over HTTP/1.1 that are compressed.
+    Zstd,
+    Gzip,
 }
 
 /// How many streams of HTTP/2 share a connection.
@@ -40,7 +43,14 @@ impl Way {
             Way::Tls => "over TLS",
             Way::WebSocket => "over WebSockets",
             Way::Http2 => "over HTTP/2, 10 streams a connection",
+            Way::Zstd => "with zstd",
+            Way::Gzip => "with gzip",
         }
+    }
+
+    /// Whether clients decode what they get.
+    pub(crate) fn is_compressed(self) -> bool {
+        matches!(self, Way::Zstd | Way::Gzip)
     }
 
     pub(crate) fn doors(self) -> Result<Doors> {
@@ -55,7 +65,7 @@ impl Doors {
     pub(crate) fn settings(&self) -> Vec<Setting<'_>> {
         match self.way {
             Way::Tls => tls::settings(&self.certificate, &self.key).to_vec(),
-            Way::Sse | Way::WebSocket | Way::Http2 => Vec::new(),
+            _ => Vec::new(),
         }
     }
 
@@ -70,6 +80,8 @@ impl Doors {
             let tenant = tenant(index);
             match way {
                 Way::Sse | Way::Tls | Way::Http2 => format!("/t/{tenant}/events"),
+                Way::Zstd => format!("/t/{tenant}/events\nAccept-Encoding: zstd\r\n"),
+                Way::Gzip => format!("/t/{tenant}/events\nAccept-Encoding: gzip\r\n"),
                 Way::WebSocket => format!(
                     "/t/{tenant}/ws\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                      Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
@@ -87,9 +99,10 @@ impl Doors {
     ) -> Result<Clients> {
         let transport = match self.way {
             Way::Tls => Transport::Tls(Arc::clone(&self.tls)),
-            Way::Sse | Way::WebSocket | Way::Http2 => Transport::Plain,
+            _ => Transport::Plain,
         };
         let shared_by = if self.way == Way::Http2 { SHARED_BY } else { 1 };
-        Ok(Clients::new(server.address, request)?.over(transport).sharing(shared_by))
+        let clients = Clients::new(server.address, request)?.over(transport).sharing(shared_by);
+        Ok(if self.way.is_compressed() { clients.decoding() } else { clients })
     }
 }

@@ -107,8 +107,8 @@ fn streams_that_share_frames_are_told_of_together() {
     scene.append(0, SAMPLED);
     let mut frames = LastFrames::<()>::default();
     assert!(matches!(first.next_keeping(BUDGET, &mut frames), Next::Frames { .. }));
-    frames.set_encoded(|| ());
-    assert!(second.repeat(BUDGET, &mut frames).is_some());
+    frames.set_encoded(());
+    assert!(second.repeat(BUDGET, &mut frames));
     assert_eq!(scene.told(), []);
     frames.report_and_drop();
     assert_eq!(scene.told(), [(0, 2)]);

@@ -133,8 +133,8 @@ impl Scene {
         };
         for _ in 0..rounds {
             let budget = Budget { records, bytes: 4096 };
-            if let Some(bytes) = subscription.repeat(budget, &mut self.last) {
-                client.take(bytes);
+            if subscription.repeat(budget, &mut self.last) {
+                client.take(self.last.encoded().unwrap());
                 self.repeated += 1;
                 continue;
             }
@@ -142,7 +142,9 @@ impl Scene {
                 Next::Frames { bytes, .. } => {
                     let bytes = joined(bytes);
                     client.take(&bytes);
-                    self.last.set_encoded(|| bytes);
+                    if self.last.fresh().is_some() {
+                        self.last.set_encoded(bytes);
+                    }
                 }
                 Next::Wait if subscription.is_live() => break,
                 Next::Wait => self.clock.block_on(subscription.changed()),

@@ -21,11 +21,14 @@ use crate::access::{self, Access, Counted};
 use crate::issuer::Token;
 use crate::judge::{Facts, Verdict, judge};
 use crate::ledger::{Number, Truth, tenant_name};
-use crate::sse::{Connection, Event, IdBuffer, Source};
+use crate::sse::{BROWSERS, Connection, Event, IdBuffer, Source};
 use crate::state::{self, ByKey};
 use crate::way::Way;
 use crate::wire::Cut;
 use crate::writer::TENANTS;
+
+/// What a client accepts, at each connection another of these.
+const CODINGS: [&str; 4] = ["identity", "gzip", "zstd", BROWSERS];
 
 /// The timeout of a request: a stopped replica accepts connections but sends nothing; then another replica is tried.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -228,6 +231,7 @@ impl Reader {
             return self.page().await;
         }
         self.source.way = Way::ALL[self.random.random_range(0..Way::ALL.len())];
+        self.source.accepts = CODINGS[self.random.random_range(0..CODINGS.len())];
         let port = self.any_port();
         self.renew_token();
         let cut =

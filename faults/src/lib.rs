@@ -10,6 +10,8 @@ pub mod bare;
 pub mod bridge;
 pub mod client;
 pub mod clock;
+#[path = "../../web/tests/support/decoder.rs"]
+mod decoder;
 pub mod faults;
 mod http2;
 pub mod id;

@@ -7,9 +7,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use crate::decoder::Decoder;
 use crate::http2::{self, Frames};
 use crate::way::{Objects, Way};
 use crate::wire::Wire;
+
+/// What browsers accept over HTTPS.
+pub const BROWSERS: &str = "gzip, deflate, br, zstd";
 
 /// The content of a new connection's id buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +42,8 @@ pub struct Source {
     pub token: Option<String>,
     /// How the next connection is asked for.
     pub way: Way,
+    /// The codings that the next request accepts; those of browsers in the beginning.
+    pub accepts: &'static str,
     kind: IdBuffer,
 }
 
@@ -48,6 +54,7 @@ pub struct Connection {
     /// What came of the body together with its head, over HTTP/2.
     body: Vec<u8>,
     coding: Coding,
+    decoder: Decoder,
     /// The length of the body, if the head states it: a response of one block, after which the connection stays open.
     length: Option<usize>,
     pub status: u16,
@@ -108,7 +115,8 @@ impl Form {
 impl Source {
     pub fn new(port: u16, path: &str, kind: IdBuffer) -> Source {
         let (path, last_event_id) = (path.to_owned(), String::new());
-        Source { ports: vec![port], path, last_event_id, retry: None, token: None, way: Way::Sse, kind }
+        let (way, accepts) = (Way::Sse, BROWSERS);
+        Source { ports: vec![port], path, last_event_id, retry: None, token: None, way, accepts, kind }
     }
 
     /// Connects to a port, with the last event id if there is one. `None`: no response.
@@ -119,9 +127,9 @@ impl Source {
     /// As [`Source::connect`], over a connection that is there: TCP's, or one of TLS after its handshake.
     pub async fn connect_over(&self, wire: impl Into<Wire>) -> Option<Connection> {
         let mut socket = wire.into();
-        // The headers of browsers: a proxy in between may use the accepted encodings.
+        // A proxy in between may use the accepted codings, too.
         let mut lines =
-            format!("Host: localhost\r\n{}Accept-Encoding: gzip, deflate, br\r\n", self.way.headers());
+            format!("Host: localhost\r\n{}Accept-Encoding: {}\r\n", self.way.headers(), self.accepts);
         if !self.last_event_id.is_empty() {
             lines.push_str(&format!("Last-Event-ID: {}\r\n", self.last_event_id));
         }
@@ -163,6 +171,7 @@ impl Source {
             raw,
             body,
             coding,
+            decoder: Decoder::new(&field("content-encoding").unwrap_or_default()),
             length,
             status,
             head,
@@ -209,11 +218,10 @@ impl Source {
         let mut buffer = vec![0; 16 * 1024];
         loop {
             let raw = std::mem::take(&mut connection.raw);
-            let mut body = connection.decode(raw);
+            let mut body = connection.unframe(raw);
             connection.pay().await;
             body.truncate(limit.saturating_sub(connection.received));
-            connection.received += body.len();
-            connection.parser.feed(&body, self, &mut events);
+            connection.take(&body, self, &mut events);
             if connection.received >= limit {
                 return (events, false);
             }
@@ -262,9 +270,17 @@ impl Connection {
             || matches!(&self.parser, Form::Objects(objects) if objects.is_closed)
     }
 
-    /// The next part of the body.
-    fn decode(&mut self, raw: Vec<u8>) -> Vec<u8> {
+    /// The next part of the body, as it was sent.
+    fn unframe(&mut self, raw: Vec<u8>) -> Vec<u8> {
         [std::mem::take(&mut self.body), self.coding.decode(raw)].concat()
+    }
+
+    /// Takes a part of the body.
+    fn take(&mut self, body: &[u8], source: &mut Source, events: &mut Vec<Event>) {
+        self.received += body.len();
+        let mut content = Vec::new();
+        self.decoder.take(body, &mut content);
+        self.parser.feed(&content, source, events);
     }
 
     /// Whether the stream was ended otherwise than by its end.
@@ -289,10 +305,8 @@ impl Connection {
 
     /// Parses bytes that were read directly from the socket.
     pub fn feed(&mut self, raw: &[u8], source: &mut Source) -> Vec<Event> {
-        let body = self.decode(raw.to_vec());
-        self.received += body.len();
-        let mut events = Vec::new();
-        self.parser.feed(&body, source, &mut events);
+        let (body, mut events) = (self.unframe(raw.to_vec()), Vec::new());
+        self.take(&body, source, &mut events);
         events
     }
 

@@ -182,6 +182,7 @@ fn parts(
         max_age: settings.max_age,
         trace_id,
         is_unseen: false,
+        coding: None,
         account: None,
     }
 }

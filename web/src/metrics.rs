@@ -6,6 +6,7 @@ use metrics::{
     Counter, Gauge, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 
+use crate::coding::ContentCoding;
 use crate::end::{End, PageEnd};
 use crate::limit::Limit;
 use crate::peer::Ignored;
@@ -25,6 +26,14 @@ pub fn describe_metrics() {
     describe_counter!("tailrace_pages_not_modified_total", "Pages that their client had already");
     describe_counter!("tailrace_frames_sent_total", "Records given to sockets as frames");
     describe_counter!("tailrace_sent_bytes_total", "Bytes of streams given to sockets");
+    describe_counter!(
+        "tailrace_compression_in_bytes_total",
+        "Bytes of compressed streams as they were before, by coding"
+    );
+    describe_counter!(
+        "tailrace_compression_out_bytes_total",
+        "Bytes of compressed streams as they were sent, by coding"
+    );
     describe_counter!(
         "tailrace_streams_throttled_total",
         "Times that a stream over its rate was made to wait"
@@ -176,6 +185,10 @@ impl Metrics {
         for end in PageEnd::ALL {
             counter!("tailrace_pages_total", "end" => end.reason()).increment(0);
         }
+        for coding in ContentCoding::ALL {
+            counter!("tailrace_compression_in_bytes_total", "coding" => coding.as_str()).increment(0);
+            counter!("tailrace_compression_out_bytes_total", "coding" => coding.as_str()).increment(0);
+        }
         counter!("tailrace_page_records_total").increment(0);
         counter!("tailrace_pages_not_modified_total").increment(0);
         for limit in Limit::ALL {
@@ -197,6 +210,12 @@ impl Metrics {
         metrics.bytes.increment(0);
         metrics.throttled.increment(0);
         metrics
+    }
+
+    /// Streams had so many bytes, and so many were sent for them.
+    pub(crate) fn compressed(&self, coding: ContentCoding, before: u64, after: u64) {
+        counter!("tailrace_compression_in_bytes_total", "coding" => coding.as_str()).increment(before);
+        counter!("tailrace_compression_out_bytes_total", "coding" => coding.as_str()).increment(after);
     }
 
     pub(crate) fn refused(&self, reason: &'static str) {

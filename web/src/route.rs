@@ -16,6 +16,7 @@ use crate::admit::{self, Admitted, Allowed, RETRY_NOT_READY, Stop};
 use crate::app::App;
 use crate::attachment::Attached;
 use crate::audit::{self, Who};
+use crate::coding::ContentCoding;
 use crate::peer::PeerAddress;
 use crate::problem::{Passing, PassingCode, Problem};
 use crate::query::{Raw, Route};
@@ -144,7 +145,7 @@ fn refused(app: &App, request: &Head, route: Route, who: &Who, stop: Stop) -> Re
             let last_event_id = last_event_id.as_deref().filter(|_| route != Route::Records);
             let Some(id) = last_event_id else { return Problem::Passing(passing).response(trace_id) };
             let framing = framing(request, route);
-            let head = headers_only(request, framing);
+            let head = headers_only(request, framing, None);
             refusal::in_stream(&passing, id, app.settings.retry, trace_id, (framing, head))
         }
     }
@@ -168,14 +169,17 @@ async fn begin_stream(
     trace_id: TraceId,
 ) -> Result<Response<Body>, Stop> {
     let framing = allowed.query.framing;
+    let is_message = framing == Framing::WebSocket;
+    let coding = app.settings.compression.offer.best_for(&request.headers).filter(|_| !is_message);
     if request.method == Method::HEAD {
-        return Ok(headers_only(request, framing));
+        return Ok(headers_only(request, framing, coding));
     }
     let Admitted { parts, span } = admit::admit(app, request, allowed, trace_id).await?;
     app.metrics.accepted.increment(1);
     let account = Account::open(trace_id, PeerAddress::of(&request.extensions).ip(), span);
-    let mut response = headers_only(request, framing);
-    response.extensions_mut().insert(Attached::stream(Stream::new(Parts { account, ..parts })));
+    let mut response = headers_only(request, framing, coding);
+    let stream = Stream::new(Parts { coding, account, ..parts });
+    response.extensions_mut().insert(Attached::stream(stream));
     Ok(response)
 }
 
@@ -207,7 +211,7 @@ fn framing(request: &Head, route: Route) -> Framing {
 }
 
 /// The head of a stream's response. The server adds the body, according to the protocol of the connection.
-fn headers_only(request: &Head, framing: Framing) -> Response<Body> {
+fn headers_only(request: &Head, framing: Framing, coding: Option<ContentCoding>) -> Response<Body> {
     // The handshake of a WebSocket was checked before anything else.
     if framing == Framing::WebSocket
         && let Ok(response) = upgrade::answer(request)
@@ -215,6 +219,6 @@ fn headers_only(request: &Head, framing: Framing) -> Response<Body> {
         return response;
     }
     let mut response = Response::new(Body::empty());
-    stream::stream_headers(&request.headers, framing, response.headers_mut());
+    stream::stream_headers(&request.headers, framing, coding, response.headers_mut());
     response
 }

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use axum::http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
+use axum::http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, VARY};
 use axum::http::{HeaderName, HeaderValue};
 use bytes::Bytes;
 use rand::Rng;
@@ -15,6 +15,7 @@ use tailrace_bridge::{Budget, Control, Framing, LastFrames, Next, Status, Subscr
 
 use crate::accept::LINES;
 use crate::access::Account;
+use crate::coding::ContentCoding;
 use crate::drain::Phase;
 use crate::end::{End, close_code};
 use crate::limit::Limit;
@@ -53,6 +54,8 @@ pub(crate) struct Parts {
     pub(crate) trace_id: TraceId,
     /// Whether the server has seen no record of the tenant: the tenant's name may be wrong.
     pub(crate) is_unseen: bool,
+    /// `None`: its bytes are sent as they are.
+    pub(crate) coding: Option<ContentCoding>,
     /// The data for the log line at its end; `None`: it gets no line.
     pub(crate) account: Option<Account>,
 }
@@ -74,8 +77,8 @@ pub(crate) enum Said {
     Block(Bytes),
     /// Blocks, in order, and how many records they contain.
     Frames(Vec<Bytes>, usize),
-    /// The encoded frames that another stream got before, and how many records they contain; there is nothing more for now.
-    Repeated(Bytes, usize),
+    /// The frames that another stream got before, as many records as they contain; there is nothing more for now.
+    Repeated(usize),
     /// Nothing for now.
     Nothing,
     /// The stream has ended: its last block was returned before.
@@ -109,6 +112,7 @@ pub(crate) struct Stream {
     drains: bool,
     /// Whether the client must still be notified that its tenant is not known.
     is_unseen: bool,
+    coding: Option<ContentCoding>,
     state: State,
 }
 
@@ -180,12 +184,19 @@ struct Ending {
 }
 
 /// The headers of a stream's response to a request with these headers. The server sets `Connection`, as it knows the protocol.
-pub(crate) fn stream_headers(request: &HeaderMap, framing: Framing, headers: &mut HeaderMap) {
+pub(crate) fn stream_headers(
+    request: &HeaderMap,
+    framing: Framing,
+    coding: Option<ContentCoding>,
+    headers: &mut HeaderMap,
+) {
     // nginx, Traefik and Caddy 2.6 compress any response without `Content-Encoding` and ignore `no-transform`; Caddy 2.6 then
     // delays the events.
     if request.contains_key(ACCEPT_ENCODING) {
-        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("identity"));
+        let coding = coding.map_or("identity", ContentCoding::as_str);
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding));
     }
+    headers.append(VARY, HeaderValue::from_name(ACCEPT_ENCODING));
     let media_type = match framing {
         Framing::Sse => "text/event-stream",
         Framing::Ndjson | Framing::WebSocket => LINES,
@@ -228,6 +239,7 @@ impl Stream {
             told: Status::Ok,
             drains: false,
             is_unseen: parts.is_unseen,
+            coding: parts.coding,
             state: State::Priming,
         };
         stream.set_beat(now);
@@ -235,7 +247,7 @@ impl Stream {
     }
 
     /// Checks everything that may be due, and returns the first thing that is.
-    pub(crate) fn turn(&mut self, world: &World<'_>, last: &mut LastFrames<Bytes>) -> Said {
+    pub(crate) fn turn<E>(&mut self, world: &World<'_>, last: &mut LastFrames<E>) -> Said {
         let said = self.first_due(world, last);
         if let Said::Block(block) = &said {
             self.registered.add(0, block.len());
@@ -243,7 +255,7 @@ impl Stream {
         said
     }
 
-    fn first_due(&mut self, world: &World<'_>, last: &mut LastFrames<Bytes>) -> Said {
+    fn first_due<E>(&mut self, world: &World<'_>, last: &mut LastFrames<E>) -> Said {
         match self.state {
             State::Priming => return Said::Block(self.prime(world.now)),
             State::Ended => return Said::Ended,
@@ -310,6 +322,11 @@ impl Stream {
         self.registered.place().tenant_number()
     }
 
+    /// How its body is compressed.
+    pub(crate) fn coding(&self) -> Option<ContentCoding> {
+        self.coding
+    }
+
     /// Whether the last block was returned.
     pub(crate) fn is_ended(&self) -> bool {
         self.state == State::Ended
@@ -372,12 +389,12 @@ impl Stream {
     }
 
     /// Reads what the subscription has.
-    fn read(&mut self, world: &World<'_>, last: &mut LastFrames<Bytes>) -> Said {
+    fn read<E>(&mut self, world: &World<'_>, last: &mut LastFrames<E>) -> Said {
         let budget = self.paced().map_or(UNPACED, Paced::budget);
-        if let Some(chunk) = self.subscription.repeat(budget, last).cloned() {
+        if self.subscription.repeat(budget, last) {
             self.note_read(world, last.records(), last.bytes());
             self.registered.stands(self.subscription.standing());
-            return Said::Repeated(chunk, last.records());
+            return Said::Repeated(last.records());
         }
         let bytes = if world.is_pressed { budget.bytes.min(SMALL_READ) } else { budget.bytes };
         let next = self.subscription.next_keeping(Budget { bytes, ..budget }, last);

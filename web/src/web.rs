@@ -83,7 +83,7 @@ impl Web {
             revocations: app.registry.watch(),
             metrics: Arc::clone(&app.metrics),
         };
-        let writers = Writers::start(news.clone(), app.settings.unread)?;
+        let writers = Writers::start(news.clone(), app.settings.unread, app.settings.compression)?;
         let transports = StreamTransports { writers: Arc::clone(&writers), news, is_public: true };
         let reload = Reload::new();
         let (certificate, watch) = certificate(app.settings.tls.clone(), reload.looks())?;

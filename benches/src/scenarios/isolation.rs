@@ -85,7 +85,7 @@ impl Scenario for Isolation {
     fn run(&self, stage: &Stage) -> Result<Report> {
         let (pairs, seconds) = stage.pick((7, 6), (3, 4));
         let topic = stage.topic(PARTITIONS)?;
-        let history = Flow { pace: HOSTILE_PACE, tenant: HOSTILE, tenants: 1, users: 1 };
+        let history = Flow { pace: HOSTILE_PACE, tenant: HOSTILE, tenants: 1, users: 1, orders: false };
         fill(stage.bootstrap(), &topic, history, HISTORY, HISTORY_BYTES)?;
         let server = stage.server(&topic, &LIMITS)?;
         let bare = Bare::start(stage.bootstrap(), &topic)?;
@@ -162,8 +162,8 @@ fn slice(server: &Server, bare: &Bare, (bootstrap, topic): (&str, &Topic), time:
     clients.add(TENANTS * EACH)?;
     let all = TENANTS * EACH;
     ensure!(clients.run_until(LAST, |seen| seen.synced == all)?, "{} of {all} are live", clients.seen.synced);
-    let flow = Flow { pace: PACE, tenant: BEHAVES, tenants: TENANTS, users: TENANTS };
-    let of_hostile = Flow { pace: HOSTILE_PACE, tenant: HOSTILE, tenants: 1, users: 1 };
+    let flow = Flow { pace: PACE, tenant: BEHAVES, tenants: TENANTS, users: TENANTS, orders: false };
+    let of_hostile = Flow { pace: HOSTILE_PACE, tenant: HOSTILE, tenants: 1, users: 1, orders: false };
     let (begun, own) = (Instant::now(), std::process::id());
     let (used, generator) = (cpu(server.pid())?, cpu(own)?);
     let other = Producer::start(bootstrap, topic, of_hostile)?;

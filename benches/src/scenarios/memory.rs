@@ -161,7 +161,7 @@ impl Memory {
         let mut clients = doors.clients(server, own_tenant)?.greeted(count)?;
         let (tenants, events) = if own_view { (count, count as u64) } else { (1, BURST) };
         let pace = Pace { rate: 1, burst: 2 };
-        let flow = Flow { tenant: TENANT, tenants, users: 1, pace };
+        let flow = Flow { tenant: TENANT, tenants, users: 1, pace, orders: false };
         fill(stage.bootstrap(), topic, flow, events, crate::payload::EVENT_BYTES)?;
         let expected = events * (count / tenants) as u64;
         let delivered = clients.run_until(DELIVERED, |seen| seen.deliveries >= expected)?;

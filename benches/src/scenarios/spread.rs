@@ -146,7 +146,7 @@ impl Spread {
         let on = |topic, server, clients: &mut Clients, time| {
             let count = clients.len();
             let (tenants, users) = if let Own::Tenant = self.own { (count, 1) } else { (1, count) };
-            let flow = Flow { pace: PACE, tenant: TENANT, tenants, users };
+            let flow = Flow { pace: PACE, tenant: TENANT, tenants, users, orders: false };
             slice::on_server(server, clients, (stage.bootstrap(), topic), (flow, To::Each(count)), time)
         };
         stage.say("warm up");

@@ -144,7 +144,7 @@ fn on_server(stage: &Stage, way: Way, crowd: usize) -> Result<(Kafka, Passed, Ve
     let ids = old_ids(&server, &doors, source)?;
     let path = format!("/t/{}/events", tenant(LIVE_TENANT, 0));
     let mut live = doors.connect(&server, move |_| path.clone())?.greeted(LIVE)?;
-    let flow = Flow { pace: LIVE_PACE, tenant: LIVE_TENANT, tenants: 1, users: 1 };
+    let flow = Flow { pace: LIVE_PACE, tenant: LIVE_TENANT, tenants: 1, users: 1, orders: false };
     let calm = slice::on_server(&server, &mut live, source, (flow, To::All(LIVE)), Duration::from_secs(3))?;
     let frame = frame(&server, &doors, source, flow)?;
     let path = format!("/t/{}/events", tenant(CROWD_TENANT, 0));
@@ -177,7 +177,7 @@ fn old_ids(server: &Server, doors: &Doors, (bootstrap, topic): (&str, &Topic)) -
     // Of one client, whatever the way: several of a connection would mix their blocks.
     let mut clients = doors.connect(server, move |_| path.clone())?.sharing(1).greeted(1)?;
     clients.capture();
-    let flow = Flow { pace: MISSED_PACE, tenant: CROWD_TENANT, tenants: 1, users: 1 };
+    let flow = Flow { pace: MISSED_PACE, tenant: CROWD_TENANT, tenants: 1, users: 1, orders: false };
     slice::on_server(server, &mut clients, (bootstrap, topic), (flow, To::All(1)), LEARNING)?;
     let text = clients.captured().concat();
     let text = String::from_utf8_lossy(&text);

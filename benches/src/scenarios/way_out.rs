@@ -30,6 +30,8 @@ pub(crate) struct WayOut {
     pace: Pace,
     /// The highest allowed cost, as a multiple of the plain event stream's.
     target: f64,
+    /// The highest allowed size, likewise, if it is to be smaller.
+    size: Option<f64>,
 }
 
 pub(crate) const TLS: WayOut = WayOut {
@@ -38,6 +40,7 @@ pub(crate) const TLS: WayOut = WayOut {
     way: Way::Tls,
     pace: SINGLE,
     target: 1.2,
+    size: None,
 };
 
 pub(crate) const TLS_BURSTS: WayOut = WayOut {
@@ -46,6 +49,7 @@ pub(crate) const TLS_BURSTS: WayOut = WayOut {
     way: Way::Tls,
     pace: BURSTS,
     target: 1.35,
+    size: None,
 };
 
 pub(crate) const WEB_SOCKET: WayOut = WayOut {
@@ -54,6 +58,7 @@ pub(crate) const WEB_SOCKET: WayOut = WayOut {
     way: Way::WebSocket,
     pace: SINGLE,
     target: 1.02,
+    size: None,
 };
 
 pub(crate) const WEB_SOCKET_BURSTS: WayOut = WayOut {
@@ -62,6 +67,7 @@ pub(crate) const WEB_SOCKET_BURSTS: WayOut = WayOut {
     way: Way::WebSocket,
     pace: BURSTS,
     target: 1.02,
+    size: None,
 };
 
 pub(crate) const HTTP2: WayOut = WayOut {
@@ -70,6 +76,7 @@ pub(crate) const HTTP2: WayOut = WayOut {
     way: Way::Http2,
     pace: SINGLE,
     target: 1.0,
+    size: None,
 };
 
 pub(crate) const HTTP2_BURSTS: WayOut = WayOut {
@@ -78,6 +85,43 @@ pub(crate) const HTTP2_BURSTS: WayOut = WayOut {
     way: Way::Http2,
     pace: BURSTS,
     target: 1.0,
+    size: None,
+};
+
+pub(crate) const ZSTD: WayOut = WayOut {
+    name: "zstd",
+    title: "1,000 clients with zstd, one event at a time",
+    way: Way::Zstd,
+    pace: SINGLE,
+    target: 1.0,
+    size: Some(1.0 / 3.0),
+};
+
+pub(crate) const ZSTD_BURSTS: WayOut = WayOut {
+    name: "zstd-bursts",
+    title: "1,000 clients with zstd, bursts of 20",
+    way: Way::Zstd,
+    pace: BURSTS,
+    target: 1.0,
+    size: Some(1.0 / 4.0),
+};
+
+pub(crate) const GZIP: WayOut = WayOut {
+    name: "gzip",
+    title: "1,000 clients with gzip, one event at a time",
+    way: Way::Gzip,
+    pace: SINGLE,
+    target: 1.0,
+    size: Some(1.0 / 3.0),
+};
+
+pub(crate) const GZIP_BURSTS: WayOut = WayOut {
+    name: "gzip-bursts",
+    title: "1,000 clients with gzip, bursts of 20",
+    way: Way::Gzip,
+    pace: BURSTS,
+    target: 1.0,
+    size: Some(1.0 / 4.0),
 };
 
 /// A server with its clients and a topic of its own, so that it rests while the other one is measured.
@@ -126,7 +170,8 @@ impl Scenario for WayOut {
 impl WayOut {
     fn slice(&self, stage: &Stage, side: &mut Side, time: Duration) -> Result<Slice> {
         let source = (stage.bootstrap(), &side.topic);
-        let load = (Flow::one_tenant(self.pace), To::All(CLIENTS));
+        let flow = Flow { orders: self.way.is_compressed(), ..Flow::one_tenant(self.pace) };
+        let load = (flow, To::All(CLIENTS));
         slice::on_server(&side.server, &mut side.clients, source, load, time)
             .with_context(|| format!("measure a server, which said:\n{}", side.server.said()))
     }
@@ -137,6 +182,12 @@ impl WayOut {
         point.add("server CPU per delivery this way, µs", 3, other.cpu_us());
         point.add("the same over plain HTTP/1.1, µs", 3, plain);
         point.add_target("the first / the second, ×", 3, self.target, other.cpu_us() / plain);
+        if let Some(size) = self.size {
+            let plain = (before.bytes_per_delivery + after.bytes_per_delivery) / 2.0;
+            point.add("bytes of a delivery this way", 0, other.bytes_per_delivery);
+            point.add("the same over plain HTTP/1.1", 0, plain);
+            point.add_target("bytes, the first / the second, ×", 3, size, other.bytes_per_delivery / plain);
+        }
         point.add("produce → client, p50, this way, ms", 2, other.p50_ms);
         point.add("produce → client, p99, this way, ms", 2, other.p99_ms);
         point.add("produce → client, p50, plain, ms", 2, after.p50_ms);

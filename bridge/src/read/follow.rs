@@ -68,22 +68,22 @@ impl Subscription {
     }
 
     /// Takes the frames that are kept in `frames`, if this subscription is at the cursor where they were taken and its budget
-    /// allows them. Returns their encoding.
-    pub fn repeat<'a, E>(&mut self, budget: Budget, frames: &'a mut LastFrames<E>) -> Option<&'a E> {
+    /// allows them. Returns whether it has: their encoding is what its client gets.
+    pub fn repeat<E>(&mut self, budget: Budget, frames: &mut LastFrames<E>) -> bool {
         // A subscription that has not announced that it is live announces that first.
         let gaps = self.has_gaps() || !self.synced;
-        let State::Live { cursor } = &mut self.state else { return None };
-        let (last, encoded) = frames.kept()?;
+        let State::Live { cursor } = &mut self.state else { return false };
+        let Some(last) = frames.kept() else { return false };
         let here = *cursor == last.cursor && Arc::ptr_eq(&self.hold.view, &last.view);
         if !here || gaps || last.records > budget.records || last.bytes > budget.bytes {
-            return None;
+            return false;
         }
         *cursor = last.next;
         self.vector = last.vector.clone();
         self.moved = !last.framed;
         self.left();
         last.unreported += 1;
-        Some(encoded)
+        true
     }
 
     /// At a heartbeat: the id to send if the position has moved past records that do not match since the last id, so that a

@@ -1,5 +1,6 @@
 //! A cache of one entry: the frames that a subscription took last, for the next one at the same cursor of the same view.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::live::view::View;
@@ -9,13 +10,13 @@ use crate::position::Vector;
 /// the same cursor take them from here, and need not read the view, copy or encode. For one thread that serves many
 /// subscriptions one after the other.
 ///
-/// [`Subscription::next_keeping`] keeps frames here, [`LastFrames::set_encoded`] is to follow each such call, and from then on
+/// [`Subscription::next_keeping`] keeps frames here, [`LastFrames::set_encoded`] is to follow where it has, and from then on
 /// [`Subscription::repeat`] may take them, until other frames are kept. Frames without an encoding are dropped by the next
 /// call, so that an encoding is never used for other frames.
 ///
 /// [`Subscription::next_keeping`]: crate::Subscription::next_keeping
 /// [`Subscription::repeat`]: crate::Subscription::repeat
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct LastFrames<E> {
     last: Option<Last>,
     encoded: Option<E>,
@@ -40,14 +41,23 @@ pub(crate) struct Last {
 }
 
 impl<E> LastFrames<E> {
-    /// Sets the encoding of the frames; to be called after each [`Subscription::next_keeping`] that gave frames. `encode` is
-    /// called if the frames are kept.
+    /// The numbers, within their view, of the frames that the last [`Subscription::next_keeping`] gave, if it has kept them: no
+    /// other frames of the view ever have them. Then [`LastFrames::set_encoded`] is to follow.
     ///
     /// [`Subscription::next_keeping`]: crate::Subscription::next_keeping
-    pub fn set_encoded(&mut self, encode: impl FnOnce() -> E) {
-        if self.last.is_some() && self.encoded.is_none() {
-            self.encoded = Some(encode());
-        }
+    pub fn fresh(&self) -> Option<Range<u64>> {
+        let last = self.last.as_ref().filter(|_| self.encoded.is_none())?;
+        Some(last.cursor..last.next)
+    }
+
+    /// Sets the encoding of the frames that were kept.
+    pub fn set_encoded(&mut self, encoded: E) {
+        self.encoded = Some(encoded);
+    }
+
+    /// The encoding of the frames, once it was set.
+    pub fn encoded(&mut self) -> Option<&mut E> {
+        self.encoded.as_mut()
     }
 
     /// How many records [`Subscription::repeat`](crate::Subscription::repeat) would take.
@@ -71,8 +81,8 @@ impl<E> LastFrames<E> {
     }
 
     /// The kept frames, if they are encoded.
-    pub(crate) fn kept(&mut self) -> Option<(&mut Last, &E)> {
-        Some((self.last.as_mut()?, self.encoded.as_ref()?))
+    pub(crate) fn kept(&mut self) -> Option<&mut Last> {
+        self.last.as_mut().filter(|_| self.encoded.is_some())
     }
 
     pub(crate) fn drop_unencoded(&mut self) {
@@ -84,6 +94,12 @@ impl<E> LastFrames<E> {
     pub(crate) fn keep(&mut self, last: Last) {
         self.report_and_drop();
         self.last = Some(last);
+    }
+}
+
+impl<E> Default for LastFrames<E> {
+    fn default() -> LastFrames<E> {
+        LastFrames { last: None, encoded: None }
     }
 }
 

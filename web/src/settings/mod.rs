@@ -2,6 +2,7 @@
 
 mod addresses;
 mod admin;
+mod compression;
 mod identity;
 mod limits;
 mod limits_file;
@@ -23,6 +24,7 @@ pub(crate) use self::limits_file::parse as parse_limits;
 pub(crate) use self::limits_file::{FileError, LimitsFile, TenantLimits};
 pub use self::value::SettingError;
 use self::value::{address, parse, span, span_within, wrong};
+use crate::coding::Compression;
 use crate::cors::Origins;
 use crate::identity::Auth;
 use crate::peer::PeerRules;
@@ -95,6 +97,8 @@ pub struct Args {
     #[arg(long = "max-id-size", env = "TAILRACE_MAX_ID_SIZE", default_value = "7KiB", value_name = "SIZE")]
     max_id_size: String,
     #[command(flatten)]
+    compression: compression::Args,
+    #[command(flatten)]
     privacy: privacy::Args,
     #[command(flatten)]
     limits: limits::Args,
@@ -145,6 +149,7 @@ pub struct WebSettings {
     pub(crate) drain_retry: Duration,
     pub(crate) max_age: Option<Duration>,
     pub(crate) max_id_size: usize,
+    pub(crate) compression: Compression,
     pub(crate) limits: LimitSettings,
     /// `None`: streams are served without TLS.
     pub(crate) tls: Option<TlsFiles>,
@@ -190,6 +195,7 @@ impl Args {
             max_age: Some(span("TAILRACE_MAX_CONNECTION_AGE", &self.max_connection_age)?)
                 .filter(|age| !age.is_zero()),
             max_id_size: id_size(&self.max_id_size)?,
+            compression: self.compression.read()?,
             limits: self.limits.settings()?,
             tls: self.tls.files()?,
             unread: UNREAD,

@@ -3,6 +3,8 @@
 use smallvec::SmallVec;
 use tailrace_bridge::Listener;
 
+use super::compress::Compressed;
+
 pub(super) struct Group {
     /// Wakes the thread when the view has news, for as long as the group exists.
     pub(super) listener: Listener,
@@ -10,14 +12,17 @@ pub(super) struct Group {
     /// views, nearly all have one stream.
     members: SmallVec<[u32; 4]>,
     served: u32,
+    pub(super) compressed: Compressed,
     /// Whether a pass is under way, and whether another must follow.
     pub(super) queued: bool,
     pub(super) again: bool,
 }
 
 impl Group {
-    pub(super) fn new(listener: Listener) -> Group {
-        Group { listener, members: SmallVec::new(), served: 0, queued: false, again: false }
+    /// `number`: no other group of the thread ever has it.
+    pub(super) fn new(listener: Listener, number: u64) -> Group {
+        let compressed = Compressed::new(number);
+        Group { listener, members: SmallVec::new(), served: 0, compressed, queued: false, again: false }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -112,7 +117,7 @@ mod tests {
             last_event_id: None,
         };
         let subscription = bridge.subscribe(request).now_or_never().unwrap().unwrap();
-        Group::new(subscription.listen(Arc::new(Nothing), 0))
+        Group::new(subscription.listen(Arc::new(Nothing), 0), 1)
     }
 
     proptest::proptest! {

@@ -4,11 +4,13 @@
 //! [`thread`] is the loop of a thread; [`group`] holds the streams of a view, which are served in order with the same bytes;
 //! [`slot`] is one stream with its [`way`]: a [`wire`] of its own, a socket to which its bytes go as they are, or encrypted; or an
 //! HTTP/2 [`connection`], which writes what all of its streams have to say at once. There [`answer`] has the other requests
-//! answered; [`wheel`] holds the times when streams must be served again; [`turns`] shares the
+//! answered; [`batch`] is what the streams of a group get together, and [`compress`] makes less of it; [`wheel`] holds the times when streams must be served again; [`turns`] shares the
 //! time fairly between tenants whose streams are new or have more to do. [`incoming`] is what a client sends over a WebSocket.
 
 mod answer;
+mod batch;
 mod chunk;
+mod compress;
 mod connection;
 mod group;
 mod head;
@@ -35,6 +37,7 @@ use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 
+use crate::coding::Compression;
 use crate::end::End;
 use crate::moment::Moment;
 use crate::news::News;
@@ -65,12 +68,12 @@ impl Writers {
     ///
     /// All together hold up to `unread` bytes that clients have not read yet. Records that a stream has not read yet take no
     /// memory here, so this limit concerns many slow readers at once. Must be called within the runtime.
-    pub(crate) fn start(news: News, unread: usize) -> io::Result<Arc<Writers>> {
+    pub(crate) fn start(news: News, unread: usize, compression: Compression) -> io::Result<Arc<Writers>> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let count = (cores / 2).clamp(1, MAX_THREADS);
         let (mut inboxes, mut threads) = (Vec::new(), Vec::new());
         for number in 0..count {
-            let (thread, inbox) = Thread::new(news.clone(), unread / count)?;
+            let (thread, inbox) = Thread::new(news.clone(), unread / count, compression)?;
             let runtime = Handle::current();
             let name = format!("writer-{number}");
             let started = std::thread::Builder::new().name(name).spawn(move || run(thread, &runtime))?;

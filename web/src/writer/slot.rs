@@ -7,11 +7,14 @@ use smallvec::SmallVec;
 use tailrace_bridge::{Framing, LastFrames, Wanted};
 use tokio::time::{Duration, Instant};
 
+use super::batch::Batch;
 use super::chunk::Coding;
+use super::compress::{Body, Compressed, Compressor, padding};
 use super::connection::Connections;
 use super::way::Way;
 use super::wheel::Tick;
 use super::wire::Bench;
+use crate::coding::ContentCoding;
 use crate::end::End;
 use crate::http2::SMALLEST_DATA;
 use crate::moment::Moment;
@@ -37,6 +40,8 @@ pub(super) struct Slot {
     /// Distinguishes the stream from earlier ones with the same key.
     pub(super) serial: u32,
     coding: Coding,
+    /// `None`: its bytes are sent as they are.
+    body: Option<Box<Body>>,
     phase: Phase,
     _permit: Option<ConnectionPermit>,
     /// The tick for which the stream is in the wheel.
@@ -84,7 +89,10 @@ pub(super) enum Outcome {
 /// What a thread passes to all of its streams.
 pub(super) struct Hands<'a> {
     pub(super) world: World<'a>,
-    pub(super) last: &'a mut LastFrames<Bytes>,
+    pub(super) last: &'a mut LastFrames<Batch>,
+    pub(super) compressor: &'a mut Compressor,
+    /// That of the stream's group.
+    pub(super) compressed: &'a mut Compressed,
     pub(super) bench: Bench<'a>,
     pub(super) connections: &'a mut Connections,
     /// Bytes that sockets took (over TLS: before they were encrypted), and records that streams read.
@@ -107,6 +115,7 @@ impl Slot {
             at: 0,
             serial,
             coding,
+            body: stream.coding().map(|coding| Box::new(Body::new(coding))),
             phase: Phase::Streams(stream),
             _permit: permit,
             armed: None,
@@ -124,6 +133,11 @@ impl Slot {
             Phase::Ends(ends) => Some(&ends.stream),
             Phase::Lingers(_) => None,
         }
+    }
+
+    /// How its body is compressed.
+    pub(super) fn coding(&self) -> Option<ContentCoding> {
+        self.body.as_ref().map(|body| body.coding())
     }
 
     /// When to serve the slot again, whatever happens.
@@ -169,6 +183,10 @@ impl Slot {
         match &self.way {
             Way::Socket(_) => out.push(head),
             Way::Shared(shared) => hands.connections.begin(shared, &head),
+        }
+        if let Some(body) = &self.body {
+            out.push(hands.bench.chunks.encode(&[body.begin()], self.coding));
+            out.begun = out.pieces.len();
         }
         self.say(&mut out, hands)
     }
@@ -217,22 +235,27 @@ impl Slot {
             match stream.turn(&hands.world, hands.last) {
                 Said::Nothing => return self.wanted(),
                 Said::Ended => return Outcome::Over(End::Client),
-                Said::Repeated(chunk, records) => {
+                Said::Repeated(records) => {
                     *hands.records += records as u64;
-                    out.push(self.coding.of(chunk));
+                    self.put_batch(out, hands);
                     // There is nothing more for now; later records are announced as news.
                     return Outcome::Waits;
                 }
                 Said::Block(block) if stream.is_ended() => {
+                    let last = self.last(block);
+                    out.push(hands.bench.chunks.end(&[], last, self.coding));
                     self.end(hands.world.now.plus(LAST_WORD));
-                    out.push(hands.bench.chunks.end(&[], block, self.coding));
                 }
-                Said::Block(block) => out.push(hands.bench.chunks.encode(&[block], self.coding)),
+                Said::Block(block) => self.put_own(out, &[block], hands),
                 Said::Frames(frames, records) => {
                     *hands.records += records as u64;
-                    let chunk = hands.bench.chunks.encode(&frames, Coding::Chunked);
-                    hands.last.set_encoded(|| chunk.clone());
-                    out.push(self.coding.of(chunk));
+                    match hands.last.fresh() {
+                        Some(numbers) => {
+                            hands.last.set_encoded(Batch::new(numbers, frames));
+                            self.put_batch(out, hands);
+                        }
+                        None => self.put_own(out, &frames, hands),
+                    }
                 }
             }
             if out.bytes >= SMALL_READ {
@@ -242,18 +265,53 @@ impl Slot {
         Outcome::Again
     }
 
+    /// Adds what only this stream has for its client.
+    fn put_own(&mut self, out: &mut Pieces, slices: &[Bytes], hands: &mut Hands<'_>) {
+        let chunks = hands.bench.chunks;
+        out.push(match &mut self.body {
+            None => chunks.encode(slices, self.coding),
+            Some(body) => self.coding.of(hands.compressor.own(body, slices, chunks)),
+        });
+    }
+
+    /// Adds the frames that were read last, which others of its group get, too.
+    fn put_batch(&mut self, out: &mut Pieces, hands: &mut Hands<'_>) {
+        let chunks = hands.bench.chunks;
+        let Some(batch) = hands.last.encoded() else {
+            debug_assert!(false, "they were encoded before they were read again");
+            return;
+        };
+        let chunk = match &mut self.body {
+            None => batch.plain(chunks),
+            Some(body) => {
+                hands.compressor.shared(body, hands.compressed, batch, hands.world.now, chunks)
+            }
+        };
+        out.push(self.coding.of(chunk));
+    }
+
+    /// The last block as the body has it.
+    fn last(&mut self, block: Bytes) -> Bytes {
+        match &mut self.body {
+            None => block,
+            Some(body) => body.end(block),
+        }
+    }
+
     /// If a stream has come to its end while its client reads nothing, appends the last block to the rest, so that the stream
     /// is closed as soon as others.
     fn end_blocked(&mut self, hands: &mut Hands<'_>) {
         let now = hands.world.now;
-        let (Phase::Streams(stream), Some(rest)) = (&mut self.phase, self.way.rest_mut()) else { return };
+        let (Phase::Streams(stream), Some(_)) = (&mut self.phase, self.way.rest()) else { return };
         if stream.ends_at().is_none_or(|at| at > now) {
             return;
         }
-        if let Said::Block(block) = stream.turn(&hands.world, hands.last) {
-            rest.bytes = hands.bench.chunks.end(&rest.bytes, block, self.coding);
-            self.end(now.plus(LAST_WORD));
+        let Said::Block(block) = stream.turn(&hands.world, hands.last) else { return };
+        let last = self.last(block);
+        if let Some(rest) = self.way.rest_mut() {
+            rest.bytes = hands.bench.chunks.end(&rest.bytes, last, self.coding);
         }
+        self.end(now.plus(LAST_WORD));
     }
 
     fn end(&mut self, until: Moment) {
@@ -297,7 +355,7 @@ impl Slot {
     /// Writes `out` and keeps what the socket did not take as the rest. True: the socket took everything.
     fn send(&mut self, out: &mut Pieces, hands: &mut Hands<'_>) -> io::Result<bool> {
         if let (Way::Shared(_), Some(stream)) = (&self.way, self.stream()) {
-            out.pad(stream.subscription.framing());
+            out.pad(stream.subscription.framing(), stream.coding());
         }
         let taken = self.way.write(&out.pieces, hands.world.now, &mut hands.bench, hands.connections)?;
         *hands.written += taken as u64;
@@ -397,6 +455,8 @@ pub(super) enum Heard {
 struct Pieces {
     pieces: SmallVec<[Bytes; 1]>,
     bytes: usize,
+    /// How many of the pieces begin a coded body.
+    begun: usize,
 }
 
 impl Pieces {
@@ -408,19 +468,22 @@ impl Pieces {
     }
 
     /// Puts so much before events that they are no smaller than a frame of DATA should be.
-    fn pad(&mut self, framing: Framing) {
+    fn pad(&mut self, framing: Framing, coding: Option<ContentCoding>) {
         let missing = SMALLEST_DATA.saturating_sub(self.bytes);
         if self.bytes == 0 || missing == 0 {
             return;
         }
-        let padding = padding(missing, framing);
+        let padding = match coding {
+            None => passed_over(missing, framing),
+            Some(coding) => SmallVec::from_iter([padding(coding, missing)]),
+        };
         self.bytes += padding.iter().map(Bytes::len).sum::<usize>();
-        self.pieces.insert_many(0, padding);
+        self.pieces.insert_many(self.begun, padding);
     }
 }
 
 /// What clients pass over, of this size or a little more.
-fn padding(size: usize, framing: Framing) -> SmallVec<[Bytes; 3]> {
+fn passed_over(size: usize, framing: Framing) -> SmallVec<[Bytes; 3]> {
     match framing {
         // A comment, to be the first line of a block: after the last block, it would be a block of its own.
         Framing::Sse => {
@@ -446,7 +509,7 @@ mod tests {
         for (size, framing) in (1..300).flat_map(|size| [(size, Framing::Sse), (size, Framing::Ndjson)]) {
             let mut pieces = Pieces::default();
             pieces.push(vec![b'x'; size].into());
-            pieces.pad(framing);
+            pieces.pad(framing, None);
             let bytes = pieces.pieces.concat();
             assert_eq!(bytes.len(), pieces.bytes);
             assert!(bytes.len() >= SMALLEST_DATA && bytes.len() <= SMALLEST_DATA.max(size) + 1, "{size}");

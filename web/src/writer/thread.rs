@@ -8,14 +8,15 @@ use std::io;
 use std::sync::Arc;
 use std::task::Waker;
 
-use bytes::Bytes;
 use hashbrown::HashTable;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 use tailrace_bridge::{LastFrames, Status};
 use tokio::time::{Duration, Instant};
 
+use super::batch::Batch;
 use super::chunk::Chunks;
+use super::compress::Compressor;
 use super::connection::{Connection, Connections, Owner};
 use super::group::Group;
 use super::inbox::{Arrival, HistoryWaker, Inbox, Mail};
@@ -24,6 +25,7 @@ use super::turns::Turns;
 use super::way::Way;
 use super::wheel::{Entry, Tick, Wheel};
 use super::wire::Bench;
+use crate::coding::Compression;
 use crate::drain::Phase;
 use crate::end::End;
 use crate::http2::Event;
@@ -55,6 +57,8 @@ pub(super) struct Thread {
     groups: Slab<Group>,
     /// Keys of groups, by the hash of their view.
     by_view: HashTable<u32>,
+    /// How many groups there have been.
+    group_count: u64,
     hasher: RandomState,
     /// Groups with news, in the order in which they are served.
     queue: VecDeque<usize>,
@@ -80,8 +84,9 @@ pub(super) struct Thread {
     now: Moment,
     status: Status,
     phase: Phase,
-    /// The frames that were last read, and their chunk.
-    last: LastFrames<Bytes>,
+    /// The frames that were last read, as they were encoded.
+    last: LastFrames<Batch>,
+    compressor: Compressor,
     chunks: Chunks,
     /// The most bytes of chunks that clients have not read yet.
     max_held: usize,
@@ -97,7 +102,11 @@ pub(super) struct Thread {
 }
 
 impl Thread {
-    pub(super) fn new(news: News, max_held: usize) -> io::Result<(Thread, Arc<Inbox>)> {
+    pub(super) fn new(
+        news: News,
+        max_held: usize,
+        compression: Compression,
+    ) -> io::Result<(Thread, Arc<Inbox>)> {
         let poll = Poll::new()?;
         let inbox = Inbox::new(mio::Waker::new(poll.registry(), INBOX)?);
         let now = Moment::now();
@@ -110,6 +119,7 @@ impl Thread {
             connections: Connections::default(),
             groups: Slab::new(),
             by_view: HashTable::new(),
+            group_count: 0,
             hasher: RandomState::new(),
             queue: VecDeque::new(),
             again: Turns::default(),
@@ -127,6 +137,7 @@ impl Thread {
             status: Status::Ok,
             phase: Phase::Open,
             last: LastFrames::default(),
+            compressor: Compressor::new(compression),
             chunks: Chunks::default(),
             max_held,
             tolerated: 0,
@@ -304,6 +315,9 @@ impl Thread {
         self.serial = self.serial.wrapping_add(1);
         let mut slot = Slot::new(way, coding, stream, permit, group as u32, self.serial);
         slot.at = self.groups[group].add(key);
+        if let Some(coding) = slot.coding() {
+            self.groups[group].compressed.add(coding);
+        }
         self.slots.insert(slot);
         if let Err(error) = registered {
             tracing::warn!(%error, "a stream's socket cannot be polled");
@@ -324,7 +338,8 @@ impl Thread {
         let entry = self.groups.vacant_entry();
         let key = entry.key();
         let listener = stream.subscription.listen(self.inbox.clone(), key as u32);
-        entry.insert(Group::new(listener));
+        self.group_count += 1;
+        entry.insert(Group::new(listener, self.group_count));
         self.by_view.insert_unique(hash(view), key as u32, |group| {
             hash(self.groups[*group as usize].listener.view())
         });
@@ -443,6 +458,7 @@ impl Thread {
     }
 
     fn with<T>(&mut self, key: usize, serve: impl FnOnce(&mut Slot, &mut Hands<'_>) -> T) -> T {
+        let slot = &mut self.slots[key];
         let mut hands = Hands {
             world: World {
                 now: self.now,
@@ -452,12 +468,14 @@ impl Thread {
                 metrics: &self.news.metrics,
             },
             last: &mut self.last,
+            compressor: &mut self.compressor,
+            compressed: &mut self.groups[slot.group as usize].compressed,
             bench: Bench { sealed: &mut self.sealed, opened: &mut self.opened, chunks: &self.chunks },
             connections: &mut self.connections,
             written: &mut self.written,
             records: &mut self.records,
         };
-        serve(&mut self.slots[key], &mut hands)
+        serve(slot, &mut hands)
     }
 
     /// Arranges when the stream is served next.
@@ -545,6 +563,9 @@ impl Thread {
             stream.closed(end, &self.news.world_at(self.now));
         }
         let (group, at) = (slot.group as usize, slot.at);
+        if let Some(coding) = slot.coding() {
+            self.groups[group].compressed.remove(coding);
+        }
         for (moved, place) in self.groups[group].remove(at).into_iter().flatten() {
             self.slots[moved].at = place;
         }
@@ -596,6 +617,7 @@ impl Thread {
     /// Ends a round: updates the metrics, cuts slow streams, frees keys and memory.
     fn rest(&mut self) {
         self.last.report_and_drop();
+        self.compressor.rest(&self.news.metrics);
         self.cut_slow();
         self.news.metrics.bytes.increment(std::mem::take(&mut self.written));
         self.news.metrics.frames.increment(std::mem::take(&mut self.records));

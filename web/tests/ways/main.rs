@@ -1,4 +1,4 @@
-//! What holds of every way out of a stream: by a writer thread (HTTP/1.1 and HTTP/1.0), and through hyper's body (HTTP/2), both also over TLS. One proof is one function, and is held against each of them.
+//! What holds of every way out of a stream: over HTTP/1.1, HTTP/1.0 and HTTP/2, also over TLS; compressed; as JSON lines and over a WebSocket. One proof is one function, and is held against each of them.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -6,6 +6,7 @@ mod support;
 #[path = "../support/pki.rs"]
 mod pki;
 
+mod compressed;
 mod cut;
 mod drain;
 mod fairness;
@@ -79,6 +80,16 @@ macro_rules! on_every_way {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn as_lines() {
                 $proof(Way::Lines).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn with_gzip() {
+                $proof(Way::Gzip).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn with_zstd_over_http_2() {
+                $proof(Way::Zstd).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,6 +4,9 @@
 // Each test is a program of its own and uses a part of this.
 #![allow(dead_code)]
 
+#[path = "../support/decoder.rs"]
+mod decoder;
+
 use std::future::poll_fn;
 use std::io;
 use std::net::{Ipv4Addr, Shutdown, SocketAddr};
@@ -13,6 +16,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use decoder::Decoder;
 use rustls::version::TLS13;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -45,6 +49,9 @@ pub(crate) enum Way {
     Http2Tls,
     /// JSON a line, over HTTP/1.1.
     Lines,
+    /// Compressed, over HTTP/1.1 and HTTP/2.
+    Gzip,
+    Zstd,
     /// A WebSocket, and one over TLS.
     WebSocket,
     WebSocketTls,
@@ -52,11 +59,20 @@ pub(crate) enum Way {
 
 impl Way {
     pub(crate) fn is_raw(self) -> bool {
-        !matches!(self, Way::Http2 | Way::Http2Tls)
+        !matches!(self, Way::Http2 | Way::Http2Tls | Way::Zstd)
     }
 
     fn is_tls(self) -> bool {
         matches!(self, Way::Tls | Way::Http2Tls | Way::WebSocketTls)
+    }
+
+    /// What the client accepts.
+    fn coding(self) -> Option<&'static str> {
+        match self {
+            Way::Gzip => Some("gzip"),
+            Way::Zstd => Some("zstd"),
+            _ => None,
+        }
     }
 
     fn is_web_socket(self) -> bool {
@@ -221,6 +237,13 @@ impl Ask {
         [&head[..line_end], b"Accept: application/x-ndjson\r\n", &head[line_end..]].concat()
     }
 
+    fn head_for(&self, coding: &str) -> Vec<u8> {
+        let head = self.head("1.1");
+        let line_end = head.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+        let accepted = format!("Accept-Encoding: {coding}\r\n");
+        [&head[..line_end], accepted.as_bytes(), &head[line_end..]].concat()
+    }
+
     fn head(&self, version: &str) -> Vec<u8> {
         let id = self.last_event_id.as_ref().map_or(String::new(), |id| format!("Last-Event-ID: {id}\r\n"));
         let head = format!("GET {} HTTP/{version}\r\nHost: tailrace\r\n{id}\r\n", self.target);
@@ -275,7 +298,10 @@ pub(crate) enum End {
 pub(crate) struct Reader {
     wire: Wire,
     way: Way,
+    decoder: Decoder,
     text: Vec<u8>,
+    /// How many bytes the body had so far, as they were sent.
+    pub(crate) coded: usize,
     /// In `text` there is no end of a block before this.
     searched: usize,
     /// The code with which a WebSocket was closed.
@@ -328,6 +354,13 @@ impl Reader {
                 assert!(head.contains("connection: close\r\n"), "{head}");
                 Wire::Http1(http1)
             }
+            Way::Gzip => {
+                let socket = Wired::open(way, ask, address).await;
+                let (http1, head) = Http1::open(socket, &ask.head_for("gzip")).await?;
+                assert!(head.contains("content-encoding: gzip\r\n"), "{head}");
+                assert!(head.contains("vary: accept-encoding\r\n"), "{head}");
+                Wire::Http1(http1)
+            }
             Way::Lines => {
                 let socket = Wired::open(way, ask, address).await;
                 let (http1, head) = Http1::open(socket, &ask.head_for_lines()).await?;
@@ -348,15 +381,22 @@ impl Reader {
             Way::Http10 => {
                 Wire::Http1(Http1::open(Wired::plain(ask, address).await, &ask.head("1.0")).await?.0)
             }
-            Way::Http2 => Wire::Http2(Http2::open(Wired::plain(ask, address).await, ask).await?),
-            Way::Http2Tls => Wire::Http2(Http2::open(Wired::tls(ask, address, b"h2").await, ask).await?),
+            Way::Http2 | Way::Zstd => {
+                Wire::Http2(Http2::open(way, Wired::plain(ask, address).await, ask).await?)
+            }
+            Way::Http2Tls => {
+                Wire::Http2(Http2::open(way, Wired::tls(ask, address, b"h2").await, ask).await?)
+            }
         };
-        let mut text = Vec::new();
+        let (mut body, mut text) = (Vec::new(), Vec::new());
         if let Wire::Http1(wire) = &mut wire {
             // What came with the head.
-            wire.take(&mut text);
+            wire.take(&mut body);
         }
-        Ok(Reader { wire, way, text, searched: 0, closed: None, part: 64 * 1024, end: None })
+        let mut decoder = Decoder::new(way.coding().unwrap_or_default());
+        decoder.take(&body, &mut text);
+        let (coded, part) = (body.len(), 64 * 1024);
+        Ok(Reader { wire, way, decoder, text, coded, searched: 0, closed: None, part, end: None })
     }
 
     /// The next block; `None` at the end.
@@ -468,14 +508,19 @@ impl Reader {
         if self.end.is_some() {
             return false;
         }
-        let (wire, text) = (&mut self.wire, &mut self.text);
+        let (wire, mut body) = (&mut self.wire, Vec::new());
         let reading = async {
             match wire {
-                Wire::Http1(wire) => wire.more(most, text).await,
-                Wire::Http2(wire) => wire.more(most, text).await,
+                Wire::Http1(wire) => wire.more(most, &mut body).await,
+                Wire::Http2(wire) => wire.more(most, &mut body).await,
             }
         };
         self.end = tokio::time::timeout(PATIENCE, reading).await.expect("nothing comes, and no end");
+        self.coded += body.len();
+        self.decoder.take(&body, &mut self.text);
+        if self.end == Some(End::Clean) && !self.decoder.may_end() {
+            self.end = Some(End::Cut("the compressed body has no end".to_owned()));
+        }
         self.end.is_none()
     }
 
@@ -648,7 +693,7 @@ impl Chunk {
 }
 
 impl Http2 {
-    async fn open(socket: Wired, ask: &Ask) -> Result<Box<Http2>, u16> {
+    async fn open(way: Way, socket: Wired, ask: &Ask) -> Result<Box<Http2>, u16> {
         let handle = std::net::TcpStream::from(socket.socket().try_clone().unwrap());
         let mut builder = h2::client::Builder::new();
         if let Some(room) = ask.room {
@@ -663,10 +708,15 @@ impl Http2 {
         if let Some(id) = &ask.last_event_id {
             request = request.header("last-event-id", id);
         }
+        if let Some(coding) = way.coding() {
+            request = request.header("accept-encoding", coding);
+        }
         let (answer, _) = sender.send_request(request.body(()).unwrap(), true).unwrap();
         let answer = tokio::time::timeout(PATIENCE, answer).await.expect("no answer").unwrap();
         match answer.status().as_u16() {
             200 => {
+                let coding = answer.headers().get("content-encoding").map(|value| value.to_str().unwrap());
+                assert_eq!(coding, way.coding());
                 let body = answer.into_body();
                 Ok(Box::new(Http2 { body, _sender: sender, driver, socket: handle, unpaid: 0 }))
             }

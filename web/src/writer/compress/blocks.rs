@@ -1,0 +1,80 @@
+//! The bytes of the two codings that are written without an encoder: how a body begins and ends, and blocks that have bytes as
+//! they are.
+//!
+//! Between two pieces of a body, one thing always holds: its last zstd frame (RFC 8878, section 3.1.1), or its only gzip member
+//! (RFC 1952), is open, and the next block may begin. A new frame of zstd therefore begins with the end of the one before. gzip
+//! has no such seams: clients drop what comes after a first member.
+
+use bytes::Bytes;
+use flate2::Crc;
+
+use crate::coding::ContentCoding;
+
+/// The window of a zstd frame, as a power of two; blocks may be as large.
+pub(super) const WINDOW_LOG: u32 = 17;
+/// The end of a zstd frame: a last block without content.
+pub(super) const ZSTD_END: [u8; 3] = [1, 0, 0];
+
+/// The begin of a zstd frame without checksum, dictionary or size: the magic number, the descriptor, and the window's.
+const ZSTD_BEGIN: [u8; 6] = [0x28, 0xb5, 0x2f, 0xfd, 0, ((WINDOW_LOG - 10) << 3) as u8];
+/// A zstd block without content.
+const ZSTD_EMPTY: [u8; 3] = [0, 0, 0];
+const ZSTD_BLOCK: usize = 1 << WINDOW_LOG;
+
+/// The header of a gzip member without name or time.
+const GZIP_BEGIN: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
+/// A stored block of DEFLATE (RFC 1951, section 3.2.4) without content. Go's decoder gives what it has when it meets one.
+const GZIP_EMPTY: [u8; 5] = [0, 0, 0, 0xff, 0xff];
+const GZIP_LAST: [u8; 5] = [1, 0, 0, 0xff, 0xff];
+const GZIP_BLOCK: usize = 0xffff;
+
+/// What comes first in a body.
+pub(super) fn begin(coding: ContentCoding) -> Bytes {
+    Bytes::from_static(match coding {
+        ContentCoding::Zstd => &ZSTD_BEGIN,
+        ContentCoding::Gzip => &GZIP_BEGIN,
+    })
+}
+
+/// Appends the bytes as they are, in blocks.
+pub(super) fn store(coding: ContentCoding, slices: &[Bytes], out: &mut Vec<u8>) {
+    match coding {
+        ContentCoding::Zstd => {
+            for part in slices.iter().flat_map(|slice| slice.chunks(ZSTD_BLOCK)) {
+                // Three bytes, the lowest first: whether it is the last, its type in two bits (raw), and its size.
+                out.extend_from_slice(&((part.len() as u32) << 3).to_le_bytes()[..3]);
+                out.extend_from_slice(part);
+            }
+        }
+        ContentCoding::Gzip => {
+            for part in slices.iter().flat_map(|slice| slice.chunks(GZIP_BLOCK)) {
+                let size = part.len() as u16;
+                out.push(0);
+                out.extend_from_slice(&size.to_le_bytes());
+                out.extend_from_slice(&(!size).to_le_bytes());
+                out.extend_from_slice(part);
+            }
+            out.extend_from_slice(&GZIP_EMPTY);
+        }
+    }
+}
+
+/// Appends the end of a body; `sum`: of all its content.
+pub(super) fn end(coding: ContentCoding, sum: &Crc, out: &mut Vec<u8>) {
+    match coding {
+        ContentCoding::Zstd => out.extend_from_slice(&ZSTD_END),
+        ContentCoding::Gzip => {
+            out.extend_from_slice(&GZIP_LAST);
+            out.extend_from_slice(&sum.sum().to_le_bytes());
+            out.extend_from_slice(&sum.amount().to_le_bytes());
+        }
+    }
+}
+
+/// Blocks without content, of so many bytes or a little more. They move nothing that an encoder refers to.
+pub(in crate::writer) fn padding(coding: ContentCoding, size: usize) -> Bytes {
+    match coding {
+        ContentCoding::Zstd => ZSTD_EMPTY.repeat(size.div_ceil(ZSTD_EMPTY.len())).into(),
+        ContentCoding::Gzip => GZIP_EMPTY.repeat(size.div_ceil(GZIP_EMPTY.len())).into(),
+    }
+}
