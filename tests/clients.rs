@@ -211,16 +211,16 @@ type Arrivals = BTreeMap<String, BTreeMap<usize, f64>>;
 async fn a_browser_shows_what_is_compressed_as_soon_as_what_is_not() {
     const RECORDS: usize = 100;
     const LATER: f64 = 50.0;
+    let (kafka, _pki, mut bridge) = over_tls().await;
+    let mut plain = bridge.twin();
+    plain.set("TAILRACE_INSTANCE", "plain");
+    plain.set("TAILRACE_CORS_ORIGINS", "*");
+    plain.set("TAILRACE_COMPRESSION", "off");
+    plain.start().await;
     for coding in ["zstd", "gzip"] {
-        let (kafka, pki, mut bridge) = over_tls().await;
         bridge.terminate().await;
         bridge.set("TAILRACE_COMPRESSION", coding);
-        bridge.set("TAILRACE_CORS_ORIGINS", "*");
         bridge.start().await;
-        let mut plain = bridge.twin();
-        plain.set("TAILRACE_INSTANCE", "plain");
-        plain.set("TAILRACE_COMPRESSION", "off");
-        plain.start().await;
         for browser in Browser::ALL {
             let before = compressed(&bridge, coding).await;
             let mut page = Script::start_with(browser, "compressed.mjs", bridge.port);
@@ -257,7 +257,6 @@ async fn a_browser_shows_what_is_compressed_as_soon_as_what_is_not() {
             assert!(first < LATER && second < LATER, "{browser:?}, {coding}: {first} and {second} ms later");
             assert!(size < of * 2.0 / 3.0, "it was compressed: {size} of {of}");
         }
-        drop(pki);
     }
 }
 

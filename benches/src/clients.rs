@@ -11,8 +11,8 @@ use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
 
-use crate::histogram::Histogram;
 use crate::coded::Coded;
+use crate::histogram::Histogram;
 use crate::http2;
 use crate::payload::{Scan, now_us};
 use crate::wire::{Transport, Wire};
@@ -343,7 +343,6 @@ impl Client {
         }
         Ok(bytes)
     }
-
 }
 
 /// How many of the streams have become live with these bytes.

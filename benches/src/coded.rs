@@ -1,8 +1,10 @@
 //! A compressed body over HTTP/1.1: the head is passed over, chunks are joined, and what they have is decoded.
 
-use memchr::memmem::find;
+#[path = "../../web/tests/support/decoder.rs"]
+mod decoder;
 
-use crate::decoder::Decoder;
+use decoder::Decoder;
+use memchr::memmem::find;
 
 #[derive(Default)]
 pub(crate) struct Coded {
@@ -62,7 +64,8 @@ mod tests {
         let (first, second) = coded.split_at(7);
         let chunks =
             [first, second].map(|part| [format!("{:x}\r\n", part.len()).as_bytes(), part, b"\r\n"].concat());
-        let body = [b"HTTP/1.1 200 OK\r\ncontent-encoding: zstd\r\n\r\n".as_slice(), &chunks.concat()].concat();
+        let body =
+            [b"HTTP/1.1 200 OK\r\ncontent-encoding: zstd\r\n\r\n".as_slice(), &chunks.concat()].concat();
         for part in [1, 2, 3, 10, body.len()] {
             let (mut coded, mut said) = (Coded::default(), Vec::new());
             body.chunks(part).for_each(|bytes| said.extend_from_slice(coded.take(bytes)));

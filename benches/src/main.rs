@@ -3,8 +3,6 @@
 mod bare;
 mod clients;
 mod coded;
-#[path = "../../web/tests/support/decoder.rs"]
-mod decoder;
 mod docs;
 mod figures;
 mod floor;

@@ -13,14 +13,14 @@ const context = await browser.newContext({ ignoreHTTPSErrors: true });
 const page = await context.newPage();
 const input = createInterface({ input: process.stdin });
 const { value: other } = await input[Symbol.asyncIterator]().next();
-// A page may have to be shown to be believed.
-await page.goto(other);
-await page.goto(process.argv[2].replace("http:", "https:"));
+// The console's page may connect to its own server alone.
+await page.goto(new URL("tailrace.js", process.argv[2].replace("http:", "https:")).href);
 await page.evaluate((other) => {
   window.said = [];
   const open = (name, url) => {
     const source = new EventSource(url);
     source.onopen = () => said.push("open");
+    source.onerror = () => said.push(`${name} failed`);
     source.onmessage = (event) => said.push(`${name} ${event.data} ${performance.now()}`);
   };
   const path = "/t/acme/events?topic=orders&from=latest";

@@ -51,7 +51,7 @@ impl FromStr for Offer {
             "off" => Ok(Offer::Nothing),
             "zstd" => Ok(Offer::Only(ContentCoding::Zstd)),
             "gzip" => Ok(Offer::Only(ContentCoding::Gzip)),
-            _ => Err("one of auto, off, zstd, gzip".to_owned()),
+            _ => Err("auto, off, zstd or gzip".to_owned()),
         }
     }
 }

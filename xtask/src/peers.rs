@@ -23,12 +23,18 @@ struct Peer {
     install: fn(&Path) -> Result<String>,
 }
 
-const PEERS: [Peer; 4] = [
+const PEERS: [Peer; 7] = [
     Peer { name: "nchan", version: "", install: nchan },
     Peer { name: "durable-streams", version: DURABLE_STREAMS, install: durable_streams },
     Peer { name: "mercure", version: MERCURE, install: mercure },
     Peer { name: "kafka-sse", version: KAFKA_SSE, install: kafka_sse },
+    Peer { name: "go", version: "", install: own_go },
+    Peer { name: "node", version: "", install: own_node },
+    Peer { name: "axum", version: "", install: own_axum },
 ];
+
+/// Programs of ours that stand for what people write themselves.
+const OWN: &str = "benches/peers";
 
 const DURABLE_STREAMS: &str = "0.1.5";
 const MERCURE: &str = "0.24.2";
@@ -168,6 +174,35 @@ fn kafka_sse(folder: &Path) -> Result<String> {
         "node-rdkafka was not compiled: it needs a C++ compiler, and npm's leave to run its script"
     );
     Ok(KAFKA_SSE.to_owned())
+}
+
+fn own_go(folder: &Path) -> Result<String> {
+    require("go", "Go")?;
+    let build = ["build", "-o"];
+    let mut build = command("go", &build);
+    succeed(build.arg(folder.join("server")).arg(".").current_dir(root().join(OWN).join("go")))?;
+    Ok(said(&mut command("go", &["env", "GOVERSION"]))?.trim_start_matches("go").to_owned())
+}
+
+fn own_node(folder: &Path) -> Result<String> {
+    require("npm", "npm")?;
+    for file in ["package.json", "package-lock.json", "server.mjs"] {
+        fs::copy(root().join(OWN).join("node").join(file), folder.join(file))
+            .with_context(|| format!("copy {file}"))?;
+    }
+    succeed(command("npm", &["ci", "--no-audit", "--no-fund"]).current_dir(folder))?;
+    Ok(said(&mut command("node", &["--version"]))?.trim_start_matches('v').to_owned())
+}
+
+fn own_axum(folder: &Path) -> Result<String> {
+    let built = folder.join("target");
+    let mut build = command("cargo", &["build", "--release", "--locked", "--quiet"]);
+    succeed(build.current_dir(root().join(OWN).join("axum")).env("CARGO_TARGET_DIR", &built))?;
+    fs::copy(built.join("release/tailrace-peer-axum"), folder.join("server")).context("take the program")?;
+    fs::remove_dir_all(built).context("remove what building has left")?;
+    let lock = fs::read_to_string(root().join(OWN).join("axum/Cargo.lock")).context("read the lock file")?;
+    let version = lock.split("name = \"axum\"\nversion = \"").nth(1).and_then(|rest| rest.split('"').next());
+    Ok(version.context("the lock file has axum")?.to_owned())
 }
 
 fn succeed(command: &mut Command) -> Result<()> {

@@ -2,13 +2,13 @@
 
 use std::fmt::Write;
 
-use super::all::PEERS;
+use super::peer::Peer;
 use super::record::{Point, Record};
 use super::row::Spread;
 use crate::plot::{Series, short};
 
 /// For each server in the plot, the medians of all rounds: deliveries per second of its own CPU time.
-pub(crate) fn series(record: &Record) -> Vec<Series> {
+pub(crate) fn series(record: &Record, peers: &[Peer]) -> Vec<Series> {
     let one = |name: &str| {
         let of = |count| {
             Some((
@@ -19,15 +19,15 @@ pub(crate) fn series(record: &Record) -> Vec<Series> {
         let points = counts(record, name).into_iter().filter_map(of).collect::<Vec<_>>();
         (!points.is_empty()).then(|| Series { name: name.to_owned(), points })
     };
-    PEERS.iter().filter_map(|peer| one(peer.name)).collect()
+    peers.iter().filter_map(|peer| one(peer.name)).collect()
 }
 
 /// Deliveries per second, with the CPU cores that the server and the generator used.
-pub(crate) fn markdown(record: &Record) -> String {
+pub(crate) fn markdown(record: &Record, peers: &[Peer]) -> String {
     let mut out =
         String::from("| server | clients | deliveries a second | server's cores | generator's cores |\n");
     out.push_str("| --- | ---: | ---: | ---: | ---: |\n");
-    for peer in PEERS {
+    for peer in peers {
         for count in counts(record, peer.name) {
             let cell = |value: fn(&Point) -> f64| median(record, peer.name, count, value).unwrap_or(f64::NAN);
             // Writing to a string cannot fail.

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::peer::{Peer, Running, Stage};
 use super::publish::{Publish, Publisher};
-use super::record::{Cost, Idle, Point};
+use super::record::{Cost, First, Idle, Point};
 use super::tree::{tree_cpu, tree_resident};
 use crate::clients::{Clients, Seen};
 use crate::pace::Pace;
@@ -18,8 +18,12 @@ pub(crate) const BURST: u32 = 20;
 /// Clients of the figures that are measured with one number of clients.
 const CLIENTS: usize = 1000;
 
-/// Clients of the curve, the most first: their memory is that of a fresh process.
-const CURVE: [usize; 4] = [5000, 1000, 100, 10];
+/// Clients of the curve besides the fleet, which comes first: its memory is that of a fresh process.
+const CURVE: [usize; 3] = [1000, 100, 10];
+
+/// Clients that come one after the other, each until its first event, and the events meanwhile.
+const ALONE: usize = 100;
+const FIRST: Pace = Pace { rate: 500, burst: 1 };
 
 /// Bursts per second to try, the wanted rate first: a server gets the first one that it can sustain.
 const BURSTS_PER_SECOND: [u32; 6] = [20, 10, 5, 3, 2, 1];
@@ -71,23 +75,49 @@ pub(crate) fn cost(peer: &Peer, stage: &Stage, time: Duration) -> Result<[Cost; 
     })
 }
 
+/// How long a client waits for its first event.
+pub(crate) fn first(peer: &Peer, stage: &Stage) -> Result<First> {
+    with_log((peer.start)(stage)?, |running| {
+        let publish = std::mem::replace(&mut running.publish, Box::new(Nothing));
+        let publisher = Publisher::paced(publish, FIRST);
+        let mut times = Vec::with_capacity(ALONE);
+        for _ in 0..ALONE {
+            let begin = Instant::now();
+            let mut client = connect(running, 1)?;
+            ensure!(client.run_until(LAST, |seen| seen.deliveries > 0)?, "a client gets nothing");
+            times.push(begin.elapsed().as_secs_f64() * 1e3);
+        }
+        publisher.end()?;
+        times.sort_by(f64::total_cmp);
+        Ok(First { p50_ms: times[ALONE / 2], p99_ms: times[ALONE - 1 - ALONE / 100] })
+    })
+}
+
 /// The memory of idle clients, and deliveries per second by number of clients.
-pub(crate) fn curve(peer: &Peer, stage: &Stage) -> Result<(Idle, Vec<Point>)> {
+pub(crate) fn curve(peer: &Peer, stage: &Stage, fleet: usize) -> Result<(Idle, Vec<Point>)> {
     let running = (peer.start)(stage)?;
     let pids = running.pids();
     with_log(running, |running| {
         let (mut idle, mut points) = (None, Vec::new());
         let mut publish = std::mem::replace(&mut running.publish, Box::new(Nothing));
-        for count in CURVE.into_iter().map(|count| count.min(peer.most_clients)) {
+        for count in [fleet].into_iter().chain(CURVE).map(|count| count.min(peer.most_clients)) {
             if points.iter().any(|point: &Point| point.clients == count) {
                 continue;
             }
-            let before = tree_resident(&pids)?;
+            let (before, kernel) = (tree_resident(&pids)?, kernel_bytes()?);
+            let (begin, used) = (Instant::now(), tree_cpu(&pids)?);
             let mut clients = connect(running, count)?;
+            let (took, used) = (begin.elapsed(), tree_cpu(&pids)? - used);
             clients.run(CALM)?;
             if idle.is_none() {
-                let grown = tree_resident(&pids)? as f64 - before as f64;
-                idle = Some(Idle { clients: count, kib_per_client: grown / count as f64 / 1024.0 });
+                let each = |bytes: f64| bytes / count as f64 / 1024.0;
+                idle = Some(Idle {
+                    clients: count,
+                    kib_per_client: each(tree_resident(&pids)? as f64 - before as f64),
+                    kernel_kib_per_client: each(kernel_bytes()? as f64 - kernel as f64),
+                    connect_seconds: took.as_secs_f64(),
+                    connect_cpu_us: used.as_secs_f64() * 1e6 / count as f64,
+                });
             }
             let point;
             (publish, point) = Load { pids: &pids, count, clients: &mut clients }.busy(publish, BUSY)?;
@@ -96,6 +126,20 @@ pub(crate) fn curve(peer: &Peer, stage: &Stage) -> Result<(Idle, Vec<Point>)> {
         points.sort_by_key(|point| point.clients);
         Ok((idle.context("a curve has points")?, points))
     })
+}
+
+/// What the kernel has for sockets, files and threads, in bytes.
+fn kernel_bytes() -> Result<u64> {
+    const PAGE: u64 = 4096;
+    let text = std::fs::read_to_string("/proc/meminfo").context("read the kernel's memory")?;
+    let kib = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0)
+    };
+    let sockets = std::fs::read_to_string("/proc/net/sockstat").context("read the sockets' memory")?;
+    let tcp = sockets.lines().find(|line| line.starts_with("TCP:"));
+    let pages = tcp.and_then(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).unwrap_or(0);
+    Ok(["Slab:", "KernelStack:", "PageTables:"].map(kib).iter().sum::<u64>() * 1024 + pages * PAGE)
 }
 
 /// The highest number of bursts per second that a server can sustain, with some reserve.

@@ -12,6 +12,7 @@ mod mercure;
 mod nchan;
 mod ours;
 mod ours_tls;
+mod own;
 mod peer;
 mod publish;
 mod record;
@@ -27,7 +28,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::Args;
 
-use self::all::PEERS;
+use self::all::Set;
 pub(crate) use self::floor::run as run_floor;
 use self::peer::{Peer, Stage};
 use self::record::{Measured, Record, Round};
@@ -43,6 +44,9 @@ const BELOW: &str = "200-byte events in bursts of 20, ten bursts on their way at
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Peers {
+    /// Which servers.
+    #[arg(long, default_value = "others")]
+    set: Set,
     /// How often all servers are measured. With 0 and --keep, table and plot are made again from the record.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
@@ -58,7 +62,7 @@ pub(crate) struct Peers {
     /// Adds the rounds to those that the record has.
     #[arg(long)]
     keep: bool,
-    /// Where peers.json, peers.md and benchmarks.svg are written.
+    /// Where the record, the page and the plot are.
     #[arg(long, default_value = "docs")]
     out: PathBuf,
     /// Where `cargo xtask peers` installs.
@@ -80,27 +84,31 @@ enum Part {
 
 pub(crate) fn run(peers: &Peers) -> Result<()> {
     raise_file_limit()?;
-    let json = peers.out.join("peers.json");
+    let json = peers.out.join(peers.set.files()[1]);
     let mut record = if peers.keep { Record::read(&json)? } else { Record::default() };
     if peers.rounds > 0 {
         measure_all(peers, &mut record)?;
     }
-    record.rows = table::rows(&record);
+    record.rows = table::rows(&record, peers.set);
     record.write(&json)?;
     write(peers, &record)
 }
 
 fn measure_all(peers: &Peers, record: &mut Record) -> Result<()> {
     let stage = stage(peers)?;
-    (record.machine, record.command) = (machine(), "cargo xtask peers --run".to_owned());
+    let command = match peers.set {
+        Set::Others => "cargo xtask peers --run",
+        Set::Own => "cargo xtask peers --run --set own",
+    };
+    (record.machine, record.command) = (machine(), command.to_owned());
     for number in 1..=peers.rounds {
         record.rounds.push(Round::default());
-        for peer in PEERS.iter().filter(|peer| peers.wants(peer.name)) {
+        for peer in peers.set.peers().iter().filter(|peer| peers.wants(peer.name)) {
             eprintln!("benches: round {number} of {}: {}", peers.rounds, peer.name);
             let measured = measured(peer, &stage, peers);
             record.rounds.last_mut().context("a round has begun")?.servers.push(measured);
             // Written after each server, so that an interruption loses at most one.
-            record.write(&peers.out.join("peers.json"))?;
+            record.write(&peers.out.join(peers.set.files()[1]))?;
         }
     }
     Ok(())
@@ -154,25 +162,34 @@ fn measure(peer: &Peer, stage: &Stage, peers: &Peers, measured: &mut Measured) -
         (measured.single, measured.bursts) = (Some(single), Some(bursts));
     }
     if peer.curve && peers.part != Some(Part::Cost) {
-        let (idle, curve) = measure::curve(peer, stage)?;
+        let (idle, curve) = measure::curve(peer, stage, peers.set.fleet())?;
         eprintln!("benches:   idle: {idle:?}\nbenches:   busy: {curve:?}");
         (measured.idle, measured.curve) = (Some(idle), curve);
+    }
+    if peers.set == Set::Own {
+        measured.first = Some(measure::first(peer, stage)?);
+        eprintln!("benches:   first event: {:?}", measured.first);
     }
     Ok(())
 }
 
 fn write(peers: &Peers, record: &Record) -> Result<()> {
-    let page = peers.out.join("peers.md");
+    let [page, _, plot] = peers.set.files();
+    let page = peers.out.join(page);
     let text = fs::read_to_string(&page).with_context(|| format!("read {}", page.display()))?;
-    let (costs, busy) = (table::markdown(record, &record.rows), curve::markdown(record));
+    let costs = match peers.set {
+        Set::Others => table::markdown(record, &record.rows),
+        Set::Own => table::own(record, peers.set),
+    };
+    let busy = curve::markdown(record, peers.set.peers());
     print!("{costs}\n{busy}");
     let text = put(&put(&text, "peers", &costs)?, "peers-busy", &busy)?;
     fs::write(&page, text).context("write the tables")?;
-    let series = curve::series(record);
+    let series = curve::series(record, peers.set.peers());
     if series.is_empty() {
         return Ok(());
     }
-    fs::write(peers.out.join("benchmarks.svg"), plot::svg(TITLE, BELOW, &series)).context("write the plot")
+    fs::write(peers.out.join(plot), plot::svg(TITLE, BELOW, &series)).context("write the plot")
 }
 
 /// Writes a table between its marks.

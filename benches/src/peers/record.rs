@@ -42,6 +42,8 @@ pub(crate) struct Measured {
     pub(crate) idle: Option<Idle>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) curve: Vec<Point>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) first: Option<First>,
 }
 
 /// The cost of a delivery at an even pace.
@@ -65,7 +67,24 @@ pub(crate) struct Cost {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Idle {
     pub(crate) clients: usize,
+    /// Of the server's processes.
     pub(crate) kib_per_client: f64,
+    /// Of the kernel, for both ends of a connection.
+    #[serde(default)]
+    pub(crate) kernel_kib_per_client: f64,
+    /// From the first connect to the last answer, when all come at once, at most 10,000 a second.
+    #[serde(default)]
+    pub(crate) connect_seconds: f64,
+    /// CPU of the server's processes for each connect.
+    #[serde(default)]
+    pub(crate) connect_cpu_us: f64,
+}
+
+/// From a connect to the first event, while there is one every 2 ms.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct First {
+    pub(crate) p50_ms: f64,
+    pub(crate) p99_ms: f64,
 }
 
 /// A server under full load.

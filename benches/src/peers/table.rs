@@ -2,15 +2,17 @@
 
 use std::fmt::Write;
 
-use super::all::PEERS;
+use super::all::Set;
 use super::measure::BURST;
 use super::ours;
 use super::record::{Cost, Measured, Record, Round};
 use super::row::{Row, Spread};
 
-pub(crate) fn rows(record: &Record) -> Vec<Row> {
-    let mut rows = PEERS.iter().filter_map(|peer| row(record, peer.name)).collect::<Vec<_>>();
-    rows.push(centrifugo());
+pub(crate) fn rows(record: &Record, set: Set) -> Vec<Row> {
+    let mut rows = set.peers().iter().filter_map(|peer| row(record, peer.name)).collect::<Vec<_>>();
+    if set == Set::Others {
+        rows.push(centrifugo());
+    }
     rows
 }
 
@@ -97,6 +99,40 @@ pub(crate) fn markdown(record: &Record, rows: &[Row]) -> String {
     out
 }
 
+/// The table of those that people write themselves.
+pub(crate) fn own(record: &Record, set: Set) -> String {
+    let mut out = String::from(
+        "| | one at a time, µs | bursts, µs | bytes | idle, KiB | kernel, KiB | first event, ms | fleet, s | fleet, µs each | missing | |\n\
+         | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |\n",
+    );
+    for peer in set.peers() {
+        let all = || record.of(peer.name);
+        let Some(one) = all().next() else { continue };
+        let figure = |decimals: usize, pick: fn(&Measured) -> Option<f64>| {
+            cell(Spread::of(all().filter_map(pick)), decimals)
+        };
+        let failed = all().find_map(|measured| measured.failed.as_deref());
+        let _ = writeln!(
+            out,
+            "| {} {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+            one.name,
+            one.version,
+            figure(2, |it| Some(it.single?.cpu_us_per_delivery)),
+            figure(2, |it| Some(it.bursts?.cpu_us_per_delivery)),
+            figure(0, |it| Some(it.single?.bytes_per_delivery)),
+            figure(1, |it| Some(it.idle?.kib_per_client)),
+            figure(1, |it| Some(it.idle?.kernel_kib_per_client)),
+            figure(1, |it| Some(it.first?.p50_ms)),
+            figure(1, |it| Some(it.idle?.connect_seconds)),
+            figure(0, |it| Some(it.idle?.connect_cpu_us)),
+            all().flat_map(missing).sum::<i64>(),
+            failed.map_or(one.note.clone(), |failed| format!("**failed**: {failed}")),
+        );
+    }
+    out.push_str(&below(record));
+    out
+}
+
 /// The text below the table: the number of rounds, the generator's own CPU, the machine, and the command.
 fn below(record: &Record) -> String {
     let all = || record.rounds.iter().flat_map(|round| &round.servers);
@@ -170,7 +206,7 @@ mod tests {
     fn what_was_not_measured_is_a_dash_and_what_is_quoted_has_a_mark() {
         let record =
             Record { rounds: vec![Round { servers: vec![measured("nchan", 8.0)] }], ..Record::default() };
-        let table = markdown(&record, &rows(&record));
+        let table = markdown(&record, &rows(&record, Set::Others));
         assert!(table.contains("| nchan |  | – | 8.00 | – | 20 | – |"), "{table}");
         assert!(table.contains("| Centrifugo | 6.9.1 | 21.90\\* |"), "{table}");
     }

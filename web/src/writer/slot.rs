@@ -283,9 +283,7 @@ impl Slot {
         };
         let chunk = match &mut self.body {
             None => batch.plain(chunks),
-            Some(body) => {
-                hands.compressor.shared(body, hands.compressed, batch, hands.world.now, chunks)
-            }
+            Some(body) => hands.compressor.shared(body, hands.compressed, batch, hands.world.now, chunks),
         };
         out.push(self.coding.of(chunk));
     }

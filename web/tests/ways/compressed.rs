@@ -6,9 +6,9 @@
 
 use std::time::{Duration, Instant};
 
+use crate::beside_others;
 use crate::support::Server;
 use crate::way::{Ask, End, Reader, Way};
-use crate::beside_others;
 
 const TENANT: &str = "acme";
 

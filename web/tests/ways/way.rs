@@ -384,9 +384,7 @@ impl Reader {
             Way::Http2 | Way::Zstd => {
                 Wire::Http2(Http2::open(way, Wired::plain(ask, address).await, ask).await?)
             }
-            Way::Http2Tls => {
-                Wire::Http2(Http2::open(way, Wired::tls(ask, address, b"h2").await, ask).await?)
-            }
+            Way::Http2Tls => Wire::Http2(Http2::open(way, Wired::tls(ask, address, b"h2").await, ask).await?),
         };
         let (mut body, mut text) = (Vec::new(), Vec::new());
         if let Wire::Http1(wire) = &mut wire {

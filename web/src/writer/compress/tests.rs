@@ -101,8 +101,7 @@ impl Lab {
 
     fn say(&mut self, at: usize, content: Bytes) {
         let Some(client) = self.clients.get_mut(at) else { return };
-        let chunk =
-            self.compressor.own(&mut client.body, std::slice::from_ref(&content), &self.chunks);
+        let chunk = self.compressor.own(&mut client.body, std::slice::from_ref(&content), &self.chunks);
         client.take(&chunk, &content);
     }
 
@@ -231,7 +230,8 @@ fn what_all_get_together_is_small_and_what_one_gets_is_stored() {
         lab.publish(0, 1);
         let before: Vec<usize> = lab.clients.iter().map(|client| client.coded).collect();
         lab.serve(0, |_| true);
-        let got: Vec<usize> = lab.clients.iter().zip(before).map(|(client, before)| client.coded - before).collect();
+        let got: Vec<usize> =
+            lab.clients.iter().zip(before).map(|(client, before)| client.coded - before).collect();
         assert!(got[0] > got[1] && got[1] == got[2], "{got:?}");
     }
 }
