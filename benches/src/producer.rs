@@ -250,7 +250,8 @@ impl Sender {
         let (turn, now) = (self.sent as usize, now_us());
         self.event.clear();
         if self.flow.orders {
-            write_order(&mut self.event, EVENT_BYTES, self.sent, now);
+            // None is the same as one before, in this slice or another.
+            write_order(&mut self.event, EVENT_BYTES, (now << 8) | (self.sent % 256), now);
         } else {
             write_event(&mut self.event, EVENT_BYTES, turn % self.flow.users, now);
         }

@@ -92,7 +92,7 @@ pub(crate) struct Compression {
     pub(crate) offer: Offer,
     /// 1 (fast) to 9 (small), for either coding.
     pub(crate) level: u8,
-    /// Events that are compressed in one context at the most, before the next one begins.
+    /// Events after which compression begins anew, if a stream waits for that.
     pub(crate) stretch: u64,
 }
 

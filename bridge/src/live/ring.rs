@@ -59,6 +59,8 @@ pub(crate) struct Ring {
 pub(crate) struct Taken {
     pub(crate) slices: Vec<Bytes>,
     pub(crate) marks: Vec<Mark>,
+    /// The size of each frame.
+    pub(crate) sizes: Vec<u32>,
 }
 
 impl Ring {
@@ -168,6 +170,7 @@ impl Page {
             }
             left.bytes = left.bytes.saturating_sub(end - to);
             left.records -= 1;
+            taken.sizes.push((end - to) as u32);
             to = end;
             taken.marks.push(mark.clone());
         }

@@ -43,8 +43,10 @@ impl Subscription {
                 self.moved = !framed;
                 let bytes = taken.slices.iter().map(Bytes::len).sum();
                 let view = self.hold.view.clone();
-                let unreported = 1;
-                last.keep(Last { view, cursor, next, vector, framed, records, bytes, timestamp, unreported });
+                let (sizes, unreported) = (taken.sizes, 1);
+                let kept =
+                    Last { view, cursor, next, vector, framed, records, bytes, sizes, timestamp, unreported };
+                last.keep(kept);
             }
             None => {
                 self.hold.view.count_delivered(cursor..next, timestamp, 1);

@@ -1,6 +1,5 @@
 //! A cache of one entry: the frames that a subscription took last, for the next one at the same cursor of the same view.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use crate::live::view::View;
@@ -34,6 +33,8 @@ pub(crate) struct Last {
     pub(crate) framed: bool,
     pub(crate) records: usize,
     pub(crate) bytes: usize,
+    /// Those of each frame.
+    pub(crate) sizes: Vec<u32>,
     /// The newest record's, for the latency histogram.
     pub(crate) timestamp: i64,
     /// How many subscriptions have taken the frames since the last report to the histogram and the view.
@@ -41,13 +42,14 @@ pub(crate) struct Last {
 }
 
 impl<E> LastFrames<E> {
-    /// The numbers, within their view, of the frames that the last [`Subscription::next_keeping`] gave, if it has kept them: no
-    /// other frames of the view ever have them. Then [`LastFrames::set_encoded`] is to follow.
+    /// Of the frames that the last [`Subscription::next_keeping`] gave, if it has kept them: the number of the first within their
+    /// view, where no other frame ever has it and the others count on, and the size in bytes of each. Then
+    /// [`LastFrames::set_encoded`] is to follow.
     ///
     /// [`Subscription::next_keeping`]: crate::Subscription::next_keeping
-    pub fn fresh(&self) -> Option<Range<u64>> {
-        let last = self.last.as_ref().filter(|_| self.encoded.is_none())?;
-        Some(last.cursor..last.next)
+    pub fn fresh(&mut self) -> Option<(u64, Vec<u32>)> {
+        let last = self.last.as_mut().filter(|_| self.encoded.is_none())?;
+        Some((last.cursor, std::mem::take(&mut last.sizes)))
     }
 
     /// Sets the encoding of the frames that were kept.

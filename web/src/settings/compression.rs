@@ -3,7 +3,7 @@
 use super::value::{SettingError, parse, wrong};
 use crate::coding::Compression;
 
-/// Few events make a stretch that saves little; who joins is outside of a long one for longer.
+/// Few events make a stretch that saves little; who joins waits longer for the end of a long one.
 const STRETCH_BOUNDS: std::ops::RangeInclusive<u64> = 1..=10_000;
 
 #[derive(Clone, clap::Args)]
@@ -19,7 +19,7 @@ pub(super) struct Args {
         value_name = "LEVEL"
     )]
     level: String,
-    /// Events that are compressed in one context at the most (1 to 10000), which also ends after a second
+    /// Events after which, or a second, compression of a view begins anew if a client has joined meanwhile (1 to 10000)
     #[arg(
         long = "compression-stretch",
         env = "TAILRACE_COMPRESSION_STRETCH",

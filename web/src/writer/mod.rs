@@ -46,6 +46,7 @@ use crate::stream::Stream;
 use crate::tls::Layer;
 pub(crate) use answer::Service;
 use chunk::Coding;
+use compress::{CONTEXTS, Compressor};
 use inbox::{Arrival, Inbox, Mail, NewConnection};
 pub use incoming::{Answers, answers};
 use thread::Thread;
@@ -73,7 +74,8 @@ impl Writers {
         let count = (cores / 2).clamp(1, MAX_THREADS);
         let (mut inboxes, mut threads) = (Vec::new(), Vec::new());
         for number in 0..count {
-            let (thread, inbox) = Thread::new(news.clone(), unread / count, compression)?;
+            let compressor = Compressor::new(compression, (CONTEXTS / count) as u8);
+            let (thread, inbox) = Thread::new(news.clone(), unread / count, compressor)?;
             let runtime = Handle::current();
             let name = format!("writer-{number}");
             let started = std::thread::Builder::new().name(name).spawn(move || run(thread, &runtime))?;

@@ -250,8 +250,8 @@ impl Slot {
                 Said::Frames(frames, records) => {
                     *hands.records += records as u64;
                     match hands.last.fresh() {
-                        Some(numbers) => {
-                            hands.last.set_encoded(Batch::new(numbers, frames));
+                        Some(fresh) => {
+                            hands.last.set_encoded(Batch::new(fresh, frames));
                             self.put_batch(out, hands);
                         }
                         None => self.put_own(out, &frames, hands),
@@ -281,11 +281,9 @@ impl Slot {
             debug_assert!(false, "they were encoded before they were read again");
             return;
         };
-        let chunk = match &mut self.body {
-            None => batch.plain(chunks),
-            Some(body) => hands.compressor.shared(body, hands.compressed, batch, hands.world.now, chunks),
-        };
-        out.push(self.coding.of(chunk));
+        let Some(body) = &mut self.body else { return out.push(self.coding.of(batch.plain(chunks))) };
+        let shared = hands.compressor.shared(body, hands.compressed, batch, hands.world.now, chunks);
+        shared.into_iter().for_each(|chunk| out.push(self.coding.of(chunk)));
     }
 
     /// The last block as the body has it.

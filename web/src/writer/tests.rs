@@ -17,6 +17,7 @@ use tailrace_bridge::{
 use tokio::sync::Semaphore;
 
 use super::chunk::Coding;
+use super::compress::Compressor;
 use super::inbox::{Arrival, Inbox};
 use super::slot::Slot;
 use super::thread::Thread;
@@ -109,7 +110,7 @@ impl Lab {
         let registry = Registry::new();
         let revocations = registry.watch();
         let news = News { status, phase, revocations, metrics: Arc::new(Metrics::new()) };
-        let (thread, inbox) = Thread::new(news, max_held, COMPRESSION).unwrap();
+        let (thread, inbox) = Thread::new(news, max_held, Compressor::new(COMPRESSION, 8)).unwrap();
         let runtime = tokio::runtime::Handle::current();
         let thread = std::thread::spawn(move || super::run(thread, &runtime));
         let permits = Arc::new(Semaphore::new(100));

@@ -25,7 +25,6 @@ use super::turns::Turns;
 use super::way::Way;
 use super::wheel::{Entry, Tick, Wheel};
 use super::wire::Bench;
-use crate::coding::Compression;
 use crate::drain::Phase;
 use crate::end::End;
 use crate::http2::Event;
@@ -105,7 +104,7 @@ impl Thread {
     pub(super) fn new(
         news: News,
         max_held: usize,
-        compression: Compression,
+        compressor: Compressor,
     ) -> io::Result<(Thread, Arc<Inbox>)> {
         let poll = Poll::new()?;
         let inbox = Inbox::new(mio::Waker::new(poll.registry(), INBOX)?);
@@ -137,7 +136,7 @@ impl Thread {
             status: Status::Ok,
             phase: Phase::Open,
             last: LastFrames::default(),
-            compressor: Compressor::new(compression),
+            compressor,
             chunks: Chunks::default(),
             max_held,
             tolerated: 0,
@@ -617,7 +616,7 @@ impl Thread {
     /// Ends a round: updates the metrics, cuts slow streams, frees keys and memory.
     fn rest(&mut self) {
         self.last.report_and_drop();
-        self.compressor.rest(&self.news.metrics);
+        self.compressor.rest(&self.news.metrics, self.queue.is_empty());
         self.cut_slow();
         self.news.metrics.bytes.increment(std::mem::take(&mut self.written));
         self.news.metrics.frames.increment(std::mem::take(&mut self.records));

@@ -6,12 +6,12 @@
 //! has no such seams: clients drop what comes after a first member.
 
 use bytes::Bytes;
-use flate2::Crc;
 
+use super::sum::Sum;
 use crate::coding::ContentCoding;
 
 /// The window of a zstd frame, as a power of two; blocks may be as large.
-pub(super) const WINDOW_LOG: u32 = 17;
+pub(super) const WINDOW_LOG: u32 = 16;
 /// The end of a zstd frame: a last block without content.
 pub(super) const ZSTD_END: [u8; 3] = [1, 0, 0];
 
@@ -60,13 +60,13 @@ pub(super) fn store(coding: ContentCoding, slices: &[Bytes], out: &mut Vec<u8>) 
 }
 
 /// Appends the end of a body; `sum`: of all its content.
-pub(super) fn end(coding: ContentCoding, sum: &Crc, out: &mut Vec<u8>) {
+pub(super) fn end(coding: ContentCoding, sum: &Sum, out: &mut Vec<u8>) {
     match coding {
         ContentCoding::Zstd => out.extend_from_slice(&ZSTD_END),
         ContentCoding::Gzip => {
             out.extend_from_slice(&GZIP_LAST);
-            out.extend_from_slice(&sum.sum().to_le_bytes());
-            out.extend_from_slice(&sum.amount().to_le_bytes());
+            out.extend_from_slice(&sum.sum.to_le_bytes());
+            out.extend_from_slice(&sum.size.to_le_bytes());
         }
     }
 }

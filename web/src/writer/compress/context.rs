@@ -1,5 +1,6 @@
-//! A context: the encoder of one stretch after the other, each of one view.
+//! A context: the encoder of one stretch after the other, and the pieces that streams of its view may still need.
 
+use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 
@@ -7,20 +8,27 @@ use bytes::Bytes;
 use tokio::time::Duration;
 
 use super::encoder::Encoder;
+use super::sum::SharedSum;
 use crate::coding::{Compression, ContentCoding};
 use crate::moment::Moment;
 use crate::writer::batch::Batch;
 use crate::writer::chunk::{Chunks, Coding};
 
-/// For how long a stretch goes on: who joins a view is outside for no longer than this while there is news.
+/// After this time the next stretch may begin, if somebody waits for it; and a context that was not used for as long is free.
 const STRETCH: Duration = Duration::from_secs(1);
-/// More pieces than any stretch has.
+/// The most pieces of a stretch.
 const PIECES: u64 = 1 << 24;
+/// The bytes of pieces that are kept, unless the last one alone is larger.
+const KEPT: usize = 64 * 1024;
 
 /// Frames of a stretch, compressed.
 pub(super) struct Piece {
     /// The numbers of the frames.
     pub(super) frames: Range<u64>,
+    /// The frames as they are.
+    pub(super) content: Vec<Bytes>,
+    /// Of the content, for gzip.
+    pub(super) sum: Option<SharedSum>,
     /// A chunk that continues what the client has.
     pub(super) chunk: Bytes,
     /// The same frames for who is outside the stretch, once somebody was.
@@ -31,86 +39,121 @@ pub(super) struct Piece {
 }
 
 pub(super) struct Context {
+    coding: ContentCoding,
     encoder: Encoder,
-    /// Whose stretch it is.
+    /// Whose stretch it is; zero: nobody's.
     group: u64,
     begun: Moment,
-    /// How many frames it may still have.
+    /// When it was last used.
+    used: Moment,
+    /// How many frames there are to be before the next stretch.
     left: u64,
-    /// The number of the frame after its last one.
+    /// Whether streams wait for the next stretch.
+    is_awaited: bool,
+    /// The number of the frame after the last one.
     next: u64,
+    /// That of the last piece.
     number: u64,
-    /// The last piece, until the end of the round.
-    pub(super) last: Option<Piece>,
+    /// The last pieces, of this stretch and those before: each begins where the one before ends.
+    pieces: VecDeque<Piece>,
+    kept: usize,
 }
 
 impl Context {
     /// A context without a stretch.
     pub(super) fn new(coding: ContentCoding, level: u8, now: Moment) -> io::Result<Context> {
-        let encoder = Encoder::new(coding, level)?;
-        Ok(Context { encoder, group: 0, begun: now, left: 0, next: 0, number: 0, last: None })
+        let (begun, used) = (now, now);
+        Ok(Context {
+            coding,
+            encoder: Encoder::new(coding, level)?,
+            group: 0,
+            begun,
+            used,
+            left: 0,
+            is_awaited: true,
+            next: 0,
+            number: 0,
+            pieces: VecDeque::new(),
+            kept: 0,
+        })
     }
 
-    /// Whether the stretch is that of the group.
+    /// Whether it belongs to the group.
     pub(super) fn is_of(&self, group: u64) -> bool {
         self.group == group
     }
 
-    /// Whether the last piece has exactly these frames.
-    pub(super) fn has(&self, frames: &Range<u64>) -> bool {
-        self.last.as_ref().is_some_and(|last| last.frames == *frames)
+    /// Whether another group may have it.
+    pub(super) fn is_free(&self, now: Moment) -> bool {
+        self.used.plus(STRETCH) <= now
     }
 
-    /// The number of the frame after the last one.
-    pub(super) fn next(&self) -> u64 {
-        self.next
+    /// Whether the next piece begins a stretch.
+    fn begins(&self, now: Moment) -> bool {
+        let is_over = self.left == 0 || self.begun.plus(STRETCH) <= now;
+        (is_over && self.is_awaited) || self.number % PIECES == PIECES - 1
     }
 
-    /// Whether the stretch has ended by its time.
-    pub(super) fn is_past(&self, now: Moment) -> bool {
-        self.begun.plus(STRETCH) <= now
+    /// A stream is outside of the stretch.
+    pub(super) fn await_next(&mut self) {
+        self.is_awaited = true;
     }
 
-    /// Whether the stretch may have another piece.
-    pub(super) fn goes_on(&self, now: Moment) -> bool {
-        self.left > 0 && !self.is_past(now)
-    }
-
-    /// Begins the stretch of this number with its first piece.
-    pub(super) fn begin(
+    /// Sees to it that the pieces reach to the end of the batch. `stretches` counts those that have begun.
+    pub(super) fn reach(
         &mut self,
-        (group, stretch): (u64, u64),
+        (group, batch): (u64, &Batch),
         compression: &Compression,
-        batch: &Batch,
+        stretches: &mut u64,
         now: Moment,
         chunks: &Chunks,
     ) -> io::Result<()> {
-        // Valid only once it has a piece.
-        (self.group, self.last) = (0, None);
-        let mut out = Vec::new();
-        self.encoder.begin(&mut out)?;
-        (self.begun, self.left, self.number) = (now, compression.stretch.min(PIECES), stretch * PIECES);
-        self.put(batch, out, true, chunks)?;
-        self.group = group;
-        Ok(())
-    }
-
-    /// Adds a piece to the stretch.
-    pub(super) fn push(&mut self, batch: &Batch, chunks: &Chunks) -> io::Result<()> {
-        let group = std::mem::take(&mut self.group);
-        self.number += 1;
-        self.put(batch, Vec::new(), false, chunks)?;
-        self.group = group;
-        Ok(())
-    }
-
-    fn put(&mut self, batch: &Batch, mut out: Vec<u8>, is_first: bool, chunks: &Chunks) -> io::Result<()> {
-        self.encoder.encode(batch.slices(), &mut out)?;
-        let (frames, number) = (batch.frames(), self.number);
+        let frames = batch.frames();
+        if !self.is_of(group) || frames.start > self.next {
+            self.forget();
+            (self.left, self.is_awaited, self.next) = (0, true, frames.start);
+        }
+        self.used = now;
+        if frames.end <= self.next {
+            return Ok(());
+        }
+        // Without a group until there is a piece: after an error there is none.
+        self.group = 0;
+        let (mut out, is_first) = (Vec::new(), self.begins(now));
+        if is_first {
+            self.encoder.begin(&mut out)?;
+            *stretches += 1;
+            (self.begun, self.left, self.is_awaited) = (now, compression.stretch, false);
+            self.number = *stretches * PIECES;
+        } else {
+            self.number += 1;
+        }
+        let content = batch.from(self.next);
+        self.encoder.encode(&content, &mut out)?;
+        let frames = self.next..frames.end;
         self.left = self.left.saturating_sub(frames.end - frames.start);
         self.next = frames.end;
         let chunk = chunks.encode(&[out.into()], Coding::Chunked);
-        self.last = Some(Piece { frames, chunk, alone: None, number, is_first });
+        self.kept += chunk.len();
+        let sum = (self.coding == ContentCoding::Gzip).then(|| SharedSum::of(&content));
+        let (number, alone) = (self.number, None);
+        self.pieces.push_back(Piece { frames, content, sum, chunk, alone, number, is_first });
+        while self.kept > KEPT && self.pieces.len() > 1 {
+            self.kept -= self.pieces.pop_front().map_or(0, |piece| piece.chunk.len());
+        }
+        self.group = group;
         Ok(())
+    }
+
+    /// The pieces from the one on that begins with this frame; none: there is no such piece.
+    pub(super) fn from(&mut self, frame: u64) -> impl Iterator<Item = &mut Piece> {
+        let at = self.pieces.partition_point(|piece| piece.frames.start < frame);
+        let begins = self.pieces.get(at).is_some_and(|piece| piece.frames.start == frame);
+        self.pieces.range_mut(if begins { at.. } else { self.pieces.len().. })
+    }
+
+    /// Drops the pieces: whoever had not got them will have them stored.
+    pub(super) fn forget(&mut self) {
+        (self.pieces, self.kept) = (VecDeque::new(), 0);
     }
 }

@@ -40,7 +40,7 @@ impl Lab {
     fn new(stretch: u64) -> Lab {
         let compression = Compression { offer: Offer::All, level: 5, stretch };
         Lab {
-            compressor: Compressor::new(compression),
+            compressor: Compressor::new(compression, 10),
             chunks: Chunks::default(),
             groups: (1..=GROUPS as u64).map(Compressed::new).collect(),
             views: vec![Vec::new(); GROUPS],
@@ -92,17 +92,16 @@ impl Lab {
                 _ => last.insert(batch(&self.views[group], frames)),
             };
             let compressed = &mut self.groups[group];
-            let chunk = self.compressor.shared(&mut client.body, compressed, batch, self.now, &self.chunks);
-            let content = batch.slices().concat();
+            let shared = self.compressor.shared(&mut client.body, compressed, batch, self.now, &self.chunks);
             client.cursor = end;
-            client.take(&chunk, &content);
+            client.take(&shared, &batch.slices().concat());
         }
     }
 
     fn say(&mut self, at: usize, content: Bytes) {
         let Some(client) = self.clients.get_mut(at) else { return };
         let chunk = self.compressor.own(&mut client.body, std::slice::from_ref(&content), &self.chunks);
-        client.take(&chunk, &content);
+        client.take(&[chunk], &content);
     }
 
     fn end(&mut self, at: usize) {
@@ -117,18 +116,23 @@ impl Lab {
 }
 
 impl Client {
-    fn take(&mut self, chunk: &Bytes, content: &[u8]) {
-        let coded = Coding::Plain.of(chunk.clone());
-        self.coded += coded.len();
+    fn take(&mut self, chunks: &[Bytes], content: &[u8]) {
         self.content.extend_from_slice(content);
-        self.decoder.take(&coded, &mut self.decoded);
+        for chunk in chunks {
+            let coded = Coding::Plain.of(chunk.clone());
+            self.coded += coded.len();
+            self.decoder.take(&coded, &mut self.decoded);
+        }
         assert!(self.decoded == self.content, "it was not flushed, or is wrong");
     }
 }
 
 fn batch(view: &[Bytes], frames: Range<u64>) -> Batch {
-    let slices = view[frames.start as usize..frames.end as usize].to_vec();
-    Batch::new(frames, slices)
+    let frames_of = &view[frames.start as usize..frames.end as usize];
+    let sizes = frames_of.iter().map(|frame| frame.len() as u32).collect();
+    // As in a view, frames lie in pages.
+    let pages = frames_of.chunks(3).map(|page| page.concat().into()).collect();
+    Batch::new((frames.start, sizes), pages)
 }
 
 #[derive(Clone, Debug)]
@@ -140,7 +144,8 @@ enum Step {
     Own(usize, usize),
     Leave(usize),
     Time(u64),
-    Rest,
+    /// A round ends, after which others are still to be served, or none.
+    Rest(bool),
 }
 
 fn step(groups: usize) -> impl Strategy<Value = Step> {
@@ -153,7 +158,7 @@ fn step(groups: usize) -> impl Strategy<Value = Step> {
             .prop_map(|(client, size)| Step::Own(client, size)),
         1 => (0_usize..30).prop_map(Step::Leave),
         1 => (0_u64..1500).prop_map(Step::Time),
-        2 => Just(Step::Rest),
+        2 => any::<bool>().prop_map(Step::Rest),
     ]
 }
 
@@ -170,7 +175,7 @@ fn run(steps: Vec<Step>, stretch: u64) {
             Step::Leave(at) if at < lab.clients.len() => lab.end(at),
             Step::Leave(_) => {}
             Step::Time(millis) => lab.now = lab.now.plus_millis(millis),
-            Step::Rest => lab.compressor.rest(&metrics),
+            Step::Rest(is_idle) => lab.compressor.rest(&metrics, is_idle),
         }
     }
     while !lab.clients.is_empty() {
@@ -212,27 +217,43 @@ fn what_all_get_together_is_small_and_what_one_gets_is_stored() {
         let [shared, .., alone] = &lab.clients[..] else { unreachable!() };
         assert!(shared.coded * 2 < shared.content.len(), "{} of {}", shared.coded, shared.content.len());
         assert!(alone.coded > alone.content.len(), "{} of {}", alone.coded, alone.content.len());
-        // Who has had something of its own is outside until the next stretch.
-        lab.say(0, Bytes::from_static(b":\n\n"));
-        let before: Vec<usize> = lab.clients.iter().map(|client| client.coded).collect();
-        for at in 0..64 {
+        // Who has had something of its own is outside until the next stretch, which begins for it once 64 events have gone.
+        let sizes = |lab: &mut Lab| {
+            let before: Vec<usize> = lab.clients.iter().map(|client| client.coded).collect();
             lab.publish(0, 1);
             lab.serve(0, |_| true);
-            let [first, second, ..] = &lab.clients[..] else { unreachable!() };
-            if at == 0 {
-                // A stretch begins here: 64 events have gone.
-                assert_eq!(first.coded - before[0], second.coded - before[1]);
-            }
-        }
-        lab.publish(0, 1);
-        lab.serve(0, |_| true);
+            let now = lab.clients.iter().map(|client| client.coded);
+            now.zip(before).map(|(now, before)| now - before).collect::<Vec<_>>()
+        };
         lab.say(0, Bytes::from_static(b":\n\n"));
-        lab.publish(0, 1);
-        let before: Vec<usize> = lab.clients.iter().map(|client| client.coded).collect();
-        lab.serve(0, |_| true);
-        let got: Vec<usize> =
-            lab.clients.iter().zip(before).map(|(client, before)| client.coded - before).collect();
+        let got = sizes(&mut lab);
         assert!(got[0] > got[1] && got[1] == got[2], "{got:?}");
+        let got = sizes(&mut lab);
+        assert!(got[0] == got[1] && got[1] == got[2], "{got:?}");
+        lab.say(0, Bytes::from_static(b":\n\n"));
+        for _ in 0..63 {
+            let got = sizes(&mut lab);
+            assert!(got[0] > got[1] && got[1] == got[2], "{got:?}");
+        }
+        let got = sizes(&mut lab);
+        assert!(got[0] == got[1] && got[1] == got[2], "{got:?}");
+        // Or after a second.
+        lab.say(0, Bytes::from_static(b":\n\n"));
+        sizes(&mut lab);
+        lab.now = lab.now.plus_millis(1000);
+        let got = sizes(&mut lab);
+        assert!(got[0] == got[1] && got[1] == got[2], "{got:?}");
+    }
+}
+
+#[test]
+fn a_context_of_zstd_is_as_small_as_is_documented() {
+    for level in 1..=9 {
+        let mut encoder = Encoder::new(ContentCoding::Zstd, level).unwrap();
+        encoder.begin(&mut Vec::new()).unwrap();
+        encoder.encode(&[Bytes::from(vec![b'x'; 1 << 20])], &mut Vec::new()).unwrap();
+        let Encoder::Zstd(context) = &encoder else { unreachable!() };
+        assert!(context.sizeof() <= 640 << 10, "{level}: {}", context.sizeof());
     }
 }
 
