@@ -57,8 +57,8 @@ enum Task {
         /// Then measures all, and writes docs/peers.md, docs/peers.json and docs/benchmarks.svg.
         #[arg(long)]
         run: bool,
-        /// Handed on, as in `-- --only nchan`.
-        #[arg(last = true, requires = "run")]
+        /// Handed on, as in `-- --only nchan`. With `-- --set own`: event streams and WebSockets, docs/sse-or-websocket.md.
+        #[arg(last = true)]
         arguments: Vec<String>,
     },
 }
@@ -87,7 +87,7 @@ fn run(task: Task) -> Result<()> {
         Task::Faults { arguments } => faults::suite(&arguments),
         Task::Bench { arguments } => bench::suite(&arguments),
         Task::Peers { run, arguments } => {
-            peers::install()?;
+            peers::install(&arguments)?;
             if run { peers::measure(&arguments) } else { Ok(()) }
         }
     }

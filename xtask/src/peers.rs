@@ -23,27 +23,33 @@ struct Peer {
     install: fn(&Path) -> Result<String>,
 }
 
-const PEERS: [Peer; 7] = [
+const PEERS: [Peer; 4] = [
     Peer { name: "nchan", version: "", install: nchan },
     Peer { name: "durable-streams", version: DURABLE_STREAMS, install: durable_streams },
     Peer { name: "mercure", version: MERCURE, install: mercure },
     Peer { name: "kafka-sse", version: KAFKA_SSE, install: kafka_sse },
+];
+
+/// Programs that stand for what people write themselves.
+const OWN: [Peer; 3] = [
     Peer { name: "go", version: "", install: own_go },
     Peer { name: "node", version: "", install: own_node },
     Peer { name: "axum", version: "", install: own_axum },
 ];
 
-/// Programs of ours that stand for what people write themselves.
-const OWN: &str = "benches/peers";
+/// Their sources.
+const SOURCES: &str = "benches/peers";
 
 const DURABLE_STREAMS: &str = "0.1.5";
 const MERCURE: &str = "0.24.2";
 const KAFKA_SSE: &str = "0.4.2";
 
-/// Installs the missing peers. If one cannot be installed, prints the reason and continues with the others.
-pub(crate) fn install() -> Result<()> {
+/// Installs the missing peers: those of ours (`--set own`), or the others. If one cannot be installed, prints the reason and continues
+/// with the others.
+pub(crate) fn install(arguments: &[String]) -> Result<()> {
     let mut skipped = Vec::new();
-    for peer in PEERS {
+    let peers = if arguments.iter().any(|argument| argument == "own") { &OWN[..] } else { &PEERS[..] };
+    for peer in peers {
         let folder = root().join(FOLDER).join(peer.name);
         match peer.ensure(&folder) {
             Ok(version) => eprintln!("xtask: {} {version} is there", peer.name),
@@ -53,7 +59,7 @@ pub(crate) fn install() -> Result<()> {
     for reason in &skipped {
         eprintln!("xtask: SKIPPED {reason}");
     }
-    ensure!(skipped.len() < PEERS.len(), "no peer could be installed");
+    ensure!(skipped.len() < peers.len(), "no peer could be installed");
     Ok(())
 }
 
@@ -180,14 +186,14 @@ fn own_go(folder: &Path) -> Result<String> {
     require("go", "Go")?;
     let build = ["build", "-o"];
     let mut build = command("go", &build);
-    succeed(build.arg(folder.join("server")).arg(".").current_dir(root().join(OWN).join("go")))?;
+    succeed(build.arg(folder.join("server")).arg(".").current_dir(root().join(SOURCES).join("go")))?;
     Ok(said(&mut command("go", &["env", "GOVERSION"]))?.trim_start_matches("go").to_owned())
 }
 
 fn own_node(folder: &Path) -> Result<String> {
     require("npm", "npm")?;
     for file in ["package.json", "package-lock.json", "server.mjs"] {
-        fs::copy(root().join(OWN).join("node").join(file), folder.join(file))
+        fs::copy(root().join(SOURCES).join("node").join(file), folder.join(file))
             .with_context(|| format!("copy {file}"))?;
     }
     succeed(command("npm", &["ci", "--no-audit", "--no-fund"]).current_dir(folder))?;
@@ -197,10 +203,10 @@ fn own_node(folder: &Path) -> Result<String> {
 fn own_axum(folder: &Path) -> Result<String> {
     let built = folder.join("target");
     let mut build = command("cargo", &["build", "--release", "--locked", "--quiet"]);
-    succeed(build.current_dir(root().join(OWN).join("axum")).env("CARGO_TARGET_DIR", &built))?;
+    succeed(build.current_dir(root().join(SOURCES).join("axum")).env("CARGO_TARGET_DIR", &built))?;
     fs::copy(built.join("release/tailrace-peer-axum"), folder.join("server")).context("take the program")?;
     fs::remove_dir_all(built).context("remove what building has left")?;
-    let lock = fs::read_to_string(root().join(OWN).join("axum/Cargo.lock")).context("read the lock file")?;
+    let lock = fs::read_to_string(root().join(SOURCES).join("axum/Cargo.lock")).context("read the lock file")?;
     let version = lock.split("name = \"axum\"\nversion = \"").nth(1).and_then(|rest| rest.split('"').next());
     Ok(version.context("the lock file has axum")?.to_owned())
 }

@@ -98,7 +98,7 @@ fn measure_all(peers: &Peers, record: &mut Record) -> Result<()> {
     let stage = stage(peers)?;
     let command = match peers.set {
         Set::Others => "cargo xtask peers --run",
-        Set::Own => "cargo xtask peers --run --set own",
+        Set::Own => "cargo xtask peers --run -- --set own",
     };
     (record.machine, record.command) = (machine(), command.to_owned());
     for number in 1..=peers.rounds {

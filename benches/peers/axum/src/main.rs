@@ -25,7 +25,7 @@ async fn publish(State(sender): State<Sender<Utf8Bytes>>, event: String) -> Stat
 
 async fn events(State(sender): State<Sender<Utf8Bytes>>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let events = BroadcastStream::new(sender.subscribe());
-    Sse::new(events.filter_map(async |event| Some(Ok(Event::default().data(event.ok()?)))))
+    Sse::new(events.filter_map(async |event| Some(Ok(Event::default().data(event.ok()?.as_str())))))
 }
 
 async fn socket(State(sender): State<Sender<Utf8Bytes>>, upgrade: WebSocketUpgrade) -> Response {
