@@ -206,7 +206,8 @@ fn own_axum(folder: &Path) -> Result<String> {
     succeed(build.current_dir(root().join(SOURCES).join("axum")).env("CARGO_TARGET_DIR", &built))?;
     fs::copy(built.join("release/tailrace-peer-axum"), folder.join("server")).context("take the program")?;
     fs::remove_dir_all(built).context("remove what building has left")?;
-    let lock = fs::read_to_string(root().join(SOURCES).join("axum/Cargo.lock")).context("read the lock file")?;
+    let lock =
+        fs::read_to_string(root().join(SOURCES).join("axum/Cargo.lock")).context("read the lock file")?;
     let version = lock.split("name = \"axum\"\nversion = \"").nth(1).and_then(|rest| rest.split('"').next());
     Ok(version.context("the lock file has axum")?.to_owned())
 }
