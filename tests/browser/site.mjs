@@ -33,7 +33,10 @@ async function serve(pathname, answer) {
 function passOn(address, asked, answer) {
   const { method, headers } = asked;
   const onward = request(address, { method, headers, agent: false }, (response) => {
-    answer.writeHead(response.statusCode, { "Content-Type": response.headers["content-type"] ?? "" });
+    for (const name of ["content-type", "content-encoding"]) {
+      if (name in response.headers) answer.setHeader(name, response.headers[name]);
+    }
+    answer.writeHead(response.statusCode);
     answer.flushHeaders();
     pipeline(response, answer, () => {});
   });
