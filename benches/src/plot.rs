@@ -14,7 +14,7 @@ const HEIGHT: f64 = 520.0;
 
 /// The area within the margins: left, right, top, bottom. The names are in the right margin.
 const LEFT: f64 = 70.0;
-const RIGHT: f64 = WIDTH - 180.0;
+const RIGHT: f64 = WIDTH - 205.0;
 const TOP: f64 = 74.0;
 const BOTTOM: f64 = HEIGHT - 56.0;
 
@@ -22,7 +22,7 @@ const BOTTOM: f64 = HEIGHT - 56.0;
 const LINE: f64 = 17.0;
 
 /// The approximate width of the longest name.
-const NAME: f64 = 170.0;
+const NAME: f64 = 195.0;
 
 /// It has its own background, so that it is readable on any page; the colours follow the reader's colour scheme.
 const STYLE: &str = "

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::sum::Sum;
 use crate::coding::ContentCoding;
+use crate::http2::SMALLEST_DATA;
 
 /// The window of a zstd frame, as a power of two; blocks may be as large.
 pub(super) const WINDOW_LOG: u32 = 16;
@@ -71,10 +72,29 @@ pub(super) fn end(coding: ContentCoding, sum: &Sum, out: &mut Vec<u8>) {
     }
 }
 
-/// Blocks without content, of so many bytes or a little more. They move nothing that an encoder refers to.
+/// Blocks without content, of so many bytes or a little more, at most of [`SMALLEST_DATA`]. They move nothing that an encoder refers
+/// to.
 pub(in crate::writer) fn padding(coding: ContentCoding, size: usize) -> Bytes {
-    match coding {
-        ContentCoding::Zstd => ZSTD_EMPTY.repeat(size.div_ceil(ZSTD_EMPTY.len())).into(),
-        ContentCoding::Gzip => GZIP_EMPTY.repeat(size.div_ceil(GZIP_EMPTY.len())).into(),
+    static ZSTD: [u8; most(ZSTD_EMPTY.len())] = blocks(ZSTD_EMPTY);
+    static GZIP: [u8; most(GZIP_EMPTY.len())] = blocks(GZIP_EMPTY);
+    let (all, block): (&'static [u8], usize) = match coding {
+        ContentCoding::Zstd => (&ZSTD, ZSTD_EMPTY.len()),
+        ContentCoding::Gzip => (&GZIP, GZIP_EMPTY.len()),
+    };
+    Bytes::from_static(&all[..size.div_ceil(block) * block])
+}
+
+/// How many bytes all blocks of this size have that padding may need.
+const fn most(block: usize) -> usize {
+    SMALLEST_DATA.div_ceil(block) * block
+}
+
+/// The block again and again.
+const fn blocks<const BLOCK: usize, const ALL: usize>(block: [u8; BLOCK]) -> [u8; ALL] {
+    let (mut all, mut at) = ([0; ALL], 0);
+    while at < ALL {
+        all[at] = block[at % BLOCK];
+        at += 1;
     }
+    all
 }
