@@ -94,7 +94,7 @@ pub(crate) const ZSTD: WayOut = WayOut {
     way: Way::Zstd,
     pace: SINGLE,
     target: 1.0,
-    size: Some(1.0 / 3.0),
+    size: Some(0.333),
 };
 
 pub(crate) const ZSTD_BURSTS: WayOut = WayOut {
@@ -103,7 +103,7 @@ pub(crate) const ZSTD_BURSTS: WayOut = WayOut {
     way: Way::Zstd,
     pace: BURSTS,
     target: 1.0,
-    size: Some(1.0 / 4.0),
+    size: Some(0.25),
 };
 
 pub(crate) const GZIP: WayOut = WayOut {
@@ -112,7 +112,7 @@ pub(crate) const GZIP: WayOut = WayOut {
     way: Way::Gzip,
     pace: SINGLE,
     target: 1.0,
-    size: Some(1.0 / 3.0),
+    size: Some(0.333),
 };
 
 pub(crate) const GZIP_BURSTS: WayOut = WayOut {
@@ -121,7 +121,7 @@ pub(crate) const GZIP_BURSTS: WayOut = WayOut {
     way: Way::Gzip,
     pace: BURSTS,
     target: 1.0,
-    size: Some(1.0 / 4.0),
+    size: Some(0.25),
 };
 
 /// A server with its clients and a topic of its own, so that it rests while the other one is measured.
