@@ -4,8 +4,9 @@
 //! [`thread`] is the loop of a thread; [`group`] holds the streams of a view, which are served in order with the same bytes;
 //! [`slot`] is one stream with its [`way`]: a [`wire`] of its own, a socket to which its bytes go as they are, or encrypted; or an
 //! HTTP/2 [`connection`], which writes what all of its streams have to say at once. There [`answer`] has the other requests
-//! answered; [`batch`] is what the streams of a group get together, and [`compress`] makes less of it; [`wheel`] holds the times when streams must be served again; [`turns`] shares the
-//! time fairly between tenants whose streams are new or have more to do. [`incoming`] is what a client sends over a WebSocket.
+//! answered. [`batch`] is what the streams of a group get together, and [`compress`] makes less of it. [`wheel`] holds the times when
+//! streams must be served again; [`turns`] shares the time fairly between tenants whose streams are new or have more to do.
+//! [`incoming`] is what a client sends over a WebSocket.
 
 mod answer;
 mod batch;

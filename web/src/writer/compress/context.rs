@@ -18,8 +18,8 @@ use crate::writer::chunk::{Chunks, Coding};
 const STRETCH: Duration = Duration::from_secs(1);
 /// The most pieces of a stretch.
 const PIECES: u64 = 1 << 24;
-/// The bytes of pieces that are kept, unless the last one alone is larger.
-const KEPT: usize = 64 * 1024;
+/// The memory of pieces that are kept, unless the last one alone is larger.
+const KEPT: usize = 128 * 1024;
 
 /// Frames of a stretch, compressed.
 pub(super) struct Piece {
@@ -36,6 +36,13 @@ pub(super) struct Piece {
     /// Within a stretch, 1 more than that of the piece before; no other piece of the thread has it.
     pub(super) number: u64,
     pub(super) is_first: bool,
+}
+
+impl Piece {
+    /// What is kept for it; its content is that of the view's pages.
+    fn memory(&self) -> usize {
+        self.chunk.len() + self.content.iter().map(Bytes::len).sum::<usize>()
+    }
 }
 
 pub(super) struct Context {
@@ -134,12 +141,13 @@ impl Context {
         self.left = self.left.saturating_sub(frames.end - frames.start);
         self.next = frames.end;
         let chunk = chunks.encode(&[out.into()], Coding::Chunked);
-        self.kept += chunk.len();
         let sum = (self.coding == ContentCoding::Gzip).then(|| SharedSum::of(&content));
         let (number, alone) = (self.number, None);
-        self.pieces.push_back(Piece { frames, content, sum, chunk, alone, number, is_first });
+        let piece = Piece { frames, content, sum, chunk, alone, number, is_first };
+        self.kept += piece.memory();
+        self.pieces.push_back(piece);
         while self.kept > KEPT && self.pieces.len() > 1 {
-            self.kept -= self.pieces.pop_front().map_or(0, |piece| piece.chunk.len());
+            self.kept -= self.pieces.pop_front().map_or(0, |piece| piece.memory());
         }
         self.group = group;
         Ok(())

@@ -166,7 +166,14 @@ impl Compressor {
                 (false, Some(alone)) => alone,
                 (false, None) => {
                     let alone = &mut self.alone[coding as usize];
-                    let made = stand_alone(alone, coding, &self.compression, &piece.content)?;
+                    let made = stand_alone(alone, coding, &self.compression, &piece.content);
+                    // The body has taken the piece already.
+                    let made = made.unwrap_or_else(|error| {
+                        tracing::warn!(%error, "what streams have is not compressed");
+                        let mut stored = Vec::new();
+                        blocks::store(coding, &piece.content, &mut stored);
+                        stored
+                    });
                     piece.alone.insert(chunks.encode(&[made.into()], Coding::Chunked))
                 }
             };
