@@ -1,4 +1,4 @@
-//! Tells the program which commit it is built from: `GIT_COMMIT`, from a variable of that name (a build without a
+//! Tells the program what it is built by and for, and from which commit: `GIT_COMMIT`, from a variable of that name (a build without a
 //! repository, such as the container image's), else from git.
 
 use std::path::Path;
@@ -14,6 +14,16 @@ fn main() {
     let given = std::env::var("GIT_COMMIT").ok().filter(|commit| !commit.is_empty());
     let commit = given.or_else(|| git(&["rev-parse", "--short=12", "HEAD"]));
     println!("cargo:rustc-env=GIT_COMMIT={}", commit.as_deref().unwrap_or("unknown"));
+    println!("cargo:rustc-env=BUILT_BY={}", compiler().as_deref().unwrap_or("rustc"));
+    for name in ["TARGET", "PROFILE"] {
+        println!("cargo:rustc-env=BUILD_{name}={}", std::env::var(name).unwrap_or_default());
+    }
+}
+
+/// The compiler with its version.
+fn compiler() -> Option<String> {
+    let output = Command::new(std::env::var_os("RUSTC")?).arg("--version").output().ok()?;
+    Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
 }
 
 /// What git says, if it is there and this is a repository.

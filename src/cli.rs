@@ -6,7 +6,7 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tailrace_web::ConfigurationValue;
 
 use crate::config::Refusal;
-use crate::{demo, id, top, values};
+use crate::{demo, health, id, top, values, version};
 
 const AFTER_HELP: &str = "\
 Any librdkafka property can be set as TAILRACE_KAFKA_<PROPERTY_WITH_UNDERSCORES>, such as
@@ -15,11 +15,9 @@ A flag wins over a variable, a variable over a file.
 
 Exit codes: 0 stopped as asked, 1 failed, 64 a setting is wrong.";
 
-const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("GIT_COMMIT"), ")");
-
 /// Kafka topics as per-tenant Server-Sent Event streams; reconnect and lose nothing, repeat nothing.
 #[derive(Parser)]
-#[command(name = "tailrace", version = VERSION, after_help = AFTER_HELP)]
+#[command(name = "tailrace", version = version::SHORT, after_help = AFTER_HELP)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -45,6 +43,9 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Ask a running server whether it is alive, for probes in images without a shell: exit code 0 or 1
+    #[command(after_help = "")]
+    Health(health::Args),
     /// Show the open streams of a running server: tenants, streams, how far behind
     #[command(after_help = "")]
     Top(top::Args),
@@ -105,8 +106,16 @@ pub(crate) fn command() -> clap::Command {
 
 /// Parses the command line. `args` begins with the program's name.
 pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Cli, Stop> {
-    let command = command();
+    let mut args: Vec<String> = args.into_iter().collect();
+    let mut command = command();
+    if version::is_verbose(&args) {
+        args.retain(|arg| arg != "--verbose");
+        command = command.version(version::verbose());
+    }
     let matches = command.clone().try_get_matches_from(args).map_err(|error| explain(error, &command))?;
+    if let Some(matches) = matches.subcommand_matches("demo") {
+        demo::refuse_own(matches).map_err(Stop::Refused)?;
+    }
     let mut cli = Cli::from_arg_matches(&matches).map_err(|error| explain(error, &command))?;
     if let Some(settings) = settings_of(&mut cli) {
         settings.values = values_of(&matches);
@@ -218,6 +227,28 @@ mod tests {
     #[test]
     fn an_unknown_flag_is_clap_s_to_explain() {
         assert!(matches!(parsed(&["--topicz", "a"]), Err(Stop::Clap(_))));
+    }
+
+    #[test]
+    fn a_verbose_version_says_what_a_report_needs() {
+        let Err(Stop::Clap(said)) = parsed(&["--version", "--verbose"]) else { panic!("no version") };
+        let said = said.to_string();
+        for what in [version::SHORT, "rustc ", "librdkafka   2.", "event ids    1, sealed 2", "(debug)"] {
+            assert!(said.contains(what), "{what}: {said}");
+        }
+        let Err(Stop::Clap(short)) = parsed(&["-V"]) else { panic!("no version") };
+        assert_eq!(short.to_string(), format!("tailrace {}\n", version::SHORT));
+        assert!(matches!(parsed(&["--verbose"]), Err(Stop::Clap(error)) if error.use_stderr()));
+    }
+
+    #[test]
+    fn the_demo_has_its_own_kafka_and_topics() {
+        let refused = |args: &[&str]| match parsed(args) {
+            Err(Stop::Refused(refusal)) => refusal.to_string(),
+            _ => panic!("{args:?} was taken"),
+        };
+        assert!(refused(&["demo", "--topics", "mine"]).contains("takes no --topics"));
+        assert!(refused(&["demo", "--kafka-bootstrap-servers", "b:9092"]).contains("tailrace serve"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Settings: everything is checked here, before anything binds or connects.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fmt;
 use std::str::FromStr;
@@ -65,11 +66,6 @@ impl Process {
 /// Checks everything.
 pub(crate) fn plan(settings: &Settings, environment: &Environment) -> Result<Plan, Refusal> {
     environment.refuse_unknown()?;
-    assemble(settings, environment)
-}
-
-/// As [`plan`], but without the check for unknown variables: the demo takes only flags.
-pub(crate) fn assemble(settings: &Settings, environment: &Environment) -> Result<Plan, Refusal> {
     let process = process(&settings.process)?;
     refuse_empty(settings)?;
     let mut web = settings.web.settings().map_err(|e| Refusal::value(e.variable, &e.value, e.accepted))?;
@@ -170,6 +166,15 @@ impl Environment {
         Environment(named.filter(|(name, _)| name.starts_with(PREFIX)).collect())
     }
 
+    /// The same without these variables and librdkafka's properties, and the names of those that were left out.
+    pub(crate) fn without_kafka(self, own: &HashSet<String>) -> (Environment, Vec<String>) {
+        let is_left_out = |(name, value): &(String, OsString)| {
+            own.contains(name) || name.starts_with(KAFKA_PREFIX) && !is_injected(name, value)
+        };
+        let (left_out, kept): (Vec<_>, Vec<_>) = self.0.into_iter().partition(is_left_out);
+        (Environment(kept), left_out.into_iter().map(|(name, _)| name).collect())
+    }
+
     /// The variables that may be librdkafka's properties.
     fn kafka(&self) -> Result<Vec<(String, String)>, Refusal> {
         let is_property =
@@ -267,6 +272,13 @@ impl Refusal {
     /// Properties with which no client can be created, in librdkafka's words.
     pub(crate) fn kafka(error: &KafkaError) -> Refusal {
         Refusal(format!("{error} (TAILRACE_KAFKA_…)"))
+    }
+
+    /// A flag that the demo does not have.
+    pub(crate) fn flag_of_demo(flag: &str) -> Refusal {
+        Refusal(format!(
+            "the demo has its own Kafka, topics and rules, so it takes no --{flag}; `tailrace serve` does (all: tailrace demo --help)"
+        ))
     }
 
     fn unknown(name: &str, known: &[String]) -> Refusal {

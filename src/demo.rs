@@ -1,18 +1,21 @@
-//! `tailrace demo`: an embedded broker with generated records, and a server that reads them, all on loopback.
+//! `tailrace demo`: an embedded broker with generated records, and a server that reads them, all on loopback. Its Kafka, topics and
+//! rules are its own; all other settings are those of a server.
 
+use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use tailrace_bridge::{Bridge, Envelope, Filter, Framing, StartFrom, SubscribeRequest, TenantId};
+use clap::Args as _;
+use tailrace_bridge::{Bridge, Envelope, EventName, Filter, Framing, StartFrom, SubscribeRequest, TenantId};
 use tailrace_consumer::demo::{self, TENANTS};
 
-use crate::config::{self, Environment};
+use crate::config::{self, Environment, Refusal};
 use crate::serve::Server;
 use crate::signals::Signals;
 use crate::{cli, log};
 
-/// Settings of the demo that differ from a server's. The demo reads no variables, so these apply unless a flag overrides them.
+/// Settings of the demo that differ from a server's, unless a flag or a variable overrides them.
 const DEFAULTS: [(&str, &str); 11] = [
     ("topics", "orders,metrics,logs,notifications"),
     ("tenant-from", "header:tenant"),
@@ -38,27 +41,60 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Long enough for the first records to be in memory.
 const FIRST_RECORDS: Duration = Duration::from_millis(300);
 
-/// The definition of `tailrace demo`: a server's settings with other defaults, without environment variables.
+/// The definition of `tailrace demo`: a server's settings with other defaults. Those of Kafka are the demo's own: no variable sets
+/// them, and [`refuse_own`] refuses their flags.
 pub(crate) fn command(command: clap::Command) -> clap::Command {
-    let deaf = command.mut_args(|arg| if arg.get_env().is_some() { arg.env(None::<&str>) } else { arg });
-    cli::with_defaults(deaf, &DEFAULTS)
+    let own = own();
+    let command = command.mut_args(|arg| match own.contains(arg.get_id().as_str()) {
+        true => arg.hide(true).env(None::<&str>),
+        false => arg,
+    });
+    cli::with_defaults(command, &DEFAULTS)
+}
+
+/// The ids of the settings that are the demo's own.
+fn own() -> HashSet<String> {
+    let of_kafka = tailrace_consumer::Args::augment_args(clap::Command::new("kafka"));
+    of_kafka.get_arguments().map(|arg| arg.get_id().to_string()).collect()
+}
+
+/// The variables of these settings.
+fn own_variables() -> HashSet<String> {
+    let of_kafka = tailrace_consumer::Args::augment_args(clap::Command::new("kafka"));
+    of_kafka.get_arguments().filter_map(|arg| Some(arg.get_env()?.to_str()?.to_owned())).collect()
+}
+
+/// Refuses flags that would have no effect.
+pub(crate) fn refuse_own(matches: &clap::ArgMatches) -> Result<(), Refusal> {
+    let is_given =
+        |id: &&String| matches.value_source(id.as_str()) == Some(clap::parser::ValueSource::CommandLine);
+    let own = own();
+    match own.iter().filter(is_given).min() {
+        None => Ok(()),
+        Some(id) => Err(Refusal::flag_of_demo(&id.replace('_', "-"))),
+    }
 }
 
 /// Runs until a signal.
-pub(crate) async fn run() -> anyhow::Result<()> {
+pub(crate) async fn run(environment: Environment) -> anyhow::Result<()> {
     let signals = Signals::catch()?;
     let broker = demo::start().await.context("start the embedded broker")?;
     let settings = cli::parse_demo(&[
-        ("listen", free(default("listen"))),
-        ("admin-listen", free(default("admin-listen"))),
+        ("listen", free("listen")),
+        ("admin-listen", free("admin-listen")),
         ("kafka-bootstrap-servers", broker.bootstrap_servers().to_owned()),
     ])?;
-    let mut plan = config::assemble(&settings, &Environment::of([]))?;
-    plan.web.suggest_tenants(&TENANTS);
+    let (environment, ignored) = environment.without_kafka(&own_variables());
+    let mut plan = config::plan(&settings, &environment)?;
+    plan.web.be_demo(&TENANTS);
     log::start(&plan.process)?;
+    for variable in ignored {
+        tracing::warn!("{variable} is ignored: the demo has its own Kafka and topics");
+    }
     let scheme = plan.web.scheme();
+    let moved = is_taken(default("listen")) && plan.web.listen().port() == 0;
     let server = Server::start(plan).await?;
-    let greeting = greet(server.bridge.clone(), scheme, server.address(), server.admin_address());
+    let greeting = greet(server.bridge.clone(), scheme, server.address(), server.admin_address(), moved);
     let greeting = tokio::spawn(async move {
         match greeting.await {
             Ok(banner) => print!("{banner}"),
@@ -76,15 +112,18 @@ fn default(flag: &str) -> &'static str {
     DEFAULTS.iter().find(|(name, _)| *name == flag).map_or("", |(_, value)| value)
 }
 
-/// The address; if another program uses its port, the address with port 0.
-fn free(address: &str) -> String {
-    let Ok(wanted) = address.parse::<SocketAddr>() else { return address.to_owned() };
-    match TcpListener::bind(wanted) {
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-            SocketAddr::new(wanted.ip(), 0).to_string()
-        }
-        _ => address.to_owned(),
+/// The default address of a flag. If another program uses its port, the address with port 0.
+fn free(flag: &str) -> String {
+    let address = default(flag);
+    match is_taken(address) {
+        true => format!("{}:0", address.rsplit_once(':').map_or(address, |(host, _)| host)),
+        false => address.to_owned(),
     }
+}
+
+fn is_taken(address: &str) -> bool {
+    let bound = address.parse::<SocketAddr>().map(TcpListener::bind);
+    bound.is_ok_and(|bound| bound.is_err_and(|error| error.kind() == std::io::ErrorKind::AddrInUse))
 }
 
 /// Waits until there are records, then returns the banner with the addresses.
@@ -93,11 +132,12 @@ async fn greet(
     scheme: &'static str,
     address: SocketAddr,
     admin: SocketAddr,
+    moved: bool,
 ) -> anyhow::Result<String> {
     ready(&bridge).await?;
     tokio::time::sleep(FIRST_RECORDS).await;
     let base = format!("{scheme}://{}", reachable(address));
-    Ok(banner(&base, reachable(admin), &an_id(&bridge).await?))
+    Ok(banner(&base, reachable(admin), &an_id(&bridge).await?, moved))
 }
 
 async fn ready(bridge: &Bridge) -> anyhow::Result<()> {
@@ -119,6 +159,7 @@ async fn an_id(bridge: &Bridge) -> anyhow::Result<String> {
         topics: vec!["orders".to_owned()],
         filter: Filter::default(),
         framing: Framing::Sse,
+        event_name: EventName::Type,
         envelope: Envelope::None,
         unmasked: false,
         conflate: false,
@@ -137,13 +178,18 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-/// `base`: scheme and address of the streams.
-fn banner(base: &str, admin: SocketAddr, id: &str) -> String {
+/// `base`: scheme and address of the streams; `moved`: whether another program has the port of the demo.
+fn banner(base: &str, admin: SocketAddr, id: &str, moved: bool) -> String {
+    let moved = match moved {
+        true => format!("  (another program uses {}; --listen HOST:PORT chooses)\n", default("listen")),
+        false => String::new(),
+    };
     format!(
         "
   Tailrace {version} · demo
 
   Console   {base}/
+{moved}  Boards    {base}/demo/orders, …/metrics, …/logs, …/notifications
   Metrics   http://{admin}/metrics
 
   All of one tenant:
@@ -170,15 +216,16 @@ mod tests {
     fn a_taken_port_is_replaced_by_a_free_one() {
         let taken = TcpListener::bind("127.0.0.1:0").expect("binds");
         let address = taken.local_addr().expect("bound").to_string();
-        assert_eq!(free(&address), "127.0.0.1:0");
+        assert!(is_taken(&address));
         drop(taken);
-        assert_eq!(free(&address), address);
+        assert!(!is_taken(&address) && !is_taken("not an address"));
     }
 
     #[test]
     fn the_banner_has_the_console_and_three_lines_to_try() {
-        let banner = banner("https://127.0.0.1:8080", "127.0.0.1:9464".parse().expect("an address"), "AbC");
-        assert!(banner.contains("https://127.0.0.1:8080/\n"));
+        let banner =
+            banner("https://127.0.0.1:8080", "127.0.0.1:9464".parse().expect("an address"), "AbC", true);
+        assert!(banner.contains("https://127.0.0.1:8080/\n") && banner.contains("--listen"));
         assert_eq!(banner.matches("curl -N").count(), 3);
         assert!(banner.contains("-H 'Last-Event-ID: AbC'"));
     }

@@ -1,10 +1,12 @@
 //! Tailrace: Kafka topics as per-tenant Server-Sent Event streams. This file only parses, builds, runs and drains.
 
+mod admin_client;
 mod check;
 mod cli;
 mod config;
 mod demo;
 mod docs;
+mod health;
 mod id;
 mod log;
 mod memory;
@@ -14,6 +16,7 @@ mod signals;
 mod top;
 mod traces;
 mod values;
+mod version;
 
 use std::process::ExitCode;
 
@@ -37,22 +40,23 @@ fn main() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS };
         }
     };
-    match run(cli.command.unwrap_or(Command::Serve(Box::new(cli.settings))), &environment) {
+    match run(cli.command.unwrap_or(Command::Serve(Box::new(cli.settings))), environment) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => report(&error),
     }
 }
 
-fn run(command: Command, environment: &Environment) -> anyhow::Result<()> {
+fn run(command: Command, environment: Environment) -> anyhow::Result<()> {
     match command {
-        Command::Serve(settings) => serve(&settings, environment),
-        Command::Demo(_) => in_runtime(demo::run()),
+        Command::Serve(settings) => serve(&settings, &environment),
+        Command::Demo(_) => in_runtime(demo::run(environment)),
         Command::Id(args) => id::run(&args),
         Command::Check { settings, json } => {
-            let plan = config::plan(&settings, environment)?;
+            let plan = config::plan(&settings, &environment)?;
             log::start(&plan.process)?;
             in_runtime(check::run(plan, json))
         }
+        Command::Health(args) => in_runtime(health::run(args)),
         Command::Top(args) => in_runtime(top::run(args)),
         Command::Configuration { markdown } => docs::print(markdown),
     }

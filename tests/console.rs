@@ -1,5 +1,5 @@
-//! The console in a real browser: every field and every button at three widths, a server that asks for tokens, and the demo
-//! as the documentation tells it.
+//! The console in a real browser: every field and every button at three widths, a server that asks for tokens, the demo as the
+//! documentation tells it; and, on a server in the place of this one, what a real one does seldom.
 
 mod support;
 
@@ -21,8 +21,12 @@ const PARTITIONS: u64 = 8;
 /// Between two records: about 300 a second, of which the console is to get a quarter.
 const PAUSE: Duration = Duration::from_millis(3);
 /// As tests/browser/widths.mjs uses the console.
-const WIDTHS: [u64; 3] = [1400, 1200, 390];
+const WIDTHS: [u64; 3] = [1400, 768, 390];
 const CUTS: u64 = 2;
+/// Those of the demo.
+const TOPICS: [&str; 4] = ["logs", "metrics", "notifications", "orders"];
+/// In the order of the console's links.
+const TOPICS_AS_BOARDS: [&str; 4] = ["orders", "metrics", "logs", "notifications"];
 /// tests/browser/token.mjs signs with the same.
 const SECRET: &str = "a secret that is long enough for HS256";
 
@@ -55,15 +59,15 @@ async fn every_field_and_every_button_does_what_it_says_at_every_width() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn where_tokens_are_asked_for_the_console_learns_names_from_the_streams_alone() {
+async fn where_tokens_are_asked_for_the_console_learns_names_with_the_token_alone() {
     let demo = Demo::start(&["--auth", "jwt", "--jwt-secret", SECRET, "--console", "on"]).await;
     let mut script = Script::start("token.mjs", demo.port);
     let seen = json_line(&mut script).await;
     script.end().await;
     demo.stop().await;
     let expected = json!({
-        "asks": true, "offered": 0, "topics": ["orders", "?", "?", "?"], "heard": ["orders"], "hidden": true,
-        "complaints": [],
+        "asks": true, "again": "Start", "offered": 0, "topics": TOPICS, "positions": TOPICS, "heard": ["orders"],
+        "hidden": true, "complaints": [],
     });
     assert_eq!(seen, expected);
 }
@@ -90,12 +94,38 @@ async fn the_demo_is_as_the_documentation_tells() {
     let seen = json_line(&mut script).await;
     script.end().await;
     demo.stop().await;
-    let topics = ["logs", "metrics", "notifications", "orders"];
+    let boards = TOPICS_AS_BOARDS.map(|board| format!("demo/{board}"));
     let expected = json!({
-        "tenants": ["acme", "globex", "initech"], "offered": topics, "topics": topics,
-        "lost": "0", "repeated": "0", "cuts": "3", "complaints": [],
+        "soon": true, "tenants": ["acme", "globex", "initech"], "offered": TOPICS, "boards": boards, "topics": TOPICS,
+        "only": ["orders"], "heard": { "curl": true, "module": true, "socket": true },
+        "lost": 0, "repeated": 0, "cuts": 3, "complaints": [],
     });
     assert_eq!(seen, expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_of_every_kind_are_shown_searched_filtered_and_copied_as_text() {
+    nothing_is_wrong("records.mjs", 95).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_happens_to_a_stream_is_told_and_a_flood_does_not_stop_the_page() {
+    nothing_is_wrong("happenings.mjs", 100).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_console_is_usable_by_keyboard_and_has_no_finding_of_axe() {
+    nothing_is_wrong("access.mjs", 100).await;
+}
+
+/// Runs a script with a server of its own in the place of this one. It says how many things it looked at, and what was wrong.
+async fn nothing_is_wrong(script: &str, at_least: u64) {
+    let mut script = Script::start(script, 0);
+    let seen = json_line(&mut script).await;
+    script.end().await;
+    let checked = seen["checked"].as_u64().expect("a count");
+    assert!(checked >= at_least, "only {checked} things were looked at: {seen}");
+    assert_eq!(seen["complaints"], json!([]));
 }
 
 async fn json_line(script: &mut Script) -> Value {

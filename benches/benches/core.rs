@@ -103,6 +103,7 @@ impl Core {
             topics: vec![TOPIC.to_owned()],
             filter: Filter::parse(&[], &[], &wheres).expect("a filter"),
             framing: Framing::Sse,
+            event_name: Default::default(),
             envelope: Envelope::None,
             unmasked: false,
             conflate: false,

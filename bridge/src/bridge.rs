@@ -9,6 +9,7 @@ use crate::base::meter::Meter;
 use crate::base::metrics;
 use crate::base::sync::atomic::Ordering;
 use crate::core::health::Health;
+use crate::core::overview::TopicOverview;
 use crate::core::{Inner, Unserved};
 use crate::history::source::Source;
 use crate::live::traced::Deliveries;
@@ -143,6 +144,12 @@ impl Bridge {
     /// Whether a record of the tenant has been appended since the core began. It may be true of a few tenants without records.
     pub fn has_seen(&self, tenant: &TenantId) -> bool {
         self.inner.has_seen(tenant)
+    }
+
+    /// The served topics that can have records of the tenant and that `wanted` names, by name. It examines a bounded number of
+    /// records in memory, about a millisecond's worth, and asks Kafka nothing.
+    pub fn overview(&self, tenant: &TenantId, wanted: impl Fn(&str) -> bool) -> Vec<TopicOverview> {
+        self.inner.overview(tenant, wanted)
     }
 
     /// How many partitions a subscription of the tenant to these topics has (to all topics, if none is named), and how many

@@ -28,6 +28,7 @@
 //!     topics: vec!["orders".to_owned()],
 //!     filter: Filter::default(),
 //!     framing: Framing::Sse,
+//!     event_name: EventName::Type,
 //!     envelope: Envelope::None,
 //!     unmasked: false,
 //!     conflate: false,
@@ -62,6 +63,7 @@ mod sse;
 pub use crate::base::clock::{Clock, TokioClock};
 pub use crate::core::Unserved;
 pub use crate::core::health::{Health, Readiness, Status};
+pub use crate::core::overview::TopicOverview;
 pub use base::meter::Meter;
 #[cfg(feature = "sabotage")]
 pub use base::sabotage::sabotage;
@@ -99,6 +101,6 @@ pub use record::{Headers, NewRecord, RawRecord, RecordRef, put_header};
 pub use sse::envelope::Envelope;
 pub use sse::event_source::CloudEventsSource;
 pub use sse::frame::Control;
-pub use sse::framing::Framing;
+pub use sse::framing::{EventName, Framing};
 pub use sse::privacy::{HeaderList, Privacy};
 pub use sse::web_socket;

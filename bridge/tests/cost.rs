@@ -74,6 +74,7 @@ fn request(wheres: &[String], from: StartFrom) -> SubscribeRequest {
         topics: Vec::new(),
         filter: Filter::parse(&[], &[], wheres).unwrap(),
         framing: Framing::Sse,
+        event_name: Default::default(),
         envelope: Envelope::None,
         from,
         last_event_id: None,

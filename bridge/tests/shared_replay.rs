@@ -96,6 +96,7 @@ async fn subscribe(bridge: &Bridge) -> Subscription {
         topics: Vec::new(),
         filter: Filter::default(),
         framing: Framing::Sse,
+        event_name: Default::default(),
         envelope: Envelope::None,
         unmasked: false,
         conflate: false,

@@ -58,6 +58,7 @@ impl Lab {
             topics: Vec::new(),
             filter: Filter::parse(&[], &[], &wheres).unwrap(),
             framing: Framing::Sse,
+            event_name: Default::default(),
             envelope: Envelope::None,
             from,
             last_event_id: None,

@@ -65,6 +65,11 @@ mod watermarks;
 #[cfg(test)]
 mod tests;
 
+/// The version of librdkafka, which is built along.
+pub fn librdkafka_version() -> String {
+    rdkafka::util::get_rdkafka_version().1
+}
+
 pub use check::check;
 pub use error::KafkaError;
 pub use kafka::{Kafka, Running};

@@ -121,6 +121,7 @@ impl Scene {
             topics: vec!["orders".to_owned()],
             filter: Filter::default(),
             framing: Framing::Sse,
+            event_name: Default::default(),
             envelope,
             unmasked: false,
             conflate: false,

@@ -1,5 +1,7 @@
 // The code that the console gives for one's own page, put into a page.
 
+import { spawnSync } from "node:child_process";
+
 /** Until events or a request must have come, in milliseconds. */
 const WAIT_MS = 5_000;
 /** Until it is clear that no more come than should. */
@@ -32,6 +34,40 @@ export async function runCode(browser, server, code, count, token = "") {
   const all = [...heard];
   await page.close();
   return all;
+}
+
+/** Runs the code of the module, and gives how many records of the wanted ones it wrote. */
+export async function runModule(browser, server, code, count) {
+  const page = await browser.newPage();
+  let heard = 0;
+  page.on("console", (message) => message.type() === "log" && heard++);
+  await page.goto(new URL("/tailrace.js", server).href);
+  // Where there is no bundler, the module is taken from the server.
+  await page.addScriptTag({ type: "module", content: code.replace(`from "tailrace"`, `from "/tailrace.js"`) });
+  for (let waited = 0; heard < count && waited < WAIT_MS; waited += MORE_MS) await page.waitForTimeout(MORE_MS);
+  await page.close();
+  return heard >= count;
+}
+
+/** Runs the command, and gives whether the stream that it prints has records of topic `orders`. */
+export function runShell(code) {
+  const shell = spawnSync("sh", ["-c", `exec ${code}`], { timeout: WAIT_MS, encoding: "utf8" });
+  return shell.stdout.includes(`data: {`) && shell.stdout.includes(`"topic":"orders"`);
+}
+
+/** Whether a WebSocket at this address gets so many messages. */
+export async function runSocket(browser, server, address, count) {
+  const page = await browser.newPage();
+  await page.goto(new URL("/tailrace.js", server).href);
+  const opens = page.evaluate(([address, count]) => new Promise((done) => {
+    let got = 0;
+    const socket = new WebSocket(address);
+    socket.onmessage = () => ++got === count && done(true);
+    socket.onerror = () => done(false);
+  }), [address, count]);
+  const result = await Promise.race([opens, page.waitForTimeout(WAIT_MS).then(() => false)]);
+  await page.close();
+  return result;
 }
 
 /** Whether the code, within the HTML of a page, asks for just what the fields say. */

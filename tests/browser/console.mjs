@@ -11,10 +11,10 @@ const AFTER_EACH = 40;
 const SILENCE_MS = 1500;
 
 const { browser, page, complaints } = await openConsole();
-const shown = async (id) => Number(await page.locator(`#${id}`).textContent());
+const shown = async (id) => Number(await page.locator(`#${id}`).getAttribute("data-value"));
 const live = () => page.locator("#state[data-state=live]").waitFor();
 const eventsReach = (count) =>
-  page.waitForFunction((count) => Number(document.getElementById("events").textContent) >= count, count);
+  page.waitForFunction((count) => Number(document.getElementById("events").dataset.value) >= count, count);
 
 await page.fill("#tenant", "acme");
 await page.click("#start");

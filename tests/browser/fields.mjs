@@ -3,6 +3,7 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { openConsole } from "./page.mjs";
+import { Steps } from "./steps.mjs";
 
 /** Events that must come before, and during, the pause. */
 const AT_LEAST = 20;
@@ -10,16 +11,13 @@ const AT_LEAST = 20;
 const SILENCE_MS = 1500;
 
 const { browser, page, complaints } = await openConsole();
-const shown = async (id) => Number(await page.locator(`#${id}`).textContent());
-const rows = () => page.locator("#list > li").count();
-const eventsReach = (count) =>
-  page.waitForFunction((count) => Number(document.getElementById("events").textContent) >= count, count);
+const steps = new Steps(page, complaints);
+const shown = (id) => steps.count(id);
+const rows = () => page.locator("#list > .event").count();
+const eventsReach = (count) => steps.reaches(count);
 
-await page.fill("#tenant", "acme");
-await page.fill("#topics", "orders");
-await page.fill("#type", "acme");
-await page.fill("#where", "header.tenant=acme");
-await page.click("#start");
+await steps.fill({ tenant: "acme", topics: ["orders"], types: ["acme"], where: ["header.tenant=acme"] });
+await steps.start();
 await page.locator("#state[data-state=live]").waitFor();
 console.log("live");
 await eventsReach(AT_LEAST);
@@ -37,8 +35,8 @@ const drawn = await rows();
 
 // A refusal is an error in the browser's own eyes, too.
 const before = [...complaints];
-await page.fill("#where", "value.total==1");
-await page.click("#start");
+await steps.fill({ tenant: "acme", where: ["value.total==1"] });
+await steps.start();
 await page.locator("#state[data-state=refused]").waitFor();
 const refusal = await page.locator("#empty strong").textContent();
 await browser.close();

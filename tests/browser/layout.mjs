@@ -1,7 +1,20 @@
 // What is wrong with where things are on the page, as sentences.
 
 /** What sticks out of its card or of the window, and which controls are hidden, cut off, or lie under something else. */
-export const flaws = (page) => page.evaluate(findFlaws);
+export async function flaws(page) {
+  await page.evaluate(chartFollows);
+  return page.evaluate(findFlaws);
+}
+
+// Runs in the page. A chart has the size of its place a few frames after the window has another one.
+async function chartFollows() {
+  const MOST_FRAMES = 30;
+  for (let frames = 0; frames < MOST_FRAMES; frames++) {
+    await new Promise(requestAnimationFrame);
+    const canvas = document.querySelector(".chart canvas");
+    if (frames > 1 && (!canvas || Math.abs(canvas.getBoundingClientRect().right - canvas.closest(".chart").getBoundingClientRect().right) < 2)) return;
+  }
+}
 
 // Runs in the page.
 function findFlaws() {
@@ -38,12 +51,12 @@ function findFlaws() {
     });
   };
 
-  for (const card of document.querySelectorAll(".card, header")) {
+  for (const card of document.querySelectorAll(".card, header, .drawer")) {
     const of = card.getBoundingClientRect();
     if (of.right > innerWidth + SLACK || of.left < -SLACK) found.add(`${name(card)} sticks out of the window`);
     for (const element of card.querySelectorAll("*")) {
       const box = element.getBoundingClientRect();
-      if (!box.width || !box.height) continue;
+      if (!box.width || !box.height || !element.checkVisibility()) continue;
       if (cutsOff(element)) found.add(`${name(element)} cuts off what is in it`);
       if (!isClipped(element.parentElement, card) && sticksOut(box, of)) found.add(`${name(element)} sticks out of its card`);
       if (!isClipped(element, card) && textBoxes(element).some((text) => sticksOut(text, of))) found.add(`the text of ${name(element)} sticks out of its card`);
@@ -53,15 +66,19 @@ function findFlaws() {
   // Of the events only the first; the others are reached by scrolling.
   const controls = [...document.querySelectorAll("button, input, textarea, summary")];
   const first = controls.find((control) => control.closest("#list"));
+  // What only one kind of window has, and the form that is folded to a line.
+  const elsewhere = "[hidden], details:not([open]), [data-wide], [data-narrow], body:has(#fold[aria-expanded=false]) #form";
   for (const control of controls.filter((control) => !control.closest("#list") || control === first)) {
     if (!control.checkVisibility()) {
-      if (!control.closest("[hidden], details:not([open])")) found.add(`${name(control)} is hidden`);
+      if (!control.closest(elsewhere)) found.add(`${name(control)} is hidden`);
       continue;
     }
     control.scrollIntoView({ block: "center" });
     const box = control.getBoundingClientRect();
-    const parent = control.parentElement.getBoundingClientRect();
-    const { paddingLeft, paddingRight } = getComputedStyle(control.parentElement);
+    // The button that opens a row is before its first cell.
+    const place = control.closest(".toggle") ? control.closest(".event") : control.parentElement;
+    const parent = place.getBoundingClientRect();
+    const { paddingLeft, paddingRight } = getComputedStyle(place);
     const inner = { ...parent.toJSON(), left: parent.left + parseFloat(paddingLeft), right: parent.right - parseFloat(paddingRight) };
     if (sticksOut(box, inner)) found.add(`${name(control)} leaves its place`);
     const points = [[0.5, 0.5], [0, 0.5], [1, 0.5], [0.5, 0], [0.5, 1]];

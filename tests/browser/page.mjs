@@ -18,12 +18,19 @@ const BROWSERS = {
 export const launch = () => BROWSERS[kind]();
 
 /** Gives the page, and a list to which its errors and its requests to other origins are added as they happen. */
-export async function openConsole() {
+export async function openConsole(at = address, options = {}) {
   const browser = await launch();
-  const page = await browser.newPage();
+  return { browser, ...(await openPage(browser, at, options)) };
+}
+
+/** The same in a browser that runs. */
+export async function openPage(browser, at, options = {}) {
+  const page = await browser.newPage(options);
   page.setDefaultTimeout(PATIENCE_MS);
-  const { origin } = new URL(address);
+  const { origin } = new URL(at);
   const complaints = [];
+  // For whoever looks for the cause when the script ends before it has said them.
+  process.on("exit", () => complaints.forEach((complaint) => console.error(complaint)));
   page.on("pageerror", (error) => complaints.push(`page error: ${error.stack ?? error}`));
   page.on("crash", () => complaints.push("the page crashed"));
   page.on("console", (message) => {
@@ -35,6 +42,6 @@ export async function openConsole() {
     // The page's icon is a data: address; nothing is asked of anybody for it.
     if (url.protocol !== "data:" && url.origin !== origin) complaints.push(`a request to ${url}`);
   });
-  await page.goto(address);
-  return { browser, page, complaints };
+  await page.goto(at);
+  return { page, complaints };
 }

@@ -1,9 +1,10 @@
-// The console of a server that asks for tokens: it names no topic before it has met it, and the code asks for the token.
+// The console of a server that asks for tokens: it has names of topics only with one, and shows the token nowhere.
 // Prints a line of JSON with what was seen.
 
 import { createHmac } from "node:crypto";
 import { runCode } from "./code.mjs";
 import { openConsole } from "./page.mjs";
+import { Steps } from "./steps.mjs";
 
 /** tests/console.rs gives the same to the server. */
 const SECRET = "a secret that is long enough for HS256";
@@ -16,25 +17,37 @@ const unsigned = `${base64(JSON.stringify({ alg: "HS256", typ: "JWT" }))}.${base
 const token = `${unsigned}.${createHmac("sha256", SECRET).update(unsigned).digest("base64url")}`;
 
 const { browser, page, complaints } = await openConsole();
+const steps = new Steps(page, complaints);
 const state = (name) => page.locator(`#state[data-state=${name}]`).waitFor();
-await page.fill("#tenant", "acme");
-await page.fill("#type", "order.created, order.paid, order.packed");
-await page.fill("#from", `-${REPLAYED}`);
-await page.click("#start");
+await steps.fill({ tenant: "acme", types: ["order.created", "order.paid", "order.packed"], from: `-${REPLAYED}` });
+const offered = await page.locator("#topic-names option, #topic-chips button, #tenant-chips button").count();
+await steps.start();
 await state("refused");
-// It opens the field that is missing. The refusal is an error in the browser's own eyes, too.
+// It opens the field that is missing. The refusals, of the stream and of the topics, are errors in the browser's own eyes, too.
 const asks = await page.isVisible("#token");
-const others = complaints.splice(0).filter((complaint) => !complaint.includes("status of 401"));
-const offered = await page.locator("#topic-names option, #offered button").count();
+const again = await page.textContent("#start");
+steps.forget(401);
 
 await page.fill("#token", token);
-await page.click("#start");
+await steps.start();
 await state("live");
-await page.waitForFunction((events) => Number(document.getElementById("events").textContent) >= events, REPLAYED);
-// Those that were not met have the fingerprint that stands in the id.
-const topics = (await page.locator("#id .title span").allTextContents()).map((name) => name.replace(/^topic [0-9a-f]{6}$/, "?"));
-const code = await page.locator("#code").textContent();
+await steps.reaches(REPLAYED);
+// The topics are those that the token's tenant has, and their names those in the ids.
+await page.locator("#topic-chips .note:not(:empty)").first().waitFor();
+const topics = await steps.texts("#topic-chips .name");
+await page.waitForFunction(() => document.querySelectorAll("#positions .topic .name").length === 4);
+const positions = await steps.texts("#positions .topic .name");
+await page.click("#tab-code");
+const codes = [];
+for (const language of await page.locator("#languages button").all()) {
+  await language.click();
+  codes.push(await page.textContent("#code"));
+}
+await page.getByRole("tab", { name: "EventSource" }).click();
+const code = await page.textContent("#code");
 const heard = await runCode(browser, process.argv[2], code, REPLAYED, token);
+const everywhere = [...codes, page.url(), await page.evaluate(() => JSON.stringify(localStorage))];
 await browser.close();
 const heardOf = [...new Set(heard.map(({ record }) => record.topic))];
-console.log(JSON.stringify({ asks, offered, topics, heard: heardOf, hidden: !code.includes(token), complaints: [...others, ...complaints] }));
+const hidden = codes.length === 5 && everywhere.every((text) => !text.includes(token));
+console.log(JSON.stringify({ asks, again, offered, topics, positions, heard: heardOf, hidden, complaints }));

@@ -2,6 +2,7 @@
 // Each test is a program of its own and uses a part of this.
 #![allow(dead_code, unreachable_pub, unused_imports)]
 
+pub mod demo;
 pub mod pages;
 pub mod registry;
 pub mod relay;

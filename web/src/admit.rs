@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::http::request::Parts as Head;
 use percent_encoding::percent_decode_str;
-use tailrace_bridge::{StartFrom, SubscribeError, Subscription, TenantId};
+use tailrace_bridge::{StartFrom, SubscribeError, Subscription, TenantId, TopicOverview};
 use tracing::{Instrument as _, Span};
 
 use crate::access;
@@ -16,7 +16,7 @@ use crate::limits::{FilterPlace, ReplayPlace, Tenant};
 use crate::pace::Pace;
 use crate::peer::PeerAddress;
 use crate::problem::{Passing, PassingCode, Problem};
-use crate::query::{Defaults, Query, Raw, Route};
+use crate::query::{ACCESS_TOKEN, Defaults, Query, Raw, Route};
 use crate::registry::{Arrival, Registered, Seen};
 use crate::stream::Parts;
 use crate::trace::TraceId;
@@ -71,7 +71,7 @@ pub(crate) async fn allow(app: &App, request: &Head, route: Route, who: &mut Who
     let seen = app.registry.seen();
     let raw = Raw::split(request.uri.query().unwrap_or_default(), route)?;
     let last_event_id = raw.last_event_id(&request.headers)?;
-    let caller = app.settings.auth.caller(request, raw.one("access_token")?).await;
+    let caller = app.settings.auth.caller(request, raw.one(ACCESS_TOKEN)?).await;
     let caller = caller.map_err(|problem| match problem {
         Problem::Passing(passing) => Stop::Passing { passing, last_event_id: last_event_id.clone() },
         problem => Stop::Problem(problem),
@@ -85,6 +85,15 @@ pub(crate) async fn allow(app: &App, request: &Head, route: Route, who: &mut Who
     query.topics = topics_within(app, query.topics, &allowed)?;
     let reader = Reader { allowed, unmasked: caller.may_unmask(&tenant) };
     Ok(Allowed { raw, query, last_event_id, caller, tenant, reader, seen, route })
+}
+
+/// The topics of the tenant as the caller may see them. It counts as a stream that begins and ends at once.
+pub(crate) fn overview(app: &App, request: &Head, allowed: &Allowed) -> Result<Vec<TopicOverview>, Passing> {
+    let Allowed { caller, tenant, reader, .. } = allowed;
+    check_phase(app)?;
+    let address = PeerAddress::of(&request.extensions).ip();
+    let _place = app.limits.enter(tenant, subject(app, caller), address)?;
+    Ok(app.bridge.overview(tenant, |topic| reader.allowed.contains(topic)))
 }
 
 /// Takes the places that the request needs, and subscribes.
@@ -202,6 +211,7 @@ fn tenant(app: &App, path: &str, route: Route, caller: &Caller) -> Result<Tenant
         let what = match route {
             Route::Events | Route::WebSocket => "its stream is",
             Route::Records => "its records are",
+            Route::Topics => "its topics are",
         };
         let detail = format!("this server has one tenant: {what} at {}", route.path());
         return Err(Problem::NotFound { detail });
@@ -271,7 +281,8 @@ fn filter_place(
     topics.dedup();
     let unmasked = reader.unmasked || app.settings.privacy.masks.is_empty();
     let by_key = query.by_key();
-    let view = app.limits.hash_of((&topics, &query.filter, query.framing, query.envelope, unmasked, by_key));
+    let written = (query.framing, query.event_name, query.envelope);
+    let view = app.limits.hash_of((&topics, &query.filter, written, unmasked, by_key));
     let filter = &query.filter;
     tenant.enter_filter(view, if by_key { filter.conditions_by_key() } else { filter.conditions() })
 }

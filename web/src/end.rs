@@ -54,21 +54,30 @@ impl End {
     }
 }
 
+/// The codes of the last message of a stream, in the order of the codes with which WebSockets are closed.
+pub(crate) const LAST_CODES: [&str; 9] = [
+    "draining",
+    "max_age",
+    "token_expired",
+    "revoked",
+    "rate_limited",
+    "too_many_streams",
+    "not_ready",
+    "overloaded",
+    "internal",
+];
+/// Those of `tailrace.drain`.
+pub(crate) const DRAIN_CODES: [&str; 2] = ["draining", "max_age"];
+
+/// Those of `tailrace.error`. A reconnect to a server that stops is refused, and has the code of a drain.
+pub(crate) fn error_codes() -> impl Iterator<Item = &'static str> {
+    LAST_CODES.into_iter().filter(|code| *code != "max_age")
+}
+
 /// The code with which a WebSocket is closed (RFC 6455, section 7.4.2), by the code of the last message. Codes from 4000 on are a
 /// program's own.
 pub(crate) fn close_code(code: &str) -> u16 {
-    const CODES: [&str; 9] = [
-        "draining",
-        "max_age",
-        "token_expired",
-        "revoked",
-        "rate_limited",
-        "too_many_streams",
-        "not_ready",
-        "overloaded",
-        "internal",
-    ];
-    let at = CODES.iter().position(|known| *known == code).unwrap_or(CODES.len() - 1);
+    let at = LAST_CODES.iter().position(|known| *known == code).unwrap_or(LAST_CODES.len() - 1);
     4000 + at as u16
 }
 

@@ -116,47 +116,112 @@ impl PassingCode {
     }
 }
 
+/// What a problem is, for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ProblemCode {
+    BadParameter,
+    BadTenant,
+    BadRequest,
+    TooManyPartitions,
+    Unauthenticated,
+    Forbidden,
+    ForbiddenTopic,
+    NotFound,
+    UnknownTopic,
+    MissingTopic,
+    MethodNotAllowed,
+    UpgradeRequired,
+    Passing(PassingCode),
+}
+
+impl ProblemCode {
+    /// All of them but those that pass, which are [`PassingCode::ALL`].
+    const LASTING: [ProblemCode; 12] = [
+        ProblemCode::BadParameter,
+        ProblemCode::BadTenant,
+        ProblemCode::BadRequest,
+        ProblemCode::TooManyPartitions,
+        ProblemCode::Unauthenticated,
+        ProblemCode::Forbidden,
+        ProblemCode::ForbiddenTopic,
+        ProblemCode::NotFound,
+        ProblemCode::UnknownTopic,
+        ProblemCode::MissingTopic,
+        ProblemCode::MethodNotAllowed,
+        ProblemCode::UpgradeRequired,
+    ];
+
+    pub(crate) fn all() -> impl Iterator<Item = ProblemCode> {
+        let passing = PassingCode::ALL.into_iter().map(ProblemCode::Passing);
+        ProblemCode::LASTING.into_iter().chain(passing)
+    }
+
+    /// The stable code, also the label of the metric.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            ProblemCode::BadParameter => "bad_parameter",
+            ProblemCode::BadTenant => "bad_tenant",
+            ProblemCode::BadRequest => "bad_request",
+            ProblemCode::TooManyPartitions => "too_many_partitions",
+            ProblemCode::Unauthenticated => "unauthenticated",
+            ProblemCode::Forbidden => "forbidden",
+            ProblemCode::ForbiddenTopic => "forbidden_topic",
+            ProblemCode::NotFound => "not_found",
+            ProblemCode::UnknownTopic => "unknown_topic",
+            ProblemCode::MissingTopic => "missing_topic",
+            ProblemCode::MethodNotAllowed => "method_not_allowed",
+            ProblemCode::UpgradeRequired => "upgrade_required",
+            ProblemCode::Passing(code) => code.as_str(),
+        }
+    }
+
+    pub(crate) fn status(self) -> StatusCode {
+        match self {
+            ProblemCode::BadParameter
+            | ProblemCode::BadTenant
+            | ProblemCode::BadRequest
+            | ProblemCode::TooManyPartitions => StatusCode::BAD_REQUEST,
+            ProblemCode::Unauthenticated => StatusCode::UNAUTHORIZED,
+            ProblemCode::Forbidden | ProblemCode::ForbiddenTopic => StatusCode::FORBIDDEN,
+            ProblemCode::NotFound | ProblemCode::UnknownTopic | ProblemCode::MissingTopic => {
+                StatusCode::NOT_FOUND
+            }
+            ProblemCode::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            ProblemCode::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
+            ProblemCode::Passing(code) => code.status(),
+        }
+    }
+}
+
+/// What the type of a problem document is, before its code.
+pub(crate) const TYPE: &str = "urn:tailrace:problem:";
+
 impl Problem {
     pub(crate) fn parameter(name: impl Into<String>, detail: impl Into<String>) -> Problem {
         Problem::Parameter { name: name.into(), index: 0, column: None, detail: detail.into() }
     }
 
-    /// The stable code of the problem, also the label of the metric.
-    pub(crate) fn code(&self) -> &'static str {
+    fn kind(&self) -> ProblemCode {
         match self {
-            Problem::Parameter { .. } => "bad_parameter",
-            Problem::Tenant { .. } => "bad_tenant",
-            Problem::Unauthenticated { .. } => "unauthenticated",
-            Problem::Forbidden { .. } | Problem::Barred { .. } => "forbidden",
-            Problem::NotFound { .. } => "not_found",
-            Problem::UnknownTopic { .. } => "unknown_topic",
-            Problem::UnservedTopic { why: Unserved::Missing, .. } => "missing_topic",
-            Problem::UnservedTopic { why: Unserved::Forbidden, .. } => "forbidden_topic",
-            Problem::TooManyPartitions { .. } => "too_many_partitions",
-            Problem::Method { .. } => "method_not_allowed",
-            Problem::Upgrade { .. } => "upgrade_required",
-            Problem::RequestLine { .. } => "bad_request",
-            Problem::Passing(passing) => passing.code.as_str(),
+            Problem::Parameter { .. } => ProblemCode::BadParameter,
+            Problem::Tenant { .. } => ProblemCode::BadTenant,
+            Problem::Unauthenticated { .. } => ProblemCode::Unauthenticated,
+            Problem::Forbidden { .. } | Problem::Barred { .. } => ProblemCode::Forbidden,
+            Problem::NotFound { .. } => ProblemCode::NotFound,
+            Problem::UnknownTopic { .. } => ProblemCode::UnknownTopic,
+            Problem::UnservedTopic { why: Unserved::Missing, .. } => ProblemCode::MissingTopic,
+            Problem::UnservedTopic { why: Unserved::Forbidden, .. } => ProblemCode::ForbiddenTopic,
+            Problem::TooManyPartitions { .. } => ProblemCode::TooManyPartitions,
+            Problem::Method { .. } => ProblemCode::MethodNotAllowed,
+            Problem::Upgrade { .. } => ProblemCode::UpgradeRequired,
+            Problem::RequestLine { .. } => ProblemCode::BadRequest,
+            Problem::Passing(passing) => ProblemCode::Passing(passing.code),
         }
     }
 
-    fn status(&self) -> StatusCode {
-        match self {
-            Problem::Parameter { .. }
-            | Problem::Tenant { .. }
-            | Problem::TooManyPartitions { .. }
-            | Problem::RequestLine { .. } => StatusCode::BAD_REQUEST,
-            Problem::Unauthenticated { .. } => StatusCode::UNAUTHORIZED,
-            Problem::Forbidden { .. }
-            | Problem::Barred { .. }
-            | Problem::UnservedTopic { why: Unserved::Forbidden, .. } => StatusCode::FORBIDDEN,
-            Problem::NotFound { .. } | Problem::UnknownTopic { .. } | Problem::UnservedTopic { .. } => {
-                StatusCode::NOT_FOUND
-            }
-            Problem::Upgrade { .. } => StatusCode::UPGRADE_REQUIRED,
-            Problem::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Problem::Passing(passing) => passing.code.status(),
-        }
+    /// The stable code of the problem, also the label of the metric.
+    pub(crate) fn code(&self) -> &'static str {
+        self.kind().as_str()
     }
 
     fn title(&self) -> &'static str {
@@ -234,9 +299,9 @@ impl Problem {
 
     /// The response with the problem document.
     pub(crate) fn response(&self, trace_id: TraceId) -> Response<Body> {
-        let status = self.status();
+        let status = self.kind().status();
         let mut document = Map::new();
-        document.insert("type".to_owned(), json!(format!("urn:tailrace:problem:{}", self.code())));
+        document.insert("type".to_owned(), json!(format!("{TYPE}{}", self.code())));
         document.insert("title".to_owned(), json!(self.title()));
         document.insert("status".to_owned(), json!(status.as_u16()));
         document.insert("code".to_owned(), json!(self.code()));
@@ -299,4 +364,39 @@ fn quoted(text: &str) -> String {
 /// `Retry-After` has only whole seconds; 0 would mean at once.
 fn whole_seconds(after: Duration) -> u64 {
     (after.as_secs() + u64::from(after.subsec_nanos() > 0)).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_list_of_codes_has_all_of_them_and_each_once() {
+        let source = include_str!("problem.rs");
+        let variants =
+            source.split("enum ProblemCode {").nth(1).and_then(|rest| rest.split('}').next()).unwrap();
+        let lasting = variants.lines().filter(|line| line.trim_end().ends_with(',') && !line.contains('('));
+        assert_eq!(lasting.count(), ProblemCode::LASTING.len());
+        let codes: Vec<&str> = ProblemCode::all().map(ProblemCode::as_str).collect();
+        assert_eq!(codes.iter().collect::<BTreeSet<_>>().len(), codes.len(), "{codes:?}");
+    }
+
+    #[test]
+    fn the_documentation_has_every_code_with_its_status() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/protocol.md");
+        let page = std::fs::read_to_string(path).unwrap();
+        let table =
+            page.split("| status | code |").nth(1).and_then(|rest| rest.split("\n\n").next()).unwrap();
+        let mut documented = BTreeSet::new();
+        for line in table.lines().skip(2) {
+            let mut cells = line.split('|').skip(1).map(str::trim);
+            let (status, codes) = (cells.next().unwrap(), cells.next().unwrap());
+            documented.extend(codes.split(", ").map(|code| (status.to_owned(), code.replace('`', ""))));
+        }
+        let own =
+            ProblemCode::all().map(|code| (code.status().as_u16().to_string(), code.as_str().to_owned()));
+        assert_eq!(documented, own.collect());
+    }
 }

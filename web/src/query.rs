@@ -7,9 +7,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::http::HeaderMap;
 use percent_encoding::percent_decode_str;
-use tailrace_bridge::{Envelope, Filter, Framing, Span, StartFrom, SubscribeRequest, TenantId};
+use tailrace_bridge::{Envelope, EventName, Filter, Framing, Span, StartFrom, SubscribeRequest, TenantId};
 
-pub(crate) use self::names::Route;
+#[cfg(test)]
+pub(crate) use self::names::PARAMETERS;
+pub(crate) use self::names::{ACCESS_TOKEN, LIMIT, MAX_LIMIT, MAX_WAIT, Parameter, Route, Values};
 use self::names::{NAMES, unknown};
 use crate::accept;
 use crate::problem::Problem;
@@ -23,8 +25,8 @@ const FASTEST_HEARTBEAT: Duration = Duration::from_secs(1);
 const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
 /// The parameters as received, split by name.
-#[derive(Default)]
 pub(crate) struct Raw {
+    route: Route,
     /// The values of each of [`NAMES`], in the order of these.
     values: [Vec<String>; NAMES.len()],
 }
@@ -38,6 +40,7 @@ pub(crate) struct Query {
     /// Whether the client gets, of what it has missed, only the newest record of each key.
     pub(crate) conflate: bool,
     pub(crate) framing: Framing,
+    pub(crate) event_name: EventName,
     pub(crate) envelope: Envelope,
     pub(crate) heartbeat: Duration,
     /// Whether a heartbeat is an event that scripts see.
@@ -97,7 +100,7 @@ pub fn read_parameters(
     let read = || {
         let raw = Raw::split(query, Route::Events)?;
         let last_event_id = raw.last_event_id(headers)?;
-        let access_token = raw.one("access_token")?.map(str::to_owned);
+        let access_token = raw.one(ACCESS_TOKEN)?.map(str::to_owned);
         let (heartbeat, retry) = (Duration::from_secs(15), Duration::from_secs(2));
         let framing = raw.framing(Route::Events, headers)?;
         let query = raw.read(&Defaults { framing, envelope: Envelope::None, heartbeat, retry })?;
@@ -132,6 +135,7 @@ impl Query {
             topics: self.topics.clone(),
             filter: self.filter.clone(),
             framing: self.framing,
+            event_name: self.event_name,
             envelope: self.envelope,
             unmasked,
             conflate: self.conflate,
@@ -144,7 +148,7 @@ impl Query {
 impl Raw {
     /// Splits and decodes a query string; unknown parameters are refused.
     pub(crate) fn split(query: &str, route: Route) -> Result<Raw, Problem> {
-        let mut raw = Raw::default();
+        let mut raw = Raw { route, values: Default::default() };
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let name = decode(name).ok_or_else(|| Problem::parameter(name, "the name is not UTF-8"))?;
@@ -203,8 +207,8 @@ impl Raw {
                 let detail = "a WebSocket has the format json; the others are at /t/{tenant}/events";
                 Err(Problem::parameter("format", detail))
             }
-            // A page is made of what a stream says.
-            (Route::Records, _) => Ok(Framing::Ndjson),
+            // A page is made of what a stream says. A list of topics has no events.
+            (Route::Records | Route::Topics, _) => Ok(Framing::Ndjson),
         }
     }
 
@@ -235,6 +239,7 @@ impl Raw {
             from: self.from()?,
             conflate: self.conflate()?,
             framing: defaults.framing,
+            event_name: self.event_name()?,
             envelope: self.envelope(defaults.envelope)?,
             heartbeat,
             heartbeat_event,
@@ -275,7 +280,11 @@ impl Raw {
         match self.one("from")? {
             None => Ok(StartFrom::Latest),
             Some(text) => {
-                let from = text.parse().map_err(|error: String| Problem::parameter("from", error))?;
+                let from = text.parse().map_err(|error: String| match self.route {
+                    // A page of a snapshot is refused later.
+                    Route::Records => Problem::parameter("from", error.replace(" snapshot,", "")),
+                    _ => Problem::parameter("from", error),
+                })?;
                 check_past(&from, text)?;
                 Ok(from)
             }
@@ -301,6 +310,13 @@ impl Raw {
         }
     }
 
+    fn event_name(&self) -> Result<EventName, Problem> {
+        match self.one("event")? {
+            None => Ok(EventName::Type),
+            Some(text) => text.parse().map_err(|error: String| Problem::parameter("event", error)),
+        }
+    }
+
     /// `event`, a time, or both, if the parameter is given twice.
     fn heartbeat(&self, default: Duration) -> Result<(Duration, bool), Problem> {
         let (mut every, mut event) = (default, false);
@@ -308,8 +324,7 @@ impl Raw {
             if text == "event" {
                 event = true;
             } else {
-                every =
-                    bounded("heartbeat", index, text, (FASTEST_HEARTBEAT.min(default), HEARTBEAT_BOUNDS.1))?;
+                every = bounded("heartbeat", index, text, heartbeat_bounds(default))?;
             }
         }
         Ok((every, event))
@@ -321,6 +336,11 @@ impl Raw {
             Some(text) => bounded("retry", 0, text, RETRY_BOUNDS),
         }
     }
+}
+
+/// What a client may ask for, where the server's own is `default`.
+fn heartbeat_bounds(default: Duration) -> (Duration, Duration) {
+    (FASTEST_HEARTBEAT.min(default), HEARTBEAT_BOUNDS.1)
 }
 
 /// Refuses a time in the future: the stream would send earlier records, or nothing, as if it were stuck.
@@ -393,7 +413,7 @@ mod tests {
             ("wehre", "where"),
             ("filter", "where"),
             ("since", "from"),
-            ("Event", "type"),
+            ("event_type", "type"),
         ] {
             assert!(detail(&format!("{typo}=1")).contains(&format!("{meant:?}")), "{typo}");
         }
@@ -413,6 +433,17 @@ mod tests {
                 Err(Problem::Parameter { detail, .. }) => assert!(detail.contains(says), "{detail}"),
                 _ => panic!("{query} was taken"),
             }
+        }
+    }
+
+    #[test]
+    fn a_page_is_not_told_to_begin_with_a_snapshot() {
+        for (route, offers) in [(Route::Events, true), (Route::Records, false)] {
+            let Err(Problem::Parameter { detail, .. }) = Raw::split("from=soon", route).unwrap().from()
+            else {
+                panic!("it was taken");
+            };
+            assert_eq!(detail.contains("snapshot"), offers, "{detail}");
         }
     }
 
@@ -449,7 +480,7 @@ mod tests {
         fn nothing_that_can_be_typed_breaks_it(query in ".{0,200}", name in proptest::sample::select(&NAMES[..])) {
             let _ = Raw::split(&query, Route::Events);
             if let Ok(raw) = Raw::split(&format!("{name}={query}"), Route::Events) {
-                let _ = (raw.topics(), raw.filter(), raw.from(), raw.conflate(), raw.envelope(Envelope::None));
+                let _ = (raw.topics(), raw.filter(), raw.from(), raw.conflate(), raw.envelope(Envelope::None), raw.event_name());
                 let _ = (raw.heartbeat(Duration::from_secs(15)), raw.retry(Duration::from_secs(2)));
             }
         }

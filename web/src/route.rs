@@ -23,7 +23,7 @@ use crate::query::{Raw, Route};
 use crate::records::{self, Orders, Process, Wanted};
 use crate::stream::{self, Parts, Stream};
 use crate::trace::{RequestSpan, TraceId, trace_id};
-use crate::{console, cors, refusal, upgrade};
+use crate::{console, cors, description, refusal, topics, upgrade};
 
 pub(crate) fn router(app: Arc<App>) -> Router {
     let origins = app.settings.origins.clone();
@@ -34,9 +34,12 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/t/{tenant}/ws", get(web_socket))
         .route("/records", get(page))
         .route("/t/{tenant}/records", get(page))
+        .route("/topics", get(list))
+        .route("/t/{tenant}/topics", get(list))
         .route("/tailrace.js", get(console::module));
+    router = description::add_to(router, &app);
     if app.settings.console {
-        router = router.route("/", get(console::page)).route("/console.json", get(console::names));
+        router = console::add_to(router, !app.settings.demo_tenants.is_empty());
     }
     router
         .method_not_allowed_fallback(refuse_method)
@@ -50,13 +53,13 @@ async fn unknown(request: Request) -> Response<Body> {
         "/healthz" | "/readyz" | "/metrics" | "/streams" | "/tenants" | "/config" => {
             "it is at the address for operators, TAILRACE_ADMIN_LISTEN"
         }
-        "/" => {
+        path if path == "/" || console::has(path) => {
             "the console is served with TAILRACE_CONSOLE=on; streams are at /t/{tenant}/events and /events, pages at \
-             /t/{tenant}/records and /records"
+             /t/{tenant}/records and /records, topics at /t/{tenant}/topics and /topics"
         }
         _ => {
             "streams are at /t/{tenant}/events and /events, the same over WebSockets at /t/{tenant}/ws and /ws, pages at \
-              /t/{tenant}/records and /records"
+              /t/{tenant}/records and /records, topics at /t/{tenant}/topics and /topics"
         }
     };
     let problem = nowhere(request.uri(), others);
@@ -106,6 +109,10 @@ async fn page(State(app): State<Arc<App>>, request: Request) -> Response<Body> {
     answer(&app, request, Route::Records).await
 }
 
+async fn list(State(app): State<Arc<App>>, request: Request) -> Response<Body> {
+    answer(&app, request, Route::Topics).await
+}
+
 async fn answer(app: &App, request: Request, route: Route) -> Response<Body> {
     // The body of a request is ignored.
     let (request, _) = request.into_parts();
@@ -141,8 +148,9 @@ fn refused(app: &App, request: &Head, route: Route, who: &Who, stop: Stop) -> Re
             if let Some(reached) = &passing.limit {
                 app.metrics.reached(reached.limit);
             }
-            // Whoever asks for a page sees its status.
-            let last_event_id = last_event_id.as_deref().filter(|_| route != Route::Records);
+            // Whoever asks for a page or a list sees its status.
+            let has_status = matches!(route, Route::Records | Route::Topics);
+            let last_event_id = last_event_id.as_deref().filter(|_| !has_status);
             let Some(id) = last_event_id else { return Problem::Passing(passing).response(trace_id) };
             let framing = framing(request, route);
             let head = headers_only(request, framing, None);
@@ -159,6 +167,10 @@ async fn begin(app: &App, request: &Head, route: Route, who: &mut Who) -> Result
     match route {
         Route::Events | Route::WebSocket => begin_stream(app, request, allowed, who.trace_id).await,
         Route::Records => answer_page(app, request, allowed, who.trace_id).await,
+        Route::Topics => match admit::overview(app, request, &allowed) {
+            Ok(topics) => Ok(topics::response(&topics, app.settings.privacy.id_keys.is_none())),
+            Err(passing) => Err(Problem::Passing(passing).into()),
+        },
     }
 }
 

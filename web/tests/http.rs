@@ -637,10 +637,10 @@ async fn the_console_s_names_are_told_only_where_anybody_may_read() {
     assert_eq!(names.status, 200);
     assert_eq!(names.headers["content-type"], "application/json");
     assert_eq!(names.headers["cache-control"], "no-store");
-    assert_eq!(names.json().await, json!({"topics": ["orders"], "tenants": []}));
+    assert_eq!(names.json().await, json!({"topics": ["orders"], "tenants": [], "boards": [], "start": null}));
     let mut names = jwt(&["--console", "on"]).await.get("/console.json", &[]).await;
     assert_eq!(names.status, 200);
-    assert_eq!(names.json().await, json!({"topics": [], "tenants": []}));
+    assert_eq!(names.json().await, json!({"topics": [], "tenants": [], "boards": [], "start": null}));
     assert_eq!(jwt(&[]).await.get("/console.json", &[]).await.status, 404);
     assert_eq!(Server::open(&["--console", "off"]).await.get("/console.json", &[]).await.status, 404);
 }

@@ -17,6 +17,9 @@ pub enum Status {
 }
 
 impl Status {
+    /// All of them.
+    pub const ALL: [Status; 3] = [Status::Ok, Status::Lagging, Status::KafkaUnavailable];
+
     /// The stable code that clients see.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -43,6 +43,7 @@
 
 mod append;
 pub(crate) mod health;
+pub(crate) mod overview;
 mod seen;
 mod topics;
 

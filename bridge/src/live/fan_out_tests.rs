@@ -16,7 +16,7 @@ use crate::record::selector::{Selector, Sought};
 use crate::record::tenant::TenantId;
 use crate::record::{Headers, NewRecord, RecordRef, encode, written_headers};
 use crate::sse::envelope::Envelope;
-use crate::sse::framing::Framing;
+use crate::sse::framing::{EventName, Framing};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 
@@ -29,7 +29,14 @@ fn view(keys: &[String], wheres: &[String]) -> Arc<View> {
 }
 
 fn view_of(filter: Filter) -> Arc<View> {
-    let key = ViewKey::new(tenant(), Vec::new(), filter, (Framing::Sse, Envelope::None), false, false);
+    let key = ViewKey::new(
+        tenant(),
+        Vec::new(),
+        filter,
+        (Framing::Sse, EventName::Type, Envelope::None),
+        false,
+        false,
+    );
     let shared =
         Shared::new(RingMemory::default(), Duration::ZERO, Arc::new(TokioClock::new()), Arc::default());
     View::new(key, shared, Coverages::default().of(Vec::new()))

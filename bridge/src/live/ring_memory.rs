@@ -138,6 +138,7 @@ mod tests {
             topics: Vec::new(),
             filter: Filter::default(),
             framing: Framing::Sse,
+            event_name: Default::default(),
             envelope: Envelope::None,
             unmasked: false,
             conflate: false,

@@ -168,7 +168,8 @@ impl View {
         let Privacy { masks, headers, source, .. } = &*self.shared.privacy;
         let masking = Masking { masks, key: self.hash_key.as_deref() };
         let masking = (!self.key.unmasked).then_some(masking);
-        Look { framing: self.key.framing, envelope: self.key.envelope, headers, source, masking }
+        let ViewKey { framing, event_name, envelope, .. } = self.key;
+        Look { framing, event_name, envelope, headers, source, masking }
     }
 
     pub(crate) fn coverage(&self) -> Arc<Coverage> {

@@ -5,12 +5,13 @@ use crate::record::filter::{self, Filter};
 use crate::record::selector::Selector;
 use crate::record::tenant::TenantId;
 use crate::sse::envelope::Envelope;
-use crate::sse::framing::Framing;
+use crate::sse::framing::{EventName, Framing};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ViewKey {
     pub(crate) tenant: TenantId,
     pub(crate) framing: Framing,
+    pub(crate) event_name: EventName,
     pub(crate) envelope: Envelope,
     /// Whether masked fields are shown as they are.
     pub(crate) unmasked: bool,
@@ -42,7 +43,7 @@ impl ViewKey {
         tenant: TenantId,
         topics: Vec<String>,
         filter: Filter,
-        (framing, envelope): (Framing, Envelope),
+        (framing, event_name, envelope): (Framing, EventName, Envelope),
         unmasked: bool,
         by_key: bool,
     ) -> ViewKey {
@@ -50,6 +51,7 @@ impl ViewKey {
         ViewKey {
             tenant,
             framing,
+            event_name,
             envelope,
             unmasked,
             tells_left: by_key && !filter.is_of_key(),

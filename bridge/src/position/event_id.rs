@@ -89,6 +89,11 @@ pub enum EventIdError {
 }
 
 impl EventId {
+    /// The version of the layout that this release writes and reads (docs/protocol.md).
+    pub const VERSION: u8 = VERSION;
+    /// The version of ids that are sealed.
+    pub const SEALED_VERSION: u8 = crate::position::seal::SEALED;
+
     /// Appends the id of `vector` to `out`. `minutes` is the time of the last refresh of the list of topics, since the Unix
     /// epoch; times before 2024 or after 2055 become the nearest that an id can hold. `seal`: whether and how it is sealed.
     pub fn encode(out: &mut String, minutes: u32, vector: &Vector, seal: Option<Seal<'_>>) {

@@ -38,6 +38,16 @@ impl GapCode {
             GapCode::UnknownId => "unknown_id",
         }
     }
+
+    /// Whether the gap names a topic and a partition.
+    pub fn names_a_partition(self) -> bool {
+        self != GapCode::UnknownId
+    }
+
+    /// Whether new records reuse old offsets, so that the gap has `next` in place of `to`.
+    pub fn reuses_offsets(self) -> bool {
+        matches!(self, GapCode::Recreated | GapCode::Truncated)
+    }
 }
 
 impl Serialize for GapCode {
@@ -71,7 +81,7 @@ pub struct Gap {
 impl Gap {
     /// A gap of one partition that continues at `to`, which is the gap's end or, if offsets are reused, its `next`.
     pub(crate) fn of_partition(code: GapCode, topic: &Arc<str>, partition: u32, from: u64, to: u64) -> Gap {
-        let reused = matches!(code, GapCode::Recreated | GapCode::Truncated);
+        let reused = code.reuses_offsets();
         Gap {
             code,
             topic: Some(topic.clone()),

@@ -6,8 +6,6 @@ use std::time::Duration;
 use crate::base::units::Span;
 use crate::position::event_id::{EventId, is_sealed};
 
-/// The most records that `from=-N` can request: the search for them holds their offsets in memory.
-const MAX_LAST: u32 = 100_000;
 const ACCEPTED: &str = "accepted: latest, earliest, snapshot, -15m (also s, h, d), -100 (records), 2026-01-31T12:00:00Z, or an event id";
 
 /// Where a stream starts.
@@ -30,6 +28,11 @@ pub enum StartFrom {
     Id(EventId),
     /// At those of a sealed id, which is opened with the tenant's name.
     SealedId(String),
+}
+
+impl StartFrom {
+    /// The most records that `from=-N` can request: the search for them holds their offsets in memory.
+    pub const MAX_LAST: u32 = 100_000;
 }
 
 impl FromStr for StartFrom {
@@ -67,8 +70,8 @@ impl FromStr for StartFrom {
 
 fn parse_back(text: &str) -> Option<Result<StartFrom, String>> {
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        let within = text.parse().ok().filter(|count| (1..=MAX_LAST).contains(count));
-        let why = || format!("the last 1 to {MAX_LAST} records can be asked for; {ACCEPTED}");
+        let within = text.parse().ok().filter(|count| (1..=StartFrom::MAX_LAST).contains(count));
+        let why = || format!("the last 1 to {} records can be asked for; {ACCEPTED}", StartFrom::MAX_LAST);
         return Some(within.map(StartFrom::Last).ok_or_else(why));
     }
     let ago = text.parse::<Span>().ok()?;

@@ -20,6 +20,7 @@
 //!             topics: Vec::new(),
 //!             filter: Filter::default(),
 //!             framing: Framing::Sse,
+//!             event_name: EventName::Type,
 //!             envelope: Envelope::None,
 //!             unmasked: false,
 //!             conflate: false,

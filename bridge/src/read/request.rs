@@ -10,7 +10,7 @@ use crate::read::filter_check::MaskedCondition;
 use crate::record::filter::Filter;
 use crate::record::tenant::TenantId;
 use crate::sse::envelope::Envelope;
-use crate::sse::framing::Framing;
+use crate::sse::framing::{EventName, Framing};
 
 /// A client's request for a subscription.
 #[derive(Clone, Debug)]
@@ -23,6 +23,8 @@ pub struct SubscribeRequest {
     pub filter: Filter,
     /// How events are written.
     pub framing: Framing,
+    /// What names the event of a record.
+    pub event_name: EventName,
     /// How a record is written in them.
     pub envelope: Envelope,
     /// Whether the client may see masked fields as they are.

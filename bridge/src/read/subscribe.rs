@@ -32,6 +32,7 @@ pub(crate) async fn subscribe(
         topics,
         filter,
         framing,
+        event_name,
         envelope,
         unmasked,
         conflate,
@@ -52,8 +53,8 @@ pub(crate) async fn subscribe(
         bounds = id.vector.take_bounds();
         see_parts_of(inner, &tenant, id).await;
     }
-    let hold =
-        inner.hold(ViewKey::new(tenant, sorted(topics), filter, (framing, envelope), unmasked, by_key));
+    let written = (framing, event_name, envelope);
+    let hold = inner.hold(ViewKey::new(tenant, sorted(topics), filter, written, unmasked, by_key));
     if let Some(meter) = meter {
         // The view may have it from another subscription.
         hold.view.meter.get_or_init(|| meter);

@@ -62,6 +62,9 @@ pub(crate) struct Effort {
 }
 
 impl Filter {
+    /// The most types, and the most conditions.
+    pub const LIMITS: (usize, usize) = (MAX_TYPES, MAX_CONDITIONS);
+
     /// Parses a stream's parameters. A record's type must be one of `types`, its key one of `keys` (if empty: anything), and
     /// every one of `wheres` must hold: at most 32 conditions in all of them, with 256 values in each.
     ///

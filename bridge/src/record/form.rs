@@ -29,10 +29,10 @@ pub enum Half {
     Both,
 }
 
-/// In the order of their numbers.
-const HALVES: [Half; 3] = [Half::Key, Half::Value, Half::Both];
-
 impl Half {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Half; 3] = [Half::Key, Half::Value, Half::Both];
+
     /// The name of its field in the record envelope, or `both`.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -146,7 +146,7 @@ impl Form {
             ValueForm::Text => 2,
             ValueForm::Binary => 3,
         };
-        let flaw = self.flaw.map_or(0, |flaw| 1 + HALVES.len() as u8 * flaw.code as u8 + flaw.half as u8);
+        let flaw = self.flaw.map_or(0, |flaw| 1 + Half::ALL.len() as u8 * flaw.code as u8 + flaw.half as u8);
         value | u8::from(self.binary_key) << 2 | flaw << 3
     }
 
@@ -160,8 +160,8 @@ impl Form {
         };
         let flaw = (byte >> 3).checked_sub(1).and_then(|number| {
             let number = usize::from(number);
-            let half = HALVES[number % HALVES.len()];
-            let code = *FlawCode::ALL.get(number / HALVES.len())?;
+            let half = Half::ALL[number % Half::ALL.len()];
+            let code = *FlawCode::ALL.get(number / Half::ALL.len())?;
             Some(Flaw { half, code })
         });
         Form { value, binary_key: byte & 4 != 0, flaw }
@@ -174,7 +174,8 @@ mod tests {
 
     #[test]
     fn every_form_comes_back_from_its_byte() {
-        let flaws = HALVES.iter().flat_map(|half| FlawCode::ALL.map(|code| Some(Flaw { half: *half, code })));
+        let flaws =
+            Half::ALL.iter().flat_map(|half| FlawCode::ALL.map(|code| Some(Flaw { half: *half, code })));
         let flaws: Vec<Option<Flaw>> = flaws.chain([None]).collect();
         let mut bytes = std::collections::BTreeSet::new();
         for value in [ValueForm::Unknown, ValueForm::Json, ValueForm::Text, ValueForm::Binary] {

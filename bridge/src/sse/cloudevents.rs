@@ -296,6 +296,7 @@ mod tests {
             let (headers, source) = (&self.listed.parse().unwrap(), &Default::default());
             let look = Look {
                 framing: Framing::Sse,
+                event_name: Default::default(),
                 envelope: Envelope::CloudEvents,
                 headers,
                 source,

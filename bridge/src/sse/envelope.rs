@@ -9,7 +9,8 @@ use base64::engine::general_purpose::STANDARD;
 use crate::record::RecordRef;
 use crate::record::form::{Flaw, ValueForm};
 use crate::record::json::is_json;
-use crate::sse::privacy::HeaderList;
+use crate::sse::framing::EventName;
+use crate::sse::privacy::Look;
 
 /// The form of a record's data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -23,26 +24,32 @@ pub enum Envelope {
     CloudEvents,
 }
 
+impl Envelope {
+    /// All of them.
+    pub const ALL: [Envelope; 3] = [Envelope::None, Envelope::Record, Envelope::CloudEvents];
+
+    /// The value of `envelope=`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Envelope::None => "none",
+            Envelope::Record => "record",
+            Envelope::CloudEvents => "cloudevents",
+        }
+    }
+}
+
 impl FromStr for Envelope {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Envelope, String> {
-        match text {
-            "none" => Ok(Envelope::None),
-            "record" => Ok(Envelope::Record),
-            "cloudevents" => Ok(Envelope::CloudEvents),
-            _ => Err(format!("{text:?} is not an envelope; accepted: none, record, cloudevents")),
-        }
+        let envelope = Envelope::ALL.into_iter().find(|envelope| envelope.as_str() == text);
+        envelope.ok_or_else(|| format!("{text:?} is not an envelope; accepted: none, record, cloudevents"))
     }
 }
 
 impl fmt::Display for Envelope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Envelope::None => "none",
-            Envelope::Record => "record",
-            Envelope::CloudEvents => "cloudevents",
-        })
+        f.write_str(self.as_str())
     }
 }
 
@@ -52,7 +59,8 @@ impl fmt::Display for Envelope {
 /// `timestamp` is in milliseconds, null if there is none. Headers are an object; repeated names are repeated in their order,
 /// and JSON parsers take the last, as Kafka's clients do. A value that is not text is `{"base64":…}` with
 /// `"value_kind":"binary"` beside it; no value is null with `"value_kind":"tombstone"`. The kind distinguishes these from JSON
-/// values that look the same. A value that is withheld is null with `"value_kind":"masked"`. Only the listed headers are there.
+/// values that look the same. The first member is the record's `type` where the event does not have it as its name. A value
+/// that is withheld is null with `"value_kind":"masked"`. Only the listed headers are there.
 /// Of a record that cannot be decoded, `field` says what cannot be, the key or the value, which is then shown as the bytes that
 /// Kafka has, and `code` says why.
 pub(crate) fn put_record(
@@ -60,12 +68,18 @@ pub(crate) fn put_record(
     record: &RecordRef<'_>,
     topic: &str,
     partition: u32,
-    headers: &HeaderList,
+    look: &Look<'_>,
     withheld: bool,
 ) {
+    out.push(b'{');
+    if let Some(event_type) = record.event_type.filter(|_| look.event_name == EventName::None) {
+        out.extend_from_slice(b"\"type\":");
+        put_string(out, event_type);
+        out.push(b',');
+    }
     put_place_and_key(out, record, topic, partition);
     out.extend_from_slice(b",\"headers\":{");
-    let carried = record.headers.iter().filter(|(name, _)| headers.has(name));
+    let carried = record.headers.iter().filter(|(name, _)| look.headers.has(name));
     for (index, (name, value)) in carried.enumerate() {
         if index > 0 {
             out.push(b',');
@@ -88,12 +102,13 @@ pub(crate) fn put_record(
 
 /// Appends the record envelope without headers and value.
 pub(crate) fn put_key(out: &mut Vec<u8>, record: &RecordRef<'_>, topic: &str, partition: u32) {
+    out.push(b'{');
     put_place_and_key(out, record, topic, partition);
     out.push(b'}');
 }
 
 fn put_place_and_key(out: &mut Vec<u8>, record: &RecordRef<'_>, topic: &str, partition: u32) {
-    out.extend_from_slice(b"{\"topic\":");
+    out.extend_from_slice(b"\"topic\":");
     put_string(out, topic);
     put_field(out, "partition", partition);
     put_field(out, "offset", record.offset);
@@ -184,6 +199,9 @@ mod tests {
     use crate::record::form::Form;
     use crate::record::tenant::TenantId;
     use crate::record::{self, Headers, NewRecord};
+    use crate::sse::event_source::CloudEventsSource;
+    use crate::sse::framing::Framing;
+    use crate::sse::privacy::HeaderList;
     use serde_json::{Value, json};
 
     fn envelope(key: Option<&[u8]>, value: Option<&[u8]>, headers: &[(&str, Option<&[u8]>)]) -> String {
@@ -211,8 +229,16 @@ mod tests {
         };
         let mut bytes = Vec::new();
         record::encode(&mut bytes, &new);
+        let look = Look {
+            framing: Framing::Sse,
+            event_name: EventName::Type,
+            envelope: Envelope::Record,
+            headers: &HeaderList::All,
+            source: &CloudEventsSource::default(),
+            masking: None,
+        };
         let mut out = Vec::new();
-        put_record(&mut out, &RecordRef::decode(&bytes, 7, 0, 1_700), "orders", 3, &HeaderList::All, false);
+        put_record(&mut out, &RecordRef::decode(&bytes, 7, 0, 1_700), "orders", 3, &look, false);
         String::from_utf8(out).unwrap()
     }
 

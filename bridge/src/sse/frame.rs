@@ -14,7 +14,7 @@ use crate::record::form::ValueForm;
 use crate::record::mask_edit::Masked;
 use crate::sse::cloudevents::put_cloudevent;
 use crate::sse::envelope::{Envelope, put, put_key, put_record, put_string, put_text};
-use crate::sse::framing::Framing;
+use crate::sse::framing::{EventName, Framing};
 use crate::sse::privacy::Look;
 use crate::sse::web_socket;
 
@@ -40,28 +40,27 @@ pub(crate) fn record(
         Masked::Withheld => (None, true),
     };
     let record = &RecordRef { value, ..*record };
+    let event_type = record.event_type.filter(|_| look.event_name == EventName::Type);
     let text = match look.envelope {
         _ if record.form.flaw.is_some() => Err(Some("tailrace.undecodable")),
         Envelope::None if withheld => Err(Some("tailrace.masked")),
         Envelope::None => plain(record),
-        Envelope::Record | Envelope::CloudEvents => Err(record.event_type),
+        Envelope::Record | Envelope::CloudEvents => Err(event_type),
     };
     let head = |event| Head { event, id: Some(id), retry_ms: None };
     match text {
         Ok(text) if look.framing == Framing::Sse => {
-            put_event(out, record.event_type);
+            put_event(out, event_type);
             put_data(out, text);
             put_id(out, id);
             out.push(b'\n');
         }
-        Ok(text) => {
-            head(record.event_type).put(out, look.framing, |out| put_text(out, text, record.form.value))
-        }
+        Ok(text) => head(event_type).put(out, look.framing, |out| put_text(out, text, record.form.value)),
         Err(event) => head(event).put(out, look.framing, |out| match look.envelope {
             Envelope::CloudEvents if record.form.flaw.is_none() => {
                 put_cloudevent(out, record, topic, partition, look, withheld)
             }
-            _ => put_record(out, record, topic, partition, look.headers, withheld),
+            _ => put_record(out, record, topic, partition, look, withheld),
         }),
     }
 }
@@ -339,6 +338,7 @@ mod tests {
     fn framed(value: Option<&[u8]>, event_type: Option<&str>, envelope: Envelope) -> Vec<u8> {
         let look = Look {
             framing: Framing::Sse,
+            event_name: Default::default(),
             envelope,
             headers: &HeaderList::All,
             source: &CloudEventsSource::default(),
@@ -371,6 +371,7 @@ mod tests {
         let written = |framing, value: Option<&[u8]>, form| {
             let look = Look {
                 framing,
+                event_name: EventName::Type,
                 envelope: Envelope::None,
                 headers: &HeaderList::All,
                 source: &CloudEventsSource::default(),
@@ -435,6 +436,33 @@ mod tests {
     }
 
     #[test]
+    fn without_names_the_type_is_within_the_record_envelope() {
+        let written = |envelope, framing, value: Option<&[u8]>, event_type| {
+            let look = Look {
+                framing,
+                event_name: EventName::None,
+                envelope,
+                headers: &HeaderList::All,
+                source: &CloudEventsSource::default(),
+                masking: None,
+            };
+            String::from_utf8(framed_as(value, event_type, Form::default(), &look)).unwrap()
+        };
+        let record = |value, event_type| written(Envelope::Record, Framing::Sse, value, event_type);
+        let rest =
+            r#""topic":"orders","partition":3,"offset":7,"timestamp":1700,"key":"k","headers":{},"value""#;
+        let paid = format!("data: {{\"type\":\"pa\\\"id\",{rest}:1}}\nid: ID\n\n");
+        assert_eq!(record(Some(b"1"), Some("pa\"id")), paid);
+        assert_eq!(record(Some(b"1"), None), format!("data: {{{rest}:1}}\nid: ID\n\n"));
+        assert_eq!(written(Envelope::None, Framing::Sse, Some(b"1"), Some("paid")), "data: 1\nid: ID\n\n");
+        let line = written(Envelope::None, Framing::Ndjson, Some(b"1"), Some("paid"));
+        assert_eq!(line, "{\"id\":\"ID\",\"data\":1}\n");
+        // What has no bare value keeps its name, and the envelope within has the type.
+        let tombstone = written(Envelope::None, Framing::Sse, None, Some("paid"));
+        assert!(tombstone.starts_with("event: tailrace.tombstone\ndata: {\"type\":\"paid\","), "{tombstone}");
+    }
+
+    #[test]
     fn under_the_record_envelope_a_record_keeps_its_event_type() {
         let source = EventSource::read(&framed(None, Some("deleted"), Envelope::Record));
         assert_eq!(source.events[0].0, "deleted");
@@ -453,6 +481,7 @@ mod tests {
             // JSON text too is shown as the bytes that it is: nobody knows what they mean.
             let look = Look {
                 framing: Framing::Sse,
+                event_name: Default::default(),
                 envelope,
                 headers: &HeaderList::All,
                 source: &CloudEventsSource::default(),
@@ -473,6 +502,7 @@ mod tests {
         let masking = Some(Masking { masks: &masks, key: None });
         let look = Look {
             framing: Framing::Sse,
+            event_name: Default::default(),
             envelope: Envelope::Record,
             headers: &HeaderList::All,
             source: &CloudEventsSource::default(),
@@ -494,6 +524,7 @@ mod tests {
         let source = CloudEventsSource::default();
         let look = |envelope| Look {
             framing: Framing::Sse,
+            event_name: Default::default(),
             envelope,
             headers: &HeaderList::All,
             source: &source,

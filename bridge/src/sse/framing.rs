@@ -15,26 +15,66 @@ pub enum Framing {
     WebSocket,
 }
 
-impl FromStr for Framing {
-    type Err = String;
+/// What names the event of a record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum EventName {
+    /// The type of the record, where it has one.
+    #[default]
+    Type,
+    /// Nothing: an EventSource gets all records as `message`. The type is within the record envelope.
+    None,
+}
 
-    fn from_str(text: &str) -> Result<Framing, String> {
-        match text {
-            "sse" => Ok(Framing::Sse),
-            "ndjson" => Ok(Framing::Ndjson),
-            "json" => Ok(Framing::WebSocket),
-            _ => Err(format!("{text:?} is not a format; accepted: sse, ndjson, json")),
+impl EventName {
+    /// All of them.
+    pub const ALL: [EventName; 2] = [EventName::Type, EventName::None];
+
+    /// The value of `event=`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            EventName::Type => "type",
+            EventName::None => "none",
         }
     }
 }
 
-/// The value of `format=`.
-impl fmt::Display for Framing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl FromStr for EventName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<EventName, String> {
+        EventName::ALL.into_iter().find(|name| name.as_str() == text).ok_or_else(|| {
+            format!(
+                "{text:?} is nothing to name events by; accepted: type, none (a record's type is asked for by type=)"
+            )
+        })
+    }
+}
+
+impl Framing {
+    /// All of them.
+    pub const ALL: [Framing; 3] = [Framing::Sse, Framing::Ndjson, Framing::WebSocket];
+
+    /// The value of `format=`.
+    pub fn as_str(self) -> &'static str {
+        match self {
             Framing::Sse => "sse",
             Framing::Ndjson => "ndjson",
             Framing::WebSocket => "json",
-        })
+        }
+    }
+}
+
+impl FromStr for Framing {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Framing, String> {
+        let framing = Framing::ALL.into_iter().find(|framing| framing.as_str() == text);
+        framing.ok_or_else(|| format!("{text:?} is not a format; accepted: sse, ndjson, json"))
+    }
+}
+
+impl fmt::Display for Framing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }

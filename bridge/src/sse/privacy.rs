@@ -9,7 +9,7 @@ use crate::record::mask_edit::Masked;
 use crate::record::pseudonym::TenantKey;
 use crate::sse::envelope::Envelope;
 use crate::sse::event_source::CloudEventsSource;
-use crate::sse::framing::Framing;
+use crate::sse::framing::{EventName, Framing};
 
 /// What tenants may see. By default everything of their own records, and all positions.
 #[derive(Debug, Default)]
@@ -65,6 +65,7 @@ impl FromStr for HeaderList {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Look<'a> {
     pub(crate) framing: Framing,
+    pub(crate) event_name: EventName,
     pub(crate) envelope: Envelope,
     pub(crate) headers: &'a HeaderList,
     pub(crate) source: &'a CloudEventsSource,

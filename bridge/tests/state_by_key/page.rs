@@ -54,6 +54,7 @@ impl Page {
             topics: Vec::new(),
             filter: Filter::parse(&[], &[], &group).unwrap(),
             framing: Framing::Sse,
+            event_name: Default::default(),
             envelope: Envelope::Record,
             unmasked: false,
             conflate: self.kind.conflate,

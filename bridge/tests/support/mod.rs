@@ -205,6 +205,7 @@ pub fn request(last_event_id: Option<String>, from: StartFrom) -> SubscribeReque
         topics: Vec::new(),
         filter: Filter::default(),
         framing: Framing::Sse,
+        event_name: Default::default(),
         envelope: Envelope::None,
         unmasked: false,
         conflate: false,

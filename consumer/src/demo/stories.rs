@@ -4,19 +4,22 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Whose stories they are.
 pub const TENANTS: [&str; 3] = ["acme", "globex", "initech"];
 /// Orders under way per tenant; the oldest goes on first when there are more.
 const MAX_ORDERS: usize = 24;
-/// Chances per tenant and step, in a thousand: about five events a second and tenant in all.
+/// Chances per tenant and step, in a thousand: about nine events a second and tenant in all.
 const NEW_ORDER: u32 = 60;
 const ORDER_MOVES: u32 = 150;
 const LOG_LINE: u32 = 220;
-const NOTIFICATION: u32 = 30;
-/// Every board is written once a second, one gauge at a time.
-const METRIC: u32 = 100;
+const NOTIFICATION: u32 = 150;
+/// Every gauge is written once in two seconds, one at a time.
+const METRIC: u32 = 250;
+/// An incident begins, of this many steps.
+const INCIDENT: u32 = 1;
+const INCIDENT_STEPS: u32 = 150;
 
 const STATES: [(&str, &str); 5] = [
     ("order.created", "created"),
@@ -27,12 +30,13 @@ const STATES: [(&str, &str); 5] = [
 ];
 const ITEMS: [(&str, u32); 6] =
     [("lamp", 39), ("desk", 249), ("chair", 129), ("shelf", 89), ("mug", 12), ("monitor", 319)];
-const GAUGES: [(&str, f64, f64); 5] = [
-    ("cpu_percent", 38.0, 4.0),
-    ("requests_per_second", 420.0, 25.0),
-    ("p99_ms", 84.0, 6.0),
-    ("queue_depth", 12.0, 3.0),
-    ("error_percent", 0.6, 0.15),
+/// Each with its usual value, that in an incident, and how far it walks at a time.
+const GAUGES: [(&str, f64, f64, f64); 5] = [
+    ("cpu_percent", 38.0, 71.0, 4.0),
+    ("requests_per_second", 420.0, 330.0, 25.0),
+    ("p99_ms", 84.0, 290.0, 6.0),
+    ("queue_depth", 12.0, 64.0, 3.0),
+    ("error_percent", 0.6, 4.2, 0.15),
 ];
 const SERVICES: [&str; 4] = ["checkout", "inventory", "payments", "gateway"];
 const LINES: [(&str, &str); 8] = [
@@ -44,6 +48,12 @@ const LINES: [(&str, &str); 8] = [
     ("warn", "slow query"),
     ("warn", "retrying upstream"),
     ("error", "payment provider timed out"),
+];
+/// Of an incident.
+const TROUBLES: [(&str, &str); 3] = [
+    ("error", "payment provider timed out"),
+    ("error", "no connection left in the pool"),
+    ("warn", "retrying upstream"),
 ];
 const PEOPLE: [&str; 6] = ["ada", "grace", "linus", "margaret", "dennis", "barbara"];
 const NOTICES: [(&str, &str); 4] = [
@@ -81,6 +91,8 @@ struct Tenant {
     next_order: u64,
     gauges: [f64; GAUGES.len()],
     next_gauge: usize,
+    /// Steps until the incident is over; zero if there is none.
+    incident: u32,
 }
 
 /// The state of all stories.
@@ -101,8 +113,9 @@ impl Stories {
             name,
             orders: Vec::new(),
             next_order: 1000 * (index as u64 + 1),
-            gauges: GAUGES.map(|(_, start, _)| start),
+            gauges: GAUGES.map(|(_, usual, _, _)| usual),
             next_gauge: index,
+            incident: 0,
         };
         Stories { random: SmallRng::from_os_rng(), tenants: TENANTS.iter().enumerate().map(tenant).collect() }
     }
@@ -117,6 +130,10 @@ impl Stories {
 impl Tenant {
     fn step(&mut self, random: &mut SmallRng, time: i64) -> Vec<Event> {
         let mut events = Vec::new();
+        self.incident = match self.incident {
+            0 if chance(random, INCIDENT) => INCIDENT_STEPS,
+            left => left.saturating_sub(1),
+        };
         if chance(random, NEW_ORDER) && self.orders.len() < MAX_ORDERS {
             events.push(self.new_order(random, time));
         }
@@ -140,10 +157,10 @@ impl Tenant {
         topic: &'static str,
         kind: &'static str,
         key: String,
-        value: serde_json::Value,
+        value: &[(&str, Value)],
         time: i64,
     ) -> Event {
-        Event { topic, tenant: self.name, kind, key, value: value.to_string(), time }
+        Event { topic, tenant: self.name, kind, key, value: object(value), time }
     }
 
     fn new_order(&mut self, random: &mut SmallRng, time: i64) -> Event {
@@ -181,26 +198,34 @@ impl Tenant {
     fn order_event(&self, order: &Order, time: i64) -> Event {
         let (kind, state) = STATES[order.state.min(STATES.len() - 1)];
         let id = format!("{}-{}", self.name, order.number);
-        let value = json!({
-            "id": id, "state": state, "customer": order.customer, "item": order.item, "quantity": order.quantity,
-            "total": order.total, "currency": "EUR",
-        });
-        self.event("orders", kind, id, value, time)
+        let value = [
+            ("state", json!(state)),
+            ("item", json!(order.item)),
+            ("quantity", json!(order.quantity)),
+            ("total", json!(order.total)),
+            ("currency", json!("EUR")),
+            ("customer", json!(order.customer)),
+            ("id", json!(id)),
+        ];
+        self.event("orders", kind, id, &value, time)
     }
 
     fn metric(&mut self, random: &mut SmallRng, time: i64) -> Event {
         let index = self.next_gauge % GAUGES.len();
         self.next_gauge += 1;
-        let (name, home, step) = GAUGES[index];
-        // A walk that is drawn back to where it began.
-        let drift = random.random_range(-step..step) + (home - self.gauges[index]) * 0.1;
+        let (name, usual, strained, step) = GAUGES[index];
+        let home = if self.incident > 0 { strained } else { usual };
+        // A walk that is drawn home.
+        let drift = random.random_range(-step..step) + (home - self.gauges[index]) * 0.2;
         self.gauges[index] = (self.gauges[index] + drift).max(0.0);
         let value = (self.gauges[index] * 10.0).round() / 10.0;
-        self.event("metrics", "metric", name.to_owned(), json!({ "name": name, "value": value }), time)
+        let value = [("name", json!(name)), ("value", json!(value))];
+        self.event("metrics", "metric", name.to_owned(), &value, time)
     }
 
     fn log_line(&self, random: &mut SmallRng, time: i64) -> Event {
-        let (level, message) = pick(random, &LINES);
+        let troubled = self.incident > 0 && random.random_bool(0.5);
+        let (level, message) = if troubled { pick(random, &TROUBLES) } else { pick(random, &LINES) };
         let service = pick(random, &SERVICES);
         let kind = match level {
             "error" => "log.error",
@@ -209,17 +234,28 @@ impl Tenant {
         };
         let trace = format!("{:08x}", random.random::<u32>());
         let millis = random.random_range(2..900);
-        let value =
-            json!({ "level": level, "service": service, "message": message, "ms": millis, "trace": trace });
-        self.event("logs", kind, service.to_owned(), value, time)
+        let value = [
+            ("level", json!(level)),
+            ("service", json!(service)),
+            ("message", json!(message)),
+            ("ms", json!(millis)),
+            ("trace", json!(trace)),
+        ];
+        self.event("logs", kind, service.to_owned(), &value, time)
     }
 
     fn notification(&self, random: &mut SmallRng, time: i64) -> Event {
         let (kind, text) = pick(random, &NOTICES);
         let (user, from) = (pick(random, &PEOPLE), pick(random, &PEOPLE));
-        let value = json!({ "user": user, "from": from, "text": format!("{from} {text}") });
-        self.event("notifications", kind, user.to_owned(), value, time)
+        let value = [("text", json!(format!("{from} {text}"))), ("from", json!(from)), ("user", json!(user))];
+        self.event("notifications", kind, user.to_owned(), &value, time)
     }
+}
+
+/// A JSON object with its fields in this order, for people read its beginning; `json!` would sort them.
+fn object(fields: &[(&str, Value)]) -> String {
+    let members: Vec<String> = fields.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+    format!("{{{}}}", members.join(","))
 }
 
 fn chance(random: &mut SmallRng, in_a_thousand: u32) -> bool {
@@ -244,6 +280,38 @@ mod tests {
             }
         }
         assert!(events.iter().all(|event| serde_json::from_str::<serde_json::Value>(&event.value).is_ok()));
+    }
+
+    #[test]
+    fn a_value_begins_with_what_tells_most() {
+        let mut stories = Stories::new();
+        let events: Vec<Event> = (0..3000).flat_map(|step| stories.step(step)).collect();
+        for event in events {
+            let first = match event.topic {
+                "orders" => "state",
+                "metrics" => "name",
+                "logs" => "level",
+                _ => "text",
+            };
+            assert!(event.value.starts_with(&format!("{{\"{first}\":\"")), "{}", event.value);
+        }
+    }
+
+    #[test]
+    fn an_incident_raises_latency_and_passes() {
+        let mut stories = Stories { random: SmallRng::seed_from_u64(1), ..Stories::new() };
+        let mut latencies = |steps: u32, incident: u32| -> Vec<f64> {
+            stories.tenants[0].incident = incident;
+            let events = (0..steps.into()).flat_map(|step| stories.step(step));
+            let latencies = events.filter(|event| event.tenant == TENANTS[0] && event.key == "p99_ms");
+            let value =
+                |event: Event| serde_json::from_str::<Value>(&event.value).expect("JSON")["value"].as_f64();
+            latencies.filter_map(value).collect()
+        };
+        let highest = latencies(1000, 1000).into_iter().fold(0.0, f64::max);
+        assert!(highest > 200.0, "{highest}");
+        let lowest = latencies(1000, 0).into_iter().fold(f64::MAX, f64::min);
+        assert!(lowest < 150.0, "{lowest}");
     }
 
     #[test]

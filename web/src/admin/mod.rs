@@ -27,6 +27,7 @@ use tokio::sync::Semaphore;
 use self::guard::Guard;
 use crate::accept::wants_lines;
 use crate::audit::{self, Who};
+use crate::identity::Auth;
 use crate::problem::Problem;
 use crate::registry::Registry;
 use crate::route;
@@ -42,6 +43,7 @@ struct Admin {
     prometheus: PrometheusHandle,
     registry: Arc<Registry>,
     guard: Guard,
+    auth: Auth,
     configuration: Arc<[ConfigurationValue]>,
     lists: Arc<Semaphore>,
 }
@@ -53,9 +55,9 @@ pub(crate) fn router(
     settings: &WebSettings,
 ) -> Router {
     let guard = Guard::of(&settings.admin);
-    let configuration = Arc::clone(&settings.configuration);
+    let (auth, configuration) = (settings.auth.clone(), Arc::clone(&settings.configuration));
     let lists = Arc::new(Semaphore::new(LISTS));
-    let admin = Admin { bridge, prometheus, registry, guard, configuration, lists };
+    let admin = Admin { bridge, prometheus, registry, guard, auth, configuration, lists };
     Router::new()
         .route("/streams", get(streams).delete(revoke))
         .route("/tenants", get(tenants))
@@ -161,16 +163,16 @@ async fn healthz() -> Response<Body> {
 async fn readyz(State(admin): State<Admin>) -> Response<Body> {
     let readiness = admin.bridge.health().readiness();
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    text(status, words(&readiness, admin.bridge.health().status().as_str()))
+    text(status, words(&readiness, admin.bridge.health().status().as_str(), admin.auth.note()))
 }
 
-fn words(readiness: &Readiness, status: &str) -> String {
+fn words(readiness: &Readiness, status: &str, of_keys: Option<String>) -> String {
     let mut words = String::from(if readiness.ready { "ready\n" } else { "not ready\n" });
     for reason in &readiness.reasons {
         words.push_str(&format!("reason: {reason}\n"));
     }
     words.push_str(&format!("status: {status}\n"));
-    for note in &readiness.notes {
+    for note in readiness.notes.iter().chain(&of_keys) {
         words.push_str(&format!("note: {note}\n"));
     }
     words

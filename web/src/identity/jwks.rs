@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use axum::http::header::{ACCEPT, CACHE_CONTROL};
 use axum::http::{HeaderMap, StatusCode};
 use jsonwebtoken::Algorithm;
@@ -37,6 +37,8 @@ pub(crate) struct IssuerKeys {
     allowed: Vec<Algorithm>,
     keys: ArcSwap<Vec<Key>>,
     last: watch::Sender<Option<Fetch>>,
+    /// Why the newest answer gave no keys.
+    flaw: ArcSwapOption<String>,
     wanted: Notify,
 }
 
@@ -97,12 +99,23 @@ impl IssuerKeys {
             allowed: allowed.to_vec(),
             keys: ArcSwap::default(),
             last: watch::Sender::new(None),
+            flaw: ArcSwapOption::empty(),
             wanted: Notify::new(),
         }
     }
 
     pub(super) fn keys(&self) -> Arc<Vec<Key>> {
         self.keys.load_full()
+    }
+
+    /// What an operator should know: that the keys cannot be fetched now.
+    pub(super) fn note(&self) -> Option<String> {
+        let flaw = self.flaw.load_full()?;
+        let kept = match self.keys.load().len() {
+            0 => "no token that needs them is accepted until they can be".to_owned(),
+            count => format!("the last {count} stay"),
+        };
+        Some(format!("the keys at TAILRACE_JWT_JWKS_URL cannot be read: {flaw}; {kept}"))
     }
 
     /// Whether the issuer may have signed the token with a key that is not known yet.
@@ -166,6 +179,7 @@ impl IssuerKeys {
                     );
                 }
                 *failures = 0;
+                self.flaw.store(None);
                 self.keys.store(Arc::new(keys));
                 age.mul_f64(AHEAD)
             }
@@ -175,6 +189,7 @@ impl IssuerKeys {
                     tracing::warn!(issuer = self.host(), %error, keys, "the issuer's keys cannot be read: the last good ones stay");
                 }
                 *failures += 1;
+                self.flaw.store(Some(Arc::new(error.to_string())));
                 PAUSE
             }
         };

@@ -106,6 +106,14 @@ impl Auth {
         matches!(self, Auth::Jwt(jwt) if !jwt.keys.files.is_empty())
     }
 
+    /// What an operator should know of the keys.
+    pub(crate) fn note(&self) -> Option<String> {
+        match self {
+            Auth::None => None,
+            Auth::Jwt(jwt) => jwt.keys.issuer.as_ref()?.note(),
+        }
+    }
+
     /// Reads keys again where they may change, for ever.
     pub(crate) async fn watch(&self, reload: &Reload) {
         match self {

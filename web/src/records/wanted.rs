@@ -6,14 +6,7 @@ use axum::http::HeaderMap;
 use tailrace_bridge::{Envelope, StartFrom};
 
 use crate::problem::Problem;
-use crate::query::{Query, Raw, at, bounded};
-
-/// Records of a page whose request does not say.
-const LIMIT: usize = 100;
-/// The most that it may say.
-const MAX_LIMIT: usize = 1000;
-/// The longest wait: proxies give an answer up that has not begun after 60 seconds, most of them.
-const MAX_WAIT: Duration = Duration::from_secs(55);
+use crate::query::{LIMIT, MAX_LIMIT, MAX_WAIT, Query, Raw, at, bounded};
 
 /// What a request wants of its page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

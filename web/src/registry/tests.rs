@@ -71,6 +71,7 @@ impl Lab {
             topics: Vec::new(),
             filter: Filter::default(),
             framing: Framing::Sse,
+            event_name: Default::default(),
             envelope: Envelope::None,
             from,
             last_event_id: None,

@@ -139,8 +139,8 @@ pub struct WebSettings {
     pub(crate) has_idle_mask_key: bool,
     pub(crate) origins: Origins,
     pub(crate) console: bool,
-    /// Tenants that the console suggests.
-    pub(crate) suggested_tenants: Vec<String>,
+    /// The tenants of the demo; empty: the server is none.
+    pub(crate) demo_tenants: Vec<String>,
     pub(crate) envelope: Envelope,
     pub(crate) heartbeat: Duration,
     pub(crate) retry: Duration,
@@ -183,7 +183,7 @@ impl Args {
             admin,
             configuration: Arc::default(),
             console: self.console(&auth)?,
-            suggested_tenants: Vec::new(),
+            demo_tenants: Vec::new(),
             auth,
             origins,
             envelope: parse("TAILRACE_ENVELOPE", &self.envelope)?,
@@ -228,9 +228,10 @@ impl WebSettings {
         self.configuration = values.into();
     }
 
-    /// Lets the console suggest these tenants, unless tokens are required. A server does not know its tenants by itself.
-    pub fn suggest_tenants(&mut self, tenants: &[&str]) {
-        self.suggested_tenants = tenants.iter().map(|&tenant| tenant.to_owned()).collect();
+    /// Makes the server the demo with these tenants: beside the console it has the boards, and, unless tokens are required, the
+    /// console offers the tenants and starts with the first one. A server does not know its tenants by itself.
+    pub fn be_demo(&mut self, tenants: &[&str]) {
+        self.demo_tenants = tenants.iter().map(|&tenant| tenant.to_owned()).collect();
     }
 
     /// Warnings about settings that the operator may not have meant, each as a sentence.

@@ -110,6 +110,7 @@ mod tests {
             topics: Vec::new(),
             filter: Filter::default(),
             framing: Framing::Sse,
+            event_name: Default::default(),
             envelope: Envelope::default(),
             unmasked: false,
             conflate: false,

@@ -124,6 +124,7 @@ impl Lab {
             topics: Vec::new(),
             filter: Filter::default(),
             framing: Framing::Sse,
+            event_name: Default::default(),
             envelope: Envelope::None,
             unmasked: false,
             conflate: false,

@@ -517,8 +517,16 @@ async fn an_issuer_that_is_down_at_the_start_keeps_nobody_out_for_good() {
     assert_eq!(status(&server, &theirs).await, 503);
     assert_eq!(status(&server, &token(&claims())).await, 200, "other keys work");
     assert_eq!(status(&server, &hs(Algorithm::HS256, b"another", &claims())).await, 401);
+    let note = "note: the keys at TAILRACE_JWT_JWKS_URL cannot be read: ";
+    assert!(readiness(&server).await.contains(note), "{}", readiness(&server).await);
     issuer.set(good(&[signer.jwk("k")]));
     becomes(&server, &theirs, 200, ISSUER_PAUSE * 2).await;
+    assert!(!readiness(&server).await.contains(note), "{}", readiness(&server).await);
+}
+
+/// What `/readyz` says.
+async fn readiness(server: &Server) -> String {
+    Client::request(server.admin, "GET", "/readyz", &[]).await.body().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
