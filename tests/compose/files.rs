@@ -48,7 +48,7 @@ pub(crate) fn interpolated(text: &str) -> String {
     done
 }
 
-/// All PromQL of a dashboard: what panels show, and what its variables are filled with.
+/// All PromQL of a dashboard: what panels and annotations show, and what its variables are filled with.
 pub(crate) fn expressions(dashboard: &serde_json::Value) -> Vec<String> {
     let mut all = Vec::new();
     collect(dashboard, &mut all);
@@ -58,6 +58,8 @@ pub(crate) fn expressions(dashboard: &serde_json::Value) -> Vec<String> {
 fn collect(value: &serde_json::Value, all: &mut Vec<String>) {
     match value {
         serde_json::Value::Array(items) => items.iter().for_each(|item| collect(item, all)),
+        // It is filled with data sources.
+        serde_json::Value::Object(fields) if fields.get("type").is_some_and(|kind| kind == "datasource") => {}
         serde_json::Value::Object(fields) => {
             for (name, value) in fields {
                 match value.as_str() {
@@ -84,6 +86,8 @@ pub(crate) struct Dockerfile {
     pub(crate) exposed: Vec<String>,
     pub(crate) user: String,
     pub(crate) entrypoint: Vec<String>,
+    /// The command that tells whether it is healthy.
+    pub(crate) health: Vec<String>,
 }
 
 pub(crate) fn dockerfile() -> Dockerfile {
@@ -103,6 +107,10 @@ pub(crate) fn dockerfile() -> Dockerfile {
             "EXPOSE" => file.exposed.extend(words.iter().map(|port| (*port).to_owned())),
             "USER" => file.user = rest.to_owned(),
             "ENTRYPOINT" => file.entrypoint = serde_json::from_str(rest).expect("the form without a shell"),
+            "HEALTHCHECK" => {
+                let (_, command) = rest.split_once("CMD ").expect("a command");
+                file.health = serde_json::from_str(command).expect("the form without a shell");
+            }
             "WORKDIR" | "STOPSIGNAL" | "ARG" => {}
             other => panic!("these tests do not know {other}"),
         }

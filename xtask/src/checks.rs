@@ -47,7 +47,10 @@ fn links() -> Result<()> {
 
 fn documents() -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
-    for folder in [root(), root().join("docs"), root().join("docs/adr"), root().join("compose")] {
+    let docs = ["", "docs", "docs/adr", "docs/how-to", "docs/tutorials"];
+    let others = ["compose", "clients/js", "clients/python", "deploy", "deploy/systemd"];
+    for folder in docs.into_iter().chain(others) {
+        let folder = root().join(folder);
         for entry in fs::read_dir(&folder).with_context(|| format!("list {}", folder.display()))? {
             let path = entry?.path();
             if path.extension().is_some_and(|extension| extension == "md") {

@@ -1,14 +1,18 @@
 //! `cargo xtask`: the one command behind test and CI.
 
 mod bench;
+mod book;
 mod checks;
 mod faults;
+mod image;
 mod peers;
+mod python;
 mod run;
 mod setup;
 mod supply;
 mod test;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -40,6 +44,8 @@ enum Task {
         #[arg(long)]
         if_installed: bool,
     },
+    /// Builds the image by compose/Dockerfile, compile and all, starts it, and stops it. Needs root.
+    Image,
     /// Injects faults into the program under load, and holds every client against what was written.
     Faults {
         /// Faults, all if none is named, and options: `--help` lists them.
@@ -51,6 +57,12 @@ enum Task {
         /// Scenarios, all if none is named, and options such as `--quick` and `--list`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
+    },
+    /// The documentation as a site: target/book.
+    Book {
+        /// Another folder to build it in.
+        #[arg(long)]
+        out: Option<PathBuf>,
     },
     /// Installs other servers to measure beside ours. Quick when they are there already.
     Peers {
@@ -84,8 +96,10 @@ fn run(task: Task) -> Result<()> {
         }
         Task::Supply { if_installed: true } => supply::if_installed(),
         Task::Supply { if_installed: false } => supply::release(),
+        Task::Image => image::all(),
         Task::Faults { arguments } => faults::suite(&arguments),
         Task::Bench { arguments } => bench::suite(&arguments),
+        Task::Book { out } => book::build(out),
         Task::Peers { run, arguments } => {
             peers::install(&arguments)?;
             if run { peers::measure(&arguments) } else { Ok(()) }

@@ -1,5 +1,7 @@
 //! Runs commands in the repository's root: prints each before it runs, and returns an error if it fails.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -26,6 +28,11 @@ pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<()> {
         bail!("`{program} {}` failed: {status}", arguments.join(" "));
     }
     Ok(())
+}
+
+/// Whether packages can be installed, and roots changed.
+pub(crate) fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 
 /// Whether a program is on the path.

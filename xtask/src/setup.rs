@@ -7,7 +7,8 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
-use crate::run::{command, is_there, require, root, run};
+use crate::image;
+use crate::run::{command, is_root, is_there, require, root, run};
 
 /// Kafka's jars, relative to the root. Git ignores the folder.
 const KAFKA: &str = ".tailrace/kafka/libs";
@@ -29,29 +30,61 @@ const PINNED_SERIALIZERS: &str = "xtask/serializers/requirements.txt";
 const CLIENTS: &str = ".tailrace/clients";
 const PINNED_CLIENTS: &str = "xtask/clients/requirements.txt";
 
+/// The folder of what the package for Python needs, and its tests, relative to the root, and the list that pins their versions.
+pub(crate) const PYTHON: &str = ".tailrace/python";
+const PINNED_PYTHON: &str = "xtask/python/requirements.txt";
+
+/// The folder of the package for Node and browsers, relative to the root.
+pub(crate) const NPM: &str = "clients/js";
+
+/// The folder of what drives the server by its description, relative to the root, and the list that pins its versions; and the
+/// folder of what checks the description itself.
+const DESCRIPTION: &str = ".tailrace/description";
+const PINNED_DESCRIPTION: &str = "xtask/description/requirements.txt";
+const LINTER: &str = "tests/description";
+
+/// The folder of mdBook, which builds the documentation as a site, relative to the root, and the list that pins its version.
+pub(crate) const BOOK: &str = ".tailrace/book";
+const PINNED_BOOK: &str = "xtask/book/requirements.txt";
+
 /// The conformance suite of HTTP/2, relative to the root, and the module of Go that pins it and what it needs.
 const H2SPEC: &str = ".tailrace/h2spec/h2spec";
 const H2SPEC_MODULE: &str = "xtask/h2spec";
 
+/// What renders the Helm chart, relative to the root, and the module of Go that pins Helm and the types of Kubernetes.
+const HELM: &str = ".tailrace/helm";
+const HELM_MODULE: &str = "xtask/helm";
+
 /// Debian's packages, and the names of each program.
-const PROGRAMS: [(&str, &[&str]); 6] = [
+const PROGRAMS: [(&str, &[&str]); 10] = [
     ("chromium", &["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]),
     ("firefox-esr", &["firefox-esr", "firefox"]),
     ("nginx-light", &["nginx", "/usr/sbin/nginx"]),
     ("libnginx-mod-stream", &["/usr/lib/nginx/modules/ngx_stream_module.so"]),
     ("haproxy", &["haproxy", "/usr/sbin/haproxy"]),
     ("caddy", &["caddy"]),
+    ("prometheus", &["prometheus"]),
+    ("systemd", &["systemd-analyze"]),
+    ("buildah", &["buildah"]),
+    ("mmdebstrap", &["mmdebstrap"]),
 ];
 
 pub(crate) fn all() -> Result<()> {
     kafka()?;
     programs()?;
+    image::debian()?;
     pinned_packages(PROXIES, PINNED_PROXIES)?;
     registry()?;
     pinned_packages(SERIALIZERS, PINNED_SERIALIZERS)?;
     pinned_packages(CLIENTS, PINNED_CLIENTS)?;
+    pinned_packages(PYTHON, PINNED_PYTHON)?;
+    pinned_packages(DESCRIPTION, PINNED_DESCRIPTION)?;
+    node_modules(LINTER, &["@stoplight/spectral-cli"])?;
+    book()?;
     h2spec()?;
-    browser_driver()
+    helm()?;
+    browser_driver()?;
+    npm_package()
 }
 
 /// Downloads the pinned Kafka and its dependencies, and verifies each file.
@@ -104,15 +137,14 @@ fn checksums() -> Result<BTreeMap<String, String>> {
     text.lines().map(pair).collect()
 }
 
-fn programs() -> Result<()> {
+pub(crate) fn programs() -> Result<()> {
     let is_known = |names: &[&str]| names.iter().any(|name| is_there(name));
     let missing = PROGRAMS.iter().filter(|(_, names)| !is_known(names)).map(|(package, _)| *package);
     let missing: Vec<&str> = missing.collect();
     if missing.is_empty() {
         return Ok(());
     }
-    let is_root = fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
-    if !is_root || !is_there("apt-get") {
+    if !is_root() || !is_there("apt-get") {
         let packages = missing.join(" ");
         bail!(
             "not on the path: {packages}; install it (Debian: `apt-get install {packages}`), then try again"
@@ -169,6 +201,11 @@ fn pinned_packages(target: &str, list: &str) -> Result<()> {
     fs::write(&installed, pinned).with_context(|| format!("note which packages are in {target}"))
 }
 
+/// Installs mdBook.
+pub(crate) fn book() -> Result<()> {
+    pinned_packages(BOOK, PINNED_BOOK)
+}
+
 /// Builds the conformance suite of HTTP/2. Go verifies the pinned checksums.
 fn h2spec() -> Result<()> {
     if root().join(H2SPEC).is_file() {
@@ -179,18 +216,52 @@ fn h2spec() -> Result<()> {
     run("go", &["build", "-C", H2SPEC_MODULE, "-o", &output, "github.com/summerwind/h2spec/cmd/h2spec"])
 }
 
-/// Installs playwright-core and ws, at the versions that tests/browser/package-lock.json pins.
-fn browser_driver() -> Result<()> {
-    require("npm", "Node.js with npm")?;
-    let folder = root().join("tests/browser");
-    let is_there = |package| folder.join("node_modules").join(package).join("package.json").is_file();
-    if is_there("playwright-core") && is_there("ws") {
+/// Builds what renders the Helm chart. Go verifies the pinned checksums.
+fn helm() -> Result<()> {
+    let module = root().join(HELM_MODULE);
+    let mut source = Vec::new();
+    for name in ["main.go", "go.sum"] {
+        source.extend(fs::read(module.join(name)).with_context(|| format!("read {HELM_MODULE}/{name}"))?);
+    }
+    let folder = root().join(HELM);
+    // Written last, so if it is there, this very program was built.
+    let installed = folder.join("source");
+    if fs::read(&installed).is_ok_and(|installed| installed == source) {
         return Ok(());
     }
-    eprintln!("xtask: npm ci in tests/browser");
-    let status = command("npm", &["ci", "--no-audit", "--no-fund"]).current_dir(folder).status()?;
+    require("go", "Go")?;
+    let output = folder.join("helm").display().to_string();
+    run("go", &["build", "-C", HELM_MODULE, "-ldflags=-s -w", "-o", &output, "."])?;
+    fs::write(&installed, source).with_context(|| format!("note what is in {HELM}"))
+}
+
+/// Installs playwright-core and ws, at the versions that tests/browser/package-lock.json pins.
+fn browser_driver() -> Result<()> {
+    node_modules("tests/browser", &["playwright-core", "ws"])
+}
+
+/// Installs what the package for Node and browsers is built and tested with, and builds it.
+fn npm_package() -> Result<()> {
+    node_modules(NPM, &["esbuild", "react", "rollup", "typescript", "ws"])?;
+    npm(NPM, &["run", "--silent", "dist"])
+}
+
+/// Installs what a folder's package-lock.json pins, unless these are there.
+fn node_modules(folder: &str, packages: &[&str]) -> Result<()> {
+    require("npm", "Node.js with npm")?;
+    let modules = root().join(folder).join("node_modules");
+    if packages.iter().all(|package| modules.join(package).join("package.json").is_file()) {
+        return Ok(());
+    }
+    npm(folder, &["ci", "--no-audit", "--no-fund"])
+}
+
+fn npm(folder: &str, arguments: &[&str]) -> Result<()> {
+    let what = format!("npm {} in {folder}", arguments.join(" "));
+    eprintln!("xtask: {what}");
+    let status = command("npm", arguments).current_dir(root().join(folder)).status().context("start npm")?;
     if !status.success() {
-        bail!("`npm ci` in tests/browser failed: {status}");
+        bail!("`{what}` failed: {status}");
     }
     Ok(())
 }
