@@ -31,6 +31,8 @@ await steps.all(cuts, gaps, goesAway, replayBySlider, replayByDrag, decoder, man
 await browser.close();
 await server.stop();
 console.log(JSON.stringify({ checked: steps.checked, complaints }));
+// Timers of streams that were cut would keep it running.
+process.exit();
 
 async function cuts() {
   steps.doing = "cuts";

@@ -6,14 +6,17 @@ export async function flaws(page) {
   return page.evaluate(findFlaws);
 }
 
-// Runs in the page. A chart has the size of its place a few frames after the window has another one.
+// Runs in the page. A chart has the size of its place a few frames after the window has another one, which on a busy machine may be
+// seconds.
 async function chartFollows() {
-  const MOST_FRAMES = 30;
-  for (let frames = 0; frames < MOST_FRAMES; frames++) {
+  const until = performance.now() + 10_000;
+  const right = (element) => element.getBoundingClientRect().right;
+  const follows = (place) => place.scrollWidth <= place.clientWidth + 1 && Math.abs(right(place.querySelector("canvas")) - right(place)) < 2;
+  const charts = () => [...document.querySelectorAll(".chart")].filter((place) => place.querySelector("canvas"));
+  do {
     await new Promise(requestAnimationFrame);
-    const canvas = document.querySelector(".chart canvas");
-    if (frames > 1 && (!canvas || Math.abs(canvas.getBoundingClientRect().right - canvas.closest(".chart").getBoundingClientRect().right) < 2)) return;
-  }
+    await new Promise(requestAnimationFrame);
+  } while (!charts().every(follows) && performance.now() < until);
 }
 
 // Runs in the page.

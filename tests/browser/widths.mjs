@@ -55,20 +55,18 @@ for (const width of WIDTHS) {
   const [events, cuts, lost, repeated] = await Promise.all(["events", "cuts", "lost", "repeated"].map((id) => steps.count(id)));
   const verified = Number(await page.locator("#lost").getAttribute("data-verified"));
   await copy();
-  if (width === WIDTHS[0]) await lookAtMoreWidths("with events");
+  if (width === WIDTHS[0]) await lookAt(MORE_WIDTHS, "with events");
   await page.setViewportSize({ width, height: HEIGHT });
   await startAtTheLast();
   await stop();
   await beRefused();
-  if (width === WIDTHS[0]) await lookAtMoreWidths("refused");
-  await page.setViewportSize({ width, height: HEIGHT });
   await writeWhatMustBeEscaped();
   console.log(JSON.stringify({ width, events, cuts, lost, repeated, verified, complaints: complaints.splice(0) }));
 }
 await browser.close();
 
-async function lookAtMoreWidths(state) {
-  for (const width of MORE_WIDTHS) {
+async function lookAt(widths, state) {
+  for (const width of widths) {
     await page.setViewportSize({ width, height: HEIGHT });
     await look(`${state}, then ${width} px wide`);
   }
@@ -131,7 +129,7 @@ async function pauseAndReadARecord() {
   await look("a record is open");
   await steps.reaches((await steps.count("events")) + AT_LEAST);
   steps.same("the pause holds the rows", await rows(), held);
-  steps.expect("the pause tells what is new", /^Go on \(\d+ new\)$/.test(await steps.text("#pause")));
+  steps.expect("the pause tells what is new", /^Go on \([\d,]+ new\)$/.test(await steps.text("#pause")));
   await steps.press("#pause");
   await steps.comes("the rows of the pause", (rows) => document.querySelectorAll("#list > .event").length >= rows, Math.min(held + 10, ROWS));
   steps.same("the pause is over", await steps.text("#pause"), "Pause");

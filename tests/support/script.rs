@@ -11,7 +11,7 @@ use tokio::process::{Child, ChildStdout, Command};
 use super::signal;
 
 /// A script that takes longer is killed.
-const SCRIPT_LIMIT: Duration = Duration::from_secs(120);
+const SCRIPT_LIMIT: Duration = Duration::from_secs(300);
 /// How long a script that is told to stop has to close its browser.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 

@@ -86,7 +86,8 @@ export class Position {
       this.#room?.open();
       this.#room = undefined;
     }
-    if (this.#store) this.#timer ??= setTimeout(() => void this.save(), SAVE_MS);
+    // The first one at once: a page that goes away before would begin anew, and lose what came meanwhile.
+    if (this.#store) this.#timer ??= setTimeout(() => void this.save(), this.#stored ? SAVE_MS : 0);
   }
 
   /** Where too much waits: resolves when there is room again. */

@@ -140,12 +140,12 @@ export class Form {
 
   /** Shows which field the server refused; null: none. */
   refuse(problem) {
-    const { parameter, index = 0, status, code } = problem ?? {};
+    const { parameter, index = 0, status, code, topic } = problem ?? {};
     const { topics, types } = problem ? this.choice : { topics: [], types: [] };
     $("tenant").setAttribute("aria-invalid", code === "bad_tenant");
     $("from").setAttribute("aria-invalid", parameter === "from");
     this.#where.mark(parameter === "where" ? index : undefined);
-    this.#topics.mark(parameter === "topic" ? topics[index] : undefined);
+    this.#topics.mark(parameter === "topic" ? topic ?? topics[index] : undefined);
     this.#types.mark(parameter === "type" ? types[index] : undefined);
     if (status === 401 || status === 403) $("access").open = true;
     if (problem) this.fold(false);

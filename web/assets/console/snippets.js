@@ -52,18 +52,19 @@ function pythonClient(choice, asksForToken) {
   const { topics, types, where, from } = choice;
   const list = (name, values) => (values.length ? [`    ${name}=[${values.map(python).join(", ")}],`] : []);
   return [
-    ...(asksForToken ? ["import os"] : []),
+    ...(asksForToken ? ["import os", ""] : []),
     "from tailrace import stream",
     "",
-    "for event in stream(",
+    "with stream(",
     `    ${python(route(choice.tenant, "events").href)},`,
     ...list("topics", topics),
     ...list("types", types),
     ...list("where", where),
     ...(from ? [`    start=${python(from)},`] : []),
     ...(asksForToken ? [`    token=os.environ["TOKEN"],`] : []),
-    "):",
-    "    print(event)",
+    ") as events:",
+    "    for event in events:",
+    "        print(event.topic, event.partition, event.offset, event.type, event.key, event.value)",
   ].join("\n");
 }
 
