@@ -76,8 +76,9 @@ async function fullRecords() {
     steps.expect(`it has ${fact}`, facts.includes(fact));
   }
   steps.same("the value, as JSON", JSON.parse(await details(0).locator("pre").textContent()), RECORDS[0].value);
+  const copied = steps.comes("the word that it is copied", () => document.querySelector(".details .buttons button").textContent === "Copied");
   await details(0).getByRole("button", { name: "Copy record" }).click();
-  await steps.comes("the word that it is copied", () => document.querySelector(".details .buttons button").textContent === "Copied");
+  await copied;
   steps.same("the copied record", JSON.parse(await steps.clipboard()).value, RECORDS[0].value);
   await details(0).getByRole("button", { name: "Copy event id" }).click();
   await page.waitForFunction(async () => !(await navigator.clipboard.readText()).startsWith("{"));

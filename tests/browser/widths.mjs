@@ -144,16 +144,21 @@ async function clear() {
   await steps.comes("rows after the clearing", () => document.querySelectorAll("#list > .event").length >= 5);
 }
 
+/** Presses a button, and sees that it says what it has done; it says so for a second. */
+async function copies(id) {
+  const says = steps.comes("the word that it is copied", (id) => document.getElementById(id).textContent === "Copied", id);
+  await steps.press(`#${id}`);
+  await says;
+}
+
 async function copy() {
   const text = await code("curl");
-  await steps.press("#copy-code");
-  await steps.comes("the word that it is copied", () => document.getElementById("copy-code").textContent === "Copied");
+  await copies("copy-code");
   steps.same("the code is copied", await steps.clipboard(), text);
   await steps.press("#tab-id");
   // As where the page came by plain http from another machine: there is no clipboard.
   await page.evaluate(() => Object.defineProperty(navigator, "clipboard", { value: undefined, configurable: true }));
-  await steps.press("#copy-id");
-  await steps.comes("the word that it is copied", () => document.getElementById("copy-id").textContent === "Copied");
+  await copies("copy-id");
   await page.evaluate(() => delete navigator.clipboard);
   steps.same("the id is copied", await steps.clipboard(), await steps.text("#decoded .raw"));
   steps.same("the id's topics have names", (await steps.texts("#decoded .topic .name")).sort(), [LONG_TOPIC, "orders"].sort());
