@@ -6,7 +6,10 @@ mod support;
 use serde_json::{Value, json};
 use support::demo::Demo;
 use support::script::Script;
+use tokio::sync::Mutex;
 
+/// Two browsers at a time would take the time from each other that pages are measured by.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 const BOARDS: [&str; 4] = ["orders", "metrics", "logs", "notifications"];
 /// Each width, and each scheme: all six pairs would take minutes.
 const LOOKS: [(u64, &str); 3] = [(1400, "light"), (768, "dark"), (390, "light")];
@@ -17,6 +20,7 @@ const FIRST_MS: f64 = 3000.0;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_board_proves_at_every_width_that_cuts_do_no_harm() {
+    let _alone = ONE_AT_A_TIME.lock().await;
     let demo = Demo::start(&[]).await;
     let mut firsts = Vec::new();
     for (width, scheme) in LOOKS {
@@ -32,6 +36,7 @@ async fn every_board_proves_at_every_width_that_cuts_do_no_harm() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_board_outlives_the_demo_its_own_absence_and_a_lost_network() {
+    let _alone = ONE_AT_A_TIME.lock().await;
     let demo = Demo::start(&[]).await;
     let port = demo.port;
     let mut script = Script::start("away.mjs", port);
