@@ -3,19 +3,16 @@
 
 mod support;
 
-use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::bridge::{Bridge, binary};
+use support::bridge::Bridge;
+use support::demo::Demo;
 use support::kafka::Kafka;
 use support::script::Script;
-use support::{free_port, signal};
-use tokio::net::TcpStream;
-use tokio::process::{Child, Command};
 
 const PARTITIONS: u64 = 8;
 /// Between two records: about 300 a second, of which the console is to get a quarter.
@@ -130,36 +127,6 @@ async fn nothing_is_wrong(script: &str, at_least: u64) {
 
 async fn json_line(script: &mut Script) -> Value {
     serde_json::from_str(&script.line().await).expect("a line of JSON")
-}
-
-/// `tailrace demo` as a process.
-struct Demo {
-    process: Child,
-    port: u16,
-}
-
-impl Demo {
-    async fn start(flags: &[&str]) -> Demo {
-        let (port, admin) = (free_port(), free_port());
-        let address = |port| format!("127.0.0.1:{port}");
-        let process = Command::new(binary())
-            .args(["demo", "--listen", &address(port), "--admin-listen", &address(admin)])
-            .args(flags)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("the binary can be started");
-        while TcpStream::connect(address(port)).await.is_err() {
-            tokio::time::sleep(PAUSE).await;
-        }
-        Demo { process, port }
-    }
-
-    async fn stop(mut self) {
-        signal(self.process.id().expect("it runs"), rustix::process::Signal::TERM);
-        assert!(self.process.wait().await.expect("a child can be waited for").success());
-    }
 }
 
 /// What is written, with names as long as they may be: of these records the console is to get a part.

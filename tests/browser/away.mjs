@@ -68,6 +68,7 @@ async function hide(page) {
   const ended = page.waitForEvent("requestfailed", { timeout: STEP_MS }).catch(() => null);
   await turn(true);
   expect("a hidden page ends its second connection", (await ended)?.resourceType() === "fetch");
+  await settled();
   const [before, events] = [await compared(page), Number(await page.locator("#events").textContent())];
   await new Promise((done) => setTimeout(done, HIDDEN_MS));
   expect("a hidden page compares nothing", (await compared(page)) === before);
@@ -77,13 +78,17 @@ async function hide(page) {
   await isExact(page, "after it was hidden");
 }
 
+/** What has come is counted, and the counters are drawn, a little later. */
+function settled() {
+  return new Promise((done) => setTimeout(done, 1000));
+}
+
 /** As the browser keeps a page for its Back button, and shows it again. */
 async function leaveAndComeBack(page) {
   const turn = (type) => page.evaluate((type) => dispatchEvent(new PageTransitionEvent(type, { persisted: true })), type);
   const count = async () => Number(await page.locator("#events").textContent());
   await turn("pagehide");
-  // What had come by then may be counted a little later.
-  await new Promise((done) => setTimeout(done, 1000));
+  await settled();
   const events = await count();
   await new Promise((done) => setTimeout(done, HIDDEN_MS));
   expect("a page that was left holds no connection", (await count()) === events);
