@@ -1,5 +1,5 @@
-//! The blocks of docs/proxies.md in front of the real server: each event once, through restarts and a reload of the proxy, with its
-//! compression on, and no later than direct ones.
+//! The blocks of docs/proxies.md in front of the real server: each event once, as an event stream, as JSON lines and by a WebSocket, through
+//! restarts and a reload of the proxy, with its compression on, and no later than direct ones.
 
 #[path = "proxies/kind.rs"]
 mod kind;
@@ -16,11 +16,12 @@ use proxy::Proxy;
 use support::bridge::{Bridge, get};
 use support::kafka::{Kafka, Producer};
 use support::sse::{IdBuffer, Source};
+use tailrace_faults::way::Way;
 use tokio::task::JoinHandle;
 
 const EVENTS: usize = 450;
 const PARTITIONS: usize = 3;
-/// Plain clients behind the proxy.
+/// Plain `EventSource`s behind the proxy.
 const CLIENTS: usize = 4;
 const PATH: &str = "/t/acme/events";
 /// What the standard leaves to browsers before a server has said anything.
@@ -37,16 +38,17 @@ struct Heard {
     closed: Option<String>,
 }
 
-/// A plain `EventSource`: it comes back after a cut, and ends for good by any answer that is no stream.
+/// A client that comes back after a cut. A plain `EventSource` ends for good by any answer that is no stream; the others are programs, and
+/// come back after those, too.
 struct Client {
     heard: Arc<Mutex<Heard>>,
     task: JoinHandle<()>,
 }
 
 impl Client {
-    fn start(port: u16) -> Client {
+    fn start(port: u16, way: Way) -> Client {
         let heard = Arc::<Mutex<Heard>>::default();
-        let task = tokio::spawn(listen(port, heard.clone()));
+        let task = tokio::spawn(listen(port, way, heard.clone()));
         Client { heard, task }
     }
 
@@ -70,17 +72,28 @@ impl Drop for Client {
     }
 }
 
-async fn listen(port: u16, heard: Arc<Mutex<Heard>>) {
+/// What the answer has that is a stream.
+fn stream_head(way: Way) -> &'static str {
+    match way {
+        Way::Lines => "content-type: application/x-ndjson",
+        Way::WebSocket => "upgrade: websocket",
+        Way::Sse | Way::Http2 => "content-type: text/event-stream",
+    }
+}
+
+async fn listen(port: u16, way: Way, heard: Arc<Mutex<Heard>>) {
     let mut source = Source::new(port, PATH, IdBuffer::Empty);
+    source.way = way;
     loop {
         if let Some(mut connection) = source.connect(port).await {
             let head = connection.head.to_ascii_lowercase();
-            if connection.status != 200 || !head.contains("content-type: text/event-stream") {
+            let mut open = connection.status == 200 && head.contains(stream_head(way));
+            if open {
+                heard.lock().unwrap().opened += 1;
+            } else if way == Way::Sse {
                 heard.lock().unwrap().closed = Some(connection.head);
                 return;
             }
-            heard.lock().unwrap().opened += 1;
-            let mut open = true;
             while open {
                 let (events, still) =
                     source.read(&mut connection, usize::MAX, Duration::from_millis(1)).await;
@@ -146,8 +159,11 @@ async fn everything_comes_once(kind: Kind, speaks: Upstream) {
     bridge.start().await;
     let mut proxy = Proxy::start(kind, bridge.port, speaks).await;
     assert_routes(proxy.port).await;
-    let direct = Client::start(bridge.port);
-    let clients: Vec<Client> = (0..CLIENTS).map(|_| Client::start(proxy.port)).collect();
+    let direct = Client::start(bridge.port, Way::Sse);
+    // A WebSocket begins with HTTP/1.1.
+    let web_socket = (speaks == Upstream::Http1).then_some(Way::WebSocket);
+    let ways = [Way::Sse; CLIENTS].into_iter().chain([Way::Lines]).chain(web_socket);
+    let clients: Vec<Client> = ways.map(|way| Client::start(proxy.port, way)).collect();
     let all: Vec<&Client> = clients.iter().chain([&direct]).collect();
     support::eventually("every client is open", PATIENCE, async || {
         all.iter().all(|client| client.is_open()).then_some(())

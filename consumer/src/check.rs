@@ -13,8 +13,9 @@ use crate::hint::hint;
 use crate::native::{Client, Described, List, Message, OffsetQuery, Role};
 use crate::properties;
 use crate::registry::Registry;
-use crate::report::{CheckReport, DataSample, RecordSample, SchemaSample, TopicReport};
+use crate::report::{CheckReport, DataSample, RecordSample, Refused, SchemaSample, TopicReport};
 use crate::settings::KafkaSettings;
+use crate::snapshots;
 use crate::watch::{MAY_NOT_DESCRIBE, MAY_NOT_READ};
 
 const ASK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -23,8 +24,9 @@ const SAMPLES: usize = 20;
 /// How long to wait for them.
 const SAMPLE_TIMEOUT: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(100);
-/// How long to wait for the first schema that the registry does not give, and for those after it.
-const SCHEMA_PATIENCE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_millis(200));
+/// How long to wait for the first schema that the registry does not give, and for those after it. A registry that does not answer is
+/// known as one after ten seconds.
+const SCHEMA_PATIENCE: (Duration, Duration) = (Duration::from_secs(11), Duration::from_millis(200));
 /// Characters of a value that are shown.
 const MAX_SHOWN: usize = 200;
 /// Settings of a topic that decide how far back a stream can resume.
@@ -106,6 +108,7 @@ impl Check {
             retention: Ok(Vec::new()),
             forbidden: None,
             problems: Vec::new(),
+            index: None,
             formats: self.decoder.formats(&described.name),
             samples: Vec::new(),
         };
@@ -124,6 +127,8 @@ impl Check {
             }
         }
         let config = self.admin.topic_config(&report.name, ASK_TIMEOUT).map_err(|error| error.to_string());
+        let policy = config.as_ref().ok().map(|entries| snapshots::is_compacted(entries));
+        report.index = self.settings.snapshot_topics.indexes(&report.name, policy);
         report.retention = config.map(|entries| {
             entries.into_iter().filter(|(name, _)| RETENTION.contains(&name.as_str())).collect()
         });
@@ -202,7 +207,7 @@ impl Check {
             // A registry that did not answer now is not waited for as long again.
             *self.patience.lock() = SCHEMA_PATIENCE.1;
             let why = self.decoder.why(awaited);
-            let data = DataSample { refused: Some(format!("held back: {why}")), ..DataSample::default() };
+            let data = DataSample { refused: Some(Refused::HeldBack(why)), ..DataSample::default() };
             let tenant = Err("it is not known before it is decoded".to_owned());
             RecordSample { partition, offset, tenant, event_type: Ok(None), hint: None, data }
         })
@@ -212,7 +217,8 @@ impl Check {
         let schema =
             |id: Option<SchemaId>| id.map(|id| SchemaSample { id: id.to_string(), names: self.names(id) });
         let refused = examined.form.flaw.map(|flaw| {
-            format!("undecodable, {} ({}): {}", flaw.code.as_str(), flaw.half.as_str(), examined.why)
+            let (code, half) = (flaw.code.as_str(), flaw.half.as_str());
+            Refused::Undecodable(format!("{code} ({half}): {}", examined.why))
         });
         let value = raw.value.filter(|_| refused.is_none()).and_then(|value| std::str::from_utf8(value).ok());
         DataSample {

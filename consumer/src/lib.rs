@@ -74,7 +74,7 @@ pub use check::check;
 pub use error::KafkaError;
 pub use kafka::{Kafka, Running};
 pub use metrics::describe_metrics;
-pub use report::{CheckReport, DataSample, RecordSample, SchemaSample, TopicReport};
+pub use report::{CheckReport, DataSample, RecordSample, Refused, SchemaSample, TopicReport};
 pub use selection::{TopicSelection, TopicSelectionError};
 pub use settings::{Args, DataSettings, KafkaSettings, SettingsError, kafka_properties};
 pub use snapshots::SnapshotTopics;

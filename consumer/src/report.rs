@@ -37,6 +37,8 @@ pub struct TopicReport {
     pub forbidden: Option<&'static str>,
     /// What else is in the way of serving it, such as partitions without a leader.
     pub problems: Vec<String>,
+    /// Whether an index of its keys is kept for `from=snapshot`; `None` where Kafka does not say whether it is compacted.
+    pub index: Option<bool>,
     /// The formats of its keys and values; `None`: both stand as they are.
     pub formats: Option<[&'static str; 2]>,
     /// Some of its newest records.
@@ -67,10 +69,28 @@ pub struct DataSample {
     pub key_schema: Option<SchemaSample>,
     /// The schema that its value names.
     pub value_schema: Option<SchemaSample>,
-    /// Why it would be undecodable, or held back.
-    pub refused: Option<String>,
+    /// Why it does not come as it should.
+    pub refused: Option<Refused>,
     /// How the value begins, if it is text.
     pub value: Option<String>,
+}
+
+/// Why a record does not come as it should.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Refused {
+    /// It comes undecoded, as bytes, and says so.
+    Undecodable(String),
+    /// It waits, and what is behind it in its partition, too.
+    HeldBack(String),
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refused::Undecodable(why) => write!(f, "undecodable, {why}"),
+            Refused::HeldBack(why) => write!(f, "held back: {why}"),
+        }
+    }
 }
 
 /// A schema of the registry.
@@ -130,17 +150,23 @@ impl CheckReport {
         })
     }
 
-    /// Whether everything that is configured would be served.
+    /// Whether everything that is configured would be served. A record that cannot be decoded is served, as bytes; a topic of which
+    /// none can be decoded has the wrong format.
     pub fn is_good(&self) -> bool {
-        let is_routed = |sample: &RecordSample| sample.tenant.is_ok() && sample.data.refused.is_none();
-        let routed = |topic: &TopicReport| topic.samples.iter().all(is_routed);
-        let fine =
-            |topic: &TopicReport| topic.state() == "served" && topic.problems.is_empty() && routed(topic);
-        self.missing.is_empty() && self.unmatched.is_empty() && self.topics.iter().all(fine)
+        self.missing.is_empty() && self.unmatched.is_empty() && self.topics.iter().all(TopicReport::is_good)
     }
 }
 
 impl TopicReport {
+    fn is_good(&self) -> bool {
+        let is_served = |sample: &RecordSample| {
+            sample.tenant.is_ok() && !matches!(sample.data.refused, Some(Refused::HeldBack(_)))
+        };
+        let is_decoded = self.samples.is_empty() || self.samples.iter().any(|s| s.data.refused.is_none());
+        let samples_are_good = is_decoded && self.samples.iter().all(is_served);
+        self.state() == "served" && self.problems.is_empty() && samples_are_good
+    }
+
     /// Twenty lines that say the same say less than one.
     fn outcomes(&self) -> Vec<Outcome> {
         let mut outcomes: BTreeMap<String, Outcome> = BTreeMap::new();
@@ -164,11 +190,11 @@ impl TopicReport {
     }
 
     /// Why records would not come as they should, each with their number and the first of them.
-    fn refused(&self) -> BTreeMap<&str, (usize, &RecordSample)> {
+    fn refused(&self) -> BTreeMap<&Refused, (usize, &RecordSample)> {
         let mut refused = BTreeMap::new();
         for sample in &self.samples {
             if let Some(why) = &sample.data.refused {
-                refused.entry(why.as_str()).or_insert((0, sample)).0 += 1;
+                refused.entry(why).or_insert((0, sample)).0 += 1;
             }
         }
         refused
@@ -192,12 +218,13 @@ impl TopicReport {
             "retention_problem": self.retention.as_ref().err(),
             "problems": self.problems,
             "records": self.samples.len(),
+            "snapshot_index": self.index,
             "formats": self.formats.map(|[key, value]| json!({ "key": key, "value": value })),
             "schemas": self.schemas().iter().map(|((half, schema), records)| json!({
                 "of": half, "id": schema.id, "names": schema.names, "records": records,
             })).collect::<Vec<_>>(),
             "refused": self.refused().iter().map(|(why, (records, sample))| json!({
-                "why": why, "records": records, "partition": sample.partition, "offset": sample.offset,
+                "why": why.to_string(), "records": records, "partition": sample.partition, "offset": sample.offset,
             })).collect::<Vec<_>>(),
             "sample": self.value(),
             "outcomes": self.outcomes(),
@@ -252,6 +279,14 @@ impl fmt::Display for TopicReport {
             Err(error) => {
                 writeln!(f, "  retention not known: {error} (needed: DescribeConfigs on the topic)")?
             }
+        }
+        match self.index {
+            Some(true) => writeln!(f, "  snapshots: an index of its keys is kept")?,
+            Some(false) => writeln!(f, "  snapshots: without an index, so each reads the topic through")?,
+            None => writeln!(
+                f,
+                "  snapshots: each reads the topic through, since it is not known whether it is compacted"
+            )?,
         }
         if self.samples.is_empty() && self.forbidden.is_none() {
             writeln!(f, "  no records to look at")?;
@@ -354,6 +389,7 @@ mod tests {
             retention: Ok(Vec::new()),
             forbidden: None,
             problems: Vec::new(),
+            index: Some(false),
             formats: None,
             samples: vec![sample.clone(), RecordSample { offset: 1043, ..sample }],
         };
@@ -389,8 +425,9 @@ mod tests {
             value: Some("{\"id\":1}".to_owned()),
             ..DataSample::default()
         };
-        let why = "undecodable, unknown_schema (value): the registry has no schema 99";
-        let bad = DataSample { refused: Some(why.to_owned()), ..DataSample::default() };
+        let why = "unknown_schema (value): the registry has no schema 99";
+        let refused = |why| DataSample { refused: Some(why), ..DataSample::default() };
+        let bad = refused(Refused::Undecodable(why.to_owned()));
         let sample = |offset, data| RecordSample {
             partition: 0,
             offset,
@@ -406,14 +443,16 @@ mod tests {
             retention: Ok(Vec::new()),
             forbidden: None,
             problems: Vec::new(),
+            index: Some(true),
             formats: Some(["text", "auto"]),
-            samples: vec![sample(1, good.clone()), sample(2, good), sample(3, bad)],
+            samples: vec![sample(1, good.clone()), sample(2, good), sample(3, bad.clone())],
         };
         let text = topic.to_string();
         for line in [
             "  keys text, values auto\n",
             "  2 of 3 values by schema 17 (orders-value version 3)\n",
             "  1 of 3 records undecodable, unknown_schema (value): the registry has no schema 99 (such as [0]@3)\n",
+            "  snapshots: an index of its keys is kept\n",
             "  a value: {\"id\":1}\n",
         ] {
             assert!(text.contains(line), "{line}: {text}");
@@ -422,13 +461,10 @@ mod tests {
         assert_eq!(json["formats"], json!({"key": "text", "value": "auto"}));
         assert_eq!((&json["schemas"][0]["id"], &json["schemas"][0]["records"]), (&json!("17"), &json!(2)));
         assert_eq!((&json["refused"][0]["offset"], &json["sample"]), (&json!(3), &json!("{\"id\":1}")));
-        let report = CheckReport {
-            group: "g".to_owned(),
-            group_problem: None,
-            missing: Vec::new(),
-            unmatched: Vec::new(),
-            topics: vec![topic],
-        };
-        assert!(!report.is_good());
+        assert!(topic.is_good(), "a record that cannot be decoded is served, too");
+        let with = |samples| TopicReport { samples, ..topic.clone() };
+        assert!(!with(vec![sample(3, bad)]).is_good(), "none can be decoded");
+        let held = refused(Refused::HeldBack("schema 7 is being asked for".to_owned()));
+        assert!(!with([topic.samples.clone(), vec![sample(4, held)]].concat()).is_good());
     }
 }

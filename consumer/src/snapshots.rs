@@ -44,6 +44,15 @@ impl FromStr for SnapshotTopics {
 }
 
 impl SnapshotTopics {
+    /// Whether an index is kept of a topic, of which Kafka says whether it is compacted, or does not say. `None`: not known.
+    pub(crate) fn indexes(&self, topic: &str, is_compacted: Option<bool>) -> Option<bool> {
+        match self {
+            SnapshotTopics::Compacted => is_compacted,
+            SnapshotTopics::None => Some(false),
+            SnapshotTopics::Selected(selection) => Some(selection.selects(topic)),
+        }
+    }
+
     /// The topics that are named, not those that a pattern selects.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         let names = match self {
@@ -125,10 +134,8 @@ fn compacted(client: &Client, names: &HashSet<String>) -> Option<HashSet<String>
                 snapshots are read through, unless TAILRACE_SNAPSHOT_TOPICS names the topics");
         });
         for (name, config) in configs.ok()? {
-            let is_compacted =
-                |(key, value): &(String, String)| key == "cleanup.policy" && value.contains("compact");
             match config {
-                Ok(config) if config.iter().any(is_compacted) => drop(compacted.insert(name)),
+                Ok(config) if is_compacted(&config) => drop(compacted.insert(name)),
                 Ok(_) => {}
                 Err(error) => {
                     tracing::info!(topic = name, %error, "it is not known whether the topic is compacted (needed: \
@@ -138,6 +145,11 @@ fn compacted(client: &Client, names: &HashSet<String>) -> Option<HashSet<String>
         }
     }
     Some(compacted)
+}
+
+/// Whether these settings of a topic are those of a compacted one.
+pub(crate) fn is_compacted(config: &[(String, String)]) -> bool {
+    config.iter().any(|(name, value)| name == "cleanup.policy" && value.contains("compact"))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The ways in which a client may read one stream, and change at each connection: an event stream over HTTP/1.1 or HTTP/2, JSON
 //! lines, or a WebSocket.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::sse::Event;
@@ -48,7 +48,13 @@ struct Object {
     event: Option<String>,
     id: Option<String>,
     retry: Option<u64>,
+    #[serde(default, deserialize_with = "present")]
     data: Option<Box<RawValue>>,
+}
+
+/// A `null` that is there is a value.
+fn present<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Box::deserialize(value).map(Some)
 }
 
 /// What is read of a stream of objects: the last id and the delay before a reconnect, besides the events.
@@ -154,7 +160,7 @@ mod tests {
 
     #[test]
     fn objects_come_out_of_any_parts_and_half_of_one_is_none() {
-        let lines = b"{\"id\":\"A\",\"retry\":5}\n\n{\"event\":\"e\",\"id\":\"B\",\"data\":{\"n\": 1}}\n{\"id\":\"C\",\"data\":\"x\"}\n{\"id\":\"D\"".to_vec();
+        let lines = b"{\"id\":\"A\",\"retry\":5}\n\n{\"event\":\"e\",\"id\":\"B\",\"data\":{\"n\": 1}}\n{\"id\":\"C\",\"data\":\"x\"}\n{\"id\":\"N\",\"data\":null}\n{\"id\":\"D\"".to_vec();
         let mut framed = Vec::new();
         for line in lines.split(|byte| *byte == b'\n') {
             let is_whole = line.last() == Some(&b'}');
@@ -173,8 +179,12 @@ mod tests {
                     all.retry = said.retry.or(all.retry);
                     all.events.extend(said.events);
                 }
-                assert_eq!(names(&all), [("e", "{\"n\": 1}", "B"), ("", "x", "C")], "{way:?}");
-                assert_eq!((all.id.as_deref(), all.retry), (Some("C"), Some(5)));
+                assert_eq!(
+                    names(&all),
+                    [("e", "{\"n\": 1}", "B"), ("", "x", "C"), ("", "null", "N")],
+                    "{way:?}"
+                );
+                assert_eq!((all.id.as_deref(), all.retry), (Some("N"), Some(5)));
             }
         }
     }

@@ -16,6 +16,7 @@ mod admit;
 mod app;
 mod attachment;
 mod audit;
+mod bodiless;
 mod coding;
 mod console;
 mod cors;

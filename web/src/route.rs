@@ -23,7 +23,7 @@ use crate::query::{Raw, Route};
 use crate::records::{self, Orders, Process, Wanted};
 use crate::stream::{self, Parts, Stream};
 use crate::trace::{RequestSpan, TraceId, trace_id};
-use crate::{console, cors, description, refusal, topics, upgrade};
+use crate::{bodiless, console, cors, description, refusal, topics, upgrade};
 
 pub(crate) fn router(app: Arc<App>) -> Router {
     let origins = app.settings.origins.clone();
@@ -184,7 +184,7 @@ async fn begin_stream(
     let is_message = framing == Framing::WebSocket;
     let coding = app.settings.compression.offer.best_for(&request.headers).filter(|_| !is_message);
     if request.method == Method::HEAD {
-        return Ok(headers_only(request, framing, coding));
+        return Ok(headers_only(request, framing, coding).map(|_| bodiless::body()));
     }
     let Admitted { parts, span } = admit::admit(app, request, allowed, trace_id).await?;
     app.metrics.accepted.increment(1);

@@ -123,6 +123,7 @@ async fn an_unknown_topic_route_or_method_has_its_own_status() {
     assert!(client.headers["allow"].contains("GET"));
     let client = Client::request(server.address, "HEAD", EVENTS, &[]).await;
     assert_eq!((client.status, client.headers["content-type"].as_str()), (200, "text/event-stream"));
+    assert!(!client.headers.contains_key("content-length"), "a stream has none");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 //! Alternatives: conditions in brackets, of which one must hold, such as `(value.total>100|header.vip=1)`.
 
-use crate::record::flaw::Flaw;
 use crate::record::operand::ESCAPABLE;
+use crate::record::syntax_error::SyntaxError;
 
 const NESTED: &str = "alternatives do not nest; a bracket that belongs to a value is written \\( or \\)";
 const BEHIND: &str = "text behind the ), which ends the alternatives: each is a whole condition, as in (value.a=1|value.b=2); \
@@ -12,7 +12,7 @@ const OPEN: &str = "no ) behind the alternatives";
 ///
 /// # Errors
 /// A bracket within the brackets, no closing one, or text behind it.
-pub(crate) fn split(text: &str) -> Result<Vec<(usize, &str)>, Flaw> {
+pub(crate) fn split(text: &str) -> Result<Vec<(usize, &str)>, SyntaxError> {
     let (mut all, mut start) = (Vec::new(), 1);
     let mut chars = text.char_indices().skip(1).peekable();
     while let Some((at, c)) = chars.next() {
@@ -20,12 +20,12 @@ pub(crate) fn split(text: &str) -> Result<Vec<(usize, &str)>, Flaw> {
             '\\' => {
                 chars.next_if(|(_, next)| ESCAPABLE.contains(next));
             }
-            '(' => return Err(Flaw::new(at, NESTED)),
+            '(' => return Err(SyntaxError::new(at, NESTED)),
             '|' => {
                 all.push((start, &text[start..at]));
                 start = at + 1;
             }
-            ')' if at + 1 < text.len() => return Err(Flaw::new(at + 1, BEHIND)),
+            ')' if at + 1 < text.len() => return Err(SyntaxError::new(at + 1, BEHIND)),
             ')' => {
                 all.push((start, &text[start..at]));
                 return Ok(all);
@@ -33,7 +33,7 @@ pub(crate) fn split(text: &str) -> Result<Vec<(usize, &str)>, Flaw> {
             _ => {}
         }
     }
-    Err(Flaw::new(text.len(), OPEN))
+    Err(SyntaxError::new(text.len(), OPEN))
 }
 
 #[cfg(test)]
@@ -66,7 +66,7 @@ mod tests {
             ("(a=1) ", 5, BEHIND),
             ("(a=1))", 5, BEHIND),
         ] {
-            assert_eq!(split(text), Err(Flaw::new(at, message)), "{text}");
+            assert_eq!(split(text), Err(SyntaxError::new(at, message)), "{text}");
         }
     }
 }

@@ -9,9 +9,9 @@ use crate::record::RecordRef;
 use crate::record::alternatives;
 use crate::record::field::{Content, Field};
 use crate::record::field_name::parse_field;
-use crate::record::flaw::Flaw;
 use crate::record::number::{Number, is_any};
 use crate::record::operand::{MAX_VALUES, values};
+use crate::record::syntax_error::SyntaxError;
 
 /// Conditions of all `where=` of a filter together, each alternative being one.
 pub(crate) const MAX_CONDITIONS: usize = 32;
@@ -65,9 +65,9 @@ pub(crate) struct Bound {
 
 impl Clause {
     /// Parses one `where=` that may have so many conditions.
-    pub(crate) fn parse(text: &str, most: usize) -> Result<Clause, Flaw> {
+    pub(crate) fn parse(text: &str, most: usize) -> Result<Clause, SyntaxError> {
         if let Some((at, _)) = text.char_indices().nth(MAX_CHARS) {
-            return Err(Flaw::of(
+            return Err(SyntaxError::of(
                 at,
                 format_args!("longer than the {MAX_CHARS} characters that are accepted"),
             ));
@@ -78,7 +78,7 @@ impl Clause {
             false => vec![(0, text)],
         };
         if let Some((at, _)) = parts.get(most) {
-            return Err(Flaw::of(
+            return Err(SyntaxError::of(
                 *at,
                 format_args!("at most {MAX_CONDITIONS} conditions are accepted, each alternative being one"),
             ));
@@ -86,7 +86,7 @@ impl Clause {
         let mut any_of: SmallVec<[Condition; 1]> = SmallVec::new();
         let mut values = MAX_VALUES;
         for (at, part) in parts {
-            let condition = Condition::parse(part, is_list, values).map_err(|flaw| flaw.behind(at))?;
+            let condition = Condition::parse(part, is_list, values).map_err(|error| error.behind(at))?;
             values -= condition.test.values();
             any_of.push(condition);
         }
@@ -137,7 +137,7 @@ impl Ord for Condition {
 
 impl Condition {
     /// `is_listed`: whether it stands among alternatives. `most`: how many values it may have.
-    fn parse(text: &str, is_listed: bool, most: usize) -> Result<Condition, Flaw> {
+    fn parse(text: &str, is_listed: bool, most: usize) -> Result<Condition, SyntaxError> {
         let (field, test) = match find_operator(text) {
             Some(at) => {
                 check_not(text)?;
@@ -172,16 +172,16 @@ fn find_operator(text: &str) -> Option<usize> {
 }
 
 /// Refuses a negation of other languages: `!value.a=1`.
-fn check_not(text: &str) -> Result<(), Flaw> {
+fn check_not(text: &str) -> Result<(), SyntaxError> {
     let is_operator = text.starts_with("!=");
-    if text.starts_with('!') && !is_operator { Err(Flaw::new(0, NOT)) } else { Ok(()) }
+    if text.starts_with('!') && !is_operator { Err(SyntaxError::new(0, NOT)) } else { Ok(()) }
 }
 
 /// Refuses operators of other languages: an unknown one would be taken for a part of the field.
-fn check_operator(text: &str, at: usize) -> Result<(), Flaw> {
+fn check_operator(text: &str, at: usize) -> Result<(), SyntaxError> {
     const OTHERS: [char; 6] = ['*', '$', '~', '|', ':', '%'];
     match text[..at].chars().next_back() {
-        Some(sign) if OTHERS.contains(&sign) && text[at..].starts_with('=') => Err(Flaw::of(
+        Some(sign) if OTHERS.contains(&sign) && text[at..].starts_with('=') => Err(SyntaxError::of(
             at - sign.len_utf8(),
             format_args!("{sign}= is not an operator; accepted: {ACCEPTED_OPERATORS}"),
         )),
@@ -190,26 +190,26 @@ fn check_operator(text: &str, at: usize) -> Result<(), Flaw> {
 }
 
 /// A field; among alternatives, one without what separates these: names have no escapes.
-fn listed_field(text: &str, is_listed: bool) -> Result<Field, Flaw> {
+fn listed_field(text: &str, is_listed: bool) -> Result<Field, SyntaxError> {
     let escaped = ["\\|", "\\(", "\\)"].iter().filter_map(|pair| text.find(pair)).min();
     if let (true, Some(at)) = (is_listed, escaped) {
-        return Err(Flaw::new(at, BAR_IN_FIELD));
+        return Err(SyntaxError::new(at, BAR_IN_FIELD));
     }
     parse_field(text)
 }
 
 /// Parses a condition without an operator: `field?` or `!field?`.
-fn parse_presence(text: &str, is_listed: bool) -> Result<(Field, Test), Flaw> {
+fn parse_presence(text: &str, is_listed: bool) -> Result<(Field, Test), SyntaxError> {
     let Some(asked) = text.strip_suffix('?') else {
         check_not(text)?;
         listed_field(text, is_listed)?;
-        return Err(Flaw::of(text.len(), format_args!("no operator; accepted: {ACCEPTED_OPERATORS}")));
+        return Err(SyntaxError::of(text.len(), format_args!("no operator; accepted: {ACCEPTED_OPERATORS}")));
     };
     let (field, start, test) = match asked.strip_prefix('!') {
         Some(field) => (field, 1, Test::Lacking),
         None => (asked, 0, Test::There),
     };
-    let field = listed_field(field, is_listed).map_err(|flaw| flaw.behind(start))?;
+    let field = listed_field(field, is_listed).map_err(|error| error.behind(start))?;
     Ok((field, test))
 }
 
@@ -228,22 +228,22 @@ const OPERATORS: [(&str, MakeTest); 7] = [
 ];
 
 /// Parses the operator at this byte, and its operand of at most so many values.
-fn parse_test(text: &str, at: usize, most: usize) -> Result<Test, Flaw> {
+fn parse_test(text: &str, at: usize, most: usize) -> Result<Test, SyntaxError> {
     let known = OPERATORS.iter().find(|(operator, _)| text[at..].starts_with(operator));
     let (operator, make) = known.unwrap_or(&OPERATORS[OPERATORS.len() - 1]);
     let start = (at + operator.len()).min(text.len());
     let operand = &text[start..];
-    let values = values(operand, most).map_err(|flaw| flaw.behind(start))?;
+    let values = values(operand, most).map_err(|error| error.behind(start))?;
     let is_of_one = operator.starts_with(['<', '>']);
     if is_of_one && values.len() > 1 {
         let comma = start + values[0].len();
-        return Err(Flaw::of(
+        return Err(SyntaxError::of(
             comma,
             format_args!("{operator} takes one value; a comma that belongs to it is written \\,"),
         ));
     }
     if is_of_one && operand.is_empty() {
-        return Err(Flaw::of(start, format_args!("a value is needed after {operator}")));
+        return Err(SyntaxError::of(start, format_args!("a value is needed after {operator}")));
     }
     Ok(make(values))
 }

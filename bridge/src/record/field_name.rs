@@ -1,8 +1,8 @@
 //! How the field of a condition is written: `key`, `type`, `header.NAME`, `value.path.to.it` or `value/json/pointer`.
 
 use crate::record::field::Field;
-use crate::record::flaw::Flaw;
 use crate::record::json::Pointer;
+use crate::record::syntax_error::SyntaxError;
 
 /// Steps of a path.
 const MAX_STEPS: usize = 32;
@@ -14,7 +14,7 @@ const BAR: &str = "a | within a path: alternatives stand in brackets, as in (val
 ///
 /// # Errors
 /// Another text, with the byte at which it is wrong.
-pub(crate) fn parse_field(text: &str) -> Result<Field, Flaw> {
+pub(crate) fn parse_field(text: &str) -> Result<Field, SyntaxError> {
     check_edges(text)?;
     match text {
         "key" => return Ok(Field::Key),
@@ -24,11 +24,11 @@ pub(crate) fn parse_field(text: &str) -> Result<Field, Flaw> {
     }
     if let Some(name) = text.strip_prefix("header.") {
         return match name {
-            "" => Err(Flaw::new(text.len(), "no name of a header after header.")),
+            "" => Err(SyntaxError::new(text.len(), "no name of a header after header.")),
             name => Ok(Field::Header(name.to_owned())),
         };
     }
-    let unknown = || Flaw::of(0, format_args!("{text:?} is not a field; accepted: {ACCEPTED_FIELDS}"));
+    let unknown = || SyntaxError::of(0, format_args!("{text:?} is not a field; accepted: {ACCEPTED_FIELDS}"));
     let path = text.strip_prefix("value").ok_or_else(unknown)?;
     match path.as_bytes().first() {
         Some(b'.') => parse_path(&path[1..], "value.".len()),
@@ -38,27 +38,27 @@ pub(crate) fn parse_field(text: &str) -> Result<Field, Flaw> {
 }
 
 /// Refuses space around a field: no field has such a name.
-fn check_edges(field: &str) -> Result<(), Flaw> {
+fn check_edges(field: &str) -> Result<(), SyntaxError> {
     let (begin, end) = (field.trim_start(), field.trim_end());
     match (begin.len() < field.len(), end.len() < field.len()) {
-        (true, _) => Err(Flaw::new(0, "a space before the field")),
-        (false, true) => Err(Flaw::new(end.len(), "a space between the field and its operator")),
+        (true, _) => Err(SyntaxError::new(0, "a space before the field")),
+        (false, true) => Err(SyntaxError::new(end.len(), "a space between the field and its operator")),
         (false, false) => Ok(()),
     }
 }
 
-fn parse_path(path: &str, start: usize) -> Result<Field, Flaw> {
+fn parse_path(path: &str, start: usize) -> Result<Field, SyntaxError> {
     let mut at = start;
     for step in path.split('.') {
         if step.is_empty() {
-            return Err(Flaw::new(
+            return Err(SyntaxError::new(
                 at,
                 "an empty step; for names that are empty or have dots, use value/json/pointer",
             ));
         }
         if let (Some(bracket), true) = (step.find('['), step.ends_with(']')) {
             let meant = path.replace('[', ".").replace(']', "").replace(['"', '\''], "");
-            return Err(Flaw::of(
+            return Err(SyntaxError::of(
                 at + bracket,
                 format_args!(
                     "steps have dots before them, not brackets around them: value.{meant}; a name with brackets is reached by value/json/pointer"
@@ -66,7 +66,7 @@ fn parse_path(path: &str, start: usize) -> Result<Field, Flaw> {
             ));
         }
         if let Some(bar) = step.find('|') {
-            return Err(Flaw::new(at + bar, BAR));
+            return Err(SyntaxError::new(at + bar, BAR));
         }
         at += step.len() + 1;
     }
@@ -74,14 +74,14 @@ fn parse_path(path: &str, start: usize) -> Result<Field, Flaw> {
     Ok(Field::Value(Pointer::of_steps(path.split('.'))))
 }
 
-fn parse_pointer(path: &str) -> Result<Field, Flaw> {
+fn parse_pointer(path: &str) -> Result<Field, SyntaxError> {
     check_steps(path.split('/').count() - 1)?;
-    Pointer::parse(path).map(Field::Value).map_err(|why| Flaw::of("value".len(), why))
+    Pointer::parse(path).map(Field::Value).map_err(|why| SyntaxError::of("value".len(), why))
 }
 
-fn check_steps(count: usize) -> Result<(), Flaw> {
+fn check_steps(count: usize) -> Result<(), SyntaxError> {
     match count {
         ..=MAX_STEPS => Ok(()),
-        _ => Err(Flaw::of("value".len(), format_args!("at most {MAX_STEPS} steps are accepted"))),
+        _ => Err(SyntaxError::of("value".len(), format_args!("at most {MAX_STEPS} steps are accepted"))),
     }
 }

@@ -19,8 +19,8 @@ use crate::record::RecordRef;
 use crate::record::condition::{Bound, Clause, Condition, MAX_CONDITIONS, Test, Wanted};
 use crate::record::event_type::is_reserved;
 use crate::record::field::{Field, NO_TYPE, type_of};
-use crate::record::flaw::Flaw;
 use crate::record::selector::Selector;
+use crate::record::syntax_error::SyntaxError;
 
 /// Limits of one filter, which is evaluated for each record.
 const MAX_TYPES: usize = 100;
@@ -77,7 +77,7 @@ impl Filter {
         types.iter().enumerate().try_for_each(|(index, name)| check_type(index, name))?;
         let (mut clauses, mut left) = (Vec::new(), MAX_CONDITIONS);
         for (index, text) in wheres.iter().enumerate() {
-            let clause = Clause::parse(text, left).map_err(|flaw| of_where(flaw, index, text))?;
+            let clause = Clause::parse(text, left).map_err(|error| of_where(error, index, text))?;
             left -= clause.any_of().len();
             clauses.push(clause);
         }
@@ -177,8 +177,8 @@ impl Filter {
     }
 }
 
-fn of_where(flaw: Flaw, index: usize, text: &str) -> FilterError {
-    FilterError { parameter: "where", index, column: flaw.column(text), message: flaw.message.into_owned() }
+fn of_where(error: SyntaxError, index: usize, text: &str) -> FilterError {
+    FilterError { parameter: "where", index, column: error.column(text), message: error.message.into_owned() }
 }
 
 fn check_count(parameter: &'static str, count: usize, most: usize) -> Result<(), FilterError> {

@@ -27,7 +27,6 @@ pub(crate) mod event_type;
 pub(crate) mod field;
 mod field_name;
 pub(crate) mod filter;
-mod flaw;
 pub(crate) mod form;
 pub(crate) mod json;
 pub(crate) mod key_hash;
@@ -40,6 +39,7 @@ mod operand;
 pub(crate) mod pseudonym;
 pub(crate) mod routing;
 pub(crate) mod selector;
+mod syntax_error;
 pub(crate) mod tenant;
 pub(crate) mod trace_context;
 

@@ -3,7 +3,7 @@
 //! A condition that is accepted and matches nothing looks like a quiet topic. So text that looks as if it meant something else
 //! is refused, and a client that means it literally can escape it.
 
-use crate::record::flaw::Flaw;
+use crate::record::syntax_error::SyntaxError;
 
 /// Characters that a backslash makes literal. Before any other character, the backslash itself is literal.
 pub(crate) const ESCAPABLE: [char; 12] = [',', '\\', '=', '<', '>', ' ', '"', '\'', '~', '|', '(', ')'];
@@ -41,21 +41,21 @@ impl Value {
     }
 
     /// Refuses what is probably a mistake. `end`: the byte at which the value ends.
-    fn check(&self, end: usize) -> Result<(), Flaw> {
+    fn check(&self, end: usize) -> Result<(), SyntaxError> {
         let plain = self.plain.as_str();
         let is_joined = JOINERS.iter().find(|joiner| ends_with_word(plain.trim_end(), joiner));
         let quoted = |quote: char| plain.len() > 1 && plain.starts_with(quote) && plain.ends_with(quote);
         if let Some(joiner) = is_joined {
             let word = joiner.len() + plain.len() - plain.trim_end().len();
-            Err(Flaw::new(end - word + 1, JOINER))
+            Err(SyntaxError::new(end - word + 1, JOINER))
         } else if plain.starts_with(char::is_whitespace) {
-            Err(Flaw::new(self.at, SPACE))
+            Err(SyntaxError::new(self.at, SPACE))
         } else if let Some(last) = plain.chars().next_back().filter(|last| last.is_whitespace()) {
-            Err(Flaw::new(end - last.len_utf8(), SPACE))
+            Err(SyntaxError::new(end - last.len_utf8(), SPACE))
         } else if quoted('"') || quoted('\'') {
-            Err(Flaw::new(self.at, QUOTES))
+            Err(SyntaxError::new(self.at, QUOTES))
         } else if plain.starts_with('(') && plain.ends_with(')') && plain.contains('|') {
-            Err(Flaw::new(self.at, LIST))
+            Err(SyntaxError::new(self.at, LIST))
         } else {
             Ok(())
         }
@@ -72,9 +72,9 @@ fn ends_with_word(text: &str, word: &str) -> bool {
 /// # Errors
 /// An operator within a value, space around a value, quotes, or a word that would join conditions, if it is not escaped; more than
 /// `most` values.
-pub(crate) fn values(text: &str, most: usize) -> Result<Vec<String>, Flaw> {
+pub(crate) fn values(text: &str, most: usize) -> Result<Vec<String>, SyntaxError> {
     if most == 0 {
-        return Err(Flaw::new(0, VALUES));
+        return Err(SyntaxError::new(0, VALUES));
     }
     let (mut all, mut one) = (Vec::new(), Value::new(0));
     let mut bar = None;
@@ -94,13 +94,13 @@ pub(crate) fn values(text: &str, most: usize) -> Result<Vec<String>, Flaw> {
                 all.push(one.value);
                 one = Value::new(at + 1);
                 if all.len() == most {
-                    return Err(Flaw::new(at + 1, VALUES));
+                    return Err(SyntaxError::new(at + 1, VALUES));
                 }
             }
             ('=' | '<' | '>', None) => {
-                return Err(bar.map_or(Flaw::new(at, OPERATOR), |at| Flaw::new(at, BAR)));
+                return Err(bar.map_or(SyntaxError::new(at, OPERATOR), |at| SyntaxError::new(at, BAR)));
             }
-            ('~', None) if at == 0 => return Err(Flaw::new(at, MATCH)),
+            ('~', None) if at == 0 => return Err(SyntaxError::new(at, MATCH)),
             (c, None) => {
                 bar = bar.or((c == '|').then_some(at));
                 one.value.push(c);
@@ -133,11 +133,11 @@ mod tests {
     fn one_condition_has_a_bound_of_values() {
         let most = vec!["1"; MAX_VALUES].join(",");
         assert_eq!(values(&most, MAX_VALUES).unwrap().len(), MAX_VALUES);
-        let flaw = Flaw::new(most.len() + 1, VALUES);
-        assert_eq!(values(&format!("{most},"), MAX_VALUES), Err(flaw));
+        let error = SyntaxError::new(most.len() + 1, VALUES);
+        assert_eq!(values(&format!("{most},"), MAX_VALUES), Err(error));
         assert!(VALUES.contains(&MAX_VALUES.to_string()));
-        assert_eq!(values("1,2", 1), Err(Flaw::new(2, VALUES)));
-        assert_eq!(values("", 0), Err(Flaw::new(0, VALUES)));
+        assert_eq!(values("1,2", 1), Err(SyntaxError::new(2, VALUES)));
+        assert_eq!(values("", 0), Err(SyntaxError::new(0, VALUES)));
     }
 
     #[test]
@@ -162,7 +162,7 @@ mod tests {
             ("(1|2)", 0, LIST),
             ("0,(1|2)", 2, LIST),
         ] {
-            assert_eq!(values(text, MAX_VALUES), Err(Flaw::new(at, message)), "{text}");
+            assert_eq!(values(text, MAX_VALUES), Err(SyntaxError::new(at, message)), "{text}");
         }
     }
 }

@@ -15,14 +15,12 @@ mod text;
 mod wanted;
 mod whole;
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderValue, Response};
 use bytes::Bytes;
-use futures::stream::empty;
 
 use self::memory::HeldMemory;
 pub(crate) use self::memory::PageMemory;
@@ -31,6 +29,7 @@ use self::reading::{Reading, Step};
 use self::text::PageText;
 pub(crate) use self::wanted::Wanted;
 use crate::accept::LINES;
+use crate::bodiless;
 use crate::end::PageEnd;
 use crate::metrics::Metrics;
 use crate::problem::Passing;
@@ -66,8 +65,7 @@ pub(crate) async fn answer(
 
 /// The head of the answer to a request that only wants that. Whether the page could be kept is not known without reading it.
 pub(crate) fn headers_only(wanted: Wanted) -> Response<Body> {
-    // An empty body would be taken for the page's, and its length be sent (RFC 9110, section 8.6).
-    let mut response = Response::new(Body::from_stream(empty::<Result<Bytes, Infallible>>()));
+    let mut response = Response::new(bodiless::body());
     put_headers(&mut response, wanted);
     cache::put_headers(response.headers_mut(), None, false);
     response

@@ -653,7 +653,43 @@ async fn the_end_of_the_process(way: Way) {
     assert_eq!((ended, last.matches("tailrace.drain").count()), (vec![1, 3], 2));
 }
 
+/// Connections that ask for more than their sockets take, and read it late, are no slow readers: their answers stay where they are until the
+/// sockets take them, and use none of the memory for what clients have not read.
+async fn many_files_at_once(way: Way) {
+    const CONNECTIONS: usize = 40;
+    const REQUESTS: usize = 60;
+    const FILE: &str = "/assets/uplot/uPlot.iife.min.js";
+    let _alone = alone().await;
+    let tls = way.flags();
+    let tls: Vec<&str> = tls.iter().map(String::as_str).collect();
+    let server = Server::with_unread(4 << 20, &tls).await;
+    let mut connections = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut connection = Connection::open(way, &server, &[(INITIAL_WINDOW_SIZE, 1 << 24)]).await;
+        connection.send(&window_update(0, 1 << 28)).await;
+        let requests: Vec<u8> = numbers(REQUESTS).flat_map(|number| get(number, FILE)).collect();
+        assert!(connection.send(&requests).await);
+        connections.push(connection);
+    }
+    // Time enough to fill every socket.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let mut sizes = std::collections::HashSet::new();
+    for connection in &mut connections {
+        let (mut ended, mut bytes) = (0, 0);
+        while ended < REQUESTS {
+            let next = connection.next(Duration::from_secs(10)).await;
+            let next = next.unwrap_or_else(|| panic!("{ended} of {REQUESTS} files have come"));
+            assert!(![RST_STREAM, GOAWAY].contains(&next.kind), "{next:?}");
+            bytes += if next.kind == DATA { next.payload.len() } else { 0 };
+            ended += usize::from(next.kind == DATA && next.flags & END_STREAM != 0);
+        }
+        sizes.insert(bytes);
+    }
+    assert_eq!(sizes.len(), 1, "{sizes:?}");
+}
+
 on_both_doors_of_http_2! {
+    many_files_at_once_are_not_taken_for_slow_readers, super::many_files_at_once;
     the_end_of_the_process_is_announced, super::the_end_of_the_process;
     rapid_resets_end_the_connection, super::rapid_reset;
     requests_that_are_reset_leave_no_place_behind, super::resets_of_served_requests;

@@ -16,7 +16,7 @@ use tailrace_bridge::{
     Bridge, BridgeConfig, Headers, HistoryError, HistoryRead, NewRecord, OffsetsAt, Position, Segment,
     SegmentBuilder, Source, Start, TenantId, TenantRules, TopicId,
 };
-use tailrace_web::{Args, Reload, Web};
+use tailrace_web::{Args, Reload, Web, WebSettings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -49,6 +49,11 @@ struct Cli {
 
 pub(crate) fn args(flags: &[&str]) -> Args {
     Cli::parse_from(["tailrace"].iter().chain(flags)).web
+}
+
+fn settings(flags: &[&str]) -> WebSettings {
+    let local = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--drain-delay", "200ms"];
+    args(&[&local[..], flags].concat()).settings().unwrap()
 }
 
 fn prometheus() -> PrometheusHandle {
@@ -84,10 +89,21 @@ impl Server {
 
     /// Over a Kafka whose records below these offsets, one for each partition, are not in memory.
     pub(crate) async fn over(source: Arc<dyn Source>, heads: &[u64], rules: &str, flags: &[&str]) -> Server {
+        Server::with(settings(flags), source, heads, rules).await
+    }
+
+    /// Open to everybody, with this many bytes for what clients have not read yet.
+    pub(crate) async fn with_unread(bytes: usize, flags: &[&str]) -> Server {
+        let mut settings = settings(&[&["--auth", "none"], flags].concat());
+        settings.set_unread(bytes);
+        let server = Server::with(settings, Arc::new(Nothing), &[0], "header:tenant").await;
+        server.bridge.health().set_ready();
+        server
+    }
+
+    async fn with(settings: WebSettings, source: Arc<dyn Source>, heads: &[u64], rules: &str) -> Server {
         let handle = prometheus();
         tailrace_web::describe_metrics();
-        let local = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--drain-delay", "200ms"];
-        let settings = args(&[&local[..], flags].concat()).settings().unwrap();
         let rules: Arc<TenantRules> = Arc::new(rules.parse().unwrap());
         let (linger, privacy) = (Duration::ZERO, settings.privacy());
         let config = BridgeConfig { memory: 16 << 20, rules: Arc::clone(&rules), linger, privacy };

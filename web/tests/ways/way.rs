@@ -18,7 +18,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use decoder::Decoder;
 use rustls::version::TLS13;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use socket2::SockRef;
 use tailrace_bridge::Source;
@@ -84,16 +84,21 @@ impl Way {
         if self.is_tls() { Way::Tls } else { Way::Writer }
     }
 
+    /// What a server that is reached this way is started with.
+    pub(crate) fn flags(self) -> Vec<String> {
+        if self.is_tls() { FILES.flags() } else { Vec::new() }
+    }
+
     /// A server that is reached this way, whose tenants are open to everybody.
     pub(crate) async fn server(self, flags: &[&str]) -> Server {
-        let tls = if self.is_tls() { FILES.flags() } else { Vec::new() };
+        let tls = self.flags();
         let tls: Vec<&str> = tls.iter().map(String::as_str).collect();
         Server::open(&[&tls[..], flags].concat()).await
     }
 
     /// The same over a Kafka of the test's.
     pub(crate) async fn server_over(self, source: Arc<dyn Source>, heads: &[u64], flags: &[&str]) -> Server {
-        let tls = if self.is_tls() { FILES.flags() } else { Vec::new() };
+        let tls = self.flags();
         let tls: Vec<&str> = tls.iter().map(String::as_str).collect();
         let flags = [&["--auth", "none"], &tls[..], flags].concat();
         Server::over(source, heads, "header:tenant", &flags).await
@@ -274,6 +279,7 @@ fn object(text: &str) -> Block {
         event: Option<String>,
         id: Option<String>,
         retry: Option<u64>,
+        #[serde(default, deserialize_with = "present")]
         data: Option<Box<RawValue>>,
     }
     if text.is_empty() {
@@ -283,6 +289,11 @@ fn object(text: &str) -> Block {
         serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"));
     let data = data.map(|data| serde_json::from_str(data.get()).unwrap_or_else(|_| data.get().to_owned()));
     Block { event, id, retry, data, comments: 0 }
+}
+
+/// A `null` that is there is a value.
+fn present<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Box::deserialize(value).map(Some)
 }
 
 /// How a body ended.
