@@ -27,6 +27,7 @@ pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
         Box::new(memory::TLS),
         Box::new(memory::WEB_SOCKET),
         Box::new(memory::HTTP2),
+        Box::new(memory::ZSTD),
         Box::new(latency::Latency),
         Box::new(linger::Linger),
         Box::new(spread::TENANTS),
