@@ -1,6 +1,7 @@
 //! What can go wrong between this package and Kafka.
 
 use rdkafka_sys::rd_kafka_resp_err_t as Code;
+use tailrace_bridge::HistoryError;
 
 /// Kafka, or librdkafka, did not do what was asked of it.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -19,6 +20,10 @@ pub enum KafkaError {
         /// librdkafka's words for it.
         message: String,
     },
+    /// A read of history brought nothing.
+    #[error(transparent)]
+    #[non_exhaustive]
+    History(HistoryError),
     /// No answer in time, again and again.
     #[error("{0} does not answer")]
     Silent(&'static str),

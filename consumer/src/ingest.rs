@@ -55,6 +55,8 @@ pub(crate) struct Ingest {
     traces: Option<Traces>,
     /// When an error of a partition was last said.
     said: HashMap<(String, i32), Instant>,
+    /// Partitions whose log is not the one that was read so far, until it is known where reading goes on.
+    astray: Vec<Arc<Partition>>,
 }
 
 /// What was read of one topic.
@@ -104,6 +106,7 @@ impl Ingest {
             scratch: Scratch::default(),
             traces: shared.settings.traces.then(Traces::new),
             said: HashMap::new(),
+            astray: Vec::new(),
         }
     }
 
@@ -130,6 +133,7 @@ impl Ingest {
             Ok(tail) => tail,
             Err(error) => return End::Failed(error),
         };
+        self.astray.clear();
         // What commands to an earlier client asked for is in the bridge.
         if let Err(error) = tail.follow(&self.bridge) {
             return End::Failed(error);
@@ -161,17 +165,14 @@ impl Ingest {
                 Ok(Command::Follow) => {
                     let done = tail.follow(&self.bridge);
                     holding.retain(|partition| self.assignment.has(partition));
+                    self.astray.retain(|partition| self.assignment.has(partition));
                     done
                 }
                 Ok(Command::Jump(partition, code, to)) => {
                     self.bridge.jump(&partition, code, to);
-                    holding.forget(&partition);
-                    tail.resume(&partition)
+                    self.resume(&partition, tail, holding)
                 }
-                Ok(Command::Resume(partition)) => {
-                    holding.forget(&partition);
-                    tail.resume(&partition)
-                }
+                Ok(Command::Resume(partition)) => self.resume(&partition, tail, holding),
                 Ok(Command::Probe) if tail.client().reaches_a_broker(PROBE) => Ok(()),
                 Ok(Command::Probe) => {
                     metrics::reader_restarted("client_stuck");
@@ -186,6 +187,17 @@ impl Ingest {
                 return Some(End::Failed(error));
             }
         }
+    }
+
+    fn resume(
+        &mut self,
+        partition: &Arc<Partition>,
+        tail: &Tail,
+        holding: &mut Holding,
+    ) -> Result<(), KafkaError> {
+        holding.forget(partition);
+        self.astray.retain(|other| !Arc::ptr_eq(other, partition));
+        tail.resume(partition)
     }
 
     /// Takes one batch, and empties it: run by run of one partition, in order, records before the end that follows them.
@@ -203,6 +215,7 @@ impl Ingest {
             }
             begin = end;
         }
+        self.astray.iter().try_for_each(|partition| tail.let_go(partition))?;
         if waiting.is_empty() {
             batch.clear();
             return Ok(());
@@ -228,11 +241,24 @@ impl Ingest {
         if holding.has(&partition) {
             return Some((partition, 0));
         }
+        if self.astray.iter().any(|astray| Arc::ptr_eq(astray, &partition)) {
+            return None;
+        }
         // Nearly always a run is all records, or one end: what lies between ends is one stretch of records.
         let (mut ended, mut begin, mut waits) = (None, 0, None);
         for part in run.chunk_by_mut(|one, next| one.is_record() == next.is_record()) {
             if part[0].is_record() {
+                let (newest, good) = of_one_log(&partition, part);
+                let (part, others) = part.split_at_mut(good);
                 let taken = self.take_records(&partition, part);
+                if let Some(other) = others.first().filter(|_| taken.held.is_none()) {
+                    // The other end is gone only when everything stops.
+                    let _ = self
+                        .asks
+                        .send(Ask::Lost(partition.clone(), OutOfRange::contradiction(other, newest)));
+                    self.astray.push(partition);
+                    return None;
+                }
                 if let Some(awaited) = taken.held {
                     holding.hold(&partition, awaited);
                     waits = Some(begin + taken.count);
@@ -329,6 +355,20 @@ impl Ingest {
             }
         }
     }
+}
+
+/// The latest leader epoch before the first record that is of an earlier one, and how many records come before it: all, if there is none.
+fn of_one_log(partition: &Partition, messages: &[Message]) -> (i32, usize) {
+    let (mut newest, from) = (partition.newest_epoch(), partition.reading_position().offset);
+    let is_other = |message: &Message| {
+        // What was read already may come again, and is dropped.
+        let epoch = if message.offset() < from { -1 } else { message.leader_epoch() };
+        let is_earlier = epoch >= 0 && epoch < newest;
+        newest = newest.max(epoch);
+        is_earlier
+    };
+    let good = messages.iter().position(is_other).unwrap_or(messages.len());
+    (newest, good)
 }
 
 #[cfg(test)]

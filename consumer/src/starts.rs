@@ -118,6 +118,7 @@ impl Starts {
             partition: longest as u32,
             from: starts[longest].offset,
             epoch: -1,
+            began: Vec::new(),
             until: u64::MAX,
             max_bytes: PROBE,
         };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use tailrace_bridge::{GapCode, Partition, Position};
+use tailrace_bridge::{GapCode, HistoryError, HistoryRead, Partition, Position};
 
 use crate::admin::Admin;
 use crate::error::KafkaError;
@@ -104,7 +104,37 @@ impl Stopped {
             partition.set_log_start(start);
             return Ok(None);
         }
-        Ok(truncation::next(from, start, end, stopped))
+        match stopped.contradicts() {
+            Some(epoch) => self.where_log_differs(partition, Position { offset: from.offset, epoch }),
+            None => {
+                let began = partition.epochs_began(partition.newest_epoch());
+                Ok(truncation::next(from, start, end, stopped, &began))
+            }
+        }
+    }
+
+    /// Where the log differs from the one that was read up to the position; `None`: nowhere, after all.
+    fn where_log_differs(
+        &self,
+        partition: &Partition,
+        read: Position,
+    ) -> Result<Option<(GapCode, Position)>, KafkaError> {
+        let read = HistoryRead {
+            topic: partition.topic_name().clone(),
+            partition: partition.index(),
+            from: read.offset,
+            epoch: read.epoch,
+            began: partition.epochs_began(read.epoch),
+            until: read.offset + 1,
+            max_bytes: 1,
+        };
+        match self.readers.read(&read) {
+            Ok(_) => Ok(None),
+            Err(HistoryError::Truncated { end, epoch }) => {
+                Ok(Some((GapCode::Truncated, Position { offset: end, epoch })))
+            }
+            Err(error) => Err(KafkaError::History(error)),
+        }
     }
 
     fn command(&self, command: Command) {

@@ -106,7 +106,8 @@ impl Scene {
 
     async fn read(&self, partition: u32, from: u64) -> Result<(u64, usize), HistoryError> {
         let topic = "orders".into();
-        let read = HistoryRead { topic, partition, from, epoch: -1, until: u64::MAX, max_bytes: 1 << 20 };
+        let (until, max_bytes) = (u64::MAX, 1 << 20);
+        let read = HistoryRead { topic, partition, from, epoch: -1, began: Vec::new(), until, max_bytes };
         let segment = self.kafka.source().read(read).await?;
         Ok((segment.end().offset, segment.len()))
     }

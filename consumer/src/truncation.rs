@@ -11,15 +11,17 @@ use crate::native::{Code, Message};
 static CUT: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"broker end offset is (-?\d+) \(offset leader epoch (-?\d+)\)").ok());
 
-/// librdkafka has stopped reading a partition: the offset is not in its log, or the log was truncated below it.
+/// A partition cannot be read on: the offset is not in its log, or the log was truncated below it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{topic}[{partition}]@{offset}: {words}")]
 pub(crate) struct OutOfRange {
     topic: String,
     partition: i32,
     offset: u64,
-    /// librdkafka's words.
+    /// librdkafka's words, or ours.
     words: String,
+    /// The epoch of the record that was read last, where one of an earlier epoch follows it.
+    contradicts: Option<i32>,
 }
 
 impl OutOfRange {
@@ -34,7 +36,28 @@ impl OutOfRange {
             partition: message.partition(),
             offset: message.offset(),
             words: message.error_text(),
+            contradicts: None,
         })
+    }
+
+    /// The record is of an earlier leader epoch than the one that was read before it. Within one log epochs rise, so that one is of another
+    /// log. The leader does not notice it: it confirms a position whose epoch it does not know, if the one before that reaches further.
+    pub(crate) fn contradiction(message: &Message, newest: i32) -> OutOfRange {
+        OutOfRange {
+            topic: message.topic().to_owned(),
+            partition: message.partition(),
+            offset: message.offset(),
+            words: format!(
+                "a record of leader epoch {} follows those of epoch {newest}",
+                message.leader_epoch()
+            ),
+            contradicts: Some(newest),
+        }
+    }
+
+    /// See [`OutOfRange::contradiction`].
+    pub(crate) fn contradicts(&self) -> Option<i32> {
+        self.contradicts
     }
 
     pub(crate) fn words(&self) -> &str {
@@ -42,7 +65,7 @@ impl OutOfRange {
     }
 
     /// The end and the epoch up to which the log is the same, where librdkafka's words tell of a truncation.
-    fn cut(&self) -> Option<Position> {
+    pub(crate) fn cut(&self) -> Option<Position> {
         let found = CUT.as_ref()?.captures(&self.words)?;
         let end: i64 = found[1].parse().ok()?;
         let epoch: i32 = found[2].parse().ok()?;
@@ -52,7 +75,8 @@ impl OutOfRange {
 }
 
 /// Where reading goes on from `head`, and why; `None`: at the head, as if nothing had been. `end` is the offset after the
-/// last record that a consumer may see, with the current leader's epoch.
+/// last record that a consumer may see, with the current leader's epoch. `began`: where epochs of the log that was read began. Of the
+/// latest that the leader's log has, too, its records may go on further than those that were read.
 ///
 /// The position after a truncation has the epoch of the leader that goes on from there, not that of the last record below it:
 /// by this, another replica that has not noticed the truncation yet knows that what it holds from there on may be of an earlier
@@ -62,13 +86,15 @@ pub(crate) fn next(
     start: u64,
     end: Position,
     error: &OutOfRange,
+    began: &[(u64, i32)],
 ) -> Option<(GapCode, Position)> {
     if let Some(cut) = error.cut()
         && cut.offset < head.offset
     {
+        let same = first_after(began, cut.epoch).map_or(cut.offset, |first| first.min(cut.offset));
         // A new leader may not know the high watermark yet, so the end does not bound this.
-        let offset = cut.offset.max(start);
-        let epoch = if offset == cut.offset { end.epoch.max(cut.epoch) } else { -1 };
+        let offset = same.max(start);
+        let epoch = if offset == same { end.epoch.max(cut.epoch) } else { -1 };
         return Some((GapCode::Truncated, Position { offset, epoch }));
     }
     if head.offset < start {
@@ -81,6 +107,11 @@ pub(crate) fn next(
     (head.offset > end.offset && head.epoch < 0).then_some((GapCode::Truncated, end))
 }
 
+/// Where the first of the epochs began that are later than this one, if one of them is known.
+pub(crate) fn first_after(began: &[(u64, i32)], epoch: i32) -> Option<u64> {
+    began.iter().filter(|(_, known)| *known > epoch).map(|(first, _)| *first).min()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,7 +120,17 @@ mod tests {
     const END: Position = Position { offset: 200, epoch: 6 };
 
     fn error(words: &str) -> OutOfRange {
-        OutOfRange { topic: "orders".to_owned(), partition: 3, offset: 100, words: words.to_owned() }
+        OutOfRange {
+            topic: "orders".to_owned(),
+            partition: 3,
+            offset: 100,
+            words: words.to_owned(),
+            contradicts: None,
+        }
+    }
+
+    fn next(head: Position, start: u64, end: Position, error: &OutOfRange) -> Option<(GapCode, Position)> {
+        super::next(head, start, end, error, &[])
     }
 
     #[test]
@@ -126,6 +167,15 @@ mod tests {
             next(HEAD, 90, END, &error(why)),
             Some((GapCode::Truncated, Position { offset: 90, epoch: -1 }))
         );
+    }
+
+    #[test]
+    fn a_log_differs_from_where_later_epochs_than_the_leader_s_began() {
+        let why = "Partition log truncation detected at offset 100 (leader epoch 4): broker end offset is 80 (offset leader \
+                   epoch 3). Reset to INVALID.: Local: Partition log truncation detected (broker 1)";
+        let next = |began| super::next(HEAD, 0, END, &error(why), &[(20, 3), (95, 5), (began, 4)]);
+        let to = |offset| Some((GapCode::Truncated, Position { offset, epoch: 6 }));
+        assert_eq!([next(70), next(80), next(90)], [to(70), to(80), to(80)]);
     }
 
     #[test]

@@ -206,6 +206,7 @@ impl History {
             partition: partition.index(),
             from: from.offset,
             epoch: from.epoch,
+            began: partition.epochs_began(from.epoch),
             until,
             max_bytes,
         };

@@ -217,6 +217,7 @@ mod tests {
             partition: 0,
             from,
             epoch: -1,
+            began: Vec::new(),
             until: u64::MAX,
             max_bytes: MAX_READ,
         };

@@ -19,6 +19,11 @@ pub struct HistoryRead {
     pub from: u64,
     /// The leader epoch of the record below `from`, to be confirmed by the broker (KIP-320); -1: nothing to confirm.
     pub epoch: i32,
+    /// Where leader epochs up to that one began, each with its first offset, as far as it is known ([`Partition::epochs_began`]): a log
+    /// without them differs from there on.
+    ///
+    /// [`Partition::epochs_began`]: crate::Partition::epochs_began
+    pub began: Vec<(u64, i32)>,
     /// The read ends at the first record at or past this offset (exclusive); `u64::MAX`: no such end.
     pub until: u64,
     /// About how many bytes to read at most.
@@ -132,6 +137,7 @@ mod tests {
             partition: 3,
             from: 17,
             epoch: -1,
+            began: Vec::new(),
             until: u64::MAX,
             max_bytes: 1,
         };

@@ -33,6 +33,8 @@ use crate::position::Position;
 
 /// Epoch starts kept per partition. Leaders change seldom; Kafka is asked about older epochs.
 const MAX_EPOCHS: usize = 256;
+/// Epoch starts kept per partition of logs that were cut.
+const MAX_LOST: usize = 64;
 /// Confirmed positions kept per partition.
 const MAX_CONFIRMED: usize = 64;
 /// How long a confirmation holds while the position is not covered.
@@ -42,6 +44,8 @@ const UNCOVERED: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 pub(crate) struct Epochs {
     starts: VecDeque<(u64, i32)>,
+    /// Those of which a cut has taken all records: a client that has some of these comes back later.
+    lost: VecDeque<(u64, i32)>,
 }
 
 impl Epochs {
@@ -58,6 +62,18 @@ impl Epochs {
         if self.starts.len() > MAX_EPOCHS {
             self.starts.pop_front();
         }
+    }
+
+    /// Where epochs up to this one begin, or began in a log that was cut since, as far as it is certain. An epoch has one leader, and so one
+    /// begin, in whatever log.
+    pub(crate) fn began(&self, latest: i32) -> Vec<(u64, i32)> {
+        let all = self.certain().chain(self.lost.iter().copied());
+        all.filter(|(_, epoch)| *epoch <= latest).collect()
+    }
+
+    /// All but the first, which may have begun before the first record in memory.
+    fn certain(&self) -> impl Iterator<Item = (u64, i32)> {
+        self.starts.iter().copied().skip(1)
     }
 
     /// The leader epoch of the last record below the offset, if it is known.
@@ -77,8 +93,14 @@ impl Epochs {
         self.starts.back().map_or(-1, |&(_, epoch)| epoch)
     }
 
-    /// The log continues at the offset: forgets the epochs that began there or later.
+    /// The log continues at the offset: the epochs that began there or later are those of a lost log.
     pub(crate) fn cut_to(&mut self, offset: u64) {
+        let lost: Vec<(u64, i32)> = self.certain().filter(|(start, _)| *start >= offset).collect();
+        self.lost.retain(|(_, known)| lost.iter().all(|(_, epoch)| epoch != known));
+        self.lost.extend(lost);
+        while self.lost.len() > MAX_LOST {
+            self.lost.pop_front();
+        }
         self.starts.retain(|&(start, _)| start < offset);
     }
 }
@@ -184,6 +206,23 @@ mod tests {
         assert_eq!([10, 11, 20].map(|offset| epochs.starting_at(offset)), [Some(2), None, Some(5)]);
         epochs.cut_to(20);
         assert_eq!((epochs.newest(), epochs.below(100)), (2, Some(2)));
+    }
+
+    #[test]
+    fn where_an_epoch_began_is_known_after_a_cut_and_of_the_first_never() {
+        let mut epochs = Epochs::default();
+        assert_eq!(epochs.began(9), []);
+        for (offset, epoch) in [(10, 2), (20, 5), (30, 6)] {
+            epochs.note(offset, epoch);
+        }
+        assert_eq!(epochs.began(4), []);
+        assert_eq!((epochs.began(5), epochs.began(9)), (vec![(20, 5)], vec![(20, 5), (30, 6)]));
+        epochs.cut_to(25);
+        assert_eq!(epochs.began(9), [(20, 5), (30, 6)]);
+        epochs.cut_to(5);
+        epochs.note(5, 7);
+        epochs.note(8, 9);
+        assert_eq!(epochs.began(9), [(8, 9), (30, 6), (20, 5)]);
     }
 
     #[test]

@@ -205,6 +205,17 @@ impl Partition {
         self.ingest.lock().retired
     }
 
+    /// The leader epoch of the newest record that was read; -1: none is known.
+    pub fn newest_epoch(&self) -> i32 {
+        self.log.read().epochs().newest()
+    }
+
+    /// Where leader epochs up to this one began, of this log or of one that was cut since, as far as it is known: each with its first
+    /// offset, in no order.
+    pub fn epochs_began(&self, latest: i32) -> Vec<(u64, i32)> {
+        self.log.read().epochs().began(latest)
+    }
+
     /// What is known of its leader epochs.
     pub(crate) fn lineage(&self) -> &Lineage {
         &self.lineage

@@ -242,6 +242,10 @@ impl PartitionLog {
         self.older.push_back(Older { held, _charge: charge, born });
     }
 
+    pub(crate) fn epochs(&self) -> &Epochs {
+        &self.epochs
+    }
+
     /// Drops all segments: the next offset is `start`. Epoch starts below it are kept.
     pub(crate) fn reset(&mut self, start: Position) {
         self.older.clear();

@@ -36,11 +36,16 @@ pub(super) fn of_loss(admin: &Admin, read: &HistoryRead, error: &OutOfRange) -> 
         (Err(error), _) | (_, Err(error)) => return HistoryError::unanswered(read, error),
     };
     let from = Position { offset: read.from, epoch: read.epoch };
-    match truncation::next(from, start.offset, end, error) {
+    match truncation::next(from, start.offset, end, error, &read.began) {
         Some((GapCode::Truncated, to)) => HistoryError::Truncated { end: to.offset, epoch: to.epoch },
         Some(_) => HistoryError::OutOfRange { start: start.offset, end: end.offset },
         None => HistoryError::unanswered(read, error.clone()),
     }
+}
+
+/// The offset after the last record that a consumer may see, with the leader's epoch.
+pub(super) fn end(admin: &Admin, read: &HistoryRead) -> Result<Position, HistoryError> {
+    ask(admin, read, OffsetQuery::Latest).map_err(|error| HistoryError::unanswered(read, error))
 }
 
 fn ask(admin: &Admin, read: &HistoryRead, at: OffsetQuery) -> Result<Position, KafkaError> {

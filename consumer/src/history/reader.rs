@@ -101,6 +101,32 @@ impl Reader {
         Err(HistoryError::unanswered(read, Unanswered::Late))
     }
 
+    /// The end of the latest epoch in the leader's log that is this one or an earlier one (KIP-320); the offset 0, and no epoch, if there is
+    /// none. librdkafka tells the leader's answer only where it confirms nothing, so it is asked about an offset that no log has.
+    pub(super) fn end_of_epoch(&mut self, read: &HistoryRead, epoch: i32) -> Result<Position, HistoryError> {
+        const BEYOND: u64 = 1 << 62;
+        if epoch < 0 {
+            return Ok(Position { offset: 0, epoch: -1 });
+        }
+        let beyond = HistoryRead { from: BEYOND, epoch, ..read.clone() };
+        self.assign(&beyond).map_err(|error| HistoryError::unanswered(read, error))?;
+        let until = Instant::now() + PATIENCE;
+        while Instant::now() < until {
+            self.poll();
+            while let Some(message) = self.next() {
+                match seen(&message, &beyond) {
+                    Seen::Lost(Lost::OutOfRange(error)) => {
+                        self.forget();
+                        return error.cut().ok_or_else(|| HistoryError::unanswered(read, error));
+                    }
+                    Seen::Lost(Lost::Error(error)) => return Err(error),
+                    Seen::Record | Seen::End | Seen::Other => {}
+                }
+            }
+        }
+        Err(HistoryError::unanswered(read, Unanswered::Late))
+    }
+
     pub(super) fn poll(&mut self) {
         let mut batch = Vec::new();
         self.client.poll(POLL, MAX_BATCH, &mut batch);

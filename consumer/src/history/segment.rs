@@ -15,6 +15,7 @@ use crate::decode::{Awaited, Decoder, Scratch, Tell};
 use crate::error::{HeldBack, Unanswered};
 use crate::native::Message;
 use crate::registry::Registry;
+use crate::truncation::first_after;
 
 /// How long a read waits for a schema that is being asked for. Meanwhile it takes a reader from others.
 const MOMENT: Duration = Duration::from_millis(250);
@@ -61,12 +62,42 @@ impl Segments {
         if reader.may_follow(read, latest_below(read.epoch, first))? {
             return Ok(segment);
         }
+        if first.is_some_and(|first| first < read.epoch) {
+            self.find_epoch(reader, read)?;
+            return Ok(segment);
+        }
         tracing::warn!(
             offset = read.from,
             epoch = read.epoch,
             "the leader confirmed a position that its log contradicts; it is asked again"
         );
         Err(HistoryError::unanswered(read, Unanswered::Contradiction))
+    }
+
+    /// The leader has confirmed a position, and what follows there is of an earlier epoch, which did not begin there. Either the position is
+    /// one after a truncation: then the log has its epoch, further on. Or the log has records of the earlier epoch where that of the
+    /// position had those of later ones: then the leader confirms it all the same, since the earlier epoch reaches further.
+    ///
+    /// # Errors
+    /// [`HistoryError::Truncated`] in the second case: to where those later epochs began, if that is known; else to where the earlier one
+    /// begins, since both logs are the same only as far as that for certain.
+    fn find_epoch(&self, reader: &mut Reader, read: &HistoryRead) -> Result<(), HistoryError> {
+        let found = reader.end_of_epoch(read, read.epoch)?;
+        if found.epoch == read.epoch {
+            return Ok(());
+        }
+        let end = match first_after(&read.began, found.epoch) {
+            Some(differs) => differs,
+            None => reader.end_of_epoch(read, found.epoch - 1)?.offset,
+        };
+        tracing::warn!(
+            offset = read.from,
+            epoch = read.epoch,
+            found = found.epoch,
+            "the log has records of an earlier leader where that of a position had those of later ones"
+        );
+        let leader = cause::end(&self.admin, read)?;
+        Err(HistoryError::Truncated { end: end.min(read.from), epoch: leader.epoch })
     }
 
     /// Whether the log, which the leader says was truncated to `end`, has no record from there up to the read: then no record
