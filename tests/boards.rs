@@ -29,8 +29,10 @@ async fn every_board_proves_at_every_width_that_cuts_do_no_harm() {
         firsts.extend(BOARDS.iter().map(|board| check(board, &seen[board])));
     }
     demo.stop().await;
-    // The quickest of them: how busy the machine is adds to all others.
-    let first = firsts.into_iter().fold(f64::INFINITY, f64::min);
+    firsts.sort_by(f64::total_cmp);
+    println!("first contents, in ms: {firsts:.0?}");
+    // The middle one: a machine that is busy for a while adds to some of them.
+    let first = firsts[firsts.len() / 2];
     assert!(first <= FIRST_MS, "the first content came after {first} ms");
 }
 

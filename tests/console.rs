@@ -17,7 +17,7 @@ use support::script::Script;
 const PARTITIONS: u64 = 8;
 /// Between two records: about 300 a second, of which the console is to get a quarter.
 const PAUSE: Duration = Duration::from_millis(3);
-/// As tests/browser/widths.mjs uses the console.
+/// Each in a browser of its own.
 const WIDTHS: [u64; 3] = [1400, 768, 390];
 const CUTS: u64 = 2;
 /// Those of the demo.
@@ -37,9 +37,9 @@ async fn every_field_and_every_button_does_what_it_says_at_every_width() {
     let types = [("TAILRACE_EVENT_TYPE_FROM", "json:/kind")];
     let mut bridge = Bridge::new(&kafka.bootstrap(), &records.topics.join(","), "widths", &types);
     bridge.start().await;
-    let mut script = Script::start("widths.mjs", bridge.port);
-
     for width in WIDTHS {
+        let mut script = Script::start("widths.mjs", bridge.port);
+        script.tell(&width.to_string()).await;
         assert_eq!(script.line().await, "live");
         let writer = Writer::start(&kafka, records.clone());
         assert_eq!(script.line().await, "done");
@@ -50,9 +50,9 @@ async fn every_field_and_every_button_does_what_it_says_at_every_width() {
             "width": width, "events": wanted, "verified": wanted, "lost": 0, "repeated": 0, "cuts": CUTS,
             "complaints": [],
         });
+        script.end().await;
         assert_eq!(shown, expected);
     }
-    script.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -102,22 +102,26 @@ async fn the_demo_is_as_the_documentation_tells() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn records_of_every_kind_are_shown_searched_filtered_and_copied_as_text() {
-    nothing_is_wrong("records.mjs", 95).await;
+    nothing_is_wrong("records.mjs", "", 105).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_happens_to_a_stream_is_told_and_a_flood_does_not_stop_the_page() {
-    nothing_is_wrong("happenings.mjs", 100).await;
+    nothing_is_wrong("happenings.mjs", "", 100).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_console_is_usable_by_keyboard_and_has_no_finding_of_axe() {
-    nothing_is_wrong("access.mjs", 100).await;
+    for (what, at_least) in [("light", 20), ("dark", 20), ("keyboard", 60)] {
+        nothing_is_wrong("access.mjs", what, at_least).await;
+    }
 }
 
-/// Runs a script with a server of its own in the place of this one. It says how many things it looked at, and what was wrong.
-async fn nothing_is_wrong(script: &str, at_least: u64) {
+/// Runs a script with a server of its own in the place of this one, and tells it what to look at. It says how many things it looked at,
+/// and what was wrong.
+async fn nothing_is_wrong(script: &str, what: &str, at_least: u64) {
     let mut script = Script::start(script, 0);
+    script.tell(what).await;
     let seen = json_line(&mut script).await;
     script.end().await;
     let checked = seen["checked"].as_u64().expect("a count");

@@ -34,6 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const REPEATS: Duration = Duration::from_secs(2);
 /// Records that come to each page between two cuts.
 const BETWEEN: usize = 40;
+/// One Kafka, or one browser, is enough for the processors.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
 fn package() -> PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/js");
@@ -106,6 +108,7 @@ impl Reader {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_way_of_reading_in_node() {
+    let _alone = ONE_AT_A_TIME.lock().await;
     let kafka = Kafka::start().await;
     let mut bridge = start(&kafka).await;
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -142,58 +145,65 @@ async fn every_way_of_reading_in_node() {
     }
 }
 
-/// One browser is enough for the processors.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 /// From the folder of the other scripts.
 const FOLDER: &str = "../../clients/js/test/browser";
-/// Scripts in it, and the pages that each opens.
-const SCRIPTS: [(&str, &[&str]); 4] = [
-    ("shared", &["a", "b", "c"]),
-    ("elected", &["a", "b", "c"]),
-    ("reload", &["page"]),
-    ("react", &["page"]),
-];
+/// What pages.mjs opens there: three tabs with a SharedWorker, three without one, a page that is reloaded, a component.
+const SOURCES: [&str; 8] = ["a", "b", "c", "d", "e", "f", "reloaded", "component"];
+/// One for each three tabs, one for each other page.
+const CONNECTIONS: f64 = 4.0;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a page that is reloaded on a busy machine may not store its last position: run it alone"]
 async fn tabs_that_share_pages_that_reload_and_components_in_chromium() {
-    in_a(Browser::Chromium).await;
+    records_come_once_in(Browser::Chromium).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a page that is reloaded on a busy machine may not store its last position: run it alone"]
 async fn tabs_that_share_pages_that_reload_and_components_in_firefox() {
-    in_a(Browser::Firefox).await;
+    records_come_once_in(Browser::Firefox).await;
 }
 
-async fn in_a(browser: Browser) {
+async fn records_come_once_in(browser: Browser) {
     package();
     let _alone = ONE_AT_A_TIME.lock().await;
     let kafka = Kafka::start().await;
     let mut bridge = start(&kafka).await;
-    for (script, sources) in SCRIPTS {
-        let path = format!("{FOLDER}/{script}.mjs");
-        let relay = Relay::start(bridge.port, &[]).await;
-        let mut pages = Pages::open(browser, &path, relay.port, sources).await;
-        println!("{script}");
-        // From here on every record is for every page: its position was fixed before the stream opened.
-        let writer = Writer::start(&kafka, "orders", PAUSE);
-        pages.listen_for(BETWEEN).await;
-        relay.cut();
-        pages.listen_past_an_open(BETWEEN).await;
-        bridge.kill();
-        bridge.start().await;
-        pages.listen_past_an_open(BETWEEN).await;
-        if sources.len() > 1 {
-            let until = Instant::now() + PATIENCE;
-            while bridge.metric("tailrace_streams").await != 1.0 {
-                assert!(Instant::now() < until, "{script}: there is more than one connection");
-                tokio::time::sleep(PAUSE).await;
-            }
+    let relay = Relay::start(bridge.port, &[]).await;
+    let mut pages = Pages::open(browser, &format!("{FOLDER}/pages.mjs"), relay.port, &SOURCES).await;
+    // From here on every record is for every page: its position was fixed before the stream opened.
+    let writer = Writer::start(&kafka, "orders", PAUSE);
+    pages.listen_for(BETWEEN).await;
+    relay.cut_all();
+    pages.listen_past_an_open(BETWEEN).await;
+    bridge.kill();
+    bridge.start().await;
+    pages.listen_past_an_open(BETWEEN).await;
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let connections = bridge.metric("tailrace_streams").await;
+        if connections == CONNECTIONS {
+            break;
         }
-        pages.end(&writer.stop()).await;
+        assert!(Instant::now() < until, "there are {connections} connections");
+        tokio::time::sleep(PAUSE).await;
     }
-    let mut script = Script::start_with(browser, &format!("{FOLDER}/troubles.mjs"), bridge.port);
+    pages.end(&writer.stop()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_goes_wrong_in_chromium() {
+    nothing_goes_wrong_for_good_in(Browser::Chromium).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_goes_wrong_in_firefox() {
+    nothing_goes_wrong_for_good_in(Browser::Firefox).await;
+}
+
+/// On a scripted server in the place of the bridge.
+async fn nothing_goes_wrong_for_good_in(browser: Browser) {
+    package();
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let mut script = Script::start_with(browser, &format!("{FOLDER}/troubles.mjs"), 0);
     assert_eq!(script.line().await, "done");
     script.end().await;
 }

@@ -1,15 +1,17 @@
-// The console for everybody: no finding of axe, everything by keyboard alone, at three widths, light and dark, without motion; on a
-// server in the place of Tailrace. Prints a line of JSON: how many things were looked at, and all that was wrong.
+// The console for everybody, on a server in the place of Tailrace, as a line of input says: "light" or "dark", without a finding of axe
+// at three widths, without motion; "keyboard", everything by keyboard alone. Prints a line of JSON: how many things were looked at, and
+// all that was wrong.
 
+import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
+import { createInterface } from "node:readline";
 import { flaws } from "./layout.mjs";
 import { launch, openPage } from "./page.mjs";
 import { StandIn } from "./stand-in.mjs";
 import { Steps } from "./steps.mjs";
 
 const WIDTHS = [1400, 768, 390];
-const SCHEMES = ["light", "dark"];
 const HEIGHT = 860;
 const STATES = ["created", "paid", "packed"];
 /** Rows are alike: a few are enough to look at. */
@@ -29,11 +31,15 @@ const browser = await launch();
 let checked = 0;
 const all = [];
 
-// The tabs of the drawer in turn: each at some width, light and dark.
-const tabs = ["log", "id", "code"];
-for (const [i, width] of WIDTHS.entries()) for (const [j, colorScheme] of SCHEMES.entries()) await lookAt(width, colorScheme, tabs[(i + j) % 3]);
-await byKeyboard(1400);
-await byKeyboard(390);
+const [what] = await once(createInterface({ input: process.stdin }), "line");
+if (what === "keyboard") {
+  await byKeyboard(1400);
+  await byKeyboard(390);
+} else {
+  // The tabs of the drawer in turn: each at some width, another one in the dark.
+  const tabs = what === "light" ? ["log", "id", "code"] : ["id", "code", "log"];
+  for (const [i, width] of WIDTHS.entries()) await lookAt(width, what, tabs[i]);
+}
 await browser.close();
 await server.stop();
 console.log(JSON.stringify({ checked, complaints: all }));

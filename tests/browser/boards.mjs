@@ -325,7 +325,7 @@ async function links(at, board) {
   }
   const source = await at.page.evaluate((board) => fetch(`/assets/demo/${board}.js`).then((answer) => answer.text()), board);
   const lines = source.trimEnd().split("\n");
-  at.expect(`its code can be read: ${lines.length} lines`, source.includes("new Tailrace(") && lines.length < 110);
+  at.expect(`its code can be read: ${lines.length} lines`, source.includes("new Tailrace(") && lines.length <= 60);
 }
 
 async function tenants(at, board) {

@@ -41,7 +41,7 @@ RECORDS.forEach((record) => server.publish("mixed", 0, record));
 await steps.reaches(RECORDS.length);
 await steps.comes("all rows", (count) => document.querySelectorAll("#list > .event").length === count, RECORDS.length);
 
-await steps.all(previews, fullRecords, inert, search, columns, filters, link);
+await steps.all(previews, fullRecords, inert, search, columns, filters, filtersOfTheNextStart, link);
 await browser.close();
 await server.stop();
 console.log(JSON.stringify({ checked: steps.checked, complaints }));
@@ -150,6 +150,11 @@ async function columns() {
   await steps.comes("new rows have the columns", () => document.querySelector("#list .field")?.textContent.includes("5"));
 }
 
+/** The name of what starts the stream again with a value. */
+function again(what) {
+  return `Only this: start again with ${what}`;
+}
+
 /** Does what starts the stream again, and waits for that: two requests, of the stream and of its witness. */
 async function restarts(action) {
   const before = server.asked.length;
@@ -170,7 +175,8 @@ async function filters() {
   };
   // With the pointer, on a value in the table.
   await row(0).locator(".pair", { hasText: "customer" }).hover();
-  await restarts(() => page.getByRole("button", { name: "Filter by value.customer=ada" }).click());
+  steps.same("the button says that it is at once", await steps.text(".by-value"), "Only this");
+  await restarts(() => page.getByRole("button", { name: again("the condition value.customer=ada"), exact: true }).click());
   steps.same("the server is asked", asked("where"), ["value.customer=ada"]);
   steps.same("the condition stands in the form", await steps.texts("#conditions .text"), ["value.customer=ada"]);
   server.publish("mixed", 0, { ...paid, value: { customer: "grace" } });
@@ -184,22 +190,22 @@ async function filters() {
     await restarts(() => page.keyboard.press("Enter"));
     await publish();
   };
-  await press("Filter by value.id=a\\=b");
+  await press(again("the condition value.id=a\\=b"));
   steps.same("an operator in a value is escaped", asked("where"), ["value.customer=ada", "value.id=a\\=b"]);
-  await press("Filter by key=order-1");
-  await press("Filter by header.region=eu");
+  await press(again("the condition key=order-1"));
+  await press(again("the condition header.region=eu"));
   steps.same("all of them", asked("where"), ["value.customer=ada", "value.id=a\\=b", "key=order-1", "header.region=eu"]);
-  await press("Only the type order.paid");
+  await press(again("the type order.paid alone"));
   steps.same("the type is a chip", asked("type"), ["order.paid"]);
   steps.same("it is on", await steps.texts("#type-chips [aria-pressed=true] .name"), ["order.paid"]);
   await page.locator("#list .toggle").first().click();
-  steps.same("a name with a dot is a pointer", await page.getByRole("button", { name: "Filter by value/with.dot=x", exact: true }).count(), 1);
+  steps.same("a name with a dot is a pointer", await page.getByRole("button", { name: again("the condition value/with.dot=x"), exact: true }).count(), 1);
   // Taken away again.
   await restarts(() => page.getByRole("button", { name: "Remove the condition key=order-1" }).click());
   steps.same("one less is asked for", asked("where").length, 3);
   await publish();
   await page.locator("#list .event .position .topic").first().hover();
-  await restarts(() => page.getByRole("button", { name: "Only the topic mixed" }).click());
+  await restarts(() => page.getByRole("button", { name: again("the topic mixed alone"), exact: true }).click());
   steps.same("the topic is asked for", asked("topic"), ["mixed"]);
   const timestamp = Date.now();
   await publish({ ...paid, timestamp });
@@ -207,6 +213,40 @@ async function filters() {
   await restarts(() => page.getByRole("button", { name: "Replay from this time" }).click());
   await steps.reaches(1);
   steps.same("the time is asked for", Date.parse(await page.inputValue("#from")), timestamp);
+}
+
+async function filtersOfTheNextStart() {
+  steps.doing = "filter by a value while nothing runs";
+  const conditions = () => steps.texts("#conditions .text");
+  const before = await conditions();
+  await page.locator("#list .toggle").first().click();
+  const name = "Filter: ask for the condition value.note=a\\, b at the next start";
+  const named = page.locator(".details").getByRole("button", { name, exact: true });
+  steps.same("while it runs, it is another button", await named.count(), 0);
+  await steps.press("#stop");
+  await steps.enters("idle");
+  steps.same("in a record that is open", await named.count(), 1);
+  await page.locator("#list .pair", { hasText: "customer" }).first().hover();
+  steps.same("the button beside a value", await steps.text(".by-value"), "Filter");
+  const asked = server.asked.length;
+  await named.click();
+  await steps.comes("the condition", (count) => document.querySelectorAll("#conditions .text").length === count, before.length + 1);
+  // What a chip or a condition starts, it starts within half a second.
+  await page.waitForTimeout(600);
+  steps.same("nothing is asked for yet", server.asked.length, asked);
+  await page.locator("#list .time").first().hover();
+  steps.same("a time is replayed at once", await steps.text(".by-value"), "Replay");
+  // Of two topics that are on, one alone.
+  await page.fill("#topic", "other");
+  await page.press("#topic", "Enter");
+  const on = () => steps.texts("#topic-chips [aria-pressed=true] .name");
+  steps.same("two topics", (await on()).sort(), ["mixed", "other"]);
+  await page.locator("#list .event .position .topic").first().hover();
+  await page.getByRole("button", { name: "Filter: ask for the topic mixed alone at the next start", exact: true }).click();
+  steps.same("one topic", await on(), ["mixed"]);
+  await restarts(() => steps.start());
+  steps.same("the next start asks for it", server.asked.at(-1).searchParams.getAll("where").at(-1), "value.note=a\\, b");
+  await steps.reaches(1);
 }
 
 async function link() {

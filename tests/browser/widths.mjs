@@ -1,14 +1,16 @@
-// Uses every field and every button of the console at three widths. At each it prints "live" and waits for events, prints
-// "done" and waits for silence, and in the end prints a line of JSON: what the console counted, and all that was wrong.
+// Uses every field and every button of the console in a window as wide as a line of input says. It prints "live" and waits for
+// events, prints "done" and waits for silence, and in the end prints a line of JSON: what the console counted, and all that was wrong.
 
+import { once } from "node:events";
+import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { flaws } from "./layout.mjs";
 import { addressIn, runCode, sendsWhatItSays } from "./code.mjs";
 import { openConsole } from "./page.mjs";
 import { Steps } from "./steps.mjs";
 
-const WIDTHS = [1400, 768, 390];
-/** The places where the layout changes, from either side, and common windows. */
+/** In a window of this width, others are tried, too: the places where the layout changes, from either side, and common windows. */
+const WIDE = 1400;
 const MORE_WIDTHS = [1920, 1400, 1280, 1101, 1100, 1000, 781, 780, 768, 600, 521, 520, 390, 360];
 const HEIGHT = 860;
 /** As long as they may be; tests/console.rs has the same. */
@@ -37,32 +39,31 @@ const code = async (language) => {
   return steps.text("#code");
 };
 
-for (const width of WIDTHS) {
-  steps.doing = `${width} px`;
-  await page.setViewportSize({ width, height: HEIGHT });
-  await page.goto(process.argv[2]);
-  await look("idle");
-  await fillTheForm();
-  await start();
-  await look("live");
-  console.log("live");
-  await steps.reaches(AT_LEAST);
-  await cut();
-  await pauseAndReadARecord();
-  await clear();
-  console.log("done");
-  for (let before = -1, now; (now = await steps.count("events")) !== before; before = now) await sleep(SILENCE_MS);
-  const [events, cuts, lost, repeated] = await Promise.all(["events", "cuts", "lost", "repeated"].map((id) => steps.count(id)));
-  const verified = Number(await page.locator("#lost").getAttribute("data-verified"));
-  await copy();
-  if (width === WIDTHS[0]) await lookAt(MORE_WIDTHS, "with events");
-  await page.setViewportSize({ width, height: HEIGHT });
-  await startAtTheLast();
-  await stop();
-  await beRefused();
-  await writeWhatMustBeEscaped();
-  console.log(JSON.stringify({ width, events, cuts, lost, repeated, verified, complaints: complaints.splice(0) }));
-}
+const [line] = await once(createInterface({ input: process.stdin }), "line");
+const width = Number(line);
+steps.doing = `${width} px`;
+await page.setViewportSize({ width, height: HEIGHT });
+await look("idle");
+await fillTheForm();
+await start();
+await look("live");
+console.log("live");
+await steps.reaches(AT_LEAST);
+await cut();
+await pauseAndReadARecord();
+await clear();
+console.log("done");
+for (let before = -1, now; (now = await steps.count("events")) !== before; before = now) await sleep(SILENCE_MS);
+const [events, cuts, lost, repeated] = await Promise.all(["events", "cuts", "lost", "repeated"].map((id) => steps.count(id)));
+const verified = Number(await page.locator("#lost").getAttribute("data-verified"));
+await copy();
+if (width === WIDE) await lookAt(MORE_WIDTHS, "with events");
+await page.setViewportSize({ width, height: HEIGHT });
+await startAtTheLast();
+await stop();
+await beRefused();
+await writeWhatMustBeEscaped();
+console.log(JSON.stringify({ width, events, cuts, lost, repeated, verified, complaints }));
 await browser.close();
 
 async function lookAt(widths, state) {

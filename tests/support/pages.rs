@@ -145,7 +145,8 @@ impl Pages {
         let all = sent.iter().map(Vec::len).sum();
         self.listen_to_the_end(all).await;
         self.script.end().await;
-        for (source, heard) in &self.heard {
+        let heard = std::mem::take(&mut self.heard);
+        for (source, heard) in &heard {
             let (browser, opened, records) = (self.browser, heard.opened, heard.records());
             println!("{browser:?}, {source}: {records} of {all} records over {opened} connections");
             assert!(
@@ -154,6 +155,18 @@ impl Pages {
                 heard.by_partition
             );
         }
-        self.heard
+        heard
+    }
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        for (source, heard) in &self.heard {
+            let (opened, since, gave_up) = (heard.opened, heard.since, heard.gave_up);
+            println!("{source}: opened {opened} times, {since} records since; gave up: {gave_up}");
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 
 /// The responses to cut: after how many bytes of one connection, in this order.
 type Cuts = Arc<Mutex<VecDeque<usize>>>;
@@ -13,6 +14,7 @@ type Cuts = Arc<Mutex<VecDeque<usize>>>;
 pub struct Relay {
     pub port: u16,
     cuts: Cuts,
+    all: Arc<Notify>,
 }
 
 impl Relay {
@@ -21,18 +23,24 @@ impl Relay {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port can be bound");
         let port = listener.local_addr().expect("a bound socket has an address").port();
         let cuts: Cuts = Arc::new(Mutex::new(cuts.iter().copied().collect()));
-        let of_all = Arc::clone(&cuts);
+        let all = Arc::new(Notify::new());
+        let (of_all, notified) = (Arc::clone(&cuts), Arc::clone(&all));
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(relay(client, target, Arc::clone(&of_all)));
+                tokio::spawn(relay(client, target, Arc::clone(&of_all), Arc::clone(&notified)));
             }
         });
-        Relay { port, cuts }
+        Relay { port, cuts, all }
     }
 
     /// Cuts the connection that carries the next byte of a response.
     pub fn cut(&self) {
         self.cuts.lock().expect("nobody has panicked").push_back(1);
+    }
+
+    /// Cuts every connection that there is.
+    pub fn cut_all(&self) {
+        self.all.notify_waiters();
     }
 
     /// Cuts connections after so many bytes of a response, in this order.
@@ -46,13 +54,14 @@ impl Relay {
     }
 }
 
-async fn relay(mut client: TcpStream, target: u16, cuts: Cuts) -> io::Result<()> {
+async fn relay(mut client: TcpStream, target: u16, cuts: Cuts, all: Arc<Notify>) -> io::Result<()> {
     let mut bridge = TcpStream::connect(("127.0.0.1", target)).await?;
     let (mut answers, mut asks) = bridge.split();
     let (mut from_client, mut to_client) = client.split();
     let is_cut = tokio::select! {
         _ = tokio::io::copy(&mut from_client, &mut asks) => false,
         is_cut = carry(&mut answers, &mut to_client, &cuts) => is_cut?,
+        () = all.notified() => true,
     };
     if is_cut {
         client.set_zero_linger()?;

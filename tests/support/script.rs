@@ -11,7 +11,7 @@ use tokio::process::{Child, ChildStdout, Command};
 use super::signal;
 
 /// A script that takes longer is killed.
-const SCRIPT_LIMIT: Duration = Duration::from_secs(300);
+const SCRIPT_LIMIT: Duration = Duration::from_secs(120);
 /// How long a script that is told to stop has to close its browser.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
@@ -43,9 +43,11 @@ impl Browser {
 
 /// A script of `tests/browser` under node.
 pub struct Script {
+    name: String,
     process: Child,
     lines: Lines<BufReader<ChildStdout>>,
     errors: tempfile::NamedTempFile,
+    started: Instant,
     ends: Instant,
 }
 
@@ -72,7 +74,8 @@ impl Script {
             .spawn()
             .expect("node can be started");
         let lines = BufReader::new(process.stdout.take().expect("the output is piped")).lines();
-        Script { process, lines, errors, ends: Instant::now() + SCRIPT_LIMIT }
+        let started = Instant::now();
+        Script { name: name.to_owned(), process, lines, errors, started, ends: started + SCRIPT_LIMIT }
     }
 
     /// The next line that it prints. Cancel safe.
@@ -99,6 +102,7 @@ impl Script {
         let status = tokio::time::timeout_at(self.ends.into(), self.process.wait()).await;
         let status = status.expect("the script ends in time").expect("a child can be waited for");
         assert!(status.success(), "the script ended with {status}");
+        println!("{} took {:.0} s", self.name, self.started.elapsed().as_secs_f64());
     }
 
     /// Lets it close its browser, if it runs: Firefox does not notice when the script is killed.

@@ -20,8 +20,8 @@ use crate::native::Mock;
 const TOPICS: [(&str, i32); 4] = [("orders", 4), ("metrics", 2), ("logs", 3), ("notifications", 2)];
 /// How often the stories go on. One step may have several events, or none.
 const STEP: Duration = Duration::from_millis(100);
-/// Steps told before the start, so that there is something to replay.
-const PROLOGUE: usize = 600;
+/// Steps told before the start: the five minutes that charts show.
+const PROLOGUE: usize = 3000;
 const FLUSH: Duration = Duration::from_secs(2);
 
 /// The demo did not start.

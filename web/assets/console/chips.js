@@ -67,6 +67,12 @@ export class Chips {
     this.#onchange();
   }
 
+  /** Switches this one on, and all others off. */
+  only(name) {
+    this.selected = [name];
+    this.#onchange();
+  }
+
   /** Marks one of the selected as refused; undefined: none. */
   mark(name) {
     for (const [other, chip] of this.#buttons) chip.classList.toggle("refused", other === name);

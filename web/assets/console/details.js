@@ -1,6 +1,6 @@
 /** An event in full. */
 
-import { conditionFor } from "./condition.js";
+import { nameIt, words } from "./by-value.js";
 import { button, copy, make, span } from "./dom.js";
 import { duration, iso, number } from "./format.js";
 import { bytesOf, plain, traceOf } from "./record.js";
@@ -10,7 +10,7 @@ const MOST_LINES = 500;
 /** Bytes that are shown of a binary value. */
 const MOST_BYTES = 256;
 
-/** @param {{ filter: (of: object) => void, decode: (id: string) => void }} on */
+/** @param {{ filter: (of: object) => void, decode: (id: string) => void, isRunning: boolean }} on */
 export function details({ record, id }, on) {
   const text = JSON.stringify(record, null, 2);
   const buttons = make("div", { className: "buttons" },
@@ -91,9 +91,12 @@ function lines(value, path, indent, on) {
 }
 
 function scalar(text, of, on) {
-  const does = of.type !== undefined ? `Only the type ${of.type}` : conditionFor(of.field, of.value) && `Filter by ${conditionFor(of.field, of.value)}`;
+  const does = words(of, on.isRunning);
   if (!does) return span("scalar", text);
-  return button(text, () => on.filter(of), { className: "scalar", title: does, "aria-label": does });
+  const one = button(text, () => on.filter(of), { className: "scalar" });
+  one.filter = of;
+  nameIt(one, does.name);
+  return one;
 }
 
 function hexDump(bytes) {

@@ -81,12 +81,12 @@ export class Form {
     this.#where.add(condition);
   }
 
-  switchTopic(name) {
-    this.#topics.toggle(name);
+  onlyTopic(name) {
+    this.#topics.only(name);
   }
 
-  switchType(name) {
-    this.#types.toggle(name);
+  onlyType(name) {
+    this.#types.only(name);
   }
 
   /** Names that the server suggests. */

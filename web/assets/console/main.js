@@ -46,8 +46,8 @@ const slider = replaySlider((ms) => (chart.replayAt = ms), replay);
 const topics = new Topics(knowTopics);
 const table = new Table({
   condition: (text) => form.addCondition(text),
-  topic: (name) => form.switchTopic(name),
-  type: (name) => form.switchType(name),
+  topic: (name) => form.onlyTopic(name),
+  type: (name) => form.onlyType(name),
   time: replay,
   changed: showAddress,
   decode(id) {
@@ -159,6 +159,7 @@ function control(type, data) {
 function state(name, detail, before) {
   write($("state"), name);
   $("state").dataset.state = name;
+  table.isRunning = isRunning();
   const canBeCut = run?.canBeCut ?? false;
   for (const button of document.querySelectorAll(".cut-button")) button.disabled = !canBeCut;
   drawFold();

@@ -1,5 +1,6 @@
 /** The newest events, a row each: searched, filtered by a value, opened. */
 
+import { nameIt, words } from "./by-value.js";
 import { columnOf, FoundFields, isColumn, ownColumns, USUAL } from "./columns.js";
 import { conditionFor } from "./condition.js";
 import { details } from "./details.js";
@@ -26,6 +27,7 @@ export class Table {
   #search = "";
   #restUntil = 0;
   #filterButton;
+  #isRunning = false;
 
   /**
    * @param {object} on  condition(text), topic(name), type(name), time(ms): filter by this value;
@@ -33,7 +35,7 @@ export class Table {
    */
   constructor(on) {
     this.#on = on;
-    this.#filterButton = button("Filter", () => this.#filterBy(this.#filterButton.parentElement?.filter), { className: "by-value", tabIndex: -1, title: "Filter by this value" });
+    this.#filterButton = button("Filter", () => this.#filterBy(this.#filterButton.parentElement?.filter), { className: "by-value", tabIndex: -1 });
     $("pause").addEventListener("click", () => this.#pause());
     $("clear").addEventListener("click", () => this.clear("Listening", "Events appear here as they arrive, newest first."));
     $("search").addEventListener("input", () => this.#searched());
@@ -66,6 +68,14 @@ export class Table {
     const known = (names ?? USUAL).filter(isColumn);
     this.#columns = (known.length ? known : USUAL).map(columnOf);
     this.#redraw();
+  }
+
+  /** Whether there is a stream, which a filter starts again: what the buttons of values do is another thing then. */
+  set isRunning(isRunning) {
+    if (this.#isRunning === isRunning) return;
+    this.#isRunning = isRunning;
+    for (const scalar of $("list").querySelectorAll("button.scalar")) nameIt(scalar, words(scalar.filter, isRunning).name);
+    if (this.#filterButton.isConnected) this.#nameFilter(this.#filterButton.parentElement.filter);
   }
 
   /** A record came; it is drawn with others. */
@@ -159,7 +169,7 @@ export class Table {
     node.querySelector(".toggle").setAttribute("aria-expanded", isOpen);
     if (!isOpen) return node.querySelector(".details").remove();
     // The whole record is laid out only for whoever asks for it.
-    const cell = make("div", { role: "cell", className: "cell" }, details(node.row, { filter: (of) => this.#filterBy(of), decode: this.#on.decode }));
+    const cell = make("div", { role: "cell", className: "cell" }, details(node.row, { filter: (of) => this.#filterBy(of), decode: this.#on.decode, isRunning: this.#isRunning }));
     node.append(make("div", { className: "details", role: "row" }, cell));
   }
 
@@ -201,11 +211,15 @@ export class Table {
   #hover({ target }) {
     const place = target.closest(".filterable");
     if (!place || place.contains(this.#filterButton)) return;
-    const text = describe(place.filter);
-    if (text === null) return this.#filterButton.remove();
-    this.#filterButton.title = text;
-    this.#filterButton.setAttribute("aria-label", text);
+    if (words(place.filter, this.#isRunning) === null) return this.#filterButton.remove();
+    this.#nameFilter(place.filter);
     place.append(this.#filterButton);
+  }
+
+  #nameFilter(of) {
+    const { label, name } = words(of, this.#isRunning);
+    this.#filterButton.textContent = label;
+    nameIt(this.#filterButton, name);
   }
 
   #filterBy(of) {
@@ -312,12 +326,3 @@ const isHeld = (node) => node.classList.contains("open") || node.contains(docume
 const isWithin = (node, list) => node.offsetTop < list.scrollTop + list.clientHeight && node.offsetTop + node.offsetHeight > list.scrollTop;
 
 const textOf = (record) => JSON.stringify(record).toLowerCase();
-
-/** What the button beside a value does; null for a value that cannot be asked for. */
-export function describe(of) {
-  if (of.topic !== undefined) return `Only the topic ${of.topic}`;
-  if (of.type !== undefined) return `Only the type ${of.type}`;
-  if (of.time !== undefined) return "Replay from this time";
-  const condition = conditionFor(of.field, of.value);
-  return condition && `Filter by ${condition}`;
-}

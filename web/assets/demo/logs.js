@@ -1,12 +1,9 @@
 import { Tailrace } from "/tailrace.js";
-import { $, clock, eachFrame, element, start } from "./board.js";
+import { $, clock, element, start } from "./board.js";
+import { Tail } from "./tail.js";
 
-const ROWS = 400;
 const form = $("filter");
-const list = $("lines");
-let waiting = []; // lines that are not drawn yet
-let isPaused = false;
-let isFollowing = true;
+const tail = new Tail(line);
 
 /** The server compares: lines that do not match are not sent. */
 function filters() {
@@ -19,28 +16,16 @@ function filters() {
   return where;
 }
 
+/** Another filter is another stream. */
 function open() {
   const subscription = { topics: ["logs"], where: filters(), from: "-200" };
   start(subscription, ({ url, signal, onstate }) => {
-    clear();
+    tail.clear();
     const stream = new Tailrace(url, { ...subscription, envelope: "record", signal, onstate });
-    stream.on("*", (event) => {
-      waiting.push(JSON.parse(event.data));
-      if (waiting.length > ROWS) waiting.shift();
-      draw();
-    });
+    stream.on("*", (event) => tail.add(JSON.parse(event.data)));
     return stream;
   });
 }
-
-const draw = eachFrame(() => {
-  $("pause").textContent = isPaused ? `Go on (${waiting.length} new)` : "Pause";
-  if (isPaused) return;
-  list.append(...waiting.splice(0).map(line));
-  while (list.childElementCount > ROWS) list.firstElementChild.remove();
-  $("empty").hidden = list.childElementCount > 0;
-  if (isFollowing) list.scrollTop = list.scrollHeight;
-});
 
 function line({ timestamp, value }) {
   const cell = (name, className, textContent) => element(name, { className, textContent });
@@ -54,32 +39,10 @@ function line({ timestamp, value }) {
   );
 }
 
-function clear() {
-  waiting = [];
-  list.replaceChildren();
-  draw();
-}
-
-function follow(following) {
-  if (isFollowing === following) return;
-  isFollowing = following;
-  $("follow").ariaPressed = following;
-  draw();
-}
-
 let timer;
 form.addEventListener("input", () => {
   clearTimeout(timer);
   timer = setTimeout(open, 250);
 });
 form.addEventListener("submit", (event) => event.preventDefault());
-$("clear").addEventListener("click", clear);
-$("follow").addEventListener("click", () => follow(!isFollowing));
-$("pause").addEventListener("click", () => {
-  isPaused = !isPaused;
-  $("pause").ariaPressed = isPaused;
-  draw();
-});
-// Whoever scrolls up reads, and is not moved; at the end the tail goes on.
-list.addEventListener("scroll", () => follow(list.scrollHeight - list.scrollTop - list.clientHeight < 8));
 open();

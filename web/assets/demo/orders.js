@@ -35,9 +35,7 @@ const draw = eachFrame(() => glide(".order", () => {
     cards.delete(id);
     card.remove();
   }
-  for (const id of changed) {
-    if (orders.has(id)) place(orders.get(id));
-  }
+  for (const id of changed) if (orders.has(id)) place(orders.get(id));
   changed.clear();
   for (const state of STATES) {
     const inIt = [...orders.values()].filter((order) => order.state === state);
