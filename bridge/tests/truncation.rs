@@ -31,6 +31,18 @@ impl Kafka {
                 let epoch = log.last().copied().unwrap_or(-1);
                 return Err(HistoryError::Truncated { end: confirmed, epoch });
             }
+            // The leader confirms what it does not have; the consumer finds it out (consumer/src/history/segment.rs). The epoch of the last
+            // leader is in its log as soon as it leads.
+            let (from, leader) = (read.from as usize, log.last().copied().unwrap_or(-1));
+            if let Some(first) = log.get(from).filter(|first| **first < read.epoch)
+                && read.epoch < leader
+                && !log.contains(&read.epoch)
+                && from > 0
+                && log[from - 1] == *first
+            {
+                let end = log.iter().take_while(|epoch| *epoch < first).count() as u64;
+                return Err(HistoryError::Truncated { end, epoch: leader });
+            }
         }
         if read.from > end {
             return Err(HistoryError::OutOfRange { start: 0, end });
@@ -303,6 +315,33 @@ async fn a_client_that_reads_history_is_told_of_a_cut_that_its_replica_has_not_n
     replica.ingest(40..200, 5);
     read(&mut subscription, &mut client).await;
     let expected = [values(50..61, 4), values(40..200, 5)].concat();
+    assert_eq!((client.values, client.gaps), (expected, vec![gap.to_owned()]));
+}
+
+/// The leader before comes back with its own records, which reach further: it confirms every position of the log that is lost.
+#[tokio::test]
+async fn a_client_that_reads_history_is_told_of_an_earlier_log_that_came_back() {
+    let replica = Replica::from(100);
+    replica.kafka.gives.store(true, Ordering::Relaxed);
+    replica.ingest(100..150, 6);
+    replica.log_is(&[(3, 20), (4, 40), (6, 150)]);
+    let (mut subscription, mut client) = (replica.resume(50, 6).await, Client::default());
+    while client.values.len() < 2 {
+        match subscription.next(Budget { records: 5, bytes: 1 << 20 }) {
+            Next::Frames { bytes, .. } => client.take(&joined(bytes)),
+            Next::Wait => subscription.changed().await,
+        }
+    }
+    replica.log_is(&[(3, 20), (4, 199), (7, 200)]);
+    read(&mut subscription, &mut client).await;
+    let gap = r#"{"code":"truncated","from":61,"next":20,"partition":0,"topic":"t"}"#;
+    assert_eq!((client.values.clone(), client.gaps.clone()), (values(50..61, 6), vec![gap.to_owned()]));
+
+    replica.bridge.jump(&replica.partition(), GapCode::Truncated, Position { offset: 20, epoch: 7 });
+    replica.ingest(20..199, 4);
+    replica.ingest(199..200, 7);
+    read(&mut subscription, &mut client).await;
+    let expected = [values(50..61, 6), values(20..199, 4), values(199..200, 7)].concat();
     assert_eq!((client.values, client.gaps), (expected, vec![gap.to_owned()]));
 }
 

@@ -176,6 +176,15 @@ impl Replay {
         }
         // An answer is void, too, if the log was cut since the lane's position was confirmed.
         let at = Moment { cuts: lane.cuts, ..lane.partition.moment(below, context.now) };
+        if let Question::Fall(_) = question
+            && self.confirmed_below.get(&key) != Some(&below)
+        {
+            // The position may be of a log that is lost since it was confirmed, and the segment of the one that came back.
+            match self.ask_leader(context, &lane.partition, Question::Below(below), at) {
+                Confirmation::Confirmed => self.confirmed_below.insert(key, below),
+                other => return other,
+            };
+        }
         match (self.ask_leader(context, &lane.partition, question, at), question) {
             (Confirmation::Confirmed, _) => {
                 self.confirmed_turns.insert(key, below);

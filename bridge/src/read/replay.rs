@@ -66,6 +66,8 @@ pub(crate) struct Replay {
     pub(crate) confirmed: HashMap<u64, Moment>,
     /// Positions where history continues with records of another leader, and the leader has confirmed that it does.
     pub(crate) confirmed_turns: HashMap<u64, Position>,
+    /// Positions that the leader has confirmed anew where history continues with records of an earlier one.
+    pub(crate) confirmed_below: HashMap<u64, Position>,
     /// How many partitions had matches for the last chunk: the others wait for Kafka.
     fruitful: usize,
     /// Whether a packed segment could not be opened for lack of memory.

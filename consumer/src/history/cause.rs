@@ -30,10 +30,9 @@ pub(super) fn of_silence(admin: &Admin, reader: &Reader, read: &HistoryRead) -> 
 
 /// Why the offset is not in the log.
 pub(super) fn of_loss(admin: &Admin, read: &HistoryRead, error: &OutOfRange) -> HistoryError {
-    let (start, end) = match (ask(admin, read, OffsetQuery::Earliest), ask(admin, read, OffsetQuery::Latest))
-    {
-        (Ok(start), Ok(end)) => (start, end),
-        (Err(error), _) | (_, Err(error)) => return HistoryError::unanswered(read, error),
+    let (start, end) = match bounds(admin, read) {
+        Ok(bounds) => bounds,
+        Err(error) => return error,
     };
     let from = Position { offset: read.from, epoch: read.epoch };
     match truncation::next(from, start.offset, end, error, &read.began) {
@@ -43,9 +42,21 @@ pub(super) fn of_loss(admin: &Admin, read: &HistoryRead, error: &OutOfRange) -> 
     }
 }
 
-/// The offset after the last record that a consumer may see, with the leader's epoch.
-pub(super) fn end(admin: &Admin, read: &HistoryRead) -> Result<Position, HistoryError> {
-    ask(admin, read, OffsetQuery::Latest).map_err(|error| HistoryError::unanswered(read, error))
+/// The log is another one from this offset on than that of which the record below the read is.
+pub(super) fn of_difference(admin: &Admin, read: &HistoryRead, at: u64) -> HistoryError {
+    let (start, end) = match bounds(admin, read) {
+        Ok(bounds) => bounds,
+        Err(error) => return error,
+    };
+    // Retention has removed the difference, or a part of it.
+    let epoch = if at < start.offset { -1 } else { end.epoch };
+    HistoryError::Truncated { end: at.max(start.offset).min(read.from), epoch }
+}
+
+/// Where the log begins, and the offset after the last record that a consumer may see, with the leader's epoch.
+fn bounds(admin: &Admin, read: &HistoryRead) -> Result<(Position, Position), HistoryError> {
+    let ask = |at| ask(admin, read, at).map_err(|error| HistoryError::unanswered(read, error));
+    Ok((ask(OffsetQuery::Earliest)?, ask(OffsetQuery::Latest)?))
 }
 
 fn ask(admin: &Admin, read: &HistoryRead, at: OffsetQuery) -> Result<Position, KafkaError> {

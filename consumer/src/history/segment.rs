@@ -86,8 +86,8 @@ impl Segments {
         if found.epoch == read.epoch {
             return Ok(());
         }
-        let end = match first_after(&read.began, found.epoch) {
-            Some(differs) => differs,
+        let differs = match first_after(&read.began, found.epoch) {
+            Some(began) => began,
             None => reader.end_of_epoch(read, found.epoch - 1)?.offset,
         };
         tracing::warn!(
@@ -96,8 +96,7 @@ impl Segments {
             found = found.epoch,
             "the log has records of an earlier leader where that of a position had those of later ones"
         );
-        let leader = cause::end(&self.admin, read)?;
-        Err(HistoryError::Truncated { end: end.min(read.from), epoch: leader.epoch })
+        Err(cause::of_difference(&self.admin, read, differs))
     }
 
     /// Whether the log, which the leader says was truncated to `end`, has no record from there up to the read: then no record
