@@ -87,6 +87,7 @@ pub(crate) async fn run(environment: Environment) -> anyhow::Result<()> {
     let (environment, ignored) = environment.without_kafka(&own_variables());
     let mut plan = config::plan(&settings, &environment)?;
     plan.web.be_demo(&TENANTS);
+    let doors = Doors { console: plan.web.has_console(), tokens: !plan.web.is_open() };
     log::start(&plan.process)?;
     for variable in ignored {
         tracing::warn!("{variable} is ignored: the demo has its own Kafka and topics");
@@ -94,7 +95,8 @@ pub(crate) async fn run(environment: Environment) -> anyhow::Result<()> {
     let scheme = plan.web.scheme();
     let moved = is_taken(default("listen")) && plan.web.listen().port() == 0;
     let server = Server::start(plan).await?;
-    let greeting = greet(server.bridge.clone(), scheme, server.address(), server.admin_address(), moved);
+    let greeting =
+        greet(server.bridge.clone(), scheme, server.address(), server.admin_address(), (doors, moved));
     let greeting = tokio::spawn(async move {
         match greeting.await {
             Ok(banner) => print!("{banner}"),
@@ -126,18 +128,26 @@ fn is_taken(address: &str) -> bool {
     bound.is_ok_and(|bound| bound.is_err_and(|error| error.kind() == std::io::ErrorKind::AddrInUse))
 }
 
+/// What is open to whoever reads the banner.
+#[derive(Clone, Copy)]
+struct Doors {
+    console: bool,
+    /// Whether streams ask for a token.
+    tokens: bool,
+}
+
 /// Waits until there are records, then returns the banner with the addresses.
 async fn greet(
     bridge: Bridge,
     scheme: &'static str,
     address: SocketAddr,
     admin: SocketAddr,
-    moved: bool,
+    (doors, moved): (Doors, bool),
 ) -> anyhow::Result<String> {
     ready(&bridge).await?;
     tokio::time::sleep(FIRST_RECORDS).await;
     let base = format!("{scheme}://{}", reachable(address));
-    Ok(banner(&base, reachable(admin), &an_id(&bridge).await?, moved))
+    Ok(banner(&base, reachable(admin), &an_id(&bridge).await?, (doors, moved)))
 }
 
 async fn ready(bridge: &Bridge) -> anyhow::Result<()> {
@@ -179,27 +189,43 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
 }
 
 /// `base`: scheme and address of the streams; `moved`: whether another program has the port of the demo.
-fn banner(base: &str, admin: SocketAddr, id: &str, moved: bool) -> String {
+fn banner(base: &str, admin: SocketAddr, id: &str, (doors, moved): (Doors, bool)) -> String {
     let moved = match moved {
         true => format!("  (another program uses {}; --listen HOST:PORT chooses)\n", default("listen")),
         false => String::new(),
+    };
+    let pages = match doors.console {
+        true => format!(
+            "Console   {base}/\n{moved}  Boards    {base}/demo/orders, …/metrics, …/logs, …/notifications"
+        ),
+        false => format!(
+            "Streams   {base}/t/{TENANT}/events\n{moved}  Console   off, and the boards with it: TAILRACE_CONSOLE=on"
+        ),
+    };
+    let (curl, token) = match doors.tokens {
+        true => (
+            "curl -N -H \"Authorization: Bearer $TOKEN\"",
+            format!(
+                "  Streams ask for a token: with \"tenant_id\": \"{TENANT}\" and \"scope\": \"event:read:{TENANT}\", for example.\n\n"
+            ),
+        ),
+        false => ("curl -N", String::new()),
     };
     format!(
         "
   Tailrace {version} · demo
 
-  Console   {base}/
-{moved}  Boards    {base}/demo/orders, …/metrics, …/logs, …/notifications
+  {pages}
   Metrics   http://{admin}/metrics
 
-  All of one tenant:
-    curl -N {base}/t/{TENANT}/events
+{token}  All of one tenant:
+    {curl} {base}/t/{TENANT}/events
 
   The last ten orders over 100, with key, headers and offset, then what comes:
-    curl -N '{base}/t/{TENANT}/events?topic=orders&where=value.total%3E100&from=-10&envelope=record'
+    {curl} '{base}/t/{TENANT}/events?topic=orders&where=value.total%3E100&from=-10&envelope=record'
 
   Resume where another connection was cut; nothing is lost, nothing comes twice:
-    curl -N -H 'Last-Event-ID: {id}' '{base}/t/{TENANT}/events?topic=orders'
+    {curl} -H 'Last-Event-ID: {id}' '{base}/t/{TENANT}/events?topic=orders'
 
   Ctrl-C ends it.
 
@@ -223,10 +249,16 @@ mod tests {
 
     #[test]
     fn the_banner_has_the_console_and_three_lines_to_try() {
-        let banner =
-            banner("https://127.0.0.1:8080", "127.0.0.1:9464".parse().expect("an address"), "AbC", true);
+        let with = |doors| {
+            let admin = "127.0.0.1:9464".parse().expect("an address");
+            banner("https://127.0.0.1:8080", admin, "AbC", (doors, true))
+        };
+        let banner = with(Doors { console: true, tokens: false });
         assert!(banner.contains("https://127.0.0.1:8080/\n") && banner.contains("--listen"));
         assert_eq!(banner.matches("curl -N").count(), 3);
-        assert!(banner.contains("-H 'Last-Event-ID: AbC'"));
+        assert!(banner.contains("-H 'Last-Event-ID: AbC'") && !banner.contains("Bearer"));
+        let banner = with(Doors { console: false, tokens: true });
+        assert!(banner.contains("TAILRACE_CONSOLE=on") && !banner.contains("/demo/"));
+        assert_eq!(banner.matches("Bearer $TOKEN").count(), 3);
     }
 }

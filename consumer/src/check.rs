@@ -86,7 +86,8 @@ impl Check {
             }
             _ => None,
         };
-        Ok(CheckReport { group, group_problem, missing, unmatched, topics })
+        let registry = self.decoder.registry().map(Registry::problems);
+        Ok(CheckReport { group, group_problem, registry, missing, unmatched, topics })
     }
 
     /// A request that timed out hides why no broker was reached.

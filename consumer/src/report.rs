@@ -14,6 +14,8 @@ pub struct CheckReport {
     pub group: String,
     /// Why the group cannot be joined or looked at; none where nothing is wrong. Nothing is kept from being served by it.
     pub group_problem: Option<String>,
+    /// What is wrong with the schema registry, by address; `None`: none is set.
+    pub registry: Option<Vec<String>>,
     /// Names that are configured and not there.
     pub missing: Vec<String>,
     /// Patterns that no topic matches.
@@ -144,6 +146,7 @@ impl CheckReport {
             "good": self.is_good(),
             "group": self.group,
             "group_problem": self.group_problem,
+            "registry_problems": self.registry,
             "missing": self.missing,
             "unmatched": self.unmatched,
             "topics": self.topics.iter().map(TopicReport::as_json).collect::<Vec<_>>(),
@@ -153,7 +156,9 @@ impl CheckReport {
     /// Whether everything that is configured would be served. A record that cannot be decoded is served, as bytes; a topic of which
     /// none can be decoded has the wrong format.
     pub fn is_good(&self) -> bool {
-        self.missing.is_empty() && self.unmatched.is_empty() && self.topics.iter().all(TopicReport::is_good)
+        let is_registry_good = self.registry.as_ref().is_none_or(Vec::is_empty);
+        let is_all_there = self.missing.is_empty() && self.unmatched.is_empty();
+        is_registry_good && is_all_there && self.topics.iter().all(TopicReport::is_good)
     }
 }
 
@@ -247,6 +252,18 @@ impl fmt::Display for CheckReport {
         writeln!(f, "consumer group  {}", self.group)?;
         if let Some(problem) = &self.group_problem {
             writeln!(f, "  it will not show this replica: {problem}; that keeps nothing from being served")?;
+        }
+        match self.registry.as_deref() {
+            None => {}
+            Some([]) => writeln!(f, "schema registry answers")?,
+            Some(problems) => {
+                for problem in problems {
+                    writeln!(
+                        f,
+                        "schema registry at {problem}; records that need a schema of it are held back"
+                    )?;
+                }
+            }
         }
         for name in &self.missing {
             writeln!(f, "\n{name}\n  missing: it is served once it exists")?;
@@ -396,6 +413,7 @@ mod tests {
         let report = CheckReport {
             group: "g".to_owned(),
             group_problem: None,
+            registry: None,
             missing: Vec::new(),
             unmatched: Vec::new(),
             topics: vec![topic],

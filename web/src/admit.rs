@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::http::request::Parts as Head;
 use percent_encoding::percent_decode_str;
-use tailrace_bridge::{StartFrom, SubscribeError, Subscription, TenantId, TopicOverview};
+use tailrace_bridge::{StartFrom, Status, SubscribeError, Subscription, TenantId, TopicOverview};
 use tracing::{Instrument as _, Span};
 
 use crate::access;
@@ -240,9 +240,14 @@ fn check_phase(app: &App) -> Result<(), Passing> {
         let detail = "this server is about to stop: another one will take the stream".to_owned();
         return Err(Passing::new(PassingCode::Draining, detail, app.settings.drain_retry));
     }
-    if !app.bridge.health().is_warm() {
-        let detail = "the server is still warming up".to_owned();
-        return Err(Passing::new(PassingCode::NotReady, detail, RETRY_NOT_READY));
+    let health = app.bridge.health();
+    if !health.is_warm() {
+        // Which broker, and why, is the operator's to know: it is on /readyz.
+        let detail = match health.status() {
+            Status::KafkaUnavailable => "the server reaches no Kafka yet (its operator: /readyz has why)",
+            Status::Ok | Status::Lagging => "the server is still warming up",
+        };
+        return Err(Passing::new(PassingCode::NotReady, detail.to_owned(), RETRY_NOT_READY));
     }
     Ok(())
 }

@@ -192,7 +192,13 @@ async fn watch_limits_file(app: &App, reload: &Reload) {
 }
 
 fn naming(variable: &'static str, address: SocketAddr) -> impl Fn(io::Error) -> io::Error {
-    move |error| io::Error::new(error.kind(), format!("{variable}={address} cannot be used: {error}"))
+    move |error| {
+        let next = match error.kind() {
+            io::ErrorKind::AddrInUse => "; another program has it: end that one, or choose another port",
+            _ => "",
+        };
+        io::Error::new(error.kind(), format!("{variable}={address} cannot be used: {error}{next}"))
+    }
 }
 
 /// The limit of connections. Some descriptors are kept from clients, so that reconnecting to Kafka and answering health checks

@@ -86,6 +86,11 @@ impl TenantRules {
         matches!(self.rules[..], [(None, Rule::None(_))])
     }
 
+    /// The topics that have rules of their own.
+    pub fn topics(&self) -> impl Iterator<Item = &str> {
+        self.rules.iter().filter_map(|(only, _)| only.as_deref())
+    }
+
     fn of_topic<'a>(&'a self, topic: &'a str) -> impl Iterator<Item = &'a Rule> {
         let of_it = move |only: &Option<String>| only.as_deref() == Some(topic);
         let own = self.rules.iter().any(|(only, _)| of_it(only));

@@ -157,6 +157,11 @@ impl Asker {
         names.into_iter().collect()
     }
 
+    /// A question that every registry answers, and with few bytes: which kinds of schemas it has.
+    pub(super) async fn probe(&self, base: &Url) -> Result<(), Miss> {
+        self.body(at(base, &["schemas", "types"])).await.map(drop)
+    }
+
     async fn ask(&self, url: Url) -> Result<Answer, Miss> {
         let body = self.body(url).await?;
         serde_json::from_slice(&body).map_err(|_| Failure::NoRegistry.into())

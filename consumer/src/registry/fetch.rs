@@ -77,6 +77,17 @@ impl Fetcher {
         Vec::new()
     }
 
+    /// Why each address cannot be asked that cannot, in words.
+    pub(super) async fn probe(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        for address in &self.addresses {
+            if let Err(why) = self.asker.probe(&address.url).await {
+                problems.push(format!("{} {why}", address.name()));
+            }
+        }
+        problems
+    }
+
     fn in_order(&self) -> Vec<&Address> {
         let mut addresses: Vec<&Address> = self.addresses.iter().collect();
         addresses.sort_by_key(|address| address.failed.lock().is_some_and(|at| at.elapsed() < AVOID));

@@ -24,8 +24,8 @@ use crate::settings::RegistrySettings;
 const AT_ONCE: usize = 8;
 /// That it does not answer is logged at most this often.
 const SAY_EVERY: Duration = Duration::from_secs(60);
-/// How long to wait for the names of a schema.
-const NAMES_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a question of people waits. An address has ten seconds to answer.
+const PATIENCE: Duration = Duration::from_secs(12);
 
 /// Schemas by their ids. Asks for what is looked for, on a thread of its own that ends with it.
 pub(crate) struct Registry {
@@ -42,8 +42,16 @@ struct Shared {
     /// Notified where something is to be done.
     wanted: Notify,
     is_over: AtomicBool,
-    /// Questions for names.
-    names: Mutex<Vec<(SchemaId, oneshot::Sender<Vec<String>>)>>,
+    /// Questions of people.
+    questions: Mutex<Vec<(Question, oneshot::Sender<Vec<String>>)>>,
+}
+
+/// What people want to know.
+enum Question {
+    /// The subjects and versions of a schema.
+    Names(SchemaId),
+    /// What is wrong with its addresses.
+    Problems,
 }
 
 impl Registry {
@@ -62,7 +70,7 @@ impl Registry {
             answers: AtomicU64::new(0),
             wanted: Notify::new(),
             is_over: AtomicBool::new(false),
-            names: Mutex::default(),
+            questions: Mutex::default(),
         });
         let asking = shared.clone();
         let thread = std::thread::Builder::new().name("schema-registry".to_owned());
@@ -108,13 +116,22 @@ impl Registry {
 
     /// The subjects and versions of a schema, for people. Blocks; empty where the registry does not tell.
     pub(crate) fn names(&self, id: SchemaId) -> Vec<String> {
+        self.put(Question::Names(id)).unwrap_or_default()
+    }
+
+    /// Why addresses of the registry cannot be asked, in words; empty where all can. Blocks.
+    pub(crate) fn problems(&self) -> Vec<String> {
+        self.put(Question::Problems).unwrap_or_else(|| vec!["the schema registry does not answer".to_owned()])
+    }
+
+    /// `None`: no answer in time.
+    fn put(&self, question: Question) -> Option<Vec<String>> {
         let (answer, answered) = oneshot::channel();
-        self.shared.names.lock().push((id, answer));
+        self.shared.questions.lock().push((question, answer));
         self.shared.wanted.notify_one();
-        let waiting = async { tokio::time::timeout(NAMES_PATIENCE, answered).await };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-        let names = runtime.ok().and_then(|runtime| runtime.block_on(waiting).ok());
-        names.and_then(Result::ok).unwrap_or_default()
+        let waiting = async { tokio::time::timeout(PATIENCE, answered).await };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().ok()?;
+        runtime.block_on(waiting).ok()?.ok()
     }
 }
 
@@ -151,10 +168,14 @@ impl Shared {
                 () = self.wanted.notified() => {}
                 () = until(next) => {}
             }
-            let names = std::mem::take(&mut *self.names.lock());
-            for (id, answer) in names {
+            let questions = std::mem::take(&mut *self.questions.lock());
+            for (question, answer) in questions {
+                let found = match question {
+                    Question::Names(id) => fetcher.names(id).await,
+                    Question::Problems => fetcher.probe().await,
+                };
                 // Who asked may be gone.
-                let _ = answer.send(fetcher.names(id).await);
+                let _ = answer.send(found);
             }
         }
     }

@@ -90,7 +90,7 @@ fn accepted(why: &str, accepted: &str) -> String {
 }
 
 /// A topic that is not served is most likely misspelt.
-fn check_topics<'a>(
+pub(super) fn check_topics<'a>(
     variable: &str,
     text: &str,
     mut named: impl Iterator<Item = &'a str>,

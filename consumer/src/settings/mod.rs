@@ -118,7 +118,7 @@ impl KafkaSettings {
     }
 
     /// The brokers to begin with, as they were given.
-    pub(crate) fn bootstrap(&self) -> &str {
+    pub fn bootstrap(&self) -> &str {
         let found = self.properties.iter().find(|(name, _)| name == "bootstrap.servers");
         found.map_or("", |(_, value)| value)
     }
@@ -151,12 +151,14 @@ impl Args {
             return Err(refusal(BOOTSTRAP, servers, bootstrap::ACCEPTED));
         }
         let topics = required("TAILRACE_TOPICS", &self.topics, selection::ACCEPTED)?;
-        let rules = required("TAILRACE_TENANT_FROM", &self.tenant_from, TENANT_RULES)?;
+        let rules_text = required(TENANT_FROM, &self.tenant_from, TENANT_RULES)?;
         let mut properties = vec![("bootstrap.servers".to_owned(), servers.to_owned())];
         properties.extend(kafka_properties(environment)?);
         let instance = self.instance.as_deref().filter(|text| !text.is_empty()).unwrap_or(instance);
         let topics: TopicSelection = parsed("TAILRACE_TOPICS", topics)?;
         let data = self.data.settings(&topics)?;
+        let rules: TenantRules = parsed(TENANT_FROM, rules_text)?;
+        data::check_topics(TENANT_FROM, rules_text, rules.topics(), &topics)?;
         let snapshot_topics: SnapshotTopics = parsed(SNAPSHOT_TOPICS, &self.snapshot_topics)?;
         if let Some(topic) = snapshot_topics.names().find(|topic| !topics.selects(topic)) {
             let why = format!(
@@ -167,7 +169,7 @@ impl Args {
         Ok(KafkaSettings {
             properties,
             topics,
-            rules: Arc::new(parsed::<TenantRules>("TAILRACE_TENANT_FROM", rules)?),
+            rules: Arc::new(rules),
             event_type: parsed("TAILRACE_EVENT_TYPE_FROM", &self.event_type_from)?,
             group_prefix: group_part("TAILRACE_GROUP_PREFIX", &self.group_prefix)?,
             instance: group_part("TAILRACE_INSTANCE", instance)?,
@@ -182,6 +184,7 @@ impl Args {
     }
 }
 
+const TENANT_FROM: &str = "TAILRACE_TENANT_FROM";
 const SNAPSHOT_TOPICS: &str = "TAILRACE_SNAPSHOT_TOPICS";
 const TENANT_RULES: &str = "none (a single tenant), header:NAME, key, key:SEP, json:/pointer, topic:{tenant}.orders, \
      fixed:NAME; comma-separated; TOPIC=RULE for one topic";

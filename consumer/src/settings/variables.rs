@@ -121,8 +121,11 @@ fn unknown(variable: &str, name: &str) -> SettingsError {
         return refusal(variable, "", format!("a property of librdkafka; what is meant is {PREFIX}{meant}"));
     }
     let names = Conf::names();
-    // Where a name begins says more than how long it is.
-    let similarity = |known: &&String| strsim::jaro_winkler(known, name);
+    // A letter that is wrong or missing is more likely than another word; else where a name begins says more than how long it is.
+    let similarity = |known: &&String| {
+        let by_letters = strsim::normalized_damerau_levenshtein(known, name);
+        if by_letters >= LIKELY { 1.0 + by_letters } else { strsim::jaro_winkler(known, name) }
+    };
     let nearest = names.iter().filter(|known| similarity(known) > LIKELY);
     let nearest = nearest.max_by(|a, b| similarity(a).total_cmp(&similarity(b)));
     let nearest = nearest.map_or_else(String::new, |known| {

@@ -85,7 +85,7 @@ function start() {
   say("", "Started", describe(choice));
   write($("start"), "Start again");
   $("stop").disabled = false;
-  table.clear("Listening", "Events appear here as they arrive, newest first.");
+  table.begin();
   form.fold(true);
   edited();
   showAddress();

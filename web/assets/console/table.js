@@ -37,7 +37,7 @@ export class Table {
     this.#on = on;
     this.#filterButton = button("Filter", () => this.#filterBy(this.#filterButton.parentElement?.filter), { className: "by-value", tabIndex: -1 });
     $("pause").addEventListener("click", () => this.#pause());
-    $("clear").addEventListener("click", () => this.clear("Listening", "Events appear here as they arrive, newest first."));
+    $("clear").addEventListener("click", () => this.#clear());
     $("search").addEventListener("input", () => this.#searched());
     $("list").addEventListener("click", (event) => this.#clicked(event));
     $("list").addEventListener("keydown", (event) => this.#key(event));
@@ -95,12 +95,19 @@ export class Table {
     write($("pause"), this.#isPaused ? (this.#missed ? `Go on (${number.format(this.#missed)} new)` : "Go on") : "Pause");
   }
 
-  clear(title, text) {
+  /** Another stream starts. What it brings is shown, though the one before was paused. */
+  begin() {
+    if (this.#isPaused) this.#pause();
+    this.#clear();
+  }
+
+  #clear() {
     this.#waiting = [];
     this.#missed = 0;
     this.#rows = [];
     $("list").replaceChildren();
-    this.say(title, text);
+    if (this.#isPaused) this.say("Paused", "Go on shows what comes meanwhile.");
+    else this.say("Listening", "Events appear here as they arrive, newest first.");
     this.#drawSearch();
   }
 

@@ -1,5 +1,9 @@
 //! What only WebSockets have (RFC 6455): the opening handshake and who may make it, pings and closes of the client, and a refusal
 //! that a page can read.
+//!
+//! Of the cases of the Autobahn suite, those that concern a server that only sends are written out here and in the unit tests of
+//! `writer/incoming.rs`: pings, reserved bits and opcodes, fragments, closes with and without a code. The suite itself runs on Python 2 alone
+//! (PyPI's 25.10.1 too), and tests servers that echo.
 
 use std::time::{Duration, Instant};
 
