@@ -173,10 +173,12 @@ async function filters() {
     await steps.reaches(1);
     await page.locator("#list .toggle").first().waitFor();
   };
-  // With the pointer, on a value in the table.
+  // With the pointer, on a value in the table. Whoever pauses to hit a row sees what the click brings.
+  await steps.press("#pause");
   await row(0).locator(".pair", { hasText: "customer" }).hover();
   steps.same("the button says that it is at once", await steps.text(".by-value"), "Only this");
   await restarts(() => page.getByRole("button", { name: again("the condition value.customer=ada"), exact: true }).click());
+  steps.same("a new start ends a pause", await steps.text("#pause"), "Pause");
   steps.same("the server is asked", asked("where"), ["value.customer=ada"]);
   steps.same("the condition stands in the form", await steps.texts("#conditions .text"), ["value.customer=ada"]);
   server.publish("mixed", 0, { ...paid, value: { customer: "grace" } });

@@ -139,7 +139,7 @@ async function pauseAndReadARecord() {
 async function clear() {
   await steps.press("#pause");
   await steps.press("#clear");
-  steps.expect("the list is empty", (await rows()) === 0 && (await steps.text("#empty strong")) === "Listening" && (await page.isVisible("#empty")));
+  steps.expect("the list is empty", (await rows()) === 0 && (await steps.text("#empty strong")) === "Paused" && (await page.isVisible("#empty")));
   await look("cleared");
   await steps.press("#pause");
   await steps.comes("rows after the clearing", () => document.querySelectorAll("#list > .event").length >= 5);
