@@ -46,6 +46,8 @@ pub(crate) fn keep_within(cache: usize) {
             set(libc::M_MMAP_THRESHOLD, (cache / MAPPED_PART).min(MOST_MAPPED_FROM) as i32);
         }
     }
+    #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+    let _ = cache;
 }
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]

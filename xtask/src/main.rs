@@ -5,8 +5,10 @@ mod book;
 mod checks;
 mod faults;
 mod image;
+mod notices;
 mod peers;
 mod python;
+mod release;
 mod run;
 mod setup;
 mod supply;
@@ -64,6 +66,15 @@ enum Task {
         #[arg(long)]
         out: Option<PathBuf>,
     },
+    /// Static programs for x86-64 and ARM, packed, with checksums and bills of materials: target/archives.
+    Release {
+        /// Only the targets whose names contain this, as in `--target x86_64`.
+        #[arg(long)]
+        target: Option<String>,
+        /// Another folder to write the archives in. It is emptied first.
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
     /// Installs other servers to measure beside ours. Quick when they are there already.
     Peers {
         /// Then measures all, and writes docs/peers.md, docs/peers.json and docs/benchmarks.svg.
@@ -100,6 +111,7 @@ fn run(task: Task) -> Result<()> {
         Task::Faults { arguments } => faults::suite(&arguments),
         Task::Bench { arguments } => bench::suite(&arguments),
         Task::Book { out } => book::build(out),
+        Task::Release { target, out } => release::all(target.as_deref(), out),
         Task::Peers { run, arguments } => {
             peers::install(&arguments)?;
             if run { peers::measure(&arguments) } else { Ok(()) }

@@ -22,12 +22,32 @@ pub(crate) fn command(program: &str, arguments: &[&str]) -> Command {
 
 /// Runs a command to its end.
 pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<()> {
+    run_with(program, arguments, &[])
+}
+
+/// Runs a command to its end, with these variables besides its own.
+pub(crate) fn run_with(program: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Result<()> {
     eprintln!("xtask: {program} {}", arguments.join(" "));
-    let status = command(program, arguments).status().with_context(|| format!("start {program}"))?;
+    let mut command = command(program, arguments);
+    let status =
+        command.envs(variables.iter().copied()).status().with_context(|| format!("start {program}"))?;
     if !status.success() {
         bail!("`{program} {}` failed: {status}", arguments.join(" "));
     }
     Ok(())
+}
+
+/// What a command prints.
+pub(crate) fn said(program: &str, arguments: &[&str]) -> Result<String> {
+    let mut asked = command(program, arguments);
+    let output = asked.env("LC_ALL", "C").output().with_context(|| format!("start {program}"))?;
+    if !output.status.success() {
+        bail!("`{program} {}` failed: {output:?}", arguments.join(" "));
+    }
+    Ok(String::from_utf8(output.stdout)
+        .with_context(|| format!("read what {program} says"))?
+        .trim_end()
+        .to_owned())
 }
 
 /// Whether packages can be installed, and roots changed.

@@ -47,6 +47,10 @@ const LINTER: &str = "tests/description";
 pub(crate) const BOOK: &str = ".tailrace/book";
 const PINNED_BOOK: &str = "xtask/book/requirements.txt";
 
+/// The folder of what builds static programs, relative to the root, and the list that pins its versions.
+pub(crate) const ZIG: &str = ".tailrace/release";
+const PINNED_ZIG: &str = "xtask/release/requirements.txt";
+
 /// The conformance suite of HTTP/2, relative to the root, and the module of Go that pins it and what it needs.
 const H2SPEC: &str = ".tailrace/h2spec/h2spec";
 const H2SPEC_MODULE: &str = "xtask/h2spec";
@@ -204,6 +208,11 @@ fn pinned_packages(target: &str, list: &str) -> Result<()> {
 /// Installs mdBook.
 pub(crate) fn book() -> Result<()> {
     pinned_packages(BOOK, PINNED_BOOK)
+}
+
+/// Installs zig and cargo-zigbuild.
+pub(crate) fn zig() -> Result<()> {
+    pinned_packages(ZIG, PINNED_ZIG)
 }
 
 /// Builds the conformance suite of HTTP/2. Go verifies the pinned checksums.

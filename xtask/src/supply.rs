@@ -5,10 +5,11 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::run::{is_there, root, run};
+use crate::run::{is_there, root, run, run_with};
 
 /// The tools, with their versions: another version may find other things.
-const TOOLS: [&str; 2] = ["cargo-deny@0.20.2", "cargo-cyclonedx@0.5.9"];
+const DENY: &str = "cargo-deny@0.20.2";
+const CYCLONEDX: &str = "cargo-cyclonedx@0.5.9";
 /// Where the bill of materials is written.
 const FOLDER: &str = "target/sbom";
 /// What cargo-cyclonedx writes beside the program's `Cargo.toml`.
@@ -16,11 +17,30 @@ const BILL: &str = "tailrace.cdx.json";
 
 /// Checks all that `deny.toml` says, and writes the bill of materials. Needs a network: advisories change without a change here.
 pub(crate) fn release() -> Result<()> {
-    for tool in TOOLS {
-        run("cargo", &["install", "--locked", "--quiet", tool])?;
-    }
+    install(DENY)?;
+    bill_tool()?;
     run("cargo", &["deny", "--locked", "check"])?;
-    bill()
+    let bill = root().join(FOLDER).join(BILL);
+    write_bill(&[], &[], &bill)?;
+    eprintln!("xtask: {FOLDER}/{BILL} is the bill of materials");
+    Ok(())
+}
+
+/// Installs what writes bills of materials. Quick when it is there already.
+pub(crate) fn bill_tool() -> Result<()> {
+    install(CYCLONEDX)
+}
+
+fn install(tool: &str) -> Result<()> {
+    run("cargo", &["install", "--locked", "--quiet", tool]).with_context(|| {
+        format!("no {tool}: it is downloaded and compiled once, with a network, by `cargo install`")
+    })
+}
+
+/// Writes what the program is built of for a target, with a time in seconds since 1970 instead of now, and no serial number drawn
+/// by chance.
+pub(crate) fn bill_for(target: &str, time: u64, bill: &Path) -> Result<()> {
+    write_bill(&["--target", target], &[("SOURCE_DATE_EPOCH", &time.to_string())], bill)
 }
 
 /// Checks what does not change by itself, if the tool is there.
@@ -32,13 +52,15 @@ pub(crate) fn if_installed() -> Result<()> {
     run("cargo", &["deny", "--locked", "check", "bans", "licenses", "sources"])
 }
 
-/// Writes what the program is built of into [`FOLDER`]. The tool writes beside every `Cargo.toml` of the workspace, so what it
-/// wrote for packages that are no program is removed.
-fn bill() -> Result<()> {
-    run("cargo", &["cyclonedx", "--quiet", "--format", "json", "--spec-version", "1.5"])?;
-    let folder = root().join(FOLDER);
-    fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
-    fs::rename(root().join(BILL), folder.join(BILL)).context("move the bill of materials")?;
+/// Writes what the program is built of. The tool writes beside every `Cargo.toml` of the workspace, so what it wrote for packages
+/// that are no program is removed.
+fn write_bill(options: &[&str], variables: &[(&str, &str)], bill: &Path) -> Result<()> {
+    let tool = ["cyclonedx", "--quiet", "--format", "json", "--spec-version", "1.5"];
+    run_with("cargo", &[&tool, options].concat(), variables)?;
+    let folder = bill.parent().context("a file is in a folder")?;
+    fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
+    fs::copy(root().join(BILL), bill).context("copy the bill of materials")?;
+    remove_if_there(&root().join(BILL))?;
     for package in fs::read_dir(root()).context("list packages")? {
         let path = package?.path();
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
@@ -46,7 +68,6 @@ fn bill() -> Result<()> {
             remove_if_there(&path.join(bill))?;
         }
     }
-    eprintln!("xtask: {FOLDER}/{BILL} is the bill of materials");
     Ok(())
 }
 
