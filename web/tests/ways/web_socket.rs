@@ -2,7 +2,7 @@
 //! that a page can read.
 //!
 //! Of the cases of the Autobahn suite, those that concern a server that only sends are written out here and in the unit tests of
-//! `writer/incoming.rs`: pings, reserved bits and opcodes, fragments, closes with and without a code. The suite itself runs on Python 2 alone
+//! `writer/incoming.rs`: pings, reserved bits and opcodes, fragments, closes with and without a code. The suite itself is code of Python 2
 //! (PyPI's 25.10.1 too), and tests servers that echo.
 
 use std::time::{Duration, Instant};
