@@ -249,3 +249,31 @@ fn who_stands_where_another_stood_repeats_what_it_was_given() {
     scene.settle().unwrap();
     scene.expect_exact().unwrap();
 }
+
+/// With little memory, the answer to a question that nobody asks any more would be kept, and the others would wait for its memory.
+#[test]
+fn a_question_that_the_tail_answers_meanwhile_holds_up_no_other() {
+    let mut scene = Scene::new(64 * 1024);
+    let write = |partition, count, hole| Event::Write { partition, count, tenant: 0, hole };
+    let read = |client, rounds| Event::Read { client, rounds, records: 1 };
+    let events = [
+        write(1, 1, 1),
+        write(0, 3, 0),
+        Event::Ingest { partition: 1, split: false },
+        read(0, 1),
+        Event::Restart { back: 1 },
+        write(0, 2, 1),
+        read(0, 1),
+        read(1, 3),
+        write(2, 4, 0),
+        read(1, 1),
+        read(1, 3),
+        Event::Restart { back: 2 },
+        read(0, 1),
+        write(1, 1, 0),
+        read(1, 1),
+    ];
+    events.iter().for_each(|event| scene.play(event));
+    scene.settle().unwrap();
+    scene.expect_exact().unwrap();
+}

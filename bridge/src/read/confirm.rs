@@ -57,6 +57,8 @@ pub(crate) struct Asked {
     /// When it was asked: an answer about an earlier log is void.
     at: Moment,
     pub(crate) retry_at: Option<Instant>,
+    /// The step that has asked it last.
+    pub(crate) step: u64,
 }
 
 /// The state of a question.
@@ -283,13 +285,15 @@ impl Replay {
     }
 
     pub(crate) fn note_asked(&mut self, partition: &Partition, question: Question, read: Waiter, at: Moment) {
-        self.asked.insert(partition.key(), Asked { question, read, at, retry_at: None });
+        let asked = Asked { question, read, at, retry_at: None, step: self.step };
+        self.asked.insert(partition.key(), asked);
     }
 
     /// The state of the question. One that has succeeded is removed: its segment can be found now, or is requested again.
     pub(crate) fn answer(&mut self, partition: &Partition, question: Question, now: Instant) -> Answer {
         let key = partition.key();
-        let Some(asked) = self.asked.get(&key) else { return Answer::NotAsked };
+        let Some(asked) = self.asked.get_mut(&key) else { return Answer::NotAsked };
+        asked.step = self.step;
         let is_void = !asked.at.holds_at(partition.moment(question.read_from(), now));
         if asked.question != question || is_void {
             self.asked.remove(&key);

@@ -62,6 +62,8 @@ impl Context<'_> {
 pub(crate) struct Replay {
     /// The open question to Kafka per partition: one at a time.
     pub(crate) asked: HashMap<u64, Asked>,
+    /// Counts the chunks.
+    pub(crate) step: u64,
     /// Partitions whose log confirmed the position, and when.
     pub(crate) confirmed: HashMap<u64, Moment>,
     /// Positions where history continues with records of another leader, and the leader has confirmed that it does.
@@ -150,8 +152,25 @@ impl Replay {
         look_ahead: usize,
         emit: &mut Emit<'_>,
     ) -> Chunk {
-        self.forget_others(context.topics);
+        self.step += 1;
         (self.examined, self.opened) = (0, false);
+        let chunk = self.confirm_and_fill(context, vector, target, look_ahead, emit);
+        if !matches!(chunk, Chunk::Gap(_)) {
+            // A question that was not asked again is answered otherwise, or of a partition that was removed. Its read would keep memory
+            // from the others, and once it has ended, the replay would not wait for them.
+            self.asked.retain(|_, asked| asked.step == self.step);
+        }
+        chunk
+    }
+
+    fn confirm_and_fill(
+        &mut self,
+        context: &Context<'_>,
+        vector: &mut Vector,
+        target: &Vector,
+        look_ahead: usize,
+        emit: &mut Emit<'_>,
+    ) -> Chunk {
         let mut lanes = Vec::new();
         let mut pending = false;
         for (topic, partitions) in context.topics {
@@ -203,14 +222,6 @@ impl Replay {
     /// Whether the last chunk looked at segments that had been packed: they are open for others, too, which should have their turn.
     pub(crate) fn has_opened(&self) -> bool {
         self.opened
-    }
-
-    /// Forgets reads of partitions that were removed meanwhile.
-    fn forget_others(&mut self, topics: &Topics) {
-        if !self.asked.is_empty() {
-            let is_there = |key: u64| topics.iter().flat_map(|(_, all)| all).any(|p| p.key() == key);
-            self.asked.retain(|key, _| is_there(*key));
-        }
     }
 
     fn fill_and_merge(
@@ -319,7 +330,6 @@ impl Replay {
                 (None, _) => break,
             }
         }
-        self.asked.remove(&lane.partition.key());
         None
     }
 
@@ -371,7 +381,6 @@ impl Replay {
                 Some(None) => (lane.must_wait, self.crowded) = (true, true),
                 None => lane.must_wait = true,
             }
-            self.asked.remove(&lane.partition.key());
         }
         None
     }

@@ -52,17 +52,10 @@ impl Conf {
         }
     }
 
-    /// Every property that can be given as text, by name.
+    /// Every property, by name, as librdkafka's own table has it. A dump of a configuration leaves out what has no value.
     pub(crate) fn names() -> Vec<String> {
-        let conf = Conf::new();
-        let mut count = 0;
-        // SAFETY: the dump is an array of `count` strings, name and value in turn, freed below.
-        unsafe {
-            let dump = sys::rd_kafka_conf_dump(conf.0, &mut count);
-            let names = (0..count).step_by(2).map(|index| super::text(*dump.add(index))).collect();
-            sys::rd_kafka_conf_dump_free(dump, count);
-            names
-        }
+        let named = |line: &str| line.split_once(" | ").map(|(name, _)| name.trim().to_owned());
+        table().lines().filter_map(named).filter(|name| name != HEADING).collect()
     }
 
     /// What a property accepts, as librdkafka's own table has it: its words, or its bounds. None where that says nothing.
@@ -83,6 +76,9 @@ impl Conf {
         std::mem::ManuallyDrop::new(self).0
     }
 }
+
+/// The first column of librdkafka's table is headed with it.
+const HEADING: &str = "Property";
 
 /// librdkafka's table of properties: name, whose it is, what it accepts, its default, and more, a line each.
 fn table() -> String {

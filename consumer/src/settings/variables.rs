@@ -161,6 +161,9 @@ mod tests {
         let error = refused("TAILRACE_KAFKA_SESION_TIMEOUT_MS", "6000");
         assert_eq!(error.variable, "TAILRACE_KAFKA_SESION_TIMEOUT_MS");
         assert!(error.accepted.contains("TAILRACE_KAFKA_SESSION_TIMEOUT_MS"), "{error}");
+        // A property without a default.
+        let error = refused("TAILRACE_KAFKA_SASL_USERNAM", "x");
+        assert!(error.accepted.contains("TAILRACE_KAFKA_SASL_USERNAME"), "{error}");
     }
 
     #[test]
