@@ -217,6 +217,13 @@ impl History {
         waiter
     }
 
+    /// Where a read from this offset on is to end (exclusive): where memory goes on; `u64::MAX` if it does nowhere.
+    pub(crate) fn until(&self, partition: &Partition, from: u64) -> u64 {
+        let tail = Some(partition.oldest()).filter(|oldest| *oldest > from);
+        let packed = self.packed.next(partition.key(), from);
+        tail.into_iter().chain(packed).min().unwrap_or(u64::MAX)
+    }
+
     /// Forgets the partitions that are not in `known`: their topics were deleted or created again.
     pub(crate) fn retain(&self, known: &HashSet<u64>) {
         self.state.lock().open.retain(|partition| known.contains(&partition));

@@ -52,6 +52,13 @@ impl PackedCache {
         Some(entry.packed.clone())
     }
 
+    /// The first offset past this one from which on there is a segment.
+    pub(crate) fn next(&self, partition: u64, offset: u64) -> Option<u64> {
+        let kept = self.kept.lock();
+        let ((_, base), _) = kept.range((partition, offset + 1)..=(partition, u64::MAX)).next()?;
+        Some(*base)
+    }
+
     /// Whether there is a segment that may be evicted for a new one.
     pub(crate) fn has_stale(&self, now: Instant) -> bool {
         oldest(&self.kept.lock()).is_some_and(|(_, entry)| entry.is_stale(now))
@@ -94,4 +101,45 @@ impl PackedCache {
 
 fn oldest(kept: &Kept) -> Option<(&(u64, u64), &Entry)> {
     kept.iter().min_by_key(|(_, entry)| entry.used)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::segment::SegmentBuilder;
+    use crate::position::Position;
+    use crate::record::tenant::TenantId;
+    use crate::record::{Headers, NewRecord};
+
+    fn packed(base: u64, end: u64) -> Arc<Packed> {
+        let mut builder = SegmentBuilder::new(base);
+        for offset in base..end {
+            builder.push(&NewRecord {
+                offset,
+                epoch: 0,
+                timestamp: 0,
+                key: None,
+                value: Some(&[b'x'; 200]),
+                headers: Headers::default(),
+                tenant: TenantId::new("acme").unwrap(),
+                event_type: None,
+                form: crate::record::form::Form::default(),
+            });
+        }
+        let segment = Arc::new(builder.finish(Position { offset: end, epoch: 0 }));
+        Arc::new(Packed::of(&segment).expect("it becomes smaller"))
+    }
+
+    /// A read that went on over what is kept would bring it again.
+    #[test]
+    fn what_is_kept_behind_an_offset_is_of_the_same_partition() {
+        let (cache, now) = (PackedCache::default(), Instant::now());
+        for (partition, base) in [(7, 0), (7, 300), (7, 200), (8, 150)] {
+            cache.put(partition, packed(base, base + 50), usize::MAX, now);
+        }
+        let next = |offset| cache.next(7, offset);
+        assert_eq!([49, 50, 199].map(next), [Some(200); 3]);
+        assert_eq!([200, 299, 300, 400].map(next), [Some(300), Some(300), None, None]);
+        assert_eq!((cache.next(8, 0), cache.next(9, 0)), (Some(150), None));
+    }
 }

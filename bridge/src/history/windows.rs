@@ -186,11 +186,7 @@ impl History {
             return opened(held);
         }
         let from = Position { offset: at, epoch: -1 };
-        let until = match partition.oldest() {
-            oldest if oldest > at => oldest,
-            _ => u64::MAX,
-        };
-        let job = self.request(asker, partition, from, until, self.read_size());
+        let job = self.request(asker, partition, from, self.until(partition, at), self.read_size());
         job.finished().await;
         match job.error() {
             Some(error) => Err(error),

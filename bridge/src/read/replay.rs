@@ -408,10 +408,7 @@ impl Replay {
                 self.retry_later(key, now);
             }
             Answer::NotAsked | Answer::Good => {
-                let until = match lane.partition.oldest() {
-                    oldest if oldest > at => oldest,
-                    _ => u64::MAX,
-                };
+                let until = context.history.until(&lane.partition, at);
                 let size = context.history.read_size();
                 let from = question.read_from();
                 let at = lane.partition.moment(from, now);

@@ -21,7 +21,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// One client that reads one partition at a time.
 pub(super) struct Reader {
-    /// Taken from the queue, and past the end of the read that took them. Declared before the client, so that they are dropped
+    /// Taken from the queue, and not by a read yet. Declared before the client, so that they are dropped
     /// before it: they are in its memory.
     held: VecDeque<Message>,
     client: Client,
@@ -136,11 +136,6 @@ impl Reader {
     /// Takes the next message that was polled.
     pub(super) fn next(&mut self) -> Option<Message> {
         self.held.pop_front()
-    }
-
-    /// Puts a message back that belongs to the read after this one.
-    pub(super) fn put_back(&mut self, message: Message) {
-        self.held.push_front(message);
     }
 
     /// Notes where the next read may go on without an assignment of its own.

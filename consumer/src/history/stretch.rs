@@ -41,15 +41,19 @@ impl Stretch {
                 Seen::Record if message.offset() >= read.until => {
                     // What lies in between is a hole, which the segment covers.
                     self.move_end(message.offset());
-                    reader.stand_at(read, message.offset());
-                    reader.put_back(message);
+                    // Memory has what follows.
+                    reader.forget();
                     return Ok(true);
                 }
                 Seen::Record => {
                     self.bytes += RECORD_OVERHEAD + message.value().map_or(0, <[u8]>::len);
                     self.end = Position { offset: message.offset() + 1, epoch: message.leader_epoch() };
                     taken.push(message);
-                    if self.bytes >= read.max_bytes || self.end.offset >= read.until {
+                    if self.end.offset >= read.until {
+                        reader.forget();
+                        return Ok(true);
+                    }
+                    if self.bytes >= read.max_bytes {
                         reader.stand_at(read, self.end.offset);
                         return Ok(true);
                     }
