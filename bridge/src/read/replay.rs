@@ -62,7 +62,7 @@ impl Context<'_> {
 pub(crate) struct Replay {
     /// The open question to Kafka per partition: one at a time.
     pub(crate) asked: HashMap<u64, Asked>,
-    /// Counts the chunks.
+    /// The number of the present step, which makes one chunk.
     pub(crate) step: u64,
     /// Partitions whose log confirmed the position, and when.
     pub(crate) confirmed: HashMap<u64, Moment>,

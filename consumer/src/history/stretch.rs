@@ -41,7 +41,7 @@ impl Stretch {
                 Seen::Record if message.offset() >= read.until => {
                     // What lies in between is a hole, which the segment covers.
                     self.move_end(message.offset());
-                    // Memory has what follows.
+                    // No read goes on here: memory has what follows.
                     reader.forget();
                     return Ok(true);
                 }
